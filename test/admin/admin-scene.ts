@@ -7,8 +7,8 @@
  */
 import { join } from 'node:path';
 import { type Browser, browser, csrfIn, type Got } from '../adapters/web/page-client.ts';
-import { type Daemon, type Ended, type LogLine, runCommand, startDaemon } from '../support/daemon.ts';
-import { type Env, named, until } from '../support/faults/outage-scene.ts';
+import { type Env, named, until } from '../support/instance.ts';
+import { type Daemon, type Ended, type LogLine, runCommand, startDaemon } from '../support/processes/daemon.ts';
 import { type Dovecot, type DovecotOptions, startDovecot } from '../support/servers/dovecot.ts';
 import { type Mariadb, startMariadb } from '../support/servers/mariadb.ts';
 import { freePort } from '../support/servers/programs.ts';
@@ -40,7 +40,7 @@ export type AdminSceneOptions = {
   readonly mailboxes?: number;
   /** Of those mailboxes, where they are not to be called as their users. */
   readonly names?: readonly string[];
-  /** More of them that are paused, so that nobody but an operation on the switch touches their passwords. */
+  /** More of them that are paused, so that only an operation on the switch touches their passwords. */
   readonly resting?: number;
   readonly pollIntervalS?: number;
   readonly dovecot?: DovecotOptions;

@@ -1,5 +1,5 @@
 /**
- * Somebody who sends whatever they like to the admin page: every request is noted with its answer, so that in the end
+ * Attacker who sends arbitrary requests to the admin page: every request is noted with its answer, so that in the end
  * all of them can be looked at together.
  */
 import type { RequestOptions } from 'node:http';

@@ -1,4 +1,4 @@
-/** Buffer pool: memory is reused, and never has two owners, whoever releases it and how often. */
+/** Buffer pool: memory is reused, and never has two owners, however often it is released. */
 import { expect, test } from 'vitest';
 import { acquire, copyIn, release, transferOwnership } from '../../src/async/buffer-pool.ts';
 
@@ -41,7 +41,7 @@ test('foreign bytes are copied in once, acquired ones stay where they are', () =
   expect(copyIn(here)).toBe(here);
 });
 
-test('memory outside the pool is freed, a view of a larger buffer is left alone', () => {
+test('memory outside the pool is freed, a view of a larger buffer is not', () => {
   const large = acquire(2_000_000);
   release(large);
   expect(large.length).toBe(0);

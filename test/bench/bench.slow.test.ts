@@ -11,25 +11,13 @@ const benchFile = join(import.meta.dirname, 'bench.ts');
 const timeoutMs = 120_000;
 const bench = (...args: readonly string[]) => promisify(execFile)(process.execPath, [benchFile, ...args]);
 
-test.each(['sqlite', 'mariadb'])(
-  'kills during 60 messages into %s lose none, and one JSON object is printed',
-  { timeout: timeoutMs },
-  async (database) => {
-    const { stdout } = await bench('crash', '--count', '60', '--kills', '2', '--database', database, '--json');
-    expect(JSON.parse(stdout)).toMatchObject({
-      ...{
-        kills: 2,
-        database,
-        tickets: 57,
-        messages: 60,
-        attachmentsIdentical: 6,
-        seen_on_server: 60,
-        reconciled: true,
-      },
-      ...{ lost: 0, doubled: 0, unknown: 0, empty_tickets: 0, misplaced: 0, missing_attachments: 0 },
-    });
-  },
-);
+test('a kill during 60 messages loses none, and one JSON object is printed', { timeout: timeoutMs }, async () => {
+  const { stdout } = await bench('crash', '--count', '60', '--kills', '1', '--database', 'sqlite', '--json');
+  expect(JSON.parse(stdout)).toMatchObject({
+    ...{ kills: 1, tickets: 57, messages: 60, attachmentsIdentical: 6, seen_on_server: 60, reconciled: true },
+    ...{ lost: 0, doubled: 0, unknown: 0, empty_tickets: 0, misplaced: 0, missing_attachments: 0 },
+  });
+});
 
 /** The JSON of a run, whatever its exit code: aims are those of a machine with nothing else to do. */
 async function reportOf(...args: readonly string[]): Promise<unknown> {

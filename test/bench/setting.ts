@@ -5,8 +5,8 @@
  * A command that was expected to succeed and does not throws with what it printed.
  */
 import { join } from 'node:path';
-import { serviceEnv } from '../support/child.ts';
-import { type Daemon, type DaemonOptions, type Ended, runCommand, startDaemon } from '../support/daemon.ts';
+import { serviceEnv } from '../support/processes/child.ts';
+import { type Daemon, type DaemonOptions, type Ended, runCommand, startDaemon } from '../support/processes/daemon.ts';
 import type { Mariadb } from '../support/servers/mariadb.ts';
 import { temporaryFolder } from '../support/temporary.ts';
 

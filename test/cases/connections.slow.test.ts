@@ -3,8 +3,8 @@
  */
 import { expect, test } from 'vitest';
 import { startScriptedServer } from '../adapters/imap/scripted-server.ts';
-import { checkOf, count, metrics, named, openDesk, opened, until } from '../support/faults/outage-scene.ts';
 import { type FaultProxy, startFaultProxy } from '../support/faults/proxy.ts';
+import { checkOf, count, metrics, named, opened, openInstance, until } from '../support/instance.ts';
 import { outcomesOf } from '../support/outcomes.ts';
 import { boxWith, inClear, mail, newMessages, poll, sceneOfFile, ticketsOf } from './scene.ts';
 
@@ -42,15 +42,15 @@ test.concurrent('case 85 (FS#2563): 22 mailboxes of one server never have more c
   await using proxy = await startFaultProxy({ host: '127.0.0.1', port: at.dovecot.port });
   proxy.fault = { kind: 'latency', delayMs: 2 };
   using open = peakOf(proxy);
-  await using desk = await openDesk({
+  await using instance = await openInstance({
     env: { TICKETMAILD_IDLE_CONNECTIONS_MAX: '3', TICKETMAILD_POLL_CONCURRENCY_MAX: '30' },
   });
   for (let box = 0; box < 22; box += 1) {
     const user = at.dovecot.newUser();
     await at.dovecot.append(user, 'INBOX', [mail()]);
-    await desk.add(at.dovecot, user, inClear(proxy.port, user));
+    await instance.add(at.dovecot, user, inClear(proxy.port, user));
   }
-  const daemon = desk.start();
+  const daemon = instance.start();
   await until('mail of all', () => opened(daemon) === 22);
   await until('each was polled again', async () => {
     const [, polls = '0'] =
@@ -77,11 +77,11 @@ test.concurrent('case 86 (postalsys/imapflow#178): a limit of connections is wai
       return true;
     },
   });
-  await using desk = await openDesk({ env: { TICKETMAILD_POLL_LOGIN_FAILURES_MAX: '1' } });
-  const mailbox = await desk.add(at.dovecot, 'many', inClear(server.port, 'many'));
+  await using instance = await openInstance({ env: { TICKETMAILD_POLL_LOGIN_FAILURES_MAX: '1' } });
+  const mailbox = await instance.add(at.dovecot, 'many', inClear(server.port, 'many'));
   const user = at.dovecot.newUser();
-  await desk.add(at.dovecot, user);
-  const daemon = desk.start();
+  await instance.add(at.dovecot, user);
+  const daemon = instance.start();
   await until('it is reported', async () => (await checkOf(daemon, mailbox.name))?.reason?.startsWith('server_busy: '));
   await at.dovecot.append(user, 'INBOX', [mail()]);
   await until('the others continue', () => opened(daemon) === 1);
@@ -94,22 +94,22 @@ test.concurrent('case 86 (postalsys/imapflow#178): a limit of connections is wai
 test.concurrent('case 87 (maathimself/mailflow#384): a mailbox gets its mail at once while others of its server are filled up', async () => {
   await using proxy = await startFaultProxy({ host: '127.0.0.1', port: at.dovecot.port });
   proxy.fault = { kind: 'latency', delayMs: 50 };
-  await using desk = await openDesk({
+  await using instance = await openInstance({
     env: { TICKETMAILD_POLL_COMMAND_TIMEOUT_S: '5', TICKETMAILD_MESSAGE_BATCH_MESSAGES_MAX: '10' },
   });
   for (let box = 0; box < 3; box += 1) {
     const user = at.dovecot.newUser();
     await at.dovecot.append(user, 'INBOX', newMessages(250));
-    await desk.add(at.dovecot, user, inClear(proxy.port, user));
+    await instance.add(at.dovecot, user, inClear(proxy.port, user));
   }
   const user = at.dovecot.newUser();
-  const small = await desk.add(at.dovecot, user, inClear(at.dovecot.port, user));
-  const daemon = desk.start();
+  const small = await instance.add(at.dovecot, user, inClear(at.dovecot.port, user));
+  const daemon = instance.start();
   await daemon.waitFor(named('message.ticket_opened'));
   await at.dovecot.append(user, 'INBOX', [mail()]);
   await until('all of them', () => opened(daemon) === 751);
   const mailboxes = daemon.lines.filter(named('message.ticket_opened')).map((line) => line['mailbox']);
   expect(mailboxes.indexOf(small.name)).toBeLessThan(600);
   expect(count(daemon, 'poll.failed')).toBe(0);
-  expect(await outcomesOf(desk, small)).toEqual(['1 ticket_opened']);
+  expect(await outcomesOf(instance, small)).toEqual(['1 ticket_opened']);
 });

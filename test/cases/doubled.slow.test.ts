@@ -4,10 +4,10 @@
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, test } from 'vitest';
-import { startDaemon } from '../support/daemon.ts';
-import { named, openDesk, opened, until } from '../support/faults/outage-scene.ts';
 import { startFaultProxy } from '../support/faults/proxy.ts';
+import { named, opened, openInstance, until } from '../support/instance.ts';
 import { outcomesOf, rowsOf } from '../support/outcomes.ts';
+import { startDaemon } from '../support/processes/daemon.ts';
 import { boxWith, flagged, healthy, inClear, mail, newMessages, poll, sceneOfFile, sql, ticketsOf } from './scene.ts';
 import { startScriptedMailbox } from './scripted-mailbox.ts';
 
@@ -22,16 +22,16 @@ test('case 18 (OT#494): one message is one ticket, however often it is looked fo
 });
 
 test('case 19 (OT#1976): runs that overlap give one ticket for each message', async () => {
-  await using desk = await openDesk({ env: { TICKETMAILD_MESSAGE_BATCH_MESSAGES_MAX: '5' } });
+  await using instance = await openInstance({ env: { TICKETMAILD_MESSAGE_BATCH_MESSAGES_MAX: '5' } });
   const user = at.dovecot.newUser();
   await at.dovecot.append(user, 'INBOX', newMessages(60));
-  const mailbox = await desk.add(at.dovecot, user);
-  const runs = await Promise.all([1, 2].map(() => desk.command('poll', mailbox.name)));
+  const mailbox = await instance.add(at.dovecot, user);
+  const runs = await Promise.all([1, 2].map(() => instance.command('poll', mailbox.name)));
   expect(runs.map(({ code }) => code)).toContain(0);
   for (const { code, stderr } of runs)
     if (code !== 0) expect(stderr).toMatch(/another worker is polling|a running daemon polls mailbox /);
-  expect(await ticketsOf({ on: desk }, mailbox)).toHaveLength(60);
-  expect((await rowsOf(desk, mailbox)).every(({ outcome }) => outcome === 'ticket_opened')).toBe(true);
+  expect(await ticketsOf({ on: instance }, mailbox)).toHaveLength(60);
+  expect((await rowsOf(instance, mailbox)).every(({ outcome }) => outcome === 'ticket_opened')).toBe(true);
 });
 
 test('case 21 (OT#1908): a message that was delivered twice, and again to a copy address, is one ticket', async () => {
@@ -54,14 +54,14 @@ test('case 21 (OT#1908): a message that was delivered twice, and again to a copy
 
 test('case 22 (ZA#78): a fetch that is interrupted again and again imports nothing twice', async () => {
   await using proxy = await startFaultProxy({ host: '127.0.0.1', port: at.dovecot.port });
-  await using desk = await openDesk({ env: { TICKETMAILD_MESSAGE_BATCH_MESSAGES_MAX: '5' } });
+  await using instance = await openInstance({ env: { TICKETMAILD_MESSAGE_BATCH_MESSAGES_MAX: '5' } });
   const user = at.dovecot.newUser();
   await at.dovecot.append(user, 'INBOX', newMessages(60, { body: 'x'.repeat(70).concat('\n').repeat(200) }));
-  const mailbox = await desk.add(at.dovecot, user, inClear(proxy.port, user));
+  const mailbox = await instance.add(at.dovecot, user, inClear(proxy.port, user));
   // Killed where it is slow, twice, and then let continue.
   for (const bytes of [100_000, 400_000]) {
     proxy.fault = { kind: 'stall_after', bytes };
-    await using daemon = startDaemon(['run'], { env: desk.env });
+    await using daemon = startDaemon(['run'], { env: instance.env });
     const before = proxy.bytesFromServer;
     await until('it is in the middle', () => proxy.bytesFromServer - before >= bytes);
     await sleep(50);
@@ -69,9 +69,9 @@ test('case 22 (ZA#78): a fetch that is interrupted again and again imports nothi
     await daemon.exit;
   }
   proxy.fault = { kind: 'none' };
-  expect(await desk.command('poll', mailbox.name)).toMatchObject({ code: 0 });
-  expect((await rowsOf(desk, mailbox)).map(({ outcome }) => outcome)).toEqual(Array(60).fill('ticket_opened'));
-  expect(await ticketsOf({ on: desk }, mailbox)).toHaveLength(60);
+  expect(await instance.command('poll', mailbox.name)).toMatchObject({ code: 0 });
+  expect((await rowsOf(instance, mailbox)).map(({ outcome }) => outcome)).toEqual(Array(60).fill('ticket_opened'));
+  expect(await ticketsOf({ on: instance }, mailbox)).toHaveLength(60);
   expect(await flagged(at, user)).toHaveLength(60);
 });
 
@@ -166,13 +166,13 @@ test('case 29 (znuny/Znuny PR#384): the same message to several of our addresses
 });
 
 test('case 31 (oroinc/platform#411): two workers that fetch the same mailbox while mail arrives double nothing', async () => {
-  await using desk = await openDesk({
+  await using instance = await openInstance({
     database: await at.mariadb.createDatabase(),
     env: { TICKETMAILD_MESSAGE_BATCH_MESSAGES_MAX: '5' },
   });
   const user = at.dovecot.newUser();
-  const mailbox = await desk.add(at.dovecot, user);
-  const workers = ['one', 'two'].map((name) => desk.start({ TICKETMAILD_DATA_DIR: join(desk.folder, name) }));
+  const mailbox = await instance.add(at.dovecot, user);
+  const workers = ['one', 'two'].map((name) => instance.start({ TICKETMAILD_DATA_DIR: join(instance.folder, name) }));
   for (const worker of workers) await worker.waitFor(named('daemon.ready'));
   for (let burst = 0; burst < 8; burst += 1) {
     await at.dovecot.append(user, 'INBOX', newMessages(10));
@@ -180,8 +180,8 @@ test('case 31 (oroinc/platform#411): two workers that fetch the same mailbox whi
     if (burst === 4) workers[0]?.signal('SIGKILL');
     await sleep(150);
   }
-  await until('all of them', async () => (await rowsOf(desk, mailbox)).length === 80);
-  expect(await ticketsOf({ on: desk }, mailbox)).toHaveLength(80);
+  await until('all of them', async () => (await rowsOf(instance, mailbox)).length === 80);
+  expect(await ticketsOf({ on: instance }, mailbox)).toHaveLength(80);
   expect(workers.reduce((sum, worker) => sum + opened(worker), 0)).toBeLessThanOrEqual(80);
-  expect(await desk.app.store.reconcile()).toMatchObject({ outcomes: 80, messages: 80, ...healthy });
+  expect(await instance.app.store.reconcile()).toMatchObject({ outcomes: 80, messages: 80, ...healthy });
 });

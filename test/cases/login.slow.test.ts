@@ -6,27 +6,18 @@
  */
 import { beforeAll, expect, test } from 'vitest';
 import { startScriptedServer } from '../adapters/imap/scripted-server.ts';
-import type { Daemon } from '../support/daemon.ts';
-import { runCommand } from '../support/daemon.ts';
-import {
-  checkOf,
-  type Desk,
-  metrics,
-  named,
-  openDesk,
-  opened,
-  readiness,
-  until,
-} from '../support/faults/outage-scene.ts';
+import { checkOf, type Instance, metrics, named, opened, openInstance, readiness, until } from '../support/instance.ts';
+import type { Daemon } from '../support/processes/daemon.ts';
+import { runCommand } from '../support/processes/daemon.ts';
 import { inClear, mail, sceneOfFile } from './scene.ts';
 
 const at = sceneOfFile();
 
-let desk: Desk;
+let instance: Instance;
 
 beforeAll(async () => {
-  desk = await openDesk({ database: at.database });
-  return () => desk[Symbol.asyncDispose]();
+  instance = await openInstance({ database: at.database });
+  return () => instance[Symbol.asyncDispose]();
 });
 
 /** The password column of a mailbox, in hex. */
@@ -40,12 +31,12 @@ const passwordOf = async (name: string): Promise<string> =>
 async function refusedMailbox(name: string) {
   const user = at.dovecot.newUser();
   await at.dovecot.append(user, 'INBOX', [mail()]);
-  const mailbox = await desk.add(at.dovecot, user, { name });
-  await desk.setPassword(mailbox, 'expired');
+  const mailbox = await instance.add(at.dovecot, user, { name });
+  await instance.setPassword(mailbox, 'expired');
   return { user, mailbox };
 }
 
-const remove = (id: string): Promise<void> => desk.app.store.removeMailbox(id, desk.app.actor);
+const remove = (id: string): Promise<void> => instance.app.store.removeMailbox(id, instance.app.actor);
 
 // Instead of a token that cannot be refreshed: a password that is refused.
 test('case 76 (ZA#3294): a mailbox whose login fails does not stop those after it', async () => {
@@ -54,9 +45,9 @@ test('case 76 (ZA#3294): a mailbox whose login fails does not stop those after i
   for (const name of names.slice(1)) {
     const user = at.dovecot.newUser();
     await at.dovecot.append(user, 'INBOX', [mail()]);
-    await desk.add(at.dovecot, user, { name });
+    await instance.add(at.dovecot, user, { name });
   }
-  const { code, stdout } = await desk.command('poll', '--json');
+  const { code, stdout } = await instance.command('poll', '--json');
   expect(code).toBe(1);
   const reports = stdout
     .trim()
@@ -68,12 +59,12 @@ test('case 76 (ZA#3294): a mailbox whose login fails does not stop those after i
     ['b-second', true],
     ['c-third', true],
   ]);
-  for (const { id, name } of await desk.app.store.listMailboxes()) if (names.includes(name)) await remove(id);
+  for (const { id, name } of await instance.app.store.listMailboxes()) if (names.includes(name)) await remove(id);
 });
 
 let daemon: Daemon;
 const start = () => {
-  daemon ??= desk.start({ TICKETMAILD_POLL_LOGIN_FAILURES_MAX: '2' });
+  daemon ??= instance.start({ TICKETMAILD_POLL_LOGIN_FAILURES_MAX: '2' });
   return daemon;
 };
 
@@ -89,7 +80,7 @@ test('case 77 (ZA#3411): a stored credential is not changed or deleted by logins
       return true;
     },
   });
-  const mailbox = await desk.add(at.dovecot, 'seventy-seven', inClear(server.port, 'seventy-seven'));
+  const mailbox = await instance.add(at.dovecot, 'seventy-seven', inClear(server.port, 'seventy-seven'));
   const before = await passwordOf(mailbox.name);
   start();
   await until('logins are suspended', async () =>
@@ -97,7 +88,7 @@ test('case 77 (ZA#3411): a stored credential is not changed or deleted by logins
   );
   expect(await passwordOf(mailbox.name)).toBe(before);
   isTaken = true;
-  await desk.command('mailbox', 'resume', mailbox.name);
+  await instance.command('mailbox', 'resume', mailbox.name);
   await until('it is taken', async () => (await checkOf(daemon, mailbox.name))?.status === 'ok');
   expect(await passwordOf(mailbox.name)).toBe(before);
   await remove(mailbox.id);
@@ -115,11 +106,11 @@ test('case 78 (ZA#3292): while a credential is refused, all that shows it works,
     ['mailbox', 'show', mailbox.name],
     ['mailbox', 'list', '--json'],
   ]) {
-    const shown = await desk.command(...command);
+    const shown = await instance.command(...command);
     expect(shown).toMatchObject({ code: 0, stdout: expect.stringMatching(/login_refused/) });
   }
   const args = ['mailbox', 'set-password', mailbox.name, '--password-stdin'];
-  expect(await runCommand(args, { env: desk.env, input: 'pw' })).toMatchObject({ code: 0 });
+  expect(await runCommand(args, { env: instance.env, input: 'pw' })).toMatchObject({ code: 0 });
   await until('the mail', () => opened(daemon, mailbox.name) === 1);
   await until('it is well', async () => (await checkOf(daemon, mailbox.name))?.status === 'ok');
 }, 60_000);
@@ -149,7 +140,7 @@ test('case 79 (OT#6455): that a login fails is reported at once: in the log, on 
   expect(text).toMatch(/^ticketmaild_login_failures_total\{host="localhost",code="login_refused"\} [1-9]/m);
   expect(text).toMatch(/^ticketmaild_mailbox_trouble\{mailbox="seventy-nine",.*code="login_refused"\} 1$/m);
   const { address } = await daemon.waitFor(named('http.listening'));
-  const status = await desk.command('status', '--address', `${address}`.replace('http://', ''));
+  const status = await instance.command('status', '--address', `${address}`.replace('http://', ''));
   expect(status.stdout).toMatch(/seventy-nine[\s\S]*login_refused/);
 });
 
@@ -173,8 +164,8 @@ test('case 80 (OT#5390): a provider that has ended passwords is called that, and
   ] as const;
   for (const [server, code, hint] of servers) {
     const name = `eighty-${server.port}`;
-    await desk.add(at.dovecot, name, { name, ...inClear(server.port, name) });
-    const tested = await desk.command('mailbox', 'test', name);
+    await instance.add(at.dovecot, name, { name, ...inClear(server.port, name) });
+    const tested = await instance.command('mailbox', 'test', name);
     expect([tested.code, hint.test(tested.stdout + tested.stderr)], tested.stderr).toEqual([1, true]);
     start();
     await until(`${code} of ${name}`, async () => (await checkOf(daemon, name))?.reason?.startsWith(`${code}: `));
@@ -185,11 +176,11 @@ test('case 80 (OT#5390): a provider that has ended passwords is called that, and
 // Instead of asking for a new refresh token: setting a password again, and thinking better of it.
 test('case 81 (znuny/Znuny#230): a credential is not lost by an attempt to set a new one', async () => {
   const user = at.dovecot.newUser();
-  const mailbox = await desk.add(at.dovecot, user, { name: 'eighty-one' });
+  const mailbox = await instance.add(at.dovecot, user, { name: 'eighty-one' });
   const before = await passwordOf(mailbox.name);
   for (const input of ['', 'x\0y']) {
     const ran = await runCommand(['mailbox', 'set-password', mailbox.name, '--password-stdin'], {
-      env: desk.env,
+      env: instance.env,
       input,
     });
     expect(ran.code, JSON.stringify(input)).not.toBe(0);

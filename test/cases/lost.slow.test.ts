@@ -8,11 +8,11 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, test } from 'vitest';
 import { migrations } from '../../src/adapters/database/schema/migrations.ts';
 import { testApp } from '../support/app.ts';
-import { runCommand } from '../support/daemon.ts';
 import { clockVariables, findFaketime, setClock } from '../support/faults/faked-clock.ts';
-import { named, openDesk, opened, until } from '../support/faults/outage-scene.ts';
 import { startFaultProxy } from '../support/faults/proxy.ts';
+import { named, opened, openInstance, until } from '../support/instance.ts';
 import { messagesOf, outcomesOf, rowsOf } from '../support/outcomes.ts';
+import { runCommand } from '../support/processes/daemon.ts';
 import { temporaryFolder } from '../support/temporary.ts';
 import {
   boxWith,
@@ -95,7 +95,7 @@ test('case 5 (FS#4109): of every message, whatever it is, a row and a log line s
 });
 
 test('case 6 (FS#4646): a mail is fetched when it is there, in every time zone, just before and just after midnight', async () => {
-  await using desk = await openDesk();
+  await using instance = await openInstance();
   const library = findFaketime();
   const now = Date.now();
   const toMidnightS = Math.round((86_400_000 - (now % 86_400_000)) / 1000);
@@ -106,18 +106,18 @@ test('case 6 (FS#4646): a mail is fetched when it is there, in every time zone, 
   ] as const;
   const polls = zones.map(async ([zone, offsetS]) => {
     const user = at.dovecot.newUser();
-    const mailbox = await desk.add(at.dovecot, user, {
+    const mailbox = await instance.add(at.dovecot, user, {
       ...inClear(at.dovecot.port, user),
       start: { from: 'time', atMs: now - 5000 },
     });
     await at.dovecot.append(user, 'INBOX', [mail()], { receivedAt: new Date(now - 86_400_000) });
     await at.dovecot.append(user, 'INBOX', newMessages(2));
-    const clockFile = join(desk.folder, `clock-${offsetS}`);
+    const clockFile = join(instance.folder, `clock-${offsetS}`);
     await setClock(clockFile, offsetS);
     const clock = library === null ? {} : clockVariables(library, clockFile);
-    const { code, stderr } = await runCommand(['poll', mailbox.name], { env: { ...desk.env, ...clock, TZ: zone } });
+    const { code, stderr } = await runCommand(['poll', mailbox.name], { env: { ...instance.env, ...clock, TZ: zone } });
     expect(code, stderr).toBe(0);
-    return await outcomesOf(desk, mailbox);
+    return await outcomesOf(instance, mailbox);
   });
   for (const polled of polls) expect(await polled).toEqual(['2 ticket_opened', '3 ticket_opened']);
 });
@@ -211,11 +211,11 @@ test('case 13 (ZA#5192): counted from end to end, every message is there once, h
 
 test('case 14 (CW#6604): after an outage all that came meanwhile is fetched, not just the last messages', async () => {
   await using proxy = await startFaultProxy({ host: '127.0.0.1', port: at.dovecot.port });
-  await using desk = await openDesk();
+  await using instance = await openInstance();
   const user = at.dovecot.newUser();
   await at.dovecot.append(user, 'INBOX', [mail()]);
-  await desk.add(at.dovecot, user, inClear(proxy.port, user));
-  const daemon = desk.start();
+  await instance.add(at.dovecot, user, inClear(proxy.port, user));
+  const daemon = instance.start();
   await daemon.waitFor(named('message.ticket_opened'));
   proxy.fault = { kind: 'refuse' };
   proxy.kill();

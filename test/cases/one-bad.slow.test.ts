@@ -8,8 +8,8 @@ import { expect, test } from 'vitest';
 import type { Mailbox } from '../../src/ingest/model.ts';
 import { parseMessage } from '../../src/mail/parse.ts';
 import { type TestApp, testApp } from '../support/app.ts';
-import { named, openDesk, opened, until } from '../support/faults/outage-scene.ts';
 import { startFaultProxy } from '../support/faults/proxy.ts';
+import { named, opened, openInstance, until } from '../support/instance.ts';
 import { messagesOf, outcomesOf, rowsOf } from '../support/outcomes.ts';
 import {
   boxWith,
@@ -205,20 +205,20 @@ test('case 53 (CW#5081): the same message and its attachments, seen again and ag
 });
 
 test('case 54 (Peppermint-Lab/peppermint#297): a message of HTML alone has a text, and ends no process', async () => {
-  await using desk = await openDesk();
+  await using instance = await openInstance();
   const user = at.dovecot.newUser();
   const html =
     '<html><body><p>The <b>printer</b> is on fire.</p><table><tr><td>Room</td><td>7</td></tr></table></body></html>';
   await at.dovecot.append(user, 'INBOX', [
     mail({ headers: ['MIME-Version: 1.0', 'Content-Type: text/html'], body: html }),
   ]);
-  const mailbox = await desk.add(at.dovecot, user);
-  const daemon = desk.start();
+  const mailbox = await instance.add(at.dovecot, user);
+  const daemon = instance.start();
   await daemon.waitFor(named('message.ticket_opened'));
   // Case 55, in the same process.
   await at.dovecot.append(user, 'INBOX', newMessages(2, { subject: 'Re: [#999999-ABCDEF] Nobody knows it' }));
   await until('those after it', () => opened(daemon) === 3);
-  const [first] = await messagesOf(desk, mailbox);
+  const [first] = await messagesOf(instance, mailbox);
   expect(first?.text.replaceAll(/\s+/g, ' ').trim()).toMatch(/^The printer is on fire\. Room 7$/);
   expect(first?.html).toContain('<b>printer</b>');
 });

@@ -6,10 +6,10 @@ import { hash, randomBytes } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { expect, test } from 'vitest';
 import { failure, openHastily, plainTo, tookMs } from '../adapters/imap/setting.ts';
-import type { Daemon } from '../support/daemon.ts';
-import { metrics, openDesk, opened, readiness, until } from '../support/faults/outage-scene.ts';
 import { startFaultProxy } from '../support/faults/proxy.ts';
+import { metrics, opened, openInstance, readiness, until } from '../support/instance.ts';
 import { messagesOf, outcomesOf } from '../support/outcomes.ts';
+import type { Daemon } from '../support/processes/daemon.ts';
 import { boxWith, inClear, mail, mailWith, poll, sceneOfFile, ticketsOf } from './scene.ts';
 
 const at = sceneOfFile({ TICKETMAILD_MESSAGE_BATCH_MESSAGES_MAX: '10' });
@@ -48,7 +48,7 @@ function endless(megabytes: number) {
 }
 
 test('case 58 (FS#4343): a poll to dozens of large messages holds a few of them in memory, not all', async () => {
-  await using desk = await openDesk();
+  await using instance = await openInstance();
   const user = at.dovecot.newUser();
   // 63 MB in one poll.
   const large = mailWith([file(1)]).toString('latin1');
@@ -56,56 +56,56 @@ test('case 58 (FS#4343): a poll to dozens of large messages holds a few of them 
     Buffer.from(large.replace(/^From: .*$/m, `From: Ada <ada-${index}@58.test>`), 'latin1'),
   );
   await at.dovecot.append(user, 'INBOX', copies);
-  await desk.add(at.dovecot, user);
-  const daemon = desk.start();
+  await instance.add(at.dovecot, user);
+  const daemon = instance.start();
   await until('all of them', () => opened(daemon) === 45);
   expect(await peakMb(daemon)).toBeLessThan(400);
 });
 
 test('case 59 (FS#3298, FS#4609, FS#4089): an attachment of 35 MB is stored, and the message after it too', async () => {
-  await using desk = await openDesk();
+  await using instance = await openInstance();
   const user = at.dovecot.newUser();
   const source = endless(35);
   await at.dovecot.append(user, 'INBOX', [source.bytes, mail()]);
-  const mailbox = await desk.add(at.dovecot, user);
-  const daemon = desk.start();
+  const mailbox = await instance.add(at.dovecot, user);
+  const daemon = instance.start();
   await until('both', () => opened(daemon) === 2);
   expect(await peakMb(daemon)).toBeLessThan(700);
-  expect((await messagesOf(desk, mailbox))[0]?.attachments[0]).toMatchObject(source.attachment);
+  expect((await messagesOf(instance, mailbox))[0]?.attachments[0]).toMatchObject(source.attachment);
 });
 
 test('case 60 (FS#3166): a mail of 95 MB is imported where it is allowed', async () => {
-  await using desk = await openDesk({
+  await using instance = await openInstance({
     env: { TICKETMAILD_MESSAGE_MAX_SIZE_MB: '100', TICKETMAILD_MESSAGE_PARSE_MEMORY_MB: '800' },
   });
   const source = endless(69);
   expect(source.bytes.length).toBeGreaterThan(94 * megabyte);
   const user = at.dovecot.newUser();
   await at.dovecot.append(user, 'INBOX', [source.bytes]);
-  const mailbox = await desk.add(at.dovecot, user);
-  expect(await desk.command('poll', mailbox.name)).toMatchObject({ code: 0 });
-  expect(await outcomesOf(desk, mailbox)).toEqual(['1 ticket_opened']);
-  expect((await messagesOf(desk, mailbox))[0]?.attachments[0]).toMatchObject(source.attachment);
+  const mailbox = await instance.add(at.dovecot, user);
+  expect(await instance.command('poll', mailbox.name)).toMatchObject({ code: 0 });
+  expect(await outcomesOf(instance, mailbox)).toEqual(['1 ticket_opened']);
+  expect((await messagesOf(instance, mailbox))[0]?.attachments[0]).toMatchObject(source.attachment);
 });
 
 test('case 61 (ZA#2092): a message that is too large is reported everywhere, and from whom it is', async () => {
-  await using desk = await openDesk({
+  await using instance = await openInstance({
     env: { TICKETMAILD_MESSAGE_MAX_SIZE_MB: '1', TICKETMAILD_MESSAGE_BATCH_MAX_MB: '1' },
   });
   const user = at.dovecot.newUser();
   await at.dovecot.append(user, 'INBOX', [mailWith([file(2)], { from: 'Large <large@example.test>' }), mail()]);
-  const mailbox = await desk.add(at.dovecot, user);
-  const daemon = desk.start();
+  const mailbox = await instance.add(at.dovecot, user);
+  const daemon = instance.start();
   const line = await daemon.waitFor(({ event }) => event === 'message.quarantined');
   expect(line).toMatchObject({ level: 'warn', mailbox: mailbox.name, uid: 1, reason: 'too_large' });
   await until('/readyz tells it', async () => (await readiness(daemon)).body.checks.quarantine.status === 'warning');
   expect(await metrics(daemon)).toMatch(/^ticketmaild_quarantine_messages(\{[^}]*too_large[^}]*\})? 1$/m);
-  const listed = await desk.command('message', 'list', '--mailbox', mailbox.name);
+  const listed = await instance.command('message', 'list', '--mailbox', mailbox.name);
   expect(listed.stdout).toMatch(/1\s+quarantined\s+too_large/);
   // This program sends no message: a person who answers the sender finds the address in what was kept.
-  const output = `${desk.folder}/headers.eml`;
+  const output = `${instance.folder}/headers.eml`;
   expect(
-    await desk.command('message', 'source', '--mailbox', mailbox.name, '--uid', '1', '--output', output),
+    await instance.command('message', 'source', '--mailbox', mailbox.name, '--uid', '1', '--output', output),
   ).toMatchObject({ code: 0 });
   expect(await readFile(output, 'utf8')).toMatch(/^From: Large <large@example\.test>\r\n/);
   await until('the other mail', () => opened(daemon) === 1);

@@ -1,14 +1,14 @@
 /**
- * Fetches that stood still, or never came back, in what others used: here each of them is over by itself, and said so
+ * Fetches that stood still, or never came back, in what others used: here each of them ends automatically, and said so
  * meanwhile.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { beforeAll, expect, test, vi } from 'vitest';
 import type { Mailbox } from '../../src/ingest/model.ts';
-import type { Daemon } from '../support/daemon.ts';
-import { checkOf, type Desk, metrics, named, openDesk, opened, until } from '../support/faults/outage-scene.ts';
 import { type FaultProxy, startFaultProxy } from '../support/faults/proxy.ts';
+import { checkOf, type Instance, metrics, named, opened, openInstance, until } from '../support/instance.ts';
 import { outcomesOf, rowsOf } from '../support/outcomes.ts';
+import type { Daemon } from '../support/processes/daemon.ts';
 import { boxWith, inClear, mail, newMessages, poll, sceneOfFile, ticketsOf } from './scene.ts';
 import { startScriptedMailbox } from './scripted-mailbox.ts';
 
@@ -18,11 +18,11 @@ const at = sceneOfFile();
 vi.setConfig({ maxConcurrency: 10 });
 
 /** One daemon for most of the cases, each with a way to the mail server of its own. */
-let desk: Desk;
+let instance: Instance;
 let daemon: Daemon;
 
 beforeAll(async () => {
-  desk = await openDesk({
+  instance = await openInstance({
     env: {
       TICKETMAILD_POLL_COMMAND_TIMEOUT_S: '1',
       TICKETMAILD_POLL_CONCURRENCY_MAX: '30',
@@ -30,8 +30,8 @@ beforeAll(async () => {
       TICKETMAILD_LOG_LEVEL: 'debug',
     },
   });
-  daemon = desk.start();
-  return () => desk[Symbol.asyncDispose]();
+  daemon = instance.start();
+  return () => instance[Symbol.asyncDispose]();
 });
 
 type Far = { readonly proxy: FaultProxy; readonly user: string; readonly mailbox: Mailbox } & AsyncDisposable;
@@ -41,7 +41,7 @@ async function farMailbox(): Promise<Far> {
   const proxy = await startFaultProxy({ host: '127.0.0.1', port: at.dovecot.port });
   const user = at.dovecot.newUser();
   await at.dovecot.append(user, 'INBOX', [mail()]);
-  const mailbox = await desk.add(at.dovecot, user, inClear(proxy.port, user));
+  const mailbox = await instance.add(at.dovecot, user, inClear(proxy.port, user));
   await until('the first mail', () => opened(daemon, mailbox.name) === 1);
   return { proxy, user, mailbox, [Symbol.asyncDispose]: () => proxy[Symbol.asyncDispose]() };
 }
@@ -59,7 +59,7 @@ async function failsWith(mailbox: Mailbox, code: string, times = 1): Promise<voi
 const large = (count: number) => newMessages(count, { body: 'x'.repeat(70).concat('\n').repeat(1500) });
 
 test.concurrent('case 32 (FS#2823): the claim of a fetch that was killed is no hindrance to the next one', async () => {
-  await using own = await openDesk();
+  await using own = await openInstance();
   await using proxy = await startFaultProxy({ host: '127.0.0.1', port: at.dovecot.port });
   const user = at.dovecot.newUser();
   await at.dovecot.append(user, 'INBOX', large(3));
@@ -95,7 +95,7 @@ test.concurrent('case 34 (FS#2838): a fetch that takes longer than the interval 
   await at.dovecot.append(far.user, 'INBOX', large(6));
   await until('it fetches', () => linesOf(far.mailbox, 'poll.started').length === 2);
   // The next run of a timer, in another process.
-  await expect(poll({ on: desk }, far.mailbox)).rejects.toMatchObject({ code: 'lease_taken' });
+  await expect(poll({ on: instance }, far.mailbox)).rejects.toMatchObject({ code: 'lease_taken' });
   await until('all of them', () => opened(daemon, far.mailbox.name) === 7);
   expect(linesOf(far.mailbox, 'poll.started')).toHaveLength(2);
   expect(linesOf(far.mailbox, 'poll.failed')).toEqual([]);
@@ -112,7 +112,7 @@ test.concurrent('case 35 (FS#1696): a second fetch at the same time does not dis
 });
 
 test.concurrent('case 36 (FS#5582): 30 mailboxes far away are polled side by side, and one that hangs keeps none waiting', async () => {
-  await using own = await openDesk({
+  await using own = await openInstance({
     env: {
       TICKETMAILD_POLL_INTERVAL_S: '3600',
       TICKETMAILD_POLL_CONCURRENCY_PER_HOST_MAX: '8',
@@ -196,7 +196,7 @@ test.concurrent('case 40 (CW#4532): time-outs, however many, turn no mailbox off
   await at.dovecot.append(far.user, 'INBOX', [mail()]);
   far.proxy.fault = { kind: 'none' };
   await until('the mail', () => opened(daemon, far.mailbox.name) === 2);
-  expect(await desk.app.store.mailboxByName(far.mailbox.name)).toMatchObject({ state: 'active' });
+  expect(await instance.app.store.mailboxByName(far.mailbox.name)).toMatchObject({ state: 'active' });
 });
 
 test.concurrent('case 41 (jonhoo/rust-imap#263): a message that arrives between FETCH and IDLE is fetched at once', async () => {
@@ -219,7 +219,7 @@ test.concurrent('case 41 (jonhoo/rust-imap#263): a message that arrives between 
       return true;
     },
   });
-  await using own = await openDesk({
+  await using own = await openInstance({
     env: { TICKETMAILD_IDLE_CONNECTIONS_MAX: '5', TICKETMAILD_POLL_INTERVAL_S: '3600' },
   });
   const mailbox = await own.add(at.dovecot, 'between', inClear(server.port, 'between'));

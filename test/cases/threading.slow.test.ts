@@ -10,7 +10,7 @@ const at = sceneOfFile();
 const ada = 'Ada <ada@customer.test>';
 
 /** A mailbox with one ticket, opened by Ada, and its reference. */
-async function desk() {
+async function startedTicket() {
   const { user, mailbox } = await boxWith(at, [
     mail({ id: `first-${Math.random()}@customer.test`, from: ada, subject: 'The printer' }),
   ]);
@@ -47,7 +47,7 @@ async function links(ref: string | null): Promise<string> {
 }
 
 test('case 88 (ZA#4965): a message forwarded with "WG:" opens a ticket of its own, whatever it refers to', async () => {
-  const { mailbox, ref, id, arrive } = await desk();
+  const { mailbox, ref, id, arrive } = await startedTicket();
   const forwards = ['WG: The printer', 'Fwd: The printer', `FW: [#${ref}] The printer`, 'TR: The printer'];
   const body =
     'Please see below.\n\n-----Ursprüngliche Nachricht-----\nVon: Ada <ada@customer.test>\nBetreff: The printer\n\nIt does not print.';
@@ -63,7 +63,7 @@ test('case 88 (ZA#4965): a message forwarded with "WG:" opens a ticket of its ow
 });
 
 test('case 89 (ZA#2444, ZA#5064): a stranger with the ticket number in the subject gets an own ticket, with a link', async () => {
-  const { mailbox, ref, arrive } = await desk();
+  const { mailbox, ref, arrive } = await startedTicket();
   const stranger = 'Mallory <mallory@stranger.test>';
   const [first, second] = await arrive(
     mail({ from: stranger, subject: `Re: [#${ref}] The printer` }),
@@ -85,7 +85,7 @@ test('case 89 (ZA#2444, ZA#5064): a stranger with the ticket number in the subje
 });
 
 test('case 91 (ZA#3894): a ticket number in the plain text of a message is found, where its sender takes part', async () => {
-  const { mailbox, ref, arrive } = await desk();
+  const { mailbox, ref, arrive } = await startedTicket();
   const rows = await arrive(
     mail({ from: ada, subject: 'One more thing', body: `About my ticket [#${ref}]: it is the second printer too.` }),
     mail({

@@ -12,28 +12,28 @@ import {
 } from '../../src/encryption/control.ts';
 import { Failure } from '../../src/errors.ts';
 import { createLog } from '../../src/log.ts';
-import { type Desk, openDesk } from './desk.ts';
+import { type CommandLine, openCommandLine } from './command-line.ts';
 
-let desk: Desk;
+let cli: CommandLine;
 let app: App;
 let keyFile: string;
 let nowMs: number;
 
 /** An application that has the keys open, as a daemon has. */
 beforeEach(async () => {
-  desk = await openDesk();
-  keyFile = join(desk.dataDir, 'encryption-key.bin');
-  await desk.run(['migrate']);
+  cli = await openCommandLine();
+  keyFile = join(cli.dataDir, 'encryption-key.bin');
+  await cli.run(['migrate']);
   const enable = ['encryption', 'enable', '--accept-key-loss', '--backup-prepared'];
-  expect(await desk.run(enable)).toMatchObject({ code: 0 });
-  app = await desk.open();
+  expect(await cli.run(enable)).toMatchObject({ code: 0 });
+  app = await cli.open();
   await app.vault.refresh();
   nowMs = Date.now() - 60_000;
 });
 
 afterEach(async () => {
   await app[Symbol.asyncDispose]();
-  await desk[Symbol.asyncDispose]();
+  await cli[Symbol.asyncDispose]();
 });
 
 function control(given: Partial<EncryptionControlPorts> = {}): EncryptionControl {
@@ -44,7 +44,7 @@ function control(given: Partial<EncryptionControlPorts> = {}): EncryptionControl
   return createEncryptionControl({ ...parts, startDisable, clock: { nowMs: () => nowMs }, ...given });
 }
 
-const proof = (): string => join(desk.dataDir, 'can-disable-encryption.txt');
+const proof = (): string => join(cli.dataDir, 'can-disable-encryption.txt');
 
 test('a request to switch off is forgotten after 15 minutes, and its proof with it', async () => {
   const asking = control();

@@ -2,19 +2,19 @@ import { chmod, readFile, rename, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { freePort } from '../support/servers/programs.ts';
-import { type Desk, openDesk, type Ran } from './desk.ts';
+import { type CommandLine, openCommandLine, type Ran } from './command-line.ts';
 
-let desk: Desk;
+let cli: CommandLine;
 let keyFile: string;
 
 beforeEach(async () => {
-  desk = await openDesk();
-  keyFile = join(desk.dataDir, 'encryption-key.bin');
+  cli = await openCommandLine();
+  keyFile = join(cli.dataDir, 'encryption-key.bin');
 });
 
 afterEach(async () => {
-  desk.expectNothingTold([secret]);
-  await desk[Symbol.asyncDispose]();
+  cli.expectNothingLeaked([secret]);
+  await cli[Symbol.asyncDispose]();
 });
 
 const secret = 'Zucker-und-Salz-91';
@@ -22,11 +22,11 @@ const enabling = ['encryption', 'enable', '--accept-key-loss', '--backup-prepare
 
 async function addMailbox(name: string): Promise<void> {
   const server = ['--host', 'mail.example', '--user', 'desk', '--no-probe', '--password-stdin'];
-  expect(await desk.run(['mailbox', 'add', '--name', name, ...server], secret)).toMatchObject({ code: 0, err: '' });
+  expect(await cli.run(['mailbox', 'add', '--name', name, ...server], secret)).toMatchObject({ code: 0, err: '' });
 }
 
 async function enable(): Promise<string> {
-  const { code, json } = await desk.run(enabling);
+  const { code, json } = await cli.run(enabling);
   expect(code).toBe(0);
   return String(json[0]?.key_id);
 }
@@ -39,34 +39,34 @@ function only({ json }: Ran): Record<string, unknown> {
 
 describe('key show', () => {
   test('says that there is no key file', async () => {
-    const shown = await desk.run(['key', 'show', '--json']);
+    const shown = await cli.run(['key', 'show', '--json']);
     expect(only(shown)).toEqual({
       ...{ path: keyFile, state: 'absent', key_ids: [], protected: null, owner: null, mode: null, problem: null },
     });
-    expect((await desk.run(['key', 'show'])).out).toBe(`key file   none at ${keyFile}\n`);
+    expect((await cli.run(['key', 'show'])).out).toBe(`key file   none at ${keyFile}\n`);
   });
 
   test('shows fingerprint, owner and mode, and never a byte of the key', async () => {
     await addMailbox('one');
     const id = await enable();
-    expect(only(await desk.run(['key', 'show', '--json']))).toMatchObject({
+    expect(only(await cli.run(['key', 'show', '--json']))).toMatchObject({
       ...{ state: 'ok', key_ids: [id], protected: false, mode: '0600', owner: expect.any(String), problem: null },
     });
-    const { out } = await desk.run(['key', 'show']);
+    const { out } = await cli.run(['key', 'show']);
     const lines = [`key file   ${keyFile}`, `key        ${id}`, 'protected  no: bare keys'];
     expect(out.split('\n').slice(0, 3)).toEqual(lines);
     expect(out).toMatch(/^owner {6}\S+\nmode {7}0600\n$/m);
   });
 
   test('shows what is wrong with it, with a hint', async () => {
-    await desk.run(['migrate']);
+    await cli.run(['migrate']);
     await enable();
     await chmod(keyFile, 0o644);
-    const { code, out } = await desk.run(['key', 'show']);
+    const { code, out } = await cli.run(['key', 'show']);
     expect(code).toBe(0);
     expect(out).toMatch(/^mode {7}0644$/m);
     expect(out).toMatch(/^problem {4}.+\nhint {7}.+\n$/m);
-    expect(only(await desk.run(['key', 'show', '--json']))).toMatchObject({
+    expect(only(await cli.run(['key', 'show', '--json']))).toMatchObject({
       ...{ state: 'refused', key_ids: null, problem: { code: 'key_file_refused', hint: expect.any(String) } },
     });
   });
@@ -74,41 +74,41 @@ describe('key show', () => {
 
 describe('key backup and verify', () => {
   test('make a copy for its owner alone, recorded, and say how to verify it', async () => {
-    await desk.run(['migrate']);
+    await cli.run(['migrate']);
     const id = await enable();
-    const file = join(desk.folder, 'backup.bin');
-    const { code, out, err } = await desk.run(['key', 'backup', file]);
+    const file = join(cli.folder, 'backup.bin');
+    const { code, out, err } = await cli.run(['key', 'backup', file]);
     expect({ code, err }).toEqual({ code: 0, err: '' });
     expect(out).toContain(`ticketmaild key verify ${file}`);
     expect(await readFile(file)).toEqual(await readFile(keyFile));
     expect((await stat(file)).mode & 0o777).toBe(0o600);
-    const [row] = (await desk.run(['encryption', 'log', '--json', '--limit', '1'])).json;
+    const [row] = (await cli.run(['encryption', 'log', '--json', '--limit', '1'])).json;
     expect(row).toMatchObject({ action: 'key.backed_up', key_id: id, detail: `to ${file}` });
 
-    const same = await desk.run(['key', 'verify', file]);
+    const same = await cli.run(['key', 'verify', file]);
     expect(same).toMatchObject({ code: 0, out: `same: ${file} holds key ${id}, which is in use\n` });
-    expect(only(await desk.run(['key', 'verify', file, '--json']))).toEqual({
+    expect(only(await cli.run(['key', 'verify', file, '--json']))).toEqual({
       ...{ same: true, file, key_ids: [id], in_use: [id], lacks: [], extra: [], switch_read: true },
     });
   });
 
   test('never overwrite a file, and print one object', async () => {
-    await desk.run(['migrate']);
+    await cli.run(['migrate']);
     await enable();
-    const file = join(desk.folder, 'backup.bin');
+    const file = join(cli.folder, 'backup.bin');
     await writeFile(file, 'precious');
-    expect(await desk.run(['key', 'backup', file])).toMatchObject({ code: 2, out: '' });
+    expect(await cli.run(['key', 'backup', file])).toMatchObject({ code: 2, out: '' });
     expect(await readFile(file, 'utf8')).toBe('precious');
-    const other = join(desk.folder, 'other.bin');
-    expect(only(await desk.run(['key', 'backup', other, '--json']))).toEqual({
+    const other = join(cli.folder, 'other.bin');
+    expect(only(await cli.run(['key', 'backup', other, '--json']))).toEqual({
       ...{ file: other, key_file: keyFile, recorded: true },
     });
   });
 
   test('warn of a copy that lies beside the key file', async () => {
-    await desk.run(['migrate']);
+    await cli.run(['migrate']);
     await enable();
-    const { code, err } = await desk.run(['key', 'backup', join(desk.dataDir, 'copy.bin')]);
+    const { code, err } = await cli.run(['key', 'backup', join(cli.dataDir, 'copy.bin')]);
     expect({ code, err }).toEqual({
       code: 0,
       err: expect.stringContaining('is in data_dir: one failure can lose both'),
@@ -116,56 +116,56 @@ describe('key backup and verify', () => {
   });
 
   test('tell a backup of another key, and one that lacks a key, from the right one', async () => {
-    await desk.run(['migrate']);
+    await cli.run(['migrate']);
     const former = await enable();
-    const file = join(desk.folder, 'backup.bin');
-    await desk.run(['key', 'backup', file]);
-    const both = join(desk.folder, 'both.bin');
-    const id = String(only(await desk.run(['encryption', 'rotate', '--json'])).key_id);
-    expect(await desk.run(['key', 'verify', file])).toMatchObject({
+    const file = join(cli.folder, 'backup.bin');
+    await cli.run(['key', 'backup', file]);
+    const both = join(cli.folder, 'both.bin');
+    const id = String(only(await cli.run(['encryption', 'rotate', '--json'])).key_id);
+    expect(await cli.run(['key', 'verify', file])).toMatchObject({
       code: 1,
       out: `not the same: ${file} is another key, ${former}; in use is ${id}\n`,
     });
     await writeFile(both, Buffer.concat([await readFile(file), await readFile(keyFile)]));
-    expect(await desk.run(['key', 'verify', both])).toMatchObject({
+    expect(await cli.run(['key', 'verify', both])).toMatchObject({
       code: 0,
       err: `It also holds keys that are not in use: ${former}\n`,
     });
     // A key file that still holds the former key: a backup with the new one alone lacks it.
-    const alone = join(desk.folder, 'alone.bin');
+    const alone = join(cli.folder, 'alone.bin');
     await rename(keyFile, alone);
     await rename(both, keyFile);
     await chmod(keyFile, 0o600);
-    expect(await desk.run(['key', 'verify', alone])).toMatchObject({
+    expect(await cli.run(['key', 'verify', alone])).toMatchObject({
       code: 1,
       out: `not the same: ${alone} lacks key ${former}, which is in use\n`,
     });
-    expect(only(await desk.run(['key', 'verify', alone, '--json']))).toMatchObject({ same: false, lacks: [former] });
+    expect(only(await cli.run(['key', 'verify', alone, '--json']))).toMatchObject({ same: false, lacks: [former] });
   });
 
   test('a backup is verified against the switch while the key file is lost', async () => {
-    await desk.run(['migrate']);
+    await cli.run(['migrate']);
     const id = await enable();
-    const file = join(desk.folder, 'backup.bin');
+    const file = join(cli.folder, 'backup.bin');
     await rename(keyFile, file);
-    const { code, out, err } = await desk.run(['key', 'verify', file]);
+    const { code, out, err } = await cli.run(['key', 'verify', file]);
     expect({ code, out }).toEqual({ code: 0, out: `same: ${file} holds key ${id}, which is in use\n` });
     expect(err).toContain('compared with the switch alone');
     // On a new host, where nothing is remembered, the row in the table names the key.
-    await rename(join(desk.dataDir, 'switch-state'), join(desk.folder, 'switch-state'));
-    expect(await desk.run(['key', 'verify', file])).toMatchObject({ code: 0 });
+    await rename(join(cli.dataDir, 'switch-state'), join(cli.folder, 'switch-state'));
+    expect(await cli.run(['key', 'verify', file])).toMatchObject({ code: 0 });
     await writeFile(file, Buffer.from(Array.from({ length: 32 }, (_, index) => index)));
-    expect(await desk.run(['key', 'verify', file])).toMatchObject({ code: 1 });
+    expect(await cli.run(['key', 'verify', file])).toMatchObject({ code: 1 });
   });
 
   test('work while the database is down, and say what that means', async () => {
-    await desk.run(['migrate']);
+    await cli.run(['migrate']);
     const id = await enable();
-    await using away = await openDesk({
-      TICKETMAILD_DATA_DIR: desk.dataDir,
+    await using away = await openCommandLine({
+      TICKETMAILD_DATA_DIR: cli.dataDir,
       TICKETMAILD_DATABASE_URL: `mysql://u:hunter2@127.0.0.1:${await freePort()}/t`,
     });
-    const file = join(desk.folder, 'backup.bin');
+    const file = join(cli.folder, 'backup.bin');
     const backup = await away.run(['key', 'backup', file]);
     expect(backup).toMatchObject({ code: 0, err: expect.stringMatching(/^note: this could not be recorded/) });
     const verified = await away.run(['key', 'verify', file]);
@@ -173,24 +173,24 @@ describe('key backup and verify', () => {
     expect(only(await away.run(['key', 'verify', file, '--json']))).toMatchObject({ same: true, switch_read: false });
     expect(only(await away.run(['key', 'show', '--json']))).toMatchObject({ key_ids: [id] });
     expect(only(await away.run(['key', 'backup', `${file}2`, '--json']))).toMatchObject({ recorded: false });
-    away.expectNothingTold(['hunter2']);
+    away.expectNothingLeaked(['hunter2']);
   });
 
   test('say what is missing', async () => {
-    await desk.run(['migrate']);
-    const file = join(desk.folder, 'backup.bin');
-    expect(await desk.run(['key', 'backup', file])).toMatchObject({
+    await cli.run(['migrate']);
+    const file = join(cli.folder, 'backup.bin');
+    expect(await cli.run(['key', 'backup', file])).toMatchObject({
       code: 1,
       err: expect.stringMatching(/^there is no key file at .+\nhint: .+\n$/),
     });
-    expect(await desk.run(['key', 'verify', file])).toMatchObject({
+    expect(await cli.run(['key', 'verify', file])).toMatchObject({
       code: 2,
       err: expect.stringContaining('no file at'),
     });
     await writeFile(file, 'x'.repeat(33));
-    expect(await desk.run(['key', 'verify', file])).toMatchObject({ code: 1 });
+    expect(await cli.run(['key', 'verify', file])).toMatchObject({ code: 1 });
     await writeFile(file, Buffer.from(Array.from({ length: 32 }, (_, index) => index)));
-    expect(await desk.run(['key', 'verify', file])).toMatchObject({
+    expect(await cli.run(['key', 'verify', file])).toMatchObject({
       code: 1,
       err: expect.stringMatching(/^no key is in use here: .+\nhint: .+\n$/),
     });
@@ -198,8 +198,8 @@ describe('key backup and verify', () => {
 });
 
 test('key recover without a daemon says that none answers', async () => {
-  await desk.run(['migrate']);
-  expect(await desk.run(['key', 'recover'])).toMatchObject({
+  await cli.run(['migrate']);
+  expect(await cli.run(['key', 'recover'])).toMatchObject({
     code: 1,
     out: '',
     err: expect.stringMatching(/^no daemon answers at .+control\.sock \(ENOENT\)\nhint: .+\n$/),

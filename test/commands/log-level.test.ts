@@ -5,16 +5,16 @@ import { createLogLevelSetter, startControlSocket } from '../../src/compose/cont
 import { Failure } from '../../src/errors.ts';
 import type { AdjustableLog } from '../../src/events.ts';
 import { createLog } from '../../src/log.ts';
-import { type Desk, openDesk } from './desk.ts';
+import { type CommandLine, openCommandLine } from './command-line.ts';
 
-let desk: Desk;
+let cli: CommandLine;
 
 beforeEach(async () => {
-  desk = await openDesk();
-  await mkdir(desk.dataDir, { mode: 0o700 });
+  cli = await openCommandLine();
+  await mkdir(cli.dataDir, { mode: 0o700 });
 });
 
-afterEach(() => desk[Symbol.asyncDispose]());
+afterEach(() => cli[Symbol.asyncDispose]());
 
 /** A worker of that name that answers on its control socket; `failure` is what it does instead. */
 async function worker(
@@ -26,7 +26,7 @@ async function worker(
   const setLevel = createLogLevelSetter(log, { pid, name });
   const other = async (): Promise<object> => ({});
   const server = await startControlSocket(
-    socketPath(desk.dataDir, name),
+    socketPath(cli.dataDir, name),
     {
       ...{ recover: other, disable: other },
       log_level: async (who, level) => {
@@ -43,7 +43,7 @@ describe('log-level', () => {
   test('sets the level of every worker and says what it was', async () => {
     await using only = await worker('', 7);
     await using named = await worker('b', 8);
-    const { code, out, err } = await desk.run(['log-level', 'debug']);
+    const { code, out, err } = await cli.run(['log-level', 'debug']);
     expect({ code, out }).toEqual({ code: 0, out: 'pid 7: info -> debug\nworker b, pid 8: info -> debug\n' });
     expect(err).toBe('until its next start or reload; to keep it, set [log] level\n');
     expect([only.log.level, named.log.level]).toEqual(['debug', 'debug']);
@@ -51,7 +51,7 @@ describe('log-level', () => {
 
   test('is one JSON object with --json', async () => {
     await using _only = await worker('', 7);
-    const { code, out, err } = await desk.run(['log-level', 'warn', '--json']);
+    const { code, out, err } = await cli.run(['log-level', 'warn', '--json']);
     expect({ code, err }).toEqual({ code: 0, err: '' });
     expect(JSON.parse(out)).toEqual({ workers: [{ pid: 7, worker: '', before: 'info', level: 'warn' }] });
   });
@@ -59,20 +59,20 @@ describe('log-level', () => {
   test('that one worker does not take is exit code 1, and the others have it', async () => {
     await using only = await worker('', 7);
     await using refusing = await worker('b', 8, new Failure('usage', 'not known here', { hint: 'Update it.' }));
-    const { code, out, err } = await desk.run(['log-level', 'debug']);
+    const { code, out, err } = await cli.run(['log-level', 'debug']);
     expect({ code, out }).toEqual({ code: 1, out: 'pid 7: info -> debug\n' });
     expect(err).toContain('not changed: not known here (Update it.)');
     expect([only.log.level, refusing.log.level]).toEqual(['debug', 'info']);
   });
 
   test('without a daemon is one line and a hint', async () => {
-    const { code, out, err } = await desk.run(['log-level', 'debug']);
+    const { code, out, err } = await cli.run(['log-level', 'debug']);
     expect({ code, out }).toEqual({ code: 1, out: '' });
     expect(err).toMatch(/^no daemon answers at .+control\.sock \(ENOENT\)\nhint: .+\n$/);
   });
 
   test('is one of those there are', async () => {
-    const { code, err } = await desk.run(['log-level', 'loud']);
+    const { code, err } = await cli.run(['log-level', 'loud']);
     expect({ code, err }).toEqual({
       code: 2,
       err: expect.stringContaining('the level must be trace, debug, info, warn, error, not "loud"'),

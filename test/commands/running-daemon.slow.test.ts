@@ -2,10 +2,10 @@ import { chmod, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/p
 import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { type Daemon, startDaemon } from '../support/daemon.ts';
-import { type Desk, openDesk } from './desk.ts';
+import { type Daemon, startDaemon } from '../support/processes/daemon.ts';
+import { type CommandLine, openCommandLine } from './command-line.ts';
 
-let desk: Desk;
+let cli: CommandLine;
 let keyFile: string;
 let daemon: Daemon;
 
@@ -14,25 +14,25 @@ const passphrase = 'three blind mice and a cat';
 const flags = ['--accept-key-loss', '--backup-prepared'];
 
 beforeEach(async () => {
-  desk = await openDesk();
-  keyFile = join(desk.dataDir, 'encryption-key.bin');
+  cli = await openCommandLine();
+  keyFile = join(cli.dataDir, 'encryption-key.bin');
   const server = ['--host', '127.0.0.1', '--port', '9', '--user', 'desk', '--no-probe', '--password-stdin'];
-  expect(await desk.run(['mailbox', 'add', '--name', 'one', ...server], secret)).toMatchObject({ code: 0 });
-  daemon = startDaemon(['run'], { env: desk.env, cwd: desk.folder });
+  expect(await cli.run(['mailbox', 'add', '--name', 'one', ...server], secret)).toMatchObject({ code: 0 });
+  daemon = startDaemon(['run'], { env: cli.env, cwd: cli.folder });
   await daemon.waitFor(({ event }) => event === 'daemon.ready');
 });
 
 afterEach(async () => {
   daemon.signal('SIGTERM');
   const { stdout, stderr } = await daemon.exit;
-  desk.expectNothingTold([secret, passphrase]);
+  cli.expectNothingLeaked([secret, passphrase]);
   expect(stdout + stderr).not.toContain(secret);
-  expect(await readdir(desk.dataDir)).not.toContain('control.sock');
-  await desk[Symbol.asyncDispose]();
+  expect(await readdir(cli.dataDir)).not.toContain('control.sock');
+  await cli[Symbol.asyncDispose]();
 });
 
 async function report(...args: string[]): Promise<Record<string, unknown>> {
-  const { json, err } = await desk.run([...args, '--json']);
+  const { json, err } = await cli.run([...args, '--json']);
   expect(json, err).toHaveLength(1);
   return json[0] ?? {};
 }
@@ -54,7 +54,7 @@ async function untilStatus(holds: (status: Record<string, unknown>) => boolean):
 test('a worker that runs takes the key up, rotates with it, and lets it go, without a restart', async () => {
   const first = await enable();
   await untilStatus(({ workers }) => JSON.stringify(workers).includes(`"key_ids":["${first}"]`));
-  const { out } = await desk.run(['encryption', 'status']);
+  const { out } = await cli.run(['encryption', 'status']);
   expect(out).toMatch(
     /^WORKER ON +PID +RUNS +HAS KEY +VAULT +REVISION +SEEN \(UTC\)\n\S+ +\d+ +yes +yes +open +2 +20/m,
   );
@@ -76,7 +76,7 @@ describe('key recover', () => {
     expect(await readFile(keyFile)).toEqual(content);
     expect((await stat(keyFile)).mode & 0o777).toBe(0o600);
     await daemon.waitFor(({ event }) => event === 'key.recovered');
-    const [entry] = (await desk.run(['encryption', 'log', '--json'])).json;
+    const [entry] = (await cli.run(['encryption', 'log', '--json'])).json;
     expect(entry).toMatchObject({ action: 'key.recovered', key_id: id, who: expect.stringMatching(/^.+@.+$/) });
   });
 
@@ -84,24 +84,24 @@ describe('key recover', () => {
     await enable();
     const content = await readFile(keyFile);
     await writeFile(keyFile, 'nothing that could be a key');
-    const { code, out } = await desk.run(['key', 'recover']);
+    const { code, out } = await cli.run(['key', 'recover']);
     expect(code).toBe(0);
     expect(out).toMatch(
       /^written back: \S+encryption-key\.bin, key [0-9a-f]{16}\nthe former file is now \S+\.damaged-/,
     );
     expect(await readFile(keyFile)).toEqual(content);
-    const aside = (await readdir(desk.dataDir)).find((name) => name.includes('damaged'));
-    expect(await readFile(join(desk.dataDir, aside ?? ''), 'utf8')).toBe('nothing that could be a key');
+    const aside = (await readdir(cli.dataDir)).find((name) => name.includes('damaged'));
+    expect(await readFile(join(cli.dataDir, aside ?? ''), 'utf8')).toBe('nothing that could be a key');
   });
 
   test('has nothing to do while the key file is there, or encryption is off', async () => {
-    expect(await desk.run(['key', 'recover'])).toMatchObject({
+    expect(await cli.run(['key', 'recover'])).toMatchObject({
       code: 3,
       err: expect.stringMatching(/^there is nothing to recover: encryption is off.+\nhint: .+\n$/),
     });
     await enable();
     const content = await readFile(keyFile);
-    expect(await desk.run(['key', 'recover'])).toMatchObject({
+    expect(await cli.run(['key', 'recover'])).toMatchObject({
       code: 3,
       err: expect.stringMatching(/^there is nothing to recover: the key file .+\nhint: .+\n$/),
     });
@@ -110,10 +110,10 @@ describe('key recover', () => {
 
   test('does not take the protection of a passphrase off that the daemon lacks', async () => {
     await enable();
-    expect(await desk.run(['key', 'protect', '--passphrase-stdin'], passphrase)).toMatchObject({ code: 0 });
+    expect(await cli.run(['key', 'protect', '--passphrase-stdin'], passphrase)).toMatchObject({ code: 0 });
     const content = await readFile(keyFile);
     await daemon.waitFor(({ event }) => event === 'vault.orphaned');
-    expect(await desk.run(['key', 'recover'])).toMatchObject({
+    expect(await cli.run(['key', 'recover'])).toMatchObject({
       code: 1,
       err: expect.stringContaining('is protected by a passphrase that this daemon does not have'),
     });
@@ -122,12 +122,12 @@ describe('key recover', () => {
 
   test('says so when the daemon holds no key either', async () => {
     await enable();
-    await rename(keyFile, join(desk.folder, 'away'));
+    await rename(keyFile, join(cli.folder, 'away'));
     daemon.signal('SIGTERM');
     await daemon.exit;
-    daemon = startDaemon(['run'], { env: desk.env, cwd: desk.folder });
+    daemon = startDaemon(['run'], { env: cli.env, cwd: cli.folder });
     await daemon.waitFor(({ event }) => event === 'daemon.ready');
-    expect(await desk.run(['key', 'recover'])).toMatchObject({
+    expect(await cli.run(['key', 'recover'])).toMatchObject({
       code: 1,
       err: expect.stringMatching(/^the daemon has no key in memory either: .+\nhint: Restore the key file.+\n$/),
     });
@@ -135,13 +135,13 @@ describe('key recover', () => {
 });
 
 describe('encryption disable where the key cannot be opened', () => {
-  const proof = (): string => join(desk.dataDir, 'can-disable-encryption.txt');
+  const proof = (): string => join(cli.dataDir, 'can-disable-encryption.txt');
 
   test('asks the daemon, which wants a proof of the file system that is newer than the request', async () => {
     await writeFile(proof(), '');
     await enable();
-    await desk.run(['key', 'protect', '--passphrase-stdin'], passphrase);
-    const asked = await desk.run(['encryption', 'disable', '--yes', '--json']);
+    await cli.run(['key', 'protect', '--passphrase-stdin'], passphrase);
+    const asked = await cli.run(['encryption', 'disable', '--yes', '--json']);
     expect(asked.code).toBe(1);
     expect(asked.json).toEqual([
       {
@@ -154,7 +154,7 @@ describe('encryption disable where the key cannot be opened', () => {
     ]);
     expect(asked.err).toContain(`touch ${proof()}`);
 
-    const old = await desk.run(['encryption', 'disable', '--yes']);
+    const old = await cli.run(['encryption', 'disable', '--yes']);
     expect(old).toMatchObject({ code: 1, out: '' });
     expect(old.err).toMatch(/^the proof file is not accepted: .+ is older than this request/);
     await rm(proof());
@@ -164,14 +164,14 @@ describe('encryption disable where the key cannot be opened', () => {
     expect(await report('encryption', 'status')).toMatchObject({ state: 'on', sealed: 1 });
 
     await chmod(proof(), 0o600);
-    const done = await desk.run(['encryption', 'disable', '--yes']);
+    const done = await cli.run(['encryption', 'disable', '--yes']);
     expect(done).toMatchObject({
       code: 0,
       out: expect.stringMatching(/^encryption is off\n1 password stored in plain text\n/),
     });
     expect(await report('encryption', 'status')).toMatchObject({ state: 'off', plaintext: 1 });
     await expect(readFile(proof())).rejects.toThrow('ENOENT');
-    const actions = (await desk.run(['encryption', 'log', '--json'])).json.map(({ action }) => action);
+    const actions = (await cli.run(['encryption', 'log', '--json'])).json.map(({ action }) => action);
     expect(actions).toEqual(expect.arrayContaining(['switch.off', 'switch.disabling', 'switch.disable_requested']));
   });
 

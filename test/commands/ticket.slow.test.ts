@@ -2,17 +2,20 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Mailbox } from '../../src/ingest/model.ts';
 import { type Dovecot, startDovecot } from '../support/servers/dovecot.ts';
-import { type Desk, openDesk } from './desk.ts';
+import { type CommandLine, openCommandLine } from './command-line.ts';
 
 let dovecot: Dovecot;
-let desk: Desk;
+let cli: CommandLine;
 
 beforeAll(async () => {
-  [dovecot, desk] = await Promise.all([startDovecot(), openDesk({ TICKETMAILD_LIMITS_SENDER_LIMIT_PER_HOUR: '3' })]);
+  [dovecot, cli] = await Promise.all([
+    startDovecot(),
+    openCommandLine({ TICKETMAILD_LIMITS_SENDER_LIMIT_PER_HOUR: '3' }),
+  ]);
 });
 
 afterAll(async () => {
-  await desk[Symbol.asyncDispose]();
+  await cli[Symbol.asyncDispose]();
   await dovecot[Symbol.asyncDispose]();
 });
 
@@ -30,7 +33,7 @@ async function added(name: string, ...addresses: readonly string[]): Promise<str
   const user = dovecot.newUser();
   const server = ['--host', dovecot.host, '--port', `${dovecot.tlsPort}`, '--ca-file', dovecot.caFile, '--user', user];
   const told = addresses.flatMap((address) => ['--address', address]);
-  const { code, err } = await desk.run(
+  const { code, err } = await cli.run(
     ['mailbox', 'add', '--name', name, ...server, ...told, '--since', 'all', '--password-stdin'],
     'pw\n',
   );
@@ -40,16 +43,16 @@ async function added(name: string, ...addresses: readonly string[]): Promise<str
 
 async function polled(name: string, user: string, ...sources: readonly Buffer[]) {
   await dovecot.append(user, 'INBOX', sources);
-  expect((await desk.run(['poll', name])).code).toBe(0);
-  return (await desk.run(['message', 'list', '--mailbox', name, '--json', '--full'])).json;
+  expect((await cli.run(['poll', name])).code).toBe(0);
+  return (await cli.run(['message', 'list', '--mailbox', name, '--json', '--full'])).json;
 }
 
 async function shown(ref: unknown) {
-  return (await desk.run(['ticket', 'show', `${ref}`, '--json'])).json[0] ?? {};
+  return (await cli.run(['ticket', 'show', `${ref}`, '--json'])).json[0] ?? {};
 }
 
 async function printed(...args: readonly string[]): Promise<string> {
-  const { code, out, err } = await desk.run(['ticket', ...args]);
+  const { code, out, err } = await cli.run(['ticket', ...args]);
   expect({ code, err }).toEqual({ code: 0, err: '' });
   return out.trim();
 }
@@ -57,23 +60,23 @@ async function printed(...args: readonly string[]): Promise<string> {
 describe('addresses of a mailbox', () => {
   test('are given when it is added, shown, and changed later', async () => {
     const user = await added('addressed', 'Desk@Example.net', 'help@example.net');
-    const show = async () => (await desk.run(['mailbox', 'show', 'addressed', '--json'])).json[0]?.['addresses'];
+    const show = async () => (await cli.run(['mailbox', 'show', 'addressed', '--json'])).json[0]?.['addresses'];
     expect(await show()).toEqual(['desk@example.net', 'help@example.net']);
-    const changed = await desk.run(['mailbox', 'set-addresses', 'addressed', 'new@example.net']);
+    const changed = await cli.run(['mailbox', 'set-addresses', 'addressed', 'new@example.net']);
     expect(changed.out).toBe('addressed receives mail for new@example.net\n');
     expect(await show()).toEqual(['new@example.net']);
-    const none = await desk.run(['mailbox', 'set-addresses', 'addressed']);
+    const none = await cli.run(['mailbox', 'set-addresses', 'addressed']);
     expect(none.out).toBe(user.includes('@') ? `addressed receives mail for ${user}\n` : 'addressed has no address\n');
   });
 
   test.each(['nobody', 'a+b@x', 'a@b@c', 'two words@x', 'a,b@x'])('%s is none', async (address) => {
-    const { code, err } = await desk.run(['mailbox', 'set-addresses', 'addressed', address]);
+    const { code, err } = await cli.run(['mailbox', 'set-addresses', 'addressed', address]);
     expect(code).toBe(2);
     expect(err).toContain('--address must be a mail address without a plus part');
   });
 
   test('of a mailbox that is not there cannot be set', async () => {
-    expect((await desk.run(['mailbox', 'set-addresses', 'nobody', 'a@x'])).code).toBe(2);
+    expect((await cli.run(['mailbox', 'set-addresses', 'nobody', 'a@x'])).code).toBe(2);
   });
 });
 
@@ -102,20 +105,20 @@ describe('a reply token', () => {
       ['recorded', 'own_mail', ref, 'own'],
       ['quarantined', 'own_address', null, undefined],
     ]);
-    const foreign = await desk.run(['ticket', 'reply-address', ref, '--json', '--address', 'x@example.com']);
+    const foreign = await cli.run(['ticket', 'reply-address', ref, '--json', '--address', 'x@example.com']);
     expect(foreign.json[0]?.['reply_address']).toMatch(/^x\+.*@example\.com$/);
     expect(foreign.err).toContain('x@example.com is not an address of mailbox tokens');
-    expect((await desk.run(['ticket', 'reply-address', ref, '--address', 'SUPPORT@example.org'])).err).toBe('');
+    expect((await cli.run(['ticket', 'reply-address', ref, '--address', 'SUPPORT@example.org'])).err).toBe('');
   });
 
   test('needs an address, which the hint says how to tell', async () => {
     const user = await added('bare');
     const [opened] = await polled('bare', user, mail(['Subject: x']));
     const ref = `${opened?.['ticket']}`;
-    await desk.run(['mailbox', 'set-addresses', 'bare']);
+    await cli.run(['mailbox', 'set-addresses', 'bare']);
     if (!user.includes('@')) {
       for (const command of ['reply-address', 'message-id']) {
-        const { code, err } = await desk.run(['ticket', command, ref]);
+        const { code, err } = await cli.run(['ticket', command, ref]);
         expect(code).toBe(2);
         expect(err).toContain('ticketmaild mailbox set-addresses bare ADDRESS');
       }
@@ -126,7 +129,7 @@ describe('a reply token', () => {
       [['message-id', ref, '--domain', 'a b'], '--domain must be a host name'],
       [['reply-address', 'NO-1'], 'There is no ticket "NO-1"'],
     ] as const) {
-      const { code, err } = await desk.run(['ticket', ...args]);
+      const { code, err } = await cli.run(['ticket', ...args]);
       expect({ code, err }).toEqual({ code: 2, err: expect.stringContaining(said) });
     }
   });
@@ -139,9 +142,9 @@ describe('a reference', () => {
     const ref = `${opened?.['ticket']}`;
     const commands = ['show', 'close', 'reopen', 'reply-address', 'message-id'];
     for (const written of [ref.toLowerCase(), `#${ref}`, `[#${ref.toLowerCase()}]`])
-      for (const command of commands) expect((await desk.run(['ticket', command, written])).code).toBe(0);
+      for (const command of commands) expect((await cli.run(['ticket', command, written])).code).toBe(0);
     for (const command of commands) {
-      const { code, err } = await desk.run(['ticket', command, '#261124-000000']);
+      const { code, err } = await cli.run(['ticket', command, '#261124-000000']);
       expect(code).toBe(2);
       expect(err).toContain('There is no ticket "261124-000000"');
       expect(err).toMatch(/See ticketmaild ticket list\.\s*$/);
@@ -152,20 +155,20 @@ describe('a reference', () => {
     const user = await added('removed', 'heir@example.org');
     const [opened] = await polled('removed', user, mail(['Subject: Printer', 'To: heir@example.org']));
     const ref = `${opened?.['ticket']}`;
-    await desk.run(['mailbox', 'remove', 'removed', '--yes']);
-    expect((await desk.run(['ticket', 'reply-address', ref])).err).toContain('Give --address.');
+    await cli.run(['mailbox', 'remove', 'removed', '--yes']);
+    expect((await cli.run(['ticket', 'reply-address', ref])).err).toContain('Give --address.');
     await added('again', 'heir@example.org');
     for (const [command, option] of [
       ['reply-address', '--address heir@example.org'],
       ['message-id', '--domain example.org'],
     ] as const) {
-      const { code, err } = await desk.run(['ticket', command, ref]);
+      const { code, err } = await cli.run(['ticket', command, ref]);
       expect(code).toBe(2);
       expect(err).toContain(`Mailbox again gets mail for heir@example.org: give ${option}`);
-      const made = await desk.run(['ticket', command, ref, ...option.split(' ')]);
+      const made = await cli.run(['ticket', command, ref, ...option.split(' ')]);
       expect(made).toMatchObject({ code: 0, err: '' });
     }
-    expect((await desk.run(['ticket', 'list'])).out).toMatch(new RegExp(`^${ref} .*\\(removed\\)`, 'm'));
+    expect((await cli.run(['ticket', 'list'])).out).toMatch(new RegExp(`^${ref} .*\\(removed\\)`, 'm'));
   });
 });
 
@@ -186,11 +189,11 @@ describe('what people are shown', () => {
       mail(['Message-ID: <root@seen>', 'Subject: Printer']),
       mail(sealed, `--b\r\n${parts.join('\r\n--b\r\n')}\r\n--b--`),
     );
-    const { out } = await desk.run(['ticket', 'show', `${opened?.['ticket']}`]);
+    const { out } = await cli.run(['ticket', 'show', `${opened?.['ticket']}`]);
     expect(out).toMatch(/@example\.org \(in_reply_to\)$/m);
     expect(out).toMatch(/^encrypted \(PGP\)$/m);
     expect(out).toContain('(encrypted: only its recipients can read it)');
-    expect((await desk.run(['ticket', 'list'])).out).toMatch(/ MAILBOX .*\n(.*\n)*.* seen /);
+    expect((await cli.run(['ticket', 'list'])).out).toMatch(/ MAILBOX .*\n(.*\n)*.* seen /);
   });
 });
 
@@ -208,7 +211,7 @@ describe('the state of a ticket', () => {
     expect(await shown(ref)).toMatchObject({ status: 'open', closed_at: null, message_count: 3 });
     await printed('close', ref);
     expect(await printed('reopen', ref)).toBe(`reopened ${ref}`);
-    expect((await desk.run(['ticket', 'close', 'NO-1'])).code).toBe(2);
+    expect((await cli.run(['ticket', 'close', 'NO-1'])).code).toBe(2);
   });
 
   test('of one that was merged is that of the other, and both are shown', async () => {
@@ -224,14 +227,14 @@ describe('the state of a ticket', () => {
     const refs = rows.map(({ ticket }) => ticket);
     expect(new Set(refs).size).toBe(1);
     const [kept] = refs;
-    const list = (await desk.run(['ticket', 'list', '--json'])).json;
+    const list = (await cli.run(['ticket', 'list', '--json'])).json;
     const merged = list.find(({ merged_into: into }) => into === kept);
     expect(merged).toMatchObject({ status: 'merged', message_count: 0 });
-    const { code, err } = await desk.run(['ticket', 'close', `${merged?.['ref']}`]);
+    const { code, err } = await cli.run(['ticket', 'close', `${merged?.['ref']}`]);
     expect({ code, err }).toEqual({ code: 3, err: expect.stringContaining(`was merged into ${kept}`) });
-    expect((await desk.run(['ticket', 'show', `${merged?.['ref']}`])).out).toContain(`merged into ${kept}`);
-    expect((await desk.run(['ticket', 'show', `${kept}`])).out).toContain(`absorbed ${merged?.['ref']}`);
-    expect((await desk.run(['reconcile'])).code).toBe(0);
+    expect((await cli.run(['ticket', 'show', `${merged?.['ref']}`])).out).toContain(`merged into ${kept}`);
+    expect((await cli.run(['ticket', 'show', `${kept}`])).out).toContain(`absorbed ${merged?.['ref']}`);
+    expect((await cli.run(['reconcile'])).code).toBe(0);
   });
 
   test('shows what it has to do with others', async () => {
@@ -246,7 +249,7 @@ describe('the state of a ticket', () => {
     );
     const forward = `${rows[1]?.['ticket']}`;
     expect((await shown(forward))['links']).toEqual([{ ticket: ref, reason: 'forward', direction: 'to' }]);
-    const { out } = await desk.run(['ticket', 'show', ref]);
+    const { out } = await cli.run(['ticket', 'show', ref]);
     expect(out).toContain(`has a message that was forwarded into ${forward}`);
     expect(out).toContain(`is mentioned by ${rows[2]?.['ticket']}`);
   });
@@ -275,10 +278,10 @@ describe('a mail to two mailboxes', () => {
       mail([`Message-ID: <both${index}@x>`, 'To: left@example.org', 'Cc: right@example.org', 'Subject: both']),
     );
     for (const user of users) await dovecot.append(user, 'INBOX', sources);
-    await using app = await desk.open();
+    await using app = await cli.open();
     const mailboxes: Mailbox[] = [await app.store.mailboxByName('left'), await app.store.mailboxByName('right')];
     await Promise.all(mailboxes.map((mailbox) => app.pollOnce(mailbox, new AbortController().signal)));
-    const tickets = (await desk.run(['ticket', 'list', '--json'])).json.filter(({ subject }) => subject === 'both');
+    const tickets = (await cli.run(['ticket', 'list', '--json'])).json.filter(({ subject }) => subject === 'both');
     expect(tickets).toHaveLength(10);
     for (const { links } of tickets) expect(links).toEqual([expect.objectContaining({ reason: 'same_message' })]);
   });

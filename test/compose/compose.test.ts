@@ -1,7 +1,7 @@
 import { chmod, mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { runCommand } from '../support/daemon.ts';
+import { runCommand } from '../support/processes/daemon.ts';
 import { temporaryFolder } from '../support/temporary.ts';
 
 test('a world-writable data folder is refused with the command that restricts it', async () => {

@@ -20,13 +20,13 @@ type Given = {
   readonly file?: string | null;
 };
 
-/** Loads `toml` as /srv/desk/mail.toml in a file system that has nothing else but `files`. */
+/** Loads `toml` as /srv/app/mail.toml in a file system that has nothing else but `files`. */
 function load(toml: string, given: Given = {}): Config {
-  const files: Record<string, string | Uint8Array> = { '/srv/desk/mail.toml': toml, ...given.files };
+  const files: Record<string, string | Uint8Array> = { '/srv/app/mail.toml': toml, ...given.files };
   return loadConfig({
     file: given.file === undefined ? 'mail.toml' : given.file,
     env: given.env ?? {},
-    cwd: '/srv/desk',
+    cwd: '/srv/app',
     ownFile: '/opt/ticketmaild/config/ticketmaild.toml',
     readFile(path) {
       const content = files[path];
@@ -226,7 +226,7 @@ describe('errors are one line', () => {
   });
 
   test('rejects a file that is not UTF-8', () => {
-    const files = { '/srv/desk/mail.toml': Uint8Array.of(0x61, 0xff) };
+    const files = { '/srv/app/mail.toml': Uint8Array.of(0x61, 0xff) };
     expect(failure('', { files }).message).toBe('mail.toml must be text in UTF-8');
   });
 });
@@ -250,7 +250,7 @@ describe('the admin page', () => {
     const files = 'tls_certificate_file = "tls/chain.pem"\ntls_key_file = "/etc/ssl/key.pem"';
     expect(admin(`listen = "10.0.0.5:8026"\n${files}`)).toMatchObject({
       host: '10.0.0.5',
-      tls: { certificateFile: '/srv/desk/tls/chain.pem', keyFile: '/etc/ssl/key.pem' },
+      tls: { certificateFile: '/srv/app/tls/chain.pem', keyFile: '/etc/ssl/key.pem' },
       origin: null,
     });
     const origin = 'origin = "https://Desk.Example.org:443"';
@@ -376,14 +376,14 @@ describe('the database URL', () => {
   });
 
   test('takes the password from a file, without the line end', () => {
-    const given = { files: { '/srv/desk/secret': 'hunter2\r\n' } };
+    const given = { files: { '/srv/app/secret': 'hunter2\r\n' } };
     const { database } = load(`${url('mysql://u@h/t')}\npassword_file = "secret"`, given);
     if (database.kind !== 'mysql') throw new Error('not MySQL');
     expect(database.password?.use((bytes) => new TextDecoder().decode(bytes))).toBe('hunter2');
   });
 
   test('rejects a password file beside a password, an empty one, and a missing one', () => {
-    const files = { '/srv/desk/empty': '\n' };
+    const files = { '/srv/app/empty': '\n' };
     const told = (text: string, file: string): string =>
       failure(`${url(text)}\npassword_file = "${file}"`, { files }).message;
     expect(told('mysql://u:p@h/t', 'empty')).toContain(
@@ -401,14 +401,14 @@ describe('the database URL', () => {
       if (path.endsWith('.toml')) return content;
       throw Object.assign(new Error('refused'), { code: 'EACCES' });
     };
-    const told = caught(() => loadConfig({ file: 'mail.toml', env: {}, cwd: '/srv/desk', readFile }));
+    const told = caught(() => loadConfig({ file: 'mail.toml', env: {}, cwd: '/srv/app', readFile }));
     expect(told.message).toBe('mail.toml:3: database.password_file names a file that cannot be read (EACCES)');
     expect(told.hint).toMatch(new RegExp(`^The user ${userInfo().username} tried to read it: `));
   });
 
   test('reads certificates from ca_file, and rejects a file without any', async () => {
     const pem = readFileSync(`${await certificatesTemplate()}/ca.pem`, 'utf8');
-    const files = { '/srv/desk/ca.pem': pem, '/srv/desk/not.pem': 'hello' };
+    const files = { '/srv/app/ca.pem': pem, '/srv/app/not.pem': 'hello' };
     const { database } = load(`${url('mysql://u@h/t')}\nca_file = "ca.pem"`, { files });
     expect(database.kind === 'mysql' && database.caPem).toBe(pem);
     expect(failure(`${url('mysql://u@h/t')}\nca_file = "not.pem"`, { files }).message).toBe(
@@ -440,7 +440,7 @@ describe('where values come from', () => {
   test('the file is that of --config, else of TICKETMAILD_CONFIG, else in /etc, else that of the program', () => {
     const keepDays = (days: number): string => `data_dir = "/d"\n[raw]\nretention_days = ${days}`;
     const files: Record<string, string> = {
-      '/srv/desk/env.toml': keepDays(2),
+      '/srv/app/env.toml': keepDays(2),
       '/etc/ticketmaild/ticketmaild.toml': keepDays(3),
       '/opt/ticketmaild/config/ticketmaild.toml': keepDays(4),
     };
@@ -456,9 +456,9 @@ describe('where values come from', () => {
   });
 
   test('relative paths are relative to the folder of the file, to the checkout for its own file, to the working directory for a variable', () => {
-    expect(load('data_dir = "x"').dataDir).toBe('/srv/desk/x');
+    expect(load('data_dir = "x"').dataDir).toBe('/srv/app/x');
     expect(load('', { file: null }).dataDir).toBe('/opt/ticketmaild/data');
-    expect(load('data_dir = "x"', { env: { TICKETMAILD_DATA_DIR: 'y' } }).dataDir).toBe('/srv/desk/y');
+    expect(load('data_dir = "x"', { env: { TICKETMAILD_DATA_DIR: 'y' } }).dataDir).toBe('/srv/app/y');
   });
 
   test('relative paths are rejected below /etc', () => {

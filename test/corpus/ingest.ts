@@ -11,7 +11,7 @@ import { readFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { mainFile } from '../bench/ingest/ingest.ts';
 import { addMailboxes, mailboxOn } from '../bench/many-mailboxes.ts';
-import { runMeasured } from '../support/child.ts';
+import { runMeasured } from '../support/processes/child.ts';
 import type { Progress } from '../support/progress.ts';
 import { type Dovecot, startDovecot } from '../support/servers/dovecot.ts';
 import { password } from '../support/servers/dovecot-settings.ts';

@@ -5,7 +5,7 @@
 import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { runMeasured } from '../support/child.ts';
+import { runMeasured } from '../support/processes/child.ts';
 import { differenceViolations } from './expectations/known-differences.ts';
 import { sameAddresses, sameField, sameMarkdown, sameText } from './expectations/loose.ts';
 import { floorViolations, ratchetViolations } from './expectations/ratchet.ts';
@@ -109,7 +109,7 @@ describe('a run is refused', () => {
   });
 
   test('for a listed one without a reason, or of no category', () => {
-    expect(differenceViolations(checked(false), known('subject', 'TODO'))).toHaveLength(1);
+    expect(differenceViolations(checked(false), known('subject', 'undecided'))).toHaveLength(1);
     expect(differenceViolations(checked(false), known('subject', ''))).toHaveLength(1);
     expect(differenceViolations(checked(false), known('subject', 'why', 'other'))).toHaveLength(1);
   });

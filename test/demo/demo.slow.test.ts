@@ -4,7 +4,7 @@ import { readdir } from 'node:fs/promises';
 import { createConnection } from 'node:net';
 import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
-import { runMeasured } from '../support/child.ts';
+import { runMeasured } from '../support/processes/child.ts';
 import { runFolderVariable, temporaryFolder } from '../support/temporary.ts';
 
 const demoFile = join(import.meta.dirname, 'demo.ts');

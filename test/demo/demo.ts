@@ -12,7 +12,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { parseArgs, styleText } from 'node:util';
-import { runMeasured } from '../support/child.ts';
+import { runMeasured } from '../support/processes/child.ts';
 import { freePort } from '../support/servers/programs.ts';
 import { temporaryFolder } from '../support/temporary.ts';
 import { type Daemon, startDaemon } from './daemon.ts';

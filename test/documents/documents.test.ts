@@ -73,7 +73,7 @@ test(`README.md has at most ${readmeLinesMax} lines`, () => {
   expect(readme.trimEnd().split('\n').length).toBeLessThanOrEqual(readmeLinesMax);
 });
 
-test('a dead link, a dead anchor and a live one are told apart', () => {
+test('a dead link, a dead anchor and a live one are distinguished', () => {
   const text = '# One two\n[a](#one-two) [b](#three) [c](nowhere.md) [d](README.md) [e](README.md#no-such-heading)';
   expect(deadLinks('README.md', text)).toEqual(['#three', 'nowhere.md', 'README.md#no-such-heading']);
 });

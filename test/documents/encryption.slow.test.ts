@@ -9,8 +9,8 @@ import { appendFile, mkdir, readFile, unlink, writeFile } from 'node:fs/promises
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { type Daemon, runCommand, startDaemon } from '../support/daemon.ts';
 import { named, openSetting, type Setting } from '../support/encryption-setting.ts';
+import { type Daemon, runCommand, startDaemon } from '../support/processes/daemon.ts';
 import { type Dovecot, startDovecot } from '../support/servers/dovecot.ts';
 import { type Mariadb, startMariadb } from '../support/servers/mariadb.ts';
 
@@ -117,7 +117,7 @@ type Follow = Reader['follow'];
 type Works = Reader['works'];
 
 /**
- * No daemon runs: the backup is put back. The one that the README has saved is of a key before, so it is saved anew.
+ * No daemon runs: the backup is put back. The one that the README has saved is of a key before, so it is saved again.
  */
 async function lostFile(setting: Setting, follow: Follow, works: Works): Promise<void> {
   const backup = join(dirname(setting.dataDir), 'safe', 'encryption-key.bin');

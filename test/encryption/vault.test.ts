@@ -91,7 +91,7 @@ describe('the vault', () => {
     at.row = on(first, 1);
     expect((await vault.refresh()).state).toMatchObject({
       kind: 'missing',
-      // Nobody holds the key who could write it.
+      // No worker that could write it holds the key.
       failure: { code: 'key_file_missing', hint: 'Put the key file back from its backup.' },
     });
     expect(told()).toEqual(['switch.unverified', 'vault.missing']);

@@ -8,11 +8,11 @@
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { runCommand, startDaemon } from '../support/daemon.ts';
 import { named, openSetting } from '../support/encryption-setting.ts';
 import { startFaultProxy } from '../support/faults/proxy.ts';
 import { newCanary } from '../support/leaks/canary.ts';
 import { countFormsIn } from '../support/leaks/form-search.ts';
+import { runCommand, startDaemon } from '../support/processes/daemon.ts';
 import { startDovecot } from '../support/servers/dovecot.ts';
 import { startMariadb } from '../support/servers/mariadb.ts';
 

@@ -10,7 +10,7 @@ import { type Database, openDatabase } from '../../src/adapters/database/databas
 import type { Readiness } from '../../src/ingest/readiness.ts';
 import { batchOf, batchWith, by, opened, plain, sampleMailbox } from '../adapters/database/samples.ts';
 import { testApp } from '../support/app.ts';
-import { type Daemon, type LogLine, runCommand, startDaemon } from '../support/daemon.ts';
+import { type Daemon, type LogLine, runCommand, startDaemon } from '../support/processes/daemon.ts';
 import { type Dovecot, startDovecot } from '../support/servers/dovecot.ts';
 import { type ClusterDatabase, type Galera, type GaleraNode, startGalera } from '../support/servers/galera.ts';
 import { temporaryFolder } from '../support/temporary.ts';
@@ -117,11 +117,11 @@ async function startWorkers(undo: AsyncDisposableStack, database: ClusterDatabas
 
 /** A mailbox for each new user, on the cluster's database. */
 async function addMailboxes(database: ClusterDatabase): Promise<readonly string[]> {
-  await using desk = await testApp(database.config(0));
+  await using on = await testApp(database.config(0));
   const users = Array.from({ length: mailboxes }, () => dovecot.newUser());
   for (const user of users) {
     await dovecot.createFolder(user, 'INBOX');
-    await desk.addMailbox(dovecot, user);
+    await on.addMailbox(dovecot, user);
   }
   return users;
 }

@@ -9,8 +9,8 @@ import { openDatabase } from '../../src/adapters/database/database.ts';
 import { buildProgram } from '../../src/commands/program.ts';
 import type { DatabaseConfig } from '../../src/config/config.ts';
 import { SecretBytes } from '../../src/secret/secret-bytes.ts';
-import { type Desk, openDesk } from '../commands/desk.ts';
-import { startDaemon } from '../support/daemon.ts';
+import { type CommandLine, openCommandLine } from '../commands/command-line.ts';
+import { startDaemon } from '../support/processes/daemon.ts';
 import { type Dovecot, startDovecot } from '../support/servers/dovecot.ts';
 import { password } from '../support/servers/dovecot-settings.ts';
 import { type Mariadb, startMariadb } from '../support/servers/mariadb.ts';
@@ -95,8 +95,8 @@ async function unusedRights(grants: string): Promise<readonly string[]> {
 /** With tables, created by a user with those rights. */
 async function database(grants: string) {
   const { asRoot, url, name } = await emptyDatabase(`GRANT ${migrating.join(', ')} ON NAME.* TO WHO;`);
-  await using desk = await openDesk({ TICKETMAILD_DATABASE_URL: url });
-  expect(await desk.run(['migrate'])).toMatchObject({ code: 0 });
+  await using cli = await openCommandLine({ TICKETMAILD_DATABASE_URL: url });
+  expect(await cli.run(['migrate'])).toMatchObject({ code: 0 });
   await asRoot(`REVOKE ALL ON NAME.* FROM WHO; ${grants}`);
   return { asRoot, url, name };
 }
@@ -105,14 +105,14 @@ test('migrating needs four rights, and an error names each missing one', { timeo
   for (const missing of migrating) {
     const rest = migrating.filter((right) => right !== missing);
     const { url } = await emptyDatabase(`GRANT ${rest.join(', ')} ON NAME.* TO WHO;`);
-    await using desk = await openDesk({ TICKETMAILD_DATABASE_URL: url });
-    const { code, err } = await desk.run(['migrate']);
+    await using cli = await openCommandLine({ TICKETMAILD_DATABASE_URL: url });
+    const { code, err } = await cli.run(['migrate']);
     expect({ code, err }).toEqual({ code: 1, err: expect.stringContaining(`${missing} command denied`) });
   }
 });
 
 /** Runs commands that must succeed, and records them. */
-function asker(desk: Desk) {
+function asker(cli: CommandLine) {
   const asked = new Set<string>();
   const remember = (args: readonly string[]) => {
     asked.add(args[0] ?? '').add(args.slice(0, 2).join(' '));
@@ -122,13 +122,13 @@ function asker(desk: Desk) {
     ask: async (line: string, input?: string): Promise<string> => {
       const args = line.split(' ');
       remember(args);
-      const { code, out, err } = await desk.run(args, input);
+      const { code, out, err } = await cli.run(args, input);
       expect({ line, code, said: code === 0 ? '' : `${out}${err}` }).toEqual({ line, code: 0, said: '' });
       return out;
     },
-    typed: async (line: string, answers: Parameters<Desk['typed']>[1]): Promise<void> => {
+    typed: async (line: string, answers: Parameters<CommandLine['typed']>[1]): Promise<void> => {
       remember(line.split(' '));
-      expect(await desk.typed(line.split(' '), answers)).toMatchObject({ code: 0 });
+      expect(await cli.typed(line.split(' '), answers)).toMatchObject({ code: 0 });
     },
   };
 }
@@ -146,7 +146,7 @@ function commandNames(): string[] {
   );
 }
 
-async function everydayCommands({ ask }: ReturnType<typeof asker>, desk: Desk, user: string): Promise<void> {
+async function everydayCommands({ ask }: ReturnType<typeof asker>, cli: CommandLine, user: string): Promise<void> {
   await ask('check');
   await ask('migrate');
   const server = `--host localhost --port ${dovecot.tlsPort} --ca-file ${dovecot.caFile} --user ${user} --since all`;
@@ -160,13 +160,13 @@ async function everydayCommands({ ask }: ReturnType<typeof asker>, desk: Desk, u
   const { ref } = JSON.parse(ticket);
   for (const what of ['show', 'close', 'reopen', 'reply-address', 'message-id']) await ask(`ticket ${what} ${ref}`);
   await ask('message list --mailbox desk');
-  await ask(`message source --mailbox desk --uid 1 --output ${join(desk.folder, 'source')}`);
+  await ask(`message source --mailbox desk --uid 1 --output ${join(cli.folder, 'source')}`);
 }
 
 /** On the messages that `everydayCommands` polled. */
 async function quarantineCommands(
   { ask }: ReturnType<typeof asker>,
-  desk: Desk,
+  cli: CommandLine,
   asRoot: (sql: string) => Promise<unknown>,
 ): Promise<void> {
   const ids = (await ask('quarantine list --json'))
@@ -175,7 +175,7 @@ async function quarantineCommands(
     .map((line) => JSON.parse(line).id);
   await ask(`quarantine show ${ids[0]}`);
   await ask('quarantine requeue --reason parse_failed');
-  await ask(`quarantine export --all --folder ${desk.folder}`);
+  await ask(`quarantine export --all --folder ${cli.folder}`);
   await ask(`quarantine release ${ids[0]}`);
   await ask(`quarantine discard ${ids[1]} --yes`);
   await ask('quarantine log');
@@ -230,7 +230,7 @@ const passphrase = 'Drei-Birnen-7';
 /** Beside a running daemon. */
 async function encryptionCommands(
   { ask }: ReturnType<typeof asker>,
-  desk: Desk,
+  cli: CommandLine,
   spoilSwitch: readonly (() => Promise<unknown>)[],
 ): Promise<void> {
   await ask('encryption enable --accept-key-loss --backup-prepared');
@@ -239,20 +239,20 @@ async function encryptionCommands(
     await spoil();
     await ask('encryption trust-restored --yes');
   }
-  const copy = join(desk.folder, 'copy');
+  const copy = join(cli.folder, 'copy');
   await ask('key show');
   await ask(`key backup ${copy}`);
   await ask(`key verify ${copy}`);
-  await rm(join(desk.dataDir, 'encryption-key.bin'));
+  await rm(join(cli.dataDir, 'encryption-key.bin'));
   await ask('key recover');
 }
 
-async function otherCommands({ ask, typed }: ReturnType<typeof asker>, desk: Desk): Promise<void> {
+async function otherCommands({ ask, typed }: ReturnType<typeof asker>, cli: CommandLine): Promise<void> {
   await ask('key protect --passphrase-stdin', passphrase);
   await typed('key unprotect', [['Passphrase', `${passphrase}\n`]]);
   await ask('encryption disable --yes');
   await ask('encryption enable --accept-key-loss --backup-prepared');
-  await rm(join(desk.dataDir, 'encryption-key.bin'));
+  await rm(join(cli.dataDir, 'encryption-key.bin'));
   await ask('encryption replace-lost-key --accept-password-loss');
   await ask('mailbox set-password desk --password-stdin --accept-connection', password);
   await ask('reconcile');
@@ -290,7 +290,7 @@ test.each([
   ['table by table', tableByTable],
 ])('with rights given %s the daemon and every command work', { timeout: 120_000 }, async (_how, grants) => {
   const { asRoot, url, name } = await database(grants);
-  await using desk = await openDesk({
+  await using cli = await openCommandLine({
     TICKETMAILD_DATABASE_URL: url,
     TICKETMAILD_POLL_INTERVAL_S: '1',
     TICKETMAILD_MESSAGE_MAX_SIZE_MB: '1',
@@ -298,15 +298,15 @@ test.each([
   });
   const user = dovecot.newUser();
   await dovecot.append(user, 'INBOX', firstMessages);
-  const commands = asker(desk);
+  const commands = asker(cli);
   await mariadb.query("SET GLOBAL log_output = 'TABLE'; SET GLOBAL general_log = 1; TRUNCATE mysql.general_log;");
-  await everydayCommands(commands, desk, user);
-  await quarantineCommands(commands, desk, asRoot);
+  await everydayCommands(commands, cli, user);
+  await quarantineCommands(commands, cli, asRoot);
   await adminPage(commands, name);
   {
-    await using daemon = startDaemon(['run'], { env: desk.env });
+    await using daemon = startDaemon(['run'], { env: cli.env });
     await daemon.waitFor(({ event }) => event === 'daemon.ready');
-    await encryptionCommands(commands, desk, [
+    await encryptionCommands(commands, cli, [
       () => asRoot('UPDATE NAME.encryption_switch SET revision = revision + 1;'),
       () => asRoot('DELETE FROM NAME.encryption_switch;'),
     ]);
@@ -316,7 +316,7 @@ test.each([
     expect((await daemon.exit).code).toBe(0);
     expect(daemon.lines.filter((line) => JSON.stringify(line).includes('database_denied'))).toEqual([]);
   }
-  await otherCommands(commands, desk);
+  await otherCommands(commands, cli);
   expect(await unusedRights(grants)).toEqual([]);
   expect(commandNames().filter((name) => !commands.asked.has(name) && !notAsked.includes(name))).toEqual([]);
 });
@@ -325,10 +325,10 @@ test('enabling encryption without the right to rebuild its table fails with a hi
   timeout: 60_000,
 }, async () => {
   const { url, asRoot } = await database('GRANT SELECT, INSERT, UPDATE, DELETE ON NAME.* TO WHO;');
-  await using desk = await openDesk({ TICKETMAILD_DATABASE_URL: url });
+  await using cli = await openCommandLine({ TICKETMAILD_DATABASE_URL: url });
   const enable = ['encryption', 'enable', '--accept-key-loss', '--backup-prepared'];
-  const refused = await desk.run(enable);
+  const refused = await cli.run(enable);
   expect(refused).toMatchObject({ code: 1, err: expect.stringContaining('ALTER command denied') });
   await asRoot('GRANT ALTER, CREATE ON NAME.mailboxes TO WHO;');
-  expect(await desk.run(enable)).toMatchObject({ code: 0, out: expect.stringContaining('encryption is on') });
+  expect(await cli.run(enable)).toMatchObject({ code: 0, out: expect.stringContaining('encryption is on') });
 });

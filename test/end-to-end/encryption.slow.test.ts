@@ -7,8 +7,8 @@ import { chmod, mkdir, readFile, rename, rm, stat, symlink, truncate, unlink, wr
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Readiness } from '../../src/ingest/readiness.ts';
-import type { Daemon } from '../support/daemon.ts';
 import { enabled, named, openSetting, type Setting } from '../support/encryption-setting.ts';
+import type { Daemon } from '../support/processes/daemon.ts';
 import { type Dovecot, startDovecot } from '../support/servers/dovecot.ts';
 import { type Mariadb, startMariadb } from '../support/servers/mariadb.ts';
 

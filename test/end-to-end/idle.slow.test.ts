@@ -5,8 +5,8 @@
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { type Daemon, type LogLine, runCommand, startDaemon } from '../support/daemon.ts';
-import { metrics, openDesk, readiness } from '../support/faults/outage-scene.ts';
+import { metrics, openInstance, readiness } from '../support/instance.ts';
+import { type Daemon, type LogLine, runCommand, startDaemon } from '../support/processes/daemon.ts';
 import { type Dovecot, startDovecot } from '../support/servers/dovecot.ts';
 import { temporaryFolder } from '../support/temporary.ts';
 
@@ -114,11 +114,11 @@ test.concurrent('a mailbox that idled in a killed worker is polled at once by th
 
 test.concurrent('a mailbox that could not be reached is shown as ok once it idles again', async () => {
   await using server = await startDovecot();
-  await using desk = await openDesk({
+  await using instance = await openInstance({
     env: { TICKETMAILD_IDLE_CONNECTIONS_MAX: '2', TICKETMAILD_POLL_INTERVAL_S: '3600', TICKETMAILD_LOG_LEVEL: 'debug' },
   });
-  await desk.add(server, server.newUser());
-  const daemon = desk.start();
+  await instance.add(server, server.newUser());
+  const daemon = instance.start();
   await daemon.waitFor(named('idle.started'));
   await server.stop();
   await daemon.waitFor(named('poll.failed'));
@@ -163,18 +163,20 @@ test.concurrent('an IDLE is renewed at every interval, on the same login', async
 });
 
 test.concurrent('no more connections idle than allowed, and a mailbox without an idle slot is polled', async () => {
-  await using desk = await openDesk({ env: { TICKETMAILD_IDLE_CONNECTIONS_MAX: '2', TICKETMAILD_LOG_LEVEL: 'debug' } });
+  await using instance = await openInstance({
+    env: { TICKETMAILD_IDLE_CONNECTIONS_MAX: '2', TICKETMAILD_LOG_LEVEL: 'debug' },
+  });
   const users = Array.from({ length: 5 }, () => dovecot.newUser());
   // Two hosts, so that the bound for all of them counts.
   for (const [index, user] of users.entries()) {
     const host = index % 2 === 0 ? 'localhost' : '127.0.0.1';
     const { tlsPort: port, caPem } = dovecot;
     const connection = { host, port, caPem, user, tls: 'implicit', fingerprint: null, allowPlaintext: false } as const;
-    await desk.add(dovecot, user, { connection: { ...connection, folder: 'INBOX' } });
+    await instance.add(dovecot, user, { connection: { ...connection, folder: 'INBOX' } });
   }
   // All have messages before they idle: a mailbox without any is displaced by one that has some.
   for (const user of users) await dovecot.append(user, 'INBOX', [mail(`round-1-${user}`)]);
-  const daemon = desk.start();
+  const daemon = instance.start();
   await until('both places are taken', async () => (await readiness(daemon)).body.checks.idle.open === 2);
   for (let round = 1; round <= 3; round += 1) {
     for (const user of round === 1 ? [] : users) await dovecot.append(user, 'INBOX', [mail(`round-${round}-${user}`)]);
@@ -188,12 +190,12 @@ test.concurrent('no more connections idle than allowed, and a mailbox without an
 
 test.concurrent('a server without IDLE is polled, and that is no failure', async () => {
   await using plain = await startDovecot({ settings: 'imap_capability = IMAP4rev1 UIDPLUS MOVE LITERAL+' });
-  await using desk = await openDesk({
+  await using instance = await openInstance({
     env: { TICKETMAILD_IDLE_CONNECTIONS_MAX: '10', TICKETMAILD_LOG_LEVEL: 'debug' },
   });
   const user = plain.newUser();
-  await desk.add(plain, user);
-  const daemon = desk.start();
+  await instance.add(plain, user);
+  const daemon = instance.start();
   for (let count = 1; count <= 2; count += 1) {
     await plain.append(user, 'INBOX', [mail(`no-idle-${count}`)]);
     await until(`mail ${count}`, () => opened(daemon) === count);

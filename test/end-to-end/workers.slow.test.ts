@@ -7,8 +7,8 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { preferredWorker } from '../../src/ingest/scheduler/workers.ts';
-import type { Daemon, LogLine } from '../support/daemon.ts';
-import { type Desk, mail, named, openDesk, readiness, until } from '../support/faults/outage-scene.ts';
+import { type Instance, mail, named, openInstance, readiness, until } from '../support/instance.ts';
+import type { Daemon, LogLine } from '../support/processes/daemon.ts';
 import { type Dovecot, startDovecot } from '../support/servers/dovecot.ts';
 import { type Mariadb, startMariadb } from '../support/servers/mariadb.ts';
 
@@ -30,9 +30,9 @@ type Worker = { readonly name: string; readonly daemon: Daemon };
 type Box = { readonly id: string; readonly name: string; readonly user: string };
 
 /** Daemons as on separate hosts: each has its own data folder. */
-async function startWorkers(desk: Desk, count: number): Promise<readonly Worker[]> {
+async function startWorkers(instance: Instance, count: number): Promise<readonly Worker[]> {
   const daemons = Array.from({ length: count }, (_, index) =>
-    desk.start({ TICKETMAILD_DATA_DIR: join(desk.folder, `host${index + 1}`) }),
+    instance.start({ TICKETMAILD_DATA_DIR: join(instance.folder, `host${index + 1}`) }),
   );
   return Promise.all(
     daemons.map(async (daemon) => ({
@@ -42,12 +42,12 @@ async function startWorkers(desk: Desk, count: number): Promise<readonly Worker[
   );
 }
 
-async function addBoxes(desk: Desk): Promise<readonly Box[]> {
+async function addBoxes(instance: Instance): Promise<readonly Box[]> {
   const users = Array.from({ length: mailboxCount }, () => dovecot.newUser());
   return Promise.all(
     users.map(async (user) => {
       await dovecot.createFolder(user, 'INBOX');
-      const { id, name } = await desk.add(dovecot, user);
+      const { id, name } = await instance.add(dovecot, user);
       return { id, name, user };
     }),
   );
@@ -112,12 +112,12 @@ const sharedEnv = {
 
 test('four workers share the mailboxes; a killed one and a suspended one cost seconds and no message', async () => {
   const database = await mariadb.createDatabase();
-  await using desk = await openDesk({
+  await using instance = await openInstance({
     database,
     env: sharedEnv,
   });
-  const boxes = await addBoxes(desk);
-  const workers = await startWorkers(desk, 4);
+  const boxes = await addBoxes(instance);
+  const workers = await startWorkers(instance, 4);
   const flow = mailFlow(boxes, 50);
   const query = (sql: string) => mariadb.query(`use ${database.name}; ${sql}`);
   const owners = async () => {
@@ -171,7 +171,7 @@ test('four workers share the mailboxes; a killed one and a suspended one cost se
   const outcomes = await query('select count(*), count(distinct mailbox_id, folder_epoch, uid) from outcome');
   expect(outcomes).toBe(`${flow.sent.length}\t${flow.sent.length}\n`);
   expect(repeated(workers)).toEqual([]);
-  expect(await desk.command('reconcile')).toMatchObject({ code: 0 });
+  expect(await instance.command('reconcile')).toMatchObject({ code: 0 });
   await readOnlyForAWhile([second, ...rest], () => flow.send(long, 1), subjects, flow.sent);
   await endInOrder([second, ...rest]);
 }, 90_000);
@@ -227,14 +227,14 @@ test('a worker whose heartbeats fail reports that and continues to poll', {
   tags: ['long'],
 }, async () => {
   const database = await mariadb.createDatabase();
-  await using desk = await openDesk({
+  await using instance = await openInstance({
     database,
     env: { TICKETMAILD_LOG_LEVEL: 'debug', TICKETMAILD_IDLE_CONNECTIONS_MAX: '10' },
   });
   const user = dovecot.newUser();
   await dovecot.createFolder(user, 'INBOX');
-  await desk.add(dovecot, user);
-  const daemon = desk.start();
+  await instance.add(dovecot, user);
+  const daemon = instance.start();
   await daemon.waitFor(named('idle.started'));
   const trigger = "create trigger no_reports before update on workers for each row signal sqlstate '45000'";
   await mariadb.query(`use ${database.name}; ${trigger}`);
@@ -258,10 +258,10 @@ test('a worker whose heartbeats fail reports that and continues to poll', {
 
 test('after a reboot the workers of the former boot are removed, and those of other hosts are shown', async () => {
   const database = await mariadb.createDatabase();
-  await using desk = await openDesk({ database });
+  await using instance = await openInstance({ database });
   const user = dovecot.newUser();
   await dovecot.append(user, 'INBOX', [mail('waits')]);
-  const { id } = await desk.add(dovecot, user);
+  const { id } = await instance.add(dovecot, user);
   const query = (sql: string) => mariadb.query(`use ${database.name}; ${sql}`);
   const before = `${hostname().slice(0, 64)}/00000000/1/1/1`;
   const since = 'utc_timestamp(3) - interval 1 minute';
@@ -269,7 +269,7 @@ test('after a reboot the workers of the former boot are removed, and those of ot
     ('${before}', 'here', 1, '', 'closed', 0, ${since}, ${since}), ('far/00000000/1/1/1', 'far', 1, '', 'closed', 0, ${since}, ${since})`);
   await query(`update mailbox_state set lease_owner = '${before}', lease_until = utc_timestamp(3) + interval 1 hour
     where mailbox_id = '${id}'`);
-  const daemon = desk.start();
+  const daemon = instance.start();
   await daemon.waitFor(named('message.ticket_opened'));
   await until('it is removed', async () => {
     const { list } = (await readiness(daemon)).body.checks.workers;
@@ -279,16 +279,16 @@ test('after a reboot the workers of the former boot are removed, and those of ot
 }, 60_000);
 
 test('a second daemon on a SQLite file is refused with a hint, and takes over when the first has ended', async () => {
-  await using desk = await openDesk();
-  const first = desk.start();
+  await using instance = await openInstance();
+  const first = instance.start();
   await first.waitFor(named('daemon.ready'));
-  const second = desk.start();
+  const second = instance.start();
   const refused = await second.exit;
   expect(refused.code).toBe(3);
   expect(refused.stderr).toMatch(/^ticketmaild: another daemon uses [^\n]+\nhint: [^\n]*MySQL or MariaDB[^\n]*\n$/);
   first.signal('SIGKILL');
   await first.exit;
-  const third = desk.start();
+  const third = instance.start();
   await third.waitFor(named('daemon.ready'));
   third.signal('SIGTERM');
   expect((await third.exit).code).toBe(0);

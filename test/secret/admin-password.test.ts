@@ -100,7 +100,7 @@ describe('a hash that is not ours', () => {
     ['a text before it', ` ${forged(64, 1, 1)}`],
     ['more parameters', forged(64, 1, '1,keyid=AA')],
     ['parameters in another order', forged(64, 1, 1).replace('m=64,t=1', 't=1,m=64')],
-  ])('is nobody’s, at once: %s', async (_title, hash) => {
+  ])('matches no password, at once: %s', async (_title, hash) => {
     using password = secret('Regen im Mai, 7 Tage');
     let isLater = false;
     setImmediate(() => {

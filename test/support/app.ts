@@ -12,7 +12,7 @@ import type { Mailbox } from '../../src/ingest/model.ts';
 import type { PollObserver, RoundReport } from '../../src/ingest/poll/poll-context.ts';
 import { createLog } from '../../src/log.ts';
 import { SecretBytes } from '../../src/secret/secret-bytes.ts';
-import type { LogLine } from './daemon.ts';
+import type { LogLine } from './processes/daemon.ts';
 import type { Dovecot } from './servers/dovecot.ts';
 import { temporaryFolder } from './temporary.ts';
 

@@ -8,7 +8,7 @@
 import { mkdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
-import { type Browser, type BrowserContext, chromium, type Page } from 'playwright-core';
+import { type Browser, type BrowserContext, chromium, type Page, type Request, type Route } from 'playwright-core';
 import { findProgram } from './servers/programs.ts';
 
 export type Look = {
@@ -24,6 +24,8 @@ export type OpenedPage = AsyncDisposable & {
   readonly context: BrowserContext;
   /** What went wrong so far, a line each. */
   readonly troubles: readonly string[];
+  /** Runs `work` while no request of the page is in flight; new ones wait until it has ended. */
+  betweenRequests(work: () => Promise<void>): Promise<void>;
 };
 
 export type TestBrowser = AsyncDisposable & {
@@ -86,7 +88,33 @@ async function open(browser: Browser, look: Look): Promise<OpenedPage> {
     if (['error', 'warning'].includes(message.type())) troubles.push(`console: ${message.text()}`);
   });
   page.on('pageerror', (error) => troubles.push(`script: ${error.message}`));
-  return { page, context, troubles, [Symbol.asyncDispose]: () => close(context) };
+  const betweenRequests = requestGate(page);
+  return { page, context, troubles, betweenRequests, [Symbol.asyncDispose]: () => close(context) };
+}
+
+function requestGate(page: Page): OpenedPage['betweenRequests'] {
+  const inFlight = new Set<Request>();
+  page.on('request', (request) => inFlight.add(request));
+  page.on('requestfinished', (request) => inFlight.delete(request));
+  page.on('requestfailed', (request) => inFlight.delete(request));
+  return async (work) => {
+    const done = Promise.withResolvers<void>();
+    const hold = async (route: Route): Promise<void> => {
+      inFlight.delete(route.request());
+      await done.promise;
+      inFlight.add(route.request());
+      await route.continue();
+    };
+    // From here on the browser sends nothing: what is in flight was sent before, and its event came before.
+    await page.route('**/*', hold);
+    try {
+      while (inFlight.size > 0) await setTimeout(10);
+      await work();
+    } finally {
+      done.resolve();
+      await page.unroute('**/*', hold);
+    }
+  };
 }
 
 /**

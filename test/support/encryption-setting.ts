@@ -4,7 +4,7 @@
  * Nothing runs yet, and encryption is off. Where a command may fail, its exit code tells.
  */
 import { join } from 'node:path';
-import { type Daemon, type LogLine, runCommand, startDaemon } from './daemon.ts';
+import { type Daemon, type LogLine, runCommand, startDaemon } from './processes/daemon.ts';
 import type { Dovecot } from './servers/dovecot.ts';
 import type { Mariadb } from './servers/mariadb.ts';
 import { temporaryFolder } from './temporary.ts';

@@ -3,23 +3,23 @@ import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { isoTime, shortTime } from '../../src/text/time.ts';
-import { type Desk, openDesk } from '../commands/desk.ts';
+import { type CommandLine, openCommandLine } from '../commands/command-line.ts';
 
-let desk: Desk;
+let cli: CommandLine;
 
 const enable = ['encryption', 'enable', '--accept-key-loss', '--backup-prepared'];
 const add = ['mailbox', 'add', '--name', 'one', '--host', 'h.example', '--user', 'u', '--no-probe', '--password-stdin'];
 
 beforeEach(async () => {
-  desk = await openDesk();
-  expect(await desk.run(add, 'Zucker-und-Salz-91')).toMatchObject({ code: 0 });
-  expect(await desk.run(enable)).toMatchObject({ code: 0 });
+  cli = await openCommandLine();
+  expect(await cli.run(add, 'Zucker-und-Salz-91')).toMatchObject({ code: 0 });
+  expect(await cli.run(enable)).toMatchObject({ code: 0 });
 });
 
-afterEach(() => desk[Symbol.asyncDispose]());
+afterEach(() => cli[Symbol.asyncDispose]());
 
 function sql(statement: string): void {
-  const database = new DatabaseSync(join(desk.dataDir, 'ticketmaild.db'));
+  const database = new DatabaseSync(join(cli.dataDir, 'ticketmaild.db'));
   database.exec(statement);
   database.close();
 }
@@ -33,28 +33,28 @@ test('an invalid time is unknown for people and null for scripts', () => {
 
 describe.each(['garbage', '', '2026-99-99 00:00:00.000'])('with %j in place of a time', (text) => {
   test('encryption status omits a worker with that heartbeat, and shows one with that start', async () => {
-    await using app = await desk.open();
+    await using app = await cli.open();
     const idle = { keyIds: [], vault: 'closed', revision: 0 };
     await app.store.reportWorker({ worker: 'w1', host: 'elsewhere', pid: 4711, ...idle });
     await app.store.reportWorker({ worker: 'w2', host: 'beyond', pid: 4712, ...idle });
     sql(`update workers set started_at = '${text}'`);
     sql(`update workers set heartbeat_at = '${text}' where worker = 'w1'`);
-    const { code, json } = await desk.run(['encryption', 'status', '--json']);
+    const { code, json } = await cli.run(['encryption', 'status', '--json']);
     expect(code).toBe(0);
     // As text it lies before or after every time, more than a day away.
     const workers = [expect.objectContaining({ host: 'beyond', seen_at: expect.stringMatching(/^20.+Z$/) })];
     expect(json[0]?.workers).toEqual(workers);
-    const people = await desk.run(['encryption', 'status']);
+    const people = await cli.run(['encryption', 'status']);
     expect(people.code).toBe(0);
     expect(people.out).not.toContain('elsewhere');
   });
 
   test('encryption log shows the entry', async () => {
     sql(`update audit set at = '${text}'`);
-    const { code, json } = await desk.run(['encryption', 'log', '--json']);
+    const { code, json } = await cli.run(['encryption', 'log', '--json']);
     expect(code).toBe(0);
     expect(json[0]).toMatchObject({ at: null, action: 'switch.on' });
-    expect(await desk.run(['encryption', 'log'])).toMatchObject({
+    expect(await cli.run(['encryption', 'log'])).toMatchObject({
       code: 0,
       out: expect.stringMatching(/^unknown .*switch\.on/m),
     });
@@ -62,29 +62,29 @@ describe.each(['garbage', '', '2026-99-99 00:00:00.000'])('with %j in place of a
 
   test('a switch row is shown beside the one in force, which is restored', async () => {
     sql(`update encryption_switch set changed_at = '${text}'`);
-    const { code, json } = await desk.run(['encryption', 'status', '--json']);
+    const { code, json } = await cli.run(['encryption', 'status', '--json']);
     expect(code).toBe(0);
     expect(json[0]).toMatchObject({ state: 'on', problem: { code: 'switch_forged' }, stored_state: 'on' });
-    expect((await desk.run(['encryption', 'status'])).code).toBe(0);
-    const accepted = await desk.run(['encryption', 'trust-restored', '--yes']);
+    expect((await cli.run(['encryption', 'status'])).code).toBe(0);
+    const accepted = await cli.run(['encryption', 'trust-restored', '--yes']);
     expect(accepted).toMatchObject({ code: 0, out: expect.stringMatching(/^found +on .* unknown /m) });
-    expect((await desk.run(['encryption', 'status', '--json'])).json).toMatchObject([{ state: 'on', problem: null }]);
+    expect((await cli.run(['encryption', 'status', '--json'])).json).toMatchObject([{ state: 'on', problem: null }]);
   });
 
   test('a switch row is printed without its time for scripts', async () => {
     sql(`update encryption_switch set changed_at = '${text}'`);
-    const { code, json } = await desk.run(['encryption', 'trust-restored', '--yes', '--json']);
+    const { code, json } = await cli.run(['encryption', 'trust-restored', '--yes', '--json']);
     expect(code).toBe(0);
     expect(json).toMatchObject([{ state: 'on', found: { state: 'on', changed_at: null } }]);
   });
 
   test('a switch row that cannot be verified ends both commands with a failure', async () => {
-    await rm(join(desk.dataDir, 'encryption-key.bin'));
-    await rm(join(desk.dataDir, 'switch-state'));
+    await rm(join(cli.dataDir, 'encryption-key.bin'));
+    await rm(join(cli.dataDir, 'switch-state'));
     sql(`update encryption_switch set changed_at = '${text}'`);
-    expect((await desk.run(['encryption', 'status'])).code).toBe(0);
-    expect((await desk.run(['encryption', 'status', '--json'])).json).toHaveLength(1);
-    expect(await desk.run(['encryption', 'trust-restored', '--yes'])).toMatchObject({
+    expect((await cli.run(['encryption', 'status'])).code).toBe(0);
+    expect((await cli.run(['encryption', 'status', '--json'])).json).toHaveLength(1);
+    expect(await cli.run(['encryption', 'trust-restored', '--yes'])).toMatchObject({
       code: 1,
       err: expect.stringMatching(/which is not in the key file\nhint: /),
     });

@@ -13,6 +13,8 @@ export type Source = {
   readonly withoutComments: string;
   /** The text without comments, and without what is inside strings, templates and regular expressions. */
   readonly code: string;
+  /** Code, comments and titles of tests: what people wrote for people, without the data of a test. */
+  readonly prose: string;
 };
 
 export type Problem = { readonly path: string; readonly line: number; readonly what: string };
@@ -21,11 +23,24 @@ export type Problem = { readonly path: string; readonly line: number; readonly w
 export type Rule = (source: Source) => Problem[];
 
 export function makeSource(path: string, text: string): Source {
-  if (!path.endsWith('.ts')) return { path, text, withoutComments: text, code: text };
+  if (!path.endsWith('.ts')) return { path, text, withoutComments: text, code: text, prose: text };
   const pieces = scan(text);
-  const mask = (kinds: readonly PieceKind[]): string =>
-    pieces.map((piece) => (kinds.includes(piece.kind) ? piece.text.replace(/[^\n]/g, ' ') : piece.text)).join('');
-  return { path, text, withoutComments: mask(['comment']), code: mask(['comment', 'text']) };
+  const mask = (isMasked: (piece: Piece, index: number) => boolean): string =>
+    pieces.map((piece, index) => (isMasked(piece, index) ? piece.text.replace(/[^\n]/g, ' ') : piece.text)).join('');
+  return {
+    ...{ path, text },
+    withoutComments: mask(({ kind }) => kind === 'comment'),
+    code: mask(({ kind }) => kind !== 'code'),
+    prose: mask(({ kind }, index) => kind === 'text' && !isTitle(pieces, index)),
+  };
+}
+
+const titled = /(?:\b(?:test|describe)(?:\.\w+)*|[\])])\(\s*['"`]$/;
+
+/** The first argument of `test`, `describe`, and of what `.each` and `.for` give. */
+function isTitle(pieces: readonly Piece[], index: number): boolean {
+  const before = pieces.slice(Math.max(0, index - 8), index);
+  return titled.test(before.map(({ text }) => text).join(''));
 }
 
 /** One problem for each match of `pattern`, which needs the flag g, in `text`. */

@@ -14,6 +14,7 @@ import {
   commentWidth,
   fileName,
   glossary,
+  glossaryOfTests,
   machineTraces,
   namedExports,
   namesItsPattern,
@@ -79,7 +80,14 @@ const rules: readonly (readonly [title: string, rule: Rule, holdsFor: readonly S
     ['files have telling names', fileName, [...sources, ...tests], 'src/mail/utils.ts', ''],
     ['there is one word for each thing', glossary, sources, 'src/a.ts', '// The email account is blacklisted.'],
     ['the dialect is replaced by terms of the field', glossary, sources, 'src/a.ts', '// Nobody is told of it anew.'],
-    ['headers name the pattern', namesItsPattern, sources, 'src/a.ts', '/** What a poll does otherwise. */'],
+    ['tests have one word for each thing', glossaryOfTests, tests, 'test/a.ts', "test('mails are stored', f);"],
+    [
+      'headers name the pattern',
+      namesItsPattern,
+      [...sources, ...tests],
+      'src/a.ts',
+      '/** What a poll does otherwise. */',
+    ],
     ['comments fit 120 columns', commentWidth, [...sources, ...tests], 'src/a.ts', `// ${'x'.repeat(120)}`],
     ['nothing is left to do', nothingLeftToDo, sources, 'src/a.ts', '/* FIXME: later */'],
     ['any is not used', noAny, [...sources, ...tests], 'src/a.ts', 'function a(b: any): void {}'],
@@ -151,6 +159,7 @@ describe('what looks like a breach and is none', () => {
       `function a(): void {\n${'  // why\n'.repeat(20)}}\n\nconst b = [\n${'  1,\n'.repeat(80)}];\n`,
     ],
     [glossary, 'src/a.ts', '// Circuit breaker, heartbeat, dead letter, watermark: passwords are re-encrypted.'],
+    [glossaryOfTests, 'test/a.test.ts', "test.each(a)('one %s', () => f('nobody', `mails`, ['desk']));"],
     [machineTraces, 'README.md', 'https://example.test/work/a and net/work/b'],
   ] as const)('%o %s %s', (rule, path, good) => {
     expect(rule(makeSource(path, good))).toEqual([]);
@@ -209,8 +218,8 @@ test('no file of src imports itself through others, types included', () => {
   expect(cycles(circle).map(({ path }) => path)).toEqual(['src/a.ts', 'src/b.ts', 'src/c.ts']);
 });
 
-test('a folder of src holds at most 16 files', () => {
-  expect(said(crowdedFolders(sources))).toEqual([]);
+test('a folder holds at most 16 files', () => {
+  expect(said(crowdedFolders([...sources, ...tests]))).toEqual([]);
   const crowd = Array.from({ length: 17 }, (_, index) => makeSource(`src/a/f${index}.ts`, ''));
   expect(crowdedFolders(crowd).map(({ path }) => path)).toEqual(['src/a']);
 });

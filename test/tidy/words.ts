@@ -58,6 +58,9 @@ export const glossary: Rule = (source) =>
     matches(source, source.text, pattern, (word) => `"${word}": write "${better}"`),
   );
 
+/** The same for a test, whose data may be what strangers write. */
+export const glossaryOfTests: Rule = (source) => glossary({ ...source, text: source.prose });
+
 export const nothingLeftToDo: Rule = (source) =>
   matches(source, source.text, /\b(TODO|FIXME|XXX|HACK)\b/g, (word) => `${word}: do it, or write down why not`);
 

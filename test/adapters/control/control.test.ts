@@ -185,7 +185,7 @@ describe('the socket', () => {
     expect(await readdir(folder.path)).toEqual(['control.sock']);
   });
 
-  test('of a live process is left alone, and continues to work', async () => {
+  test('of a live process is not removed, and continues to work', async () => {
     await using first = await startControlServer(path, echo);
     const second = await startControlServer(path, { ...echo, recover: async () => ({ done: 'by the second' }) });
     expect(first).not.toBeNull();

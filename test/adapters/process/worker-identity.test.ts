@@ -59,7 +59,7 @@ describe('workers', () => {
     expect(named(host, boot, '1', '1', '1')).toBe(false);
     expect(named(host, boot, ...rest)).toBe(false);
     expect(named(`${host}.example`, '00000000', '1', '1', '1')).toBe(false);
-    // What somebody else wrote, and the name of a worker on a system without /proc.
+    // Foreign text, and the name of a worker on a system without /proc.
     for (const parts of [[host], [host, '00000000'], [host, '', '1', '1', '1'], [host, 'boot', '0', '1', '0'], ['']])
       expect(named(...parts)).toBe(false);
   });

@@ -99,16 +99,16 @@ async function signIn(
   return { kind: 'signed_in', token, session };
 }
 
-const nobody = { list: [], page: 1, pages: 1, total: 0 } as const;
+const emptyList = { list: [], page: 1, pages: 1, total: 0 } as const;
 
 const overview: OverviewView = {
   ...{ atMs: 1_700_000_000_000, isReady: true, failingChecks: [] },
   counts: { ok: 0, failing: 0, waiting: 0, paused: 0, unknown: 0 },
   query: { page: 1, show: 'all', search: '' },
-  ...{ mailboxes: nobody, activity: null, quarantine: { count: 0, reasons: [] }, workers: [] },
+  ...{ mailboxes: emptyList, activity: null, quarantine: { count: 0, reasons: [] }, workers: [] },
 };
 
-const quarantine: QuarantineView = { query: { page: 1, reason: null }, reasons: [], messages: nobody };
+const quarantine: QuarantineView = { query: { page: 1, reason: null }, reasons: [], messages: emptyList };
 
 const status: EncryptionStatus = {
   ...{ state: 'off', key_id: null, next_key_id: null, revision: 0, changed_at: null, changed_by: null },

@@ -75,7 +75,7 @@ describe('attempts are counted', () => {
     expect(of('Ada')).not.toBe(of('Ada '));
     expect(of('192.0.2.1')).not.toBe(addressBucket('192.0.2.1'));
     expect(of('\ud800'.repeat(10))).toMatch(/^[0-9a-f]{64}$/);
-    // Whoever reads the database and guesses the name learns nothing, and a new password begins anew.
+    // A reader of the database who guesses the name learns nothing, and a new password starts from zero.
     expect(of('Ada')).not.toBe(nameBucket(new Uint8Array(32), 'Ada', 5));
     expect(of('Ada')).not.toBe(nameBucket(key, 'Ada', 6));
   });

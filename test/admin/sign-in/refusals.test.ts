@@ -1,6 +1,6 @@
 /**
- * What the admin page turned away, told to log and audit within bounds: a clock that the test turns, rows that are
- * kept, and once the real thing.
+ * Refusals of the admin page in log and audit, within bounds: with a clock that the test sets, with rows in memory, and
+ * once with the real database.
  */
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { Refusal } from '../../../src/admin/service.ts';

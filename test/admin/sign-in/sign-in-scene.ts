@@ -19,10 +19,10 @@ export type Scene = SignIn & {
   readonly clock: { ms: number };
   readonly idle: { ms: number };
   readonly lines: Line[];
-  /** Signs in as somebody who types this. */
+  /** Signs in with what an admin types. */
   try(name: string, typed?: string, from?: string): ReturnType<SignIn['signIn']>;
   addAccount(name: string, passwordHash?: string): Promise<Omit<AdminAccount, 'lastSignInAtMs'>>;
-  /** Somebody who signed in already: the token, without the time that a hash takes. */
+  /** An admin who is signed in: the token, without the time that a hash takes. */
   begun(name?: string): Promise<string>;
   /** Of the account, as it is stored now. */
   hashOf(name: string): Promise<string | undefined>;

@@ -104,7 +104,7 @@ describe.each(kinds)('signing in on %s', (kind) => {
     ['what asks for a year', '$argon2id$v=19$m=65536,t=4294967295,p=4$c29tZXNhbHRzb21lc2FsdA$'],
     ['a readable password', password],
     ['nothing', ''],
-  ])('with a row that somebody wrote is refused: %s', async (_title, start) => {
+  ])('with a row written by another program is refused: %s', async (_title, start) => {
     await scene.addAccount('Ada', start.startsWith('$') ? `${start}${'A'.repeat(43)}` : start);
     expect(await scene.try('Ada')).toEqual({ kind: 'refused' });
   });

@@ -1,6 +1,6 @@
 /**
- * Messages in quarantine on the admin page: real ones of a real Dovecot, taken out one by one, twice at the same moment,
- * from a server that hangs, and while the database is away.
+ * Messages in quarantine on the admin page: real ones of a real Dovecot, taken out one by one, twice at the same
+ * moment, from a server that hangs, and while the database is away.
  */
 import { createServer, type Socket } from 'node:net';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';

@@ -6,7 +6,7 @@
  */
 import { copyFile, cp } from 'node:fs/promises';
 import { join } from 'node:path';
-import { runCommand } from '../../support/daemon.ts';
+import { runCommand } from '../../support/processes/daemon.ts';
 import type { Dovecot } from '../../support/servers/dovecot.ts';
 import { password } from '../../support/servers/dovecot-settings.ts';
 import type { Mariadb } from '../../support/servers/mariadb.ts';

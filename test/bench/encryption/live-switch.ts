@@ -8,7 +8,7 @@
  * never done.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Daemon, LogLine } from '../../support/daemon.ts';
+import type { Daemon, LogLine } from '../../support/processes/daemon.ts';
 import { itemAt, seededRandom } from '../../support/random.ts';
 import type { Dovecot } from '../../support/servers/dovecot.ts';
 import { password } from '../../support/servers/dovecot-settings.ts';

@@ -6,9 +6,9 @@
  */
 import { rm } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Daemon } from '../../support/daemon.ts';
 import { countFormsIn, type FormCount } from '../../support/leaks/form-search.ts';
 import { gcore, type Hits, hitCount, searchCore, searchMemory, smallCore } from '../../support/leaks/memory-search.ts';
+import type { Daemon } from '../../support/processes/daemon.ts';
 import type { Dovecot } from '../../support/servers/dovecot.ts';
 import type { Mariadb } from '../../support/servers/mariadb.ts';
 import { runSql } from '../../support/sql.ts';
@@ -28,8 +28,8 @@ export type SceneReport = Searched & {
   /** Logins that the process made before it was searched. */
   readonly logins: number;
   /**
-   * Found as it must be: nothing, for the control something; where passwords stand readable or are in use, none in the
-   * log.
+   * Found as it must be: nothing, for the control something; where passwords are stored in plain text or are in use,
+   * none in the log.
    */
   readonly passed: boolean;
 };

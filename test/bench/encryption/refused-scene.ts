@@ -6,9 +6,9 @@
  */
 import { connect } from 'node:net';
 import { ImapFlow } from 'imapflow';
-import type { Daemon } from '../../support/daemon.ts';
 import { startFaultProxy } from '../../support/faults/proxy.ts';
 import { newCanary } from '../../support/leaks/canary.ts';
+import type { Daemon } from '../../support/processes/daemon.ts';
 import type { Dovecot } from '../../support/servers/dovecot.ts';
 import { addMailboxes, mailboxOn, type NewRow } from '../many-mailboxes.ts';
 import { enable, openSetting } from '../setting.ts';

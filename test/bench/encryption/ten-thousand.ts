@@ -6,8 +6,8 @@
  * printed.
  */
 
-import { runMeasured } from '../../support/child.ts';
 import { newCanary } from '../../support/leaks/canary.ts';
+import { runMeasured } from '../../support/processes/child.ts';
 import type { Mariadb } from '../../support/servers/mariadb.ts';
 import { mainFile } from '../ingest/ingest.ts';
 import { addMailboxes, type NewRow } from '../many-mailboxes.ts';

@@ -8,7 +8,7 @@
  */
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { runCommand, startDaemon } from '../../support/daemon.ts';
+import { runCommand, startDaemon } from '../../support/processes/daemon.ts';
 import { seededRandom } from '../../support/random.ts';
 import { temporaryFolder } from '../../support/temporary.ts';
 import { isExact, type Verification, verifyStored } from '../../support/verification.ts';

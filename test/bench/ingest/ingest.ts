@@ -9,7 +9,7 @@
  */
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { type ChildOptions, type Measured, runMeasured, serviceEnv } from '../../support/child.ts';
+import { type ChildOptions, type Measured, runMeasured, serviceEnv } from '../../support/processes/child.ts';
 import type { Dovecot } from '../../support/servers/dovecot.ts';
 import { password } from '../../support/servers/dovecot-settings.ts';
 import type { Mariadb } from '../../support/servers/mariadb.ts';

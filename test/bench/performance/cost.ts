@@ -7,7 +7,7 @@
  */
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { runMeasured } from '../../support/child.ts';
+import { runMeasured } from '../../support/processes/child.ts';
 import type { Dovecot } from '../../support/servers/dovecot.ts';
 import { isExact, verifyStored } from '../../support/verification.ts';
 import { addMailbox, mailboxName } from '../ingest/ingest.ts';

@@ -4,7 +4,7 @@
  * Each kind of poll has a process of its own; they take turns. Fails with what a process printed.
  */
 import { join } from 'node:path';
-import { runMeasured } from '../../support/child.ts';
+import { runMeasured } from '../../support/processes/child.ts';
 import type { PollKind, PollsAnswer, PollsOrder } from '../ingest/empty-polls.ts';
 import { accountOf, addMailbox, mailboxName } from '../ingest/ingest.ts';
 import { openSetting } from '../setting.ts';

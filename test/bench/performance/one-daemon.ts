@@ -6,8 +6,8 @@
  * when that takes too long, or a poll fails.
  */
 
-import { peakRssMbOf } from '../../support/child.ts';
-import type { LogLine } from '../../support/daemon.ts';
+import { peakRssMbOf } from '../../support/processes/child.ts';
+import type { LogLine } from '../../support/processes/daemon.ts';
 import { runSql } from '../../support/sql.ts';
 import { isExact, type SentMessage, verifyStored } from '../../support/verification.ts';
 import { addMailboxes, type NewRow } from '../many-mailboxes.ts';

@@ -27,7 +27,10 @@ type Way = {
   readonly restMs?: number;
 };
 
-/** Connections that have rested for a second are hibernated. The master's socket belongs to Dovecot's internal user. */
+/**
+ * Connections that have been idle for a second are hibernated. The main process's socket belongs to Dovecot's internal
+ * user.
+ */
 export const hibernation = `
 imap_hibernate_timeout = 1 secs
 service imap {

@@ -6,7 +6,7 @@
  * times are spread over a stretch of time, instead of all at once.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Daemon } from '../../support/daemon.ts';
+import type { Daemon } from '../../support/processes/daemon.ts';
 import type { Dovecot } from '../../support/servers/dovecot.ts';
 import { password } from '../../support/servers/dovecot-settings.ts';
 import type { Mariadb } from '../../support/servers/mariadb.ts';

@@ -6,7 +6,7 @@
  * instances is raised for the run, which takes root.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Daemon } from '../../support/daemon.ts';
+import type { Daemon } from '../../support/processes/daemon.ts';
 import { seededRandom } from '../../support/random.ts';
 import { type Dovecot, startDovecot } from '../../support/servers/dovecot.ts';
 import type { Mariadb } from '../../support/servers/mariadb.ts';

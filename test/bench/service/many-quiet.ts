@@ -7,7 +7,7 @@
  * when it was due, by the table, to its beginning, by the daemon's log (its end, less how long it took).
  */
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Daemon } from '../../support/daemon.ts';
+import type { Daemon } from '../../support/processes/daemon.ts';
 import { itemAt, seededRandom } from '../../support/random.ts';
 import { type Dovecot, startDovecot } from '../../support/servers/dovecot.ts';
 import type { Mariadb } from '../../support/servers/mariadb.ts';

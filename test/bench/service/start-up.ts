@@ -8,7 +8,7 @@
  * first start ever, and with no mailbox at all. Throws when the daemon is not ready in time.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Daemon } from '../../support/daemon.ts';
+import type { Daemon } from '../../support/processes/daemon.ts';
 import type { Mariadb } from '../../support/servers/mariadb.ts';
 import type { NewRow } from '../many-mailboxes.ts';
 import { type Quantiles, quantilesOf } from '../measure/quantiles.ts';

@@ -9,7 +9,7 @@
  * doubled.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Daemon } from '../../support/daemon.ts';
+import type { Daemon } from '../../support/processes/daemon.ts';
 import { itemAt, seededRandom } from '../../support/random.ts';
 import { type Dovecot, startDovecot } from '../../support/servers/dovecot.ts';
 import type { Mariadb } from '../../support/servers/mariadb.ts';

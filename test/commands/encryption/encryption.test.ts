@@ -3,20 +3,20 @@ import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { setTimeout as wait } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { runCommand, startDaemon } from '../../support/daemon.ts';
-import { type Desk, openDesk, type Ran } from '../desk.ts';
+import { runCommand, startDaemon } from '../../support/processes/daemon.ts';
+import { type CommandLine, openCommandLine, type Ran } from '../command-line.ts';
 
-let desk: Desk;
+let cli: CommandLine;
 let keyFile: string;
 
 beforeEach(async () => {
-  desk = await openDesk();
-  keyFile = join(desk.dataDir, 'encryption-key.bin');
+  cli = await openCommandLine();
+  keyFile = join(cli.dataDir, 'encryption-key.bin');
 });
 
 afterEach(async () => {
-  desk.expectNothingTold([secret]);
-  await desk[Symbol.asyncDispose]();
+  cli.expectNothingLeaked([secret]);
+  await cli[Symbol.asyncDispose]();
 });
 
 const secret = 'Zucker-und-Salz-91';
@@ -24,30 +24,30 @@ const flags = ['--accept-key-loss', '--backup-prepared'];
 
 async function addMailbox(name: string): Promise<void> {
   const server = ['--host', 'mail.example', '--user', 'desk', '--no-probe', '--password-stdin'];
-  expect(await desk.run(['mailbox', 'add', '--name', name, ...server], secret)).toMatchObject({ code: 0 });
+  expect(await cli.run(['mailbox', 'add', '--name', name, ...server], secret)).toMatchObject({ code: 0 });
 }
 
 /** The one object that a command with `--json` printed. */
 async function report(...args: string[]): Promise<Record<string, unknown>> {
-  const { json } = await desk.run([...args, '--json']);
+  const { json } = await cli.run([...args, '--json']);
   expect(json).toHaveLength(1);
   return json[0] ?? {};
 }
 
 /** What a database administrator does to the tables. */
 function sql(...statements: string[]): void {
-  const database = new DatabaseSync(join(desk.dataDir, 'ticketmaild.db'));
+  const database = new DatabaseSync(join(cli.dataDir, 'ticketmaild.db'));
   for (const statement of statements) database.exec(statement);
   database.close();
 }
 
 /** The key file that switching off put aside. */
 async function setAside(): Promise<Buffer> {
-  const name = (await readdir(desk.dataDir)).find((one) => one.startsWith('encryption-key.bin.disabled-'));
-  return await readFile(join(desk.dataDir, name ?? ''));
+  const name = (await readdir(cli.dataDir)).find((one) => one.startsWith('encryption-key.bin.disabled-'));
+  return await readFile(join(cli.dataDir, name ?? ''));
 }
 
-const databaseFile = (): string => join(desk.dataDir, 'ticketmaild.db');
+const databaseFile = (): string => join(cli.dataDir, 'ticketmaild.db');
 
 describe('encryption enable', () => {
   test.each<[given: string[], missing: string]>([
@@ -55,7 +55,7 @@ describe('encryption enable', () => {
     [['--accept-key-loss'], 'missing: --backup-prepared'],
     [['--backup-prepared', '--json'], 'missing: --accept-key-loss'],
   ])('off a terminal touches nothing without both acknowledgements: %j', async (given, missing) => {
-    const { code, out, err } = await desk.run(['encryption', 'enable', ...given]);
+    const { code, out, err } = await cli.run(['encryption', 'enable', ...given]);
     expect({ code, out }).toEqual({ code: 2, out: '' });
     expect(err).toMatch(new RegExp(`^${missing}\nhint: .+\n$`));
     await expect(readFile(databaseFile())).rejects.toThrow('ENOENT');
@@ -64,7 +64,7 @@ describe('encryption enable', () => {
 
   test('seals every password, and says what is to be done now', async () => {
     for (const name of ['one', 'two', 'three']) await addMailbox(name);
-    const { code, out, err } = await desk.run(['encryption', 'enable', ...flags]);
+    const { code, out, err } = await cli.run(['encryption', 'enable', ...flags]);
     expect(code).toBe(0);
     const { key_id: id } = await report('encryption', 'status');
     expect(out).toContain('encryption is on\nsealed    3 passwords\n');
@@ -80,7 +80,7 @@ describe('encryption enable', () => {
 
   test('prints one object with --json, and everything else beside it', async () => {
     await addMailbox('one');
-    const { code, json, err } = await desk.run(['encryption', 'enable', ...flags, '--json']);
+    const { code, json, err } = await cli.run(['encryption', 'enable', ...flags, '--json']);
     expect(code).toBe(0);
     expect(json).toEqual([
       {
@@ -99,15 +99,15 @@ describe('encryption enable', () => {
   });
 
   test('names the configuration file of this call in the commands that it shows', async () => {
-    const file = join(desk.folder, 'my config.toml');
+    const file = join(cli.folder, 'my config.toml');
     await writeFile(file, '');
-    const { out } = await desk.run(['encryption', 'enable', ...flags, '--config', file]);
+    const { out } = await cli.run(['encryption', 'enable', ...flags, '--config', file]);
     expect(out).toContain(`ticketmaild key backup /PATH/encryption-key.bin --config '${file}'`);
   });
 
   test('at a terminal explains and asks for both, one after the other', async () => {
     await addMailbox('one');
-    const { code, out, err } = await desk.typed(
+    const { code, out, err } = await cli.typed(
       ['encryption', 'enable'],
       [
         ['Do you accept that? [y/N]', 'y\n'],
@@ -130,7 +130,7 @@ describe('encryption enable', () => {
     ],
   ] as const)('at a terminal changes nothing when %s is not given', async (_title, answers) => {
     await addMailbox('one');
-    const { code, out, err } = await desk.typed(['encryption', 'enable'], answers);
+    const { code, out, err } = await cli.typed(['encryption', 'enable'], answers);
     expect({ code, out }).toEqual({ code: 1, out: '' });
     expect(err).toMatch(/Nothing was changed\.\n$/);
     await expect(readFile(keyFile)).rejects.toThrow('ENOENT');
@@ -138,7 +138,7 @@ describe('encryption enable', () => {
   });
 
   test('at a terminal asks only for what is not given as an option', async () => {
-    const { code } = await desk.typed(
+    const { code } = await cli.typed(
       ['encryption', 'enable', '--accept-key-loss'],
       [['apart from the backups of the database? [y/N]', 'y\n']],
     );
@@ -147,15 +147,15 @@ describe('encryption enable', () => {
 
   test('lists workers that lack the key and refuses, unless forced', async () => {
     await addMailbox('one');
-    await using app = await desk.open();
+    await using app = await cli.open();
     const idle = { keyIds: [], vault: 'closed', revision: 0 };
     await app.store.reportWorker({ worker: 'w1', host: 'elsewhere', pid: 4711, ...idle });
-    const refused = await desk.run(['encryption', 'enable', ...flags, '--wait', '0']);
+    const refused = await cli.run(['encryption', 'enable', ...flags, '--wait', '0']);
     expect(refused).toMatchObject({ code: 3, out: '' });
     expect(refused.err).toContain('waiting for workers that lack the key: elsewhere (pid 4711)\n');
     expect(refused.err).toMatch(/^hint: .*--force/m);
     expect(await report('encryption', 'status')).toMatchObject({ state: 'off', sealed: 0, plaintext: 1 });
-    const waited = await desk.run(['encryption', 'enable', ...flags, '--wait', '1']);
+    const waited = await cli.run(['encryption', 'enable', ...flags, '--wait', '1']);
     expect(waited.code).toBe(3);
     expect(waited.err.match(/waiting for workers/g)).toHaveLength(1);
     expect(await report('encryption', 'enable', ...flags, '--wait', '0', '--force')).toMatchObject({ sealed: 1 });
@@ -163,23 +163,23 @@ describe('encryption enable', () => {
     expect(status.workers).toEqual([
       expect.objectContaining({ host: 'elsewhere', pid: 4711, live: true, has_key: false, vault: 'closed' }),
     ]);
-    expect((await desk.run(['encryption', 'status'])).out).toMatch(
+    expect((await cli.run(['encryption', 'status'])).out).toMatch(
       /^wrong {6}without the key: elsewhere \(pid 4711\)$/m,
     );
   });
 
   test('as a separate process waits as long as --wait says, and ends early on a signal', async () => {
     await addMailbox('one');
-    await using app = await desk.open();
+    await using app = await cli.open();
     const stays = { worker: 'w1', host: 'elsewhere', pid: 4711, keyIds: [], vault: 'closed', revision: 0 };
     await app.store.reportWorker(stays);
     const enable = ['encryption', 'enable', ...flags, '--wait'];
-    expect(await runCommand([...enable, '1'], { env: desk.env, cwd: desk.folder })).toMatchObject({
+    expect(await runCommand([...enable, '1'], { env: cli.env, cwd: cli.folder })).toMatchObject({
       code: 3,
       stderr: expect.stringContaining('waiting for workers'),
     });
     await app.store.reportWorker(stays);
-    await using command = startDaemon([...enable, '60'], { env: desk.env, cwd: desk.folder });
+    await using command = startDaemon([...enable, '60'], { env: cli.env, cwd: cli.folder });
     while (!command.stderr().includes('waiting for workers')) await wait(50);
     command.signal('SIGTERM');
     expect(await command.exit).toMatchObject({ code: 1, stderr: expect.stringContaining('was stopped on request') });
@@ -187,7 +187,7 @@ describe('encryption enable', () => {
   });
 
   test.each(['soon', '-1', '1.5', '86401'])('--wait %s is refused', async (wait) => {
-    const { code, err } = await desk.run(['encryption', 'enable', ...flags, `--wait=${wait}`]);
+    const { code, err } = await cli.run(['encryption', 'enable', ...flags, `--wait=${wait}`]);
     expect(code).toBe(2);
     expect(err).toContain(`--wait must be a whole number of seconds from 0 to 86400, not "${wait}"`);
   });
@@ -213,7 +213,7 @@ describe('encryption status and log', () => {
       workers: [],
       plaintext_periods: [{ mailbox: 'one', since: expect.stringMatching(/Z$/), until: null }],
     });
-    const { out, err } = await desk.run(['encryption', 'status']);
+    const { out, err } = await cli.run(['encryption', 'status']);
     expect(out).toBe('encryption off (revision 0)\nvault here closed\npasswords  0 sealed, 1 in plain text\n');
     expect(err).toContain('encryption enable');
   });
@@ -235,7 +235,7 @@ describe('encryption status and log', () => {
       vault: { state: 'open', key_ids: [id] },
       plaintext_periods: [{ mailbox: 'one', until: expect.stringMatching(/Z$/) }],
     });
-    const { out } = await desk.run(['encryption', 'status']);
+    const { out } = await cli.run(['encryption', 'status']);
     expect(out).toMatch(/^encryption on, since 20.+ UTC by \S+@\S+ \(revision 2\)\n/);
     expect(out).toMatch(/Change them at the provider:\nMAILBOX +SINCE \(UTC\) +UNTIL \(UTC\)\none +20/);
   });
@@ -243,11 +243,11 @@ describe('encryption status and log', () => {
   test('a problem comes first, with its hint: the key file is lost', async () => {
     await addMailbox('one');
     await report('encryption', 'enable', ...flags);
-    await rename(keyFile, join(desk.folder, 'away'));
+    await rename(keyFile, join(cli.folder, 'away'));
     expect(await report('encryption', 'status')).toMatchObject({
       ...{ state: 'on', waiting: 1, vault: { state: 'missing', reason: expect.any(String), hint: expect.any(String) } },
     });
-    const { out } = await desk.run(['encryption', 'status']);
+    const { out } = await cli.run(['encryption', 'status']);
     expect(out).toMatch(/^wrong {6}there is no key file at .+\n {2}hint {5}.+key recover\n/);
     expect(out).toMatch(/^wrong {6}1 mailbox waits: no live worker has the key/m);
   });
@@ -259,19 +259,19 @@ describe('encryption status and log', () => {
     expect(await report('encryption', 'status')).toMatchObject({
       ...{ state: 'on', stored_state: 'off', problem: { code: 'switch_forged', hint: expect.any(String) } },
     });
-    const { out } = await desk.run(['encryption', 'status']);
+    const { out } = await cli.run(['encryption', 'status']);
     expect(out).toMatch(/^wrong {6}the row in encryption_switch is not trusted.+\n {2}hint {5}.+\n/);
     expect(out).toMatch(/^in table {3}off$/m);
     const add = ['mailbox', 'add', '--name', 'two', '--host', 'h', '--user', 'u', '--no-probe', '--password-stdin'];
-    expect(await desk.run(add, secret)).toMatchObject({ code: 3, out: '' });
-    expect(await desk.run(['mailbox', 'set-password', 'one', '--password-stdin'], secret)).toMatchObject({ code: 3 });
-    expect((await desk.run(['mailbox', 'list', '--json'])).json).toHaveLength(1);
+    expect(await cli.run(add, secret)).toMatchObject({ code: 3, out: '' });
+    expect(await cli.run(['mailbox', 'set-password', 'one', '--password-stdin'], secret)).toMatchObject({ code: 3 });
+    expect((await cli.run(['mailbox', 'list', '--json'])).json).toHaveLength(1);
   });
 
   test('the log lists who changed what, newest first', async () => {
     await addMailbox('one');
     const { key_id: id } = await report('encryption', 'enable', ...flags);
-    const { code, json } = await desk.run(['encryption', 'log', '--json']);
+    const { code, json } = await cli.run(['encryption', 'log', '--json']);
     expect(code).toBe(0);
     expect(json.map(({ action }) => action)).toEqual([
       ...['switch.on', 'password.sealed', 'switch.enabling', 'key.created', 'password.set'],
@@ -281,19 +281,19 @@ describe('encryption status and log', () => {
       ...{ action: 'switch.on', key_id: id, next_key_id: null, mailbox_id: null, detail: '1 passwords sealed' },
     });
     expect(json[1]).toMatchObject({ mailbox_id: expect.any(String), detail: 'one' });
-    expect((await desk.run(['encryption', 'log', '--limit', '2', '--json'])).json).toHaveLength(2);
-    expect((await desk.run(['encryption', 'log'])).out).toMatch(/^WHEN \(UTC\) +WHO +WHAT +KEY +DETAIL\n20/);
-    expect(await desk.run(['encryption', 'log', '--limit', '0'])).toMatchObject({ code: 2 });
+    expect((await cli.run(['encryption', 'log', '--limit', '2', '--json'])).json).toHaveLength(2);
+    expect((await cli.run(['encryption', 'log'])).out).toMatch(/^WHEN \(UTC\) +WHO +WHAT +KEY +DETAIL\n20/);
+    expect(await cli.run(['encryption', 'log', '--limit', '0'])).toMatchObject({ code: 2 });
   });
 
   test('a log without entries says so', async () => {
-    await desk.run(['migrate']);
-    expect(await desk.run(['encryption', 'log'])).toMatchObject({
+    await cli.run(['migrate']);
+    expect(await cli.run(['encryption', 'log'])).toMatchObject({
       code: 0,
       out: '',
       err: 'No change has been recorded yet.\n',
     });
-    expect(await desk.run(['encryption', 'log', '--json'])).toMatchObject({ code: 0, out: '' });
+    expect(await cli.run(['encryption', 'log', '--json'])).toMatchObject({ code: 0, out: '' });
   });
 });
 
@@ -301,7 +301,7 @@ describe('encryption rotate and reseal', () => {
   test('take a new key into use, and drop the former one', async () => {
     for (const name of ['one', 'two']) await addMailbox(name);
     const { key_id: former } = await report('encryption', 'enable', ...flags);
-    const { code, json, err } = await desk.run(['encryption', 'rotate', '--json']);
+    const { code, json, err } = await cli.run(['encryption', 'rotate', '--json']);
     expect(code).toBe(0);
     const [rotated] = json;
     expect(json).toEqual([
@@ -318,12 +318,12 @@ describe('encryption rotate and reseal', () => {
     expect(rotated?.key_id).not.toBe(former);
     expect(err).toContain('Earlier backups of the key file do not hold the new key.');
     expect(await report('key', 'show')).toMatchObject({ key_ids: [rotated?.key_id] });
-    const people = await desk.run(['encryption', 'rotate']);
+    const people = await cli.run(['encryption', 'rotate']);
     expect(people.out).toMatch(/^2 passwords resealed\nkey {7}[0-9a-f]{16}\nformer {4}[0-9a-f]{16}, no longer in/);
     expect(await report('encryption', 'reseal')).toEqual({
       ...{ state: 'on', key_id: expect.any(String), resealed: 0, sealed: 0, unopened: [], dropped_key_ids: [] },
     });
-    expect((await desk.run(['encryption', 'reseal'])).out).toMatch(
+    expect((await cli.run(['encryption', 'reseal'])).out).toMatch(
       /^0 resealed, 0 sealed that were in plain text, all under/,
     );
   });
@@ -332,17 +332,17 @@ describe('encryption rotate and reseal', () => {
     for (const name of ['one', 'two']) await addMailbox(name);
     const { key_id: former } = await report('encryption', 'enable', ...flags);
     sql(`update mailboxes set host = 'elsewhere.example' where name = 'one'`);
-    const { code, json, err } = await desk.run(['encryption', 'rotate', '--json']);
+    const { code, json, err } = await cli.run(['encryption', 'rotate', '--json']);
     expect(code).toBe(1);
     expect(json[0]).toMatchObject({
       ...{ former_key_retained: true, resealed: 1 },
       unopened: [{ mailbox: 'one', code: 'password_binding_mismatch', message: expect.any(String) }],
     });
     expect(err).toMatch(/^not opened: mailbox one: .+ \(password_binding_mismatch\)$/m);
-    const again = await desk.run(['encryption', 'reseal', '--json']);
+    const again = await cli.run(['encryption', 'reseal', '--json']);
     expect(again).toMatchObject({ code: 1, json: [{ unopened: [{ mailbox: 'one' }], dropped_key_ids: [] }] });
     const set = ['mailbox', 'set-password', 'one', '--password-stdin', '--accept-connection'];
-    expect(await desk.run(set, secret)).toMatchObject({ code: 0 });
+    expect(await cli.run(set, secret)).toMatchObject({ code: 0 });
     expect(await report('encryption', 'reseal')).toMatchObject({ unopened: [], dropped_key_ids: [former] });
   });
 
@@ -350,14 +350,14 @@ describe('encryption rotate and reseal', () => {
     await addMailbox('one');
     await report('encryption', 'enable', ...flags);
     sql(`update mailboxes set password = cast('${secret}' as blob), password_form = 'plain', password_key_id = null`);
-    expect((await desk.run(['encryption', 'status'])).out).toMatch(/^wrong {6}1 password in plain text although/m);
+    expect((await cli.run(['encryption', 'status'])).out).toMatch(/^wrong {6}1 password in plain text although/m);
     expect(await report('encryption', 'reseal')).toMatchObject({ sealed: 1 });
     expect(await report('encryption', 'status')).toMatchObject({ plaintext: 0, sealed: 1 });
   });
 
   test.each(['rotate', 'reseal'])('%s is refused while encryption is off, with the way out', async (command) => {
-    await desk.run(['migrate']);
-    const { code, err } = await desk.run(['encryption', command]);
+    await cli.run(['migrate']);
+    const { code, err } = await cli.run(['encryption', command]);
     expect({ code, err }).toEqual({ code: 3, err: expect.stringMatching(/\nhint: .*encryption enable\n$/) });
   });
 });
@@ -366,14 +366,14 @@ describe('encryption disable', () => {
   test('asks, and stores every password in plain text', async () => {
     for (const name of ['one', 'two']) await addMailbox(name);
     await report('encryption', 'enable', ...flags);
-    expect(await desk.run(['encryption', 'disable'])).toMatchObject({
+    expect(await cli.run(['encryption', 'disable'])).toMatchObject({
       code: 2,
       err: 'there is no terminal to ask at\nhint: Confirm it with --yes.\n',
     });
     const question = 'store every password in plain text in the database? [y/N]';
-    const no = await desk.typed(['encryption', 'disable'], [[question, 'n\n']]);
+    const no = await cli.typed(['encryption', 'disable'], [[question, 'n\n']]);
     expect(no).toMatchObject({ code: 1, out: '', err: expect.stringContaining('Nothing was changed.') });
-    const yes = await desk.typed(['encryption', 'disable'], [[question, 'y\n']]);
+    const yes = await cli.typed(['encryption', 'disable'], [[question, 'y\n']]);
     expect(yes).toMatchObject({
       code: 0,
       out: expect.stringMatching(/^encryption is off\n2 passwords stored in plain text\n/),
@@ -396,20 +396,20 @@ describe('encryption disable', () => {
     for (const name of ['one', 'two']) await addMailbox(name);
     await report('encryption', 'enable', ...flags);
     sql(`update mailboxes set username = 'somebody' where name = 'one'`);
-    const { code, json, err } = await desk.run(['encryption', 'disable', '--yes', '--json']);
+    const { code, json, err } = await cli.run(['encryption', 'disable', '--yes', '--json']);
     expect({ code, state: json[0]?.state, count: json[0]?.unopened_count }).toEqual({
       ...{ code: 1, state: 'disabling', count: 1 },
     });
     expect(err).toMatch(/^not opened: mailbox one: /m);
-    await desk.run(['mailbox', 'set-password', 'one', '--password-stdin', '--accept-connection'], secret);
+    await cli.run(['mailbox', 'set-password', 'one', '--password-stdin', '--accept-connection'], secret);
     expect(await report('encryption', 'disable', '--yes')).toMatchObject({ state: 'off', unopened: [] });
   });
 
   test('needs the key, or a daemon that has it', async () => {
     await addMailbox('one');
     await report('encryption', 'enable', ...flags);
-    await rename(keyFile, join(desk.folder, 'away'));
-    expect(await desk.run(['encryption', 'disable', '--yes'])).toMatchObject({
+    await rename(keyFile, join(cli.folder, 'away'));
+    expect(await cli.run(['encryption', 'disable', '--yes'])).toMatchObject({
       code: 1,
       out: '',
       err: expect.stringMatching(/no daemon answers at .+control\.sock/),
@@ -420,27 +420,27 @@ describe('encryption disable', () => {
 describe('encryption trust-restored', () => {
   test('shows what it found beside what was accepted last, asks, and accepts it', async () => {
     await addMailbox('one');
-    const backup = join(desk.folder, 'backup.db');
+    const backup = join(cli.folder, 'backup.db');
     const { key_id: id } = await report('encryption', 'enable', ...flags);
     await copyFile(databaseFile(), backup);
     await report('encryption', 'disable', '--yes');
     await report('encryption', 'enable', ...flags);
     await copyFile(backup, databaseFile());
     expect(await report('encryption', 'status')).toMatchObject({ problem: { code: 'switch_rolled_back' } });
-    expect(await desk.run(['encryption', 'trust-restored'])).toMatchObject({ code: 2 });
+    expect(await cli.run(['encryption', 'trust-restored'])).toMatchObject({ code: 2 });
 
     const question = 'Accept what was found, for this host and every worker? [y/N]';
-    const no = await desk.typed(['encryption', 'trust-restored'], [[question, 'n\n']]);
+    const no = await cli.typed(['encryption', 'trust-restored'], [[question, 'n\n']]);
     expect(no).toMatchObject({ code: 1, err: expect.stringMatching(/Nothing was changed\.\n$/) });
     expect(no.out).toMatch(
       /^ +STATE +KEY +REVISION +CHANGED \(UTC\) +BY\nfound +on +[0-9a-f]{16} +2 .*\naccepted last +on /,
     );
 
     // Its key is the one that was set aside when encryption was disabled.
-    const lacking = await desk.run(['encryption', 'trust-restored', '--yes']);
+    const lacking = await cli.run(['encryption', 'trust-restored', '--yes']);
     expect(lacking).toMatchObject({ code: 1, err: expect.stringContaining(`needs key ${id}`) });
     await writeFile(keyFile, Buffer.concat([await readFile(keyFile), await setAside()]));
-    const { code, json } = await desk.run(['encryption', 'trust-restored', '--yes', '--json']);
+    const { code, json } = await cli.run(['encryption', 'trust-restored', '--yes', '--json']);
     expect(code).toBe(0);
     expect(json).toEqual([
       {
@@ -454,8 +454,8 @@ describe('encryption trust-restored', () => {
   });
 
   test('has nothing to accept while nothing is wrong, and does not ask then', async () => {
-    await desk.run(['migrate']);
-    const { code, err } = await desk.run(['encryption', 'trust-restored']);
+    await cli.run(['migrate']);
+    const { code, err } = await cli.run(['encryption', 'trust-restored']);
     expect({ code, err }).toEqual({
       code: 3,
       err: expect.stringMatching(/^there is nothing to trust: .+\nhint: .+\n$/),
@@ -467,21 +467,21 @@ describe('encryption replace-lost-key', () => {
   test('asks, creates a new key, and gives up the passwords under the lost one', async () => {
     await addMailbox('one');
     const { key_id: former } = await report('encryption', 'enable', ...flags);
-    const held = await desk.run(['encryption', 'replace-lost-key', '--accept-password-loss']);
+    const held = await cli.run(['encryption', 'replace-lost-key', '--accept-password-loss']);
     expect(held).toMatchObject({ code: 3, err: expect.stringContaining(`key ${former} is not lost`) });
-    await rename(keyFile, join(desk.folder, 'away'));
-    expect(await desk.run(['encryption', 'replace-lost-key'])).toMatchObject({
+    await rename(keyFile, join(cli.folder, 'away'));
+    expect(await cli.run(['encryption', 'replace-lost-key'])).toMatchObject({
       code: 2,
       err: expect.stringContaining('--accept-password-loss'),
     });
-    const { code, json } = await desk.run(['encryption', 'replace-lost-key', '--accept-password-loss', '--json']);
+    const { code, json } = await cli.run(['encryption', 'replace-lost-key', '--accept-password-loss', '--json']);
     expect(code).toBe(0);
     const id = expect.stringMatching(/^[0-9a-f]{16}$/);
     expect(json).toEqual([{ state: 'on', key_id: id, lost_key_id: former, lost: 1, set_aside: null }]);
     expect(await report('encryption', 'status')).toMatchObject({ state: 'on', problem: null, waiting: 1 });
     const set = ['mailbox', 'set-password', 'one', '--password-stdin'];
-    expect(await desk.run(set, secret)).toMatchObject({ code: 3, out: '' });
-    expect(await desk.run([...set, '--accept-connection'], secret)).toMatchObject({ code: 0 });
+    expect(await cli.run(set, secret)).toMatchObject({ code: 3, out: '' });
+    expect(await cli.run([...set, '--accept-connection'], secret)).toMatchObject({ code: 0 });
     expect(await report('encryption', 'status')).toMatchObject({ waiting: 0, sealed: 1 });
   });
 });
@@ -493,29 +493,29 @@ describe('mailbox commands while encryption is on', () => {
     const { key_id: id } = await report('encryption', 'enable', ...flags);
     await addMailbox('one');
     expect(await report('mailbox', 'show', 'one')).toMatchObject({ password_form: 'sealed', password_key_id: id });
-    await desk.run(['mailbox', 'set-password', 'one', '--password-stdin'], `${secret}!`);
-    expect((await desk.run(['mailbox', 'list', '--json'])).json).toMatchObject([
+    await cli.run(['mailbox', 'set-password', 'one', '--password-stdin'], `${secret}!`);
+    expect((await cli.run(['mailbox', 'list', '--json'])).json).toMatchObject([
       { name: 'one', password_form: 'sealed', password_key_id: id },
     ]);
-    await rename(keyFile, join(desk.folder, 'away'));
+    await rename(keyFile, join(cli.folder, 'away'));
     const refusals: Ran[] = [
-      await desk.run(['mailbox', 'add', '--name', 'two', ...server], secret),
-      await desk.run(['mailbox', 'set-password', 'one', '--password-stdin'], secret),
-      await desk.run(['mailbox', 'test', 'one']),
-      await desk.run(['poll', 'one']),
+      await cli.run(['mailbox', 'add', '--name', 'two', ...server], secret),
+      await cli.run(['mailbox', 'set-password', 'one', '--password-stdin'], secret),
+      await cli.run(['mailbox', 'test', 'one']),
+      await cli.run(['poll', 'one']),
     ];
     for (const { code, err } of refusals) {
       expect(code).toBe(1);
       expect(err).toMatch(/there is no key file at .+\nhint: .+\n$/);
     }
-    expect((await desk.run(['mailbox', 'list', '--json'])).json).toHaveLength(1);
-    const checked = await desk.run(['check', '--json']);
+    expect((await cli.run(['mailbox', 'list', '--json'])).json).toHaveLength(1);
+    const checked = await cli.run(['check', '--json']);
     expect(checked.code).toBe(1);
     expect(checked.json.filter(({ ok }) => ok === false)).toMatchObject([
       { check: 'switch', code: 'key_file_missing', hint: expect.any(String) },
       { check: 'mailbox one', code: 'key_file_missing' },
     ]);
-    const { out } = await desk.run(['check']);
+    const { out } = await cli.run(['check']);
     expect(out.match(/there is no key file at/g)).toHaveLength(1);
     expect(out).toMatch(/^failed {2}mailbox one: same reason as switch$/m);
   });
@@ -528,26 +528,26 @@ describe('mailbox commands while encryption is on', () => {
       ['resume', 'one'],
       ['set-password', 'one', '--password-stdin'],
     ])
-      expect(await desk.run(['mailbox', ...args], secret)).toMatchObject({
+      expect(await cli.run(['mailbox', ...args], secret)).toMatchObject({
         code: 3,
         err: 'the removal of mailbox one was interrupted\nhint: Complete it with: ticketmaild mailbox remove one\n',
       });
-    expect((await desk.run(['mailbox', 'list'])).out).toMatch(/^one +removing /m);
-    expect((await desk.run(['check'])).out).toMatch(/^ok {6}mailbox one: its removal was interrupted/m);
-    expect(await desk.run(['mailbox', 'remove', 'one', '--yes'])).toMatchObject({ code: 0 });
-    expect((await desk.run(['mailbox', 'list', '--json'])).json).toHaveLength(0);
+    expect((await cli.run(['mailbox', 'list'])).out).toMatch(/^one +removing /m);
+    expect((await cli.run(['check'])).out).toMatch(/^ok {6}mailbox one: its removal was interrupted/m);
+    expect(await cli.run(['mailbox', 'remove', 'one', '--yes'])).toMatchObject({ code: 0 });
+    expect((await cli.run(['mailbox', 'list', '--json'])).json).toHaveLength(0);
   });
 
   test('check shows a key file that is refused, and what the switch says', async () => {
     await addMailbox('one');
     const { key_id: id } = await report('encryption', 'enable', ...flags);
-    const fine = (await desk.run(['check'])).out;
+    const fine = (await cli.run(['check'])).out;
     expect(fine).toMatch(new RegExp(`^ok {6}key file: key ${id}$`, 'm'));
     expect(fine).toMatch(
       new RegExp(`^ok {6}switch: encryption is on under key ${id}; 1 password sealed, 0 in plain text$`, 'm'),
     );
     await writeFile(keyFile, 'x');
-    const { code, out } = await desk.run(['check']);
+    const { code, out } = await cli.run(['check']);
     expect(code).toBe(1);
     expect(out).toMatch(/^failed {2}key file: .+\n {8}hint: .+$/m);
     expect(out).toMatch(/^failed {2}switch: /m);

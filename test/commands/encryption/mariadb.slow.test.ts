@@ -1,18 +1,18 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { type Mariadb, startMariadb } from '../../support/servers/mariadb.ts';
-import { type Desk, openDesk } from '../desk.ts';
+import { type CommandLine, openCommandLine } from '../command-line.ts';
 
 let mariadb: Mariadb;
-let desk: Desk;
+let cli: CommandLine;
 
 beforeAll(async () => {
   mariadb = await startMariadb({ args: ['--log-bin=log', '--server-id=1'] });
   const { url } = await mariadb.createDatabase();
-  desk = await openDesk({ TICKETMAILD_DATABASE_URL: url });
+  cli = await openCommandLine({ TICKETMAILD_DATABASE_URL: url });
 });
 
 afterAll(async () => {
-  await desk[Symbol.asyncDispose]();
+  await cli[Symbol.asyncDispose]();
   await mariadb[Symbol.asyncDispose]();
 });
 
@@ -20,9 +20,9 @@ const secret = 'Zucker-und-Salz-91';
 
 test('the whole life of a key on MariaDB, and each statement that is recommended there can be run', async () => {
   const server = ['--host', 'mail.example', '--user', 'desk', '--no-probe', '--password-stdin'];
-  for (const name of ['one', 'two']) await desk.run(['mailbox', 'add', '--name', name, ...server], secret);
+  for (const name of ['one', 'two']) await cli.run(['mailbox', 'add', '--name', name, ...server], secret);
 
-  const enabled = await desk.typed(
+  const enabled = await cli.typed(
     ['encryption', 'enable'],
     [
       ['Do you accept that? [y/N]', 'y\n'],
@@ -43,10 +43,10 @@ test('the whole life of a key on MariaDB, and each statement that is recommended
   expect(await mariadb.query(/SHOW STATUS LIKE '\w+'/.exec(enabled.out)?.[0] ?? '')).toMatch(/^\w+\t\d+\n$/);
 
   for (const args of [['rotate'], ['reseal'], ['status'], ['log'], ['disable', '--yes']]) {
-    const ran = await desk.run(['encryption', ...args, '--json']);
+    const ran = await cli.run(['encryption', ...args, '--json']);
     expect({ args, code: ran.code, err: ran.err.includes('hint') }).toEqual({ args, code: 0, err: false });
   }
-  const [status] = (await desk.run(['encryption', 'status', '--json'])).json;
+  const [status] = (await cli.run(['encryption', 'status', '--json'])).json;
   expect(status).toMatchObject({ state: 'off', sealed: 0, plaintext: 2 });
-  desk.expectNothingTold([secret]);
+  cli.expectNothingLeaked([secret]);
 });

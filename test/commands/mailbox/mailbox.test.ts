@@ -5,17 +5,17 @@ import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type Dovecot, startDovecot } from '../../support/servers/dovecot.ts';
 import { freePort } from '../../support/servers/programs.ts';
-import { type Desk, nowMs, openDesk, type Ran } from '../desk.ts';
+import { type CommandLine, nowMs, openCommandLine, type Ran } from '../command-line.ts';
 
 let dovecot: Dovecot;
-let desk: Desk;
+let cli: CommandLine;
 
 beforeAll(async () => {
-  [dovecot, desk] = await Promise.all([startDovecot(), openDesk()]);
+  [dovecot, cli] = await Promise.all([startDovecot(), openCommandLine()]);
 });
 
 afterAll(async () => {
-  await desk[Symbol.asyncDispose]();
+  await cli[Symbol.asyncDispose]();
   await dovecot[Symbol.asyncDispose]();
 });
 
@@ -25,11 +25,11 @@ const mail = (subject: string): Uint8Array =>
 /** `mailbox add` over TLS with the authority of the test server. */
 function add(name: string, user: string, more: readonly string[] = [], password = 'pw\n'): Promise<Ran> {
   const server = ['--host', dovecot.host, '--port', `${dovecot.tlsPort}`, '--ca-file', dovecot.caFile];
-  return desk.run(['mailbox', 'add', '--name', name, ...server, '--user', user, '--password-stdin', ...more], password);
+  return cli.run(['mailbox', 'add', '--name', name, ...server, '--user', user, '--password-stdin', ...more], password);
 }
 
 async function shown(name: string): Promise<Record<string, unknown>> {
-  const { json } = await desk.run(['mailbox', 'show', name, '--json']);
+  const { json } = await cli.run(['mailbox', 'show', name, '--json']);
   return json[0] ?? {};
 }
 
@@ -82,8 +82,8 @@ describe('mailbox add', () => {
   test('accepts a pinned certificate instead of an authority, and STARTTLS', async () => {
     const args = ['mailbox', 'add', '--host', 'localhost', '--user', dovecot.newUser(), '--password-stdin'];
     const pin = ['--fingerprint', dovecot.fingerprint];
-    const implicit = await desk.run([...args, ...pin, '--name', 'pinned', '--port', `${dovecot.tlsPort}`], 'pw');
-    const upgraded = await desk.run(
+    const implicit = await cli.run([...args, ...pin, '--name', 'pinned', '--port', `${dovecot.tlsPort}`], 'pw');
+    const upgraded = await cli.run(
       [...args, ...pin, '--name', 'upgraded', '--tls', 'starttls', '--port', `${dovecot.port}`],
       'pw',
     );
@@ -94,7 +94,7 @@ describe('mailbox add', () => {
     const user = dovecot.newUser();
     const wrongPassword = await add('bad', user, [], 'wrong\n');
     const wrongFolder = await add('bad', user, ['--folder', 'Inbocks']);
-    const untrusted = await desk.run(
+    const untrusted = await cli.run(
       [
         'mailbox',
         'add',
@@ -110,7 +110,7 @@ describe('mailbox add', () => {
       ],
       'pw',
     );
-    const refused = await desk.run(
+    const refused = await cli.run(
       [
         'mailbox',
         'add',
@@ -132,7 +132,7 @@ describe('mailbox add', () => {
     expect(wrongFolder.err).toContain(`localhost:${dovecot.tlsPort}, folder "Inbocks": `);
     expect(wrongFolder.err).toMatch(/hint: Existing folders: .*INBOX/);
     expect(untrusted.err).toContain('--ca-file');
-    expect((await desk.run(['mailbox', 'show', 'bad'])).err).toContain('there is no mailbox named "bad"');
+    expect((await cli.run(['mailbox', 'show', 'bad'])).err).toContain('there is no mailbox named "bad"');
   });
 
   test('stores it untried with --no-probe', async () => {
@@ -152,7 +152,7 @@ describe('mailbox add', () => {
 
   test('needs a password', async () => {
     const empty = await add('none', 'nobody', ['--no-probe'], '\n');
-    const unattended = await desk.run(['mailbox', 'add', '--name', 'none', '--host', 'h', '--user', 'u', '--no-probe']);
+    const unattended = await cli.run(['mailbox', 'add', '--name', 'none', '--host', 'h', '--user', 'u', '--no-probe']);
     expect([empty.code, unattended.code]).toEqual([2, 2]);
     expect(empty.err).toMatch(/^the password is empty\n/);
     expect(unattended.err).toMatch(/^there is no terminal to ask for the password at\n/);
@@ -161,7 +161,7 @@ describe('mailbox add', () => {
 
 describe('mailbox list, show and test', () => {
   test('a fresh database has no mailbox, and says what to do', async () => {
-    await using fresh = await openDesk();
+    await using fresh = await openCommandLine();
     await fresh.run(['migrate']);
     expect(await fresh.run(['mailbox', 'list'])).toMatchObject({
       code: 0,
@@ -173,9 +173,9 @@ describe('mailbox list, show and test', () => {
 
   test('lists print one object a line, or a table', async () => {
     await add('listed', dovecot.newUser());
-    const { json } = await desk.run(['mailbox', 'list', '--json']);
+    const { json } = await cli.run(['mailbox', 'list', '--json']);
     expect(json.map(({ name }) => name)).toContain('listed');
-    expect((await desk.run(['mailbox', 'list'])).out).toMatch(/^NAME +STATE +LAST SUCCESS \(UTC\) +PROBLEM +WHERE\n/);
+    expect((await cli.run(['mailbox', 'list'])).out).toMatch(/^NAME +STATE +LAST SUCCESS \(UTC\) +PROBLEM +WHERE\n/);
   });
 
   test('the password is neither shown nor written anywhere but into the database', async () => {
@@ -188,12 +188,12 @@ describe('mailbox list, show and test', () => {
       ['test', 'secret', '--json'],
     ];
     for (const args of runs) {
-      const { code, out, err } = await desk.run(['mailbox', ...args]);
+      const { code, out, err } = await cli.run(['mailbox', ...args]);
       expect(code).toBe(0);
       expect(out + err).not.toContain(user.password);
       expect(out).not.toMatch(/password(?![_ ](form|key[_ ]id))/i);
     }
-    const data = join(desk.folder, 'data');
+    const data = join(cli.folder, 'data');
     const files = readdirSync(data, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile());
     const others = files.filter(({ name }) => !name.startsWith('ticketmaild.db'));
     for (const { parentPath, name } of others)
@@ -202,7 +202,7 @@ describe('mailbox list, show and test', () => {
 
   test('test says what the server is like', async () => {
     await add('tested', dovecot.newUser());
-    const { code, json } = await desk.run(['mailbox', 'test', 'tested', '--json']);
+    const { code, json } = await cli.run(['mailbox', 'test', 'tested', '--json']);
     expect(code).toBe(0);
     expect(json[0]).toMatchObject({
       mailbox: 'tested',
@@ -211,33 +211,33 @@ describe('mailbox list, show and test', () => {
       capabilities: expect.arrayContaining(['IMAP4rev1']),
       certificate: { fingerprint: dovecot.fingerprint.replaceAll(':', '').toLowerCase() },
     });
-    expect((await desk.run(['mailbox', 'test', 'tested'])).out).toMatch(/^tested works\nserver {8}/);
+    expect((await cli.run(['mailbox', 'test', 'tested'])).out).toMatch(/^tested works\nserver {8}/);
   });
 });
 
 describe('mailbox pause, resume, set-password and remove', () => {
   test('change the one that is named', async () => {
     await add('changed', dovecot.newUser());
-    expect((await desk.run(['mailbox', 'pause', 'changed'])).out).toBe('paused changed\n');
+    expect((await cli.run(['mailbox', 'pause', 'changed'])).out).toBe('paused changed\n');
     expect(await shown('changed')).toMatchObject({ state: 'paused' });
-    expect((await desk.run(['mailbox', 'resume', 'changed'])).out).toBe('resumed changed\n');
+    expect((await cli.run(['mailbox', 'resume', 'changed'])).out).toBe('resumed changed\n');
     expect(await shown('changed')).toMatchObject({ state: 'active' });
-    expect((await desk.run(['mailbox', 'set-password', 'changed', '--password-stdin'], 'wrong')).code).toBe(0);
-    expect((await desk.run(['mailbox', 'test', 'changed'])).code).toBe(1);
-    expect((await desk.run(['mailbox', 'set-password', 'changed', '--password-stdin'], 'pw')).code).toBe(0);
-    expect((await desk.run(['mailbox', 'test', 'changed'])).code).toBe(0);
-    expect(await desk.run(['mailbox', 'remove', 'changed'])).toMatchObject({
+    expect((await cli.run(['mailbox', 'set-password', 'changed', '--password-stdin'], 'wrong')).code).toBe(0);
+    expect((await cli.run(['mailbox', 'test', 'changed'])).code).toBe(1);
+    expect((await cli.run(['mailbox', 'set-password', 'changed', '--password-stdin'], 'pw')).code).toBe(0);
+    expect((await cli.run(['mailbox', 'test', 'changed'])).code).toBe(0);
+    expect(await cli.run(['mailbox', 'remove', 'changed'])).toMatchObject({
       code: 2,
       err: 'there is no terminal to ask at\nhint: Confirm it with --yes.\n',
     });
-    expect((await desk.run(['mailbox', 'remove', 'changed', '--yes'])).out).toBe('removed changed\n');
-    expect((await desk.run(['mailbox', 'show', 'changed'])).code).toBe(2);
+    expect((await cli.run(['mailbox', 'remove', 'changed', '--yes'])).out).toBe('removed changed\n');
+    expect((await cli.run(['mailbox', 'show', 'changed'])).code).toBe(2);
   });
 
   test.each([['show'], ['test'], ['pause'], ['resume'], ['remove', '--yes'], ['set-password']])(
     '%s of a mailbox that is not there is refused',
     async (command, ...more) => {
-      const { code, err } = await desk.run(['mailbox', command, 'nowhere', ...more]);
+      const { code, err } = await cli.run(['mailbox', command, 'nowhere', ...more]);
       expect(code).toBe(2);
       expect(err).toMatch(/^[^\n]*nowhere[^\n]*\nhint: [^\n]+\n$/);
     },
@@ -283,7 +283,7 @@ const shownTicket = {
 
 describe('poll, ticket, message, reconcile', () => {
   test('what is fetched is shown with the names that scripts rely on', async () => {
-    await using fresh = await openDesk();
+    await using fresh = await openCommandLine();
     const user = dovecot.newUser();
     await dovecot.append(user, 'INBOX', [mail('one'), Buffer.from(attached)]);
     const server = ['--host', 'localhost', '--port', `${dovecot.tlsPort}`, '--ca-file', dovecot.caFile];
@@ -344,7 +344,7 @@ describe('poll, ticket, message, reconcile', () => {
   });
 
   test('the source of a mail is saved as a file of its owner, never over another, and never to a terminal', async () => {
-    await using fresh = await openDesk();
+    await using fresh = await openCommandLine();
     const user = dovecot.newUser();
     const source = mail('one');
     await dovecot.append(user, 'INBOX', [source]);
@@ -366,7 +366,7 @@ describe('poll, ticket, message, reconcile', () => {
   });
 
   test('one failing mailbox does not keep poll from the others', async () => {
-    await using fresh = await openDesk();
+    await using fresh = await openCommandLine();
     const server = ['--host', 'localhost', '--port', `${dovecot.tlsPort}`, '--ca-file', dovecot.caFile, '--no-probe'];
     for (const [name, password] of [
       ['broken', 'wrong'],
@@ -408,8 +408,8 @@ describe('poll, ticket, message, reconcile', () => {
     [['poll', 'nowhere'], 'nowhere'],
     [['ticket', 'list', '--limit', 'many'], '--limit must be a whole number from 1 to 999999999, not "many"'],
   ])('%j is refused', async (args, named) => {
-    await desk.run(['migrate']);
-    const { code, out, err } = await desk.run(args);
+    await cli.run(['migrate']);
+    const { code, out, err } = await cli.run(args);
     expect({ code, out }).toEqual({ code: 2, out: '' });
     expect(err.split('\n')[0]).toContain(named);
   });
@@ -417,7 +417,7 @@ describe('poll, ticket, message, reconcile', () => {
 
 describe('check and migrate', () => {
   test('a fresh machine is in order, and nothing is changed by looking', async () => {
-    await using fresh = await openDesk();
+    await using fresh = await openCommandLine();
     const { code, out } = await fresh.run(['check']);
     expect(code).toBe(0);
     expect(out).toMatch(/^ok {6}tables: \d+ migrations pending; the next start applies them$/m);
@@ -431,7 +431,7 @@ describe('check and migrate', () => {
   });
 
   test('each part that is wrong has its line and its hint', async () => {
-    await using broken = await openDesk({
+    await using broken = await openCommandLine({
       TICKETMAILD_DATABASE_URL: `mysql://u:hunter2@127.0.0.1:${await freePort()}/t`,
     });
     const database = await broken.run(['check']);
@@ -446,7 +446,7 @@ describe('check and migrate', () => {
     expect(config.out).toContain(`failed  configuration: ${file}:2: poll.interval_s must be`);
 
     writeFileSync(join(broken.folder, 'plain'), '');
-    await using nowhere = await openDesk({ TICKETMAILD_DATA_DIR: join(broken.folder, 'plain', 'data') });
+    await using nowhere = await openCommandLine({ TICKETMAILD_DATA_DIR: join(broken.folder, 'plain', 'data') });
     const folder = await nowhere.run(['check']);
     expect({ code: folder.code, out: folder.out }).toMatchObject({
       code: 1,
@@ -455,7 +455,7 @@ describe('check and migrate', () => {
   });
 
   test('a disk that takes no byte leaves no file behind', async () => {
-    await using full = await openDesk();
+    await using full = await openCommandLine();
     const main = fileURLToPath(new URL('../../../src/ticketmaild.js', import.meta.url));
     // As on a full disk a file can be made, and nothing be written to it.
     const script = `trap '' XFSZ; ulimit -f 0; exec '${process.execPath}' '${main}' check`;

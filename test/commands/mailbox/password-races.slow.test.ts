@@ -6,7 +6,7 @@ import { connect, createServer } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type Mariadb, startMariadb } from '../../support/servers/mariadb.ts';
-import { type Desk, openDesk } from '../desk.ts';
+import { type CommandLine, openCommandLine } from '../command-line.ts';
 
 const former = 'Zucker-und-Salz-91';
 const secret = 'Kupfer-und-Zinn-17';
@@ -54,8 +54,8 @@ async function holdAt(pattern: RegExp): Promise<Hold> {
 }
 
 /** What each mailbox would log in with. */
-async function openedOn(desk: Desk): Promise<readonly string[]> {
-  await using app = await desk.open();
+async function openedOn(cli: CommandLine): Promise<readonly string[]> {
+  await using app = await cli.open();
   await app.vault.refresh();
   const opened = (await app.store.listMailboxes()).map((mailbox) =>
     app.passwords.withPassword(mailbox, async (password) =>
@@ -101,17 +101,17 @@ describe.each([
 async function race(story: Story): Promise<void> {
   const { url } = await mariadb.createDatabase();
   await using hold = await holdAt(story.pattern);
-  await using desk = await openDesk({ TICKETMAILD_DATABASE_URL: url });
+  await using cli = await openCommandLine({ TICKETMAILD_DATABASE_URL: url });
   const { port } = hold;
   const slowUrl = url.replace(`:${mariadb.port}`, `:${port}`);
-  await using slow = await openDesk({ TICKETMAILD_DATABASE_URL: slowUrl, TICKETMAILD_DATA_DIR: desk.dataDir });
-  await desk.run(['mailbox', 'add', '--name', 'one', '--user', 'desk', ...server], former);
+  await using slow = await openCommandLine({ TICKETMAILD_DATABASE_URL: slowUrl, TICKETMAILD_DATA_DIR: cli.dataDir });
+  await cli.run(['mailbox', 'add', '--name', 'one', '--user', 'desk', ...server], former);
   const flags = ['--accept-key-loss', '--backup-prepared'];
-  expect(await desk.run(['encryption', 'enable', ...flags])).toMatchObject({ code: 0 });
+  expect(await cli.run(['encryption', 'enable', ...flags])).toMatchObject({ code: 0 });
 
   const storing = slow.run(story.args, secret);
   await hold.held;
-  const turning = desk.run(story.turn);
+  const turning = cli.run(story.turn);
   // A command that has the switch is waited for.
   await Promise.race([turning, sleep(1500)]);
   hold.release();
@@ -120,9 +120,9 @@ async function race(story: Story): Promise<void> {
   // `mailbox set` changes no row that has become another since it was read, and says so.
   const isRefused = story.name === 'set' && story.moment === 'before it has the switch';
   expect(stored).toMatchObject(isRefused ? { code: 3, err: expect.stringContaining('at the same time') } : { code: 0 });
-  expect(await openedOn(desk)).toEqual(isRefused ? [former] : story.after);
-  const { json } = await desk.run(['mailbox', 'list', '--json']);
+  expect(await openedOn(cli)).toEqual(isRefused ? [former] : story.after);
+  const { json } = await cli.run(['mailbox', 'list', '--json']);
   expect(new Set(json.map((one) => one['password_form']))).toEqual(new Set([story.form]));
-  desk.expectNothingTold([former, secret]);
-  slow.expectNothingTold([former, secret]);
+  cli.expectNothingLeaked([former, secret]);
+  slow.expectNothingLeaked([former, secret]);
 }

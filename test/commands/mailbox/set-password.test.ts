@@ -5,17 +5,17 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { serverText } from '../../../src/commands/mailbox/view.ts';
 import type { Connection } from '../../../src/ingest/model.ts';
 import { certificatesTemplate } from '../../support/servers/templates.ts';
-import { type Desk, openDesk, type Ran } from '../desk.ts';
+import { type CommandLine, openCommandLine, type Ran } from '../command-line.ts';
 
-let desk: Desk;
+let cli: CommandLine;
 
 beforeEach(async () => {
-  desk = await openDesk();
+  cli = await openCommandLine();
 });
 
 afterEach(async () => {
-  desk.expectNothingTold([former, secret]);
-  await desk[Symbol.asyncDispose]();
+  cli.expectNothingLeaked([former, secret]);
+  await cli[Symbol.asyncDispose]();
 });
 
 const former = 'Zucker-und-Salz-91';
@@ -28,17 +28,17 @@ const theirs = 'for desk at evil.example:143 (TLS starttls)\n';
 
 async function addMailbox(...more: string[]): Promise<void> {
   const server = ['--host', 'mail.example', '--user', 'desk', '--no-probe', '--password-stdin', ...more];
-  expect(await desk.run(['mailbox', 'add', '--name', 'one', ...server], former)).toMatchObject({ code: 0 });
+  expect(await cli.run(['mailbox', 'add', '--name', 'one', ...server], former)).toMatchObject({ code: 0 });
 }
 
 async function enable(): Promise<void> {
   const flags = ['--accept-key-loss', '--backup-prepared'];
-  expect(await desk.run(['encryption', 'enable', ...flags])).toMatchObject({ code: 0 });
+  expect(await cli.run(['encryption', 'enable', ...flags])).toMatchObject({ code: 0 });
 }
 
 /** Changes the row as an attacker with write access to the database would. */
 function sql(statement: string): void {
-  const database = new DatabaseSync(join(desk.dataDir, 'ticketmaild.db'));
+  const database = new DatabaseSync(join(cli.dataDir, 'ticketmaild.db'));
   database.exec(statement);
   database.close();
 }
@@ -49,7 +49,7 @@ function pointElsewhere(): void {
 
 /** The password that the mailbox as it is now would log in with. */
 async function opened(): Promise<string> {
-  await using app = await desk.open();
+  await using app = await cli.open();
   await app.vault.refresh();
   const mailbox = await app.store.mailboxByName('one');
   return await app.passwords.withPassword(mailbox, async (password) =>
@@ -57,7 +57,7 @@ async function opened(): Promise<string> {
   );
 }
 
-const piped = (...more: string[]): Promise<Ran> => desk.run([...setPassword, '--password-stdin', ...more], secret);
+const piped = (...more: string[]): Promise<Ran> => cli.run([...setPassword, '--password-stdin', ...more], secret);
 
 describe('the password of a mailbox that points where it did', () => {
   test.each([
@@ -74,7 +74,7 @@ describe('the password of a mailbox that points where it did', () => {
   test('at a terminal the place is seen before the password is asked for, and nothing else is asked', async () => {
     await addMailbox();
     await enable();
-    const { code, err } = await desk.typed(setPassword, [[passwordQuestion, `${secret}\r`]]);
+    const { code, err } = await cli.typed(setPassword, [[passwordQuestion, `${secret}\r`]]);
     expect(code).toBe(0);
     expect(err).toMatch(/^for desk at mail\.example:993 \(TLS implicit\)\nPassword of "desk": \n$/);
   });
@@ -86,7 +86,7 @@ describe('the password of a mailbox that points where it did', () => {
     expect((await piped()).err).toBe(
       'for desk at mail.example:993 (TLS implicit, certificate pinned sha256 0123456789abcdef…, own CA)\n',
     );
-    const { out } = await desk.run(['mailbox', 'show', 'one']);
+    const { out } = await cli.run(['mailbox', 'show', 'one']);
     expect(out).toMatch(new RegExp(`^fingerprint +${pin}$`, 'm'));
     expect(out).toMatch(/^ca file +stored$/m);
   });
@@ -105,7 +105,7 @@ describe('the password of a mailbox that points where it did', () => {
     await addMailbox();
     await enable();
     for (const command of ['rotate', 'reseal']) {
-      expect(await desk.run(['encryption', command])).toMatchObject({ code: 0 });
+      expect(await cli.run(['encryption', command])).toMatchObject({ code: 0 });
       expect(await piped()).toMatchObject({ code: 0, err: 'for desk at mail.example:993 (TLS implicit)\n' });
     }
   });
@@ -114,7 +114,7 @@ describe('the password of a mailbox that points where it did', () => {
 describe('the password of a mailbox for whose server nothing vouches', () => {
   const written = `password_form = 'plain', password_key_id = null`;
   const encryption = async (...args: string[]): Promise<void> =>
-    expect(await desk.run(['encryption', ...args])).toMatchObject({ code: 0 });
+    expect(await cli.run(['encryption', ...args])).toMatchObject({ code: 0 });
   /** As a running daemon does it within a second. */
   const sealed = (): Promise<void> => encryption('reseal');
   const evil = `port = 994, password = cast('x' as blob), ${written}`;
@@ -149,7 +149,7 @@ describe('the password of a mailbox for whose server nothing vouches', () => {
       closed,
       async () => {
         sql(`update mailboxes set port = 994`);
-        await writeFile(join(desk.dataDir, 'encryption-key.bin'), Buffer.alloc(32, 7), { mode: 0o600 });
+        await writeFile(join(cli.dataDir, 'encryption-key.bin'), Buffer.alloc(32, 7), { mode: 0o600 });
         // Nothing can be sealed before there is another key.
         expect(await piped('--accept-connection')).toMatchObject({ code: 1, out: '' });
         await encryption('replace-lost-key', '--accept-password-loss');
@@ -167,7 +167,7 @@ describe('the password of a mailbox for whose server nothing vouches', () => {
     expect(refused.err).toMatch(
       /\nhint: Check the server: .*\. Then, if this is your mail server, add --accept-connection\.\n/,
     );
-    const asked = await desk.typed(setPassword, [['Is this your mail server? [y/N]', 'n\n']]);
+    const asked = await cli.typed(setPassword, [['Is this your mail server? [y/N]', 'n\n']]);
     expect(asked).toMatchObject({ code: 1, out: '', err: expect.stringMatching(statement) });
     expect(asked.err).not.toContain(passwordQuestion);
     expect(await piped('--accept-connection')).toMatchObject({ code: 0, err: expect.stringMatching(statement) });
@@ -187,7 +187,7 @@ describe('the password of a mailbox whose row was pointed elsewhere', () => {
   test('is refused off a terminal before anything is read, and the hint says to check the server first', async () => {
     // With nothing on standard input, reading it would be the failure `password_missing`.
     for (const more of [['--password-stdin'], []]) {
-      const { code, out, err } = await desk.run([...setPassword, ...more], '');
+      const { code, out, err } = await cli.run([...setPassword, ...more], '');
       expect({ code, out }).toEqual({ code: 3, out: '' });
       expect(err).toContain(theirs);
       expect(err).toMatch(/since the password was sealed, or the row of mailbox one was tampered with\.\n/);
@@ -216,7 +216,7 @@ describe('the password of a mailbox whose row was pointed elsewhere', () => {
   });
 
   test('with --password-stdin is refused at a terminal, too', async () => {
-    const { code, err } = await desk.typed([...setPassword, '--password-stdin'], []);
+    const { code, err } = await cli.typed([...setPassword, '--password-stdin'], []);
     expect(code).toBe(3);
     expect(err).not.toContain('Password');
   });
@@ -226,7 +226,7 @@ describe('the password of a mailbox whose row was pointed elsewhere', () => {
       [question, 'y\n'],
       [passwordQuestion, `${secret}\r`],
     ] as const;
-    const { code, err } = await desk.typed(setPassword, answers);
+    const { code, err } = await cli.typed(setPassword, answers);
     expect(code).toBe(0);
     const places = [theirs, question, passwordQuestion].map((text) => err.indexOf(text));
     expect(places).toEqual(places.toSorted((a, b) => a - b));
@@ -235,7 +235,7 @@ describe('the password of a mailbox whose row was pointed elsewhere', () => {
   });
 
   test.each(['n\n', '\n'])('at a terminal is not asked for after %j', async (answer) => {
-    const { code, out, err } = await desk.typed(setPassword, [[question, answer]]);
+    const { code, out, err } = await cli.typed(setPassword, [[question, answer]]);
     expect({ code, out }).toEqual({ code: 1, out: '' });
     expect(err).toMatch(/Nothing was changed\.\n$/);
     expect(err).not.toContain(passwordQuestion);
@@ -243,17 +243,14 @@ describe('the password of a mailbox whose row was pointed elsewhere', () => {
   });
 
   test('at a terminal is asked for at once with --accept-connection', async () => {
-    const { code, err } = await desk.typed(
-      [...setPassword, '--accept-connection'],
-      [[passwordQuestion, `${secret}\r`]],
-    );
+    const { code, err } = await cli.typed([...setPassword, '--accept-connection'], [[passwordQuestion, `${secret}\r`]]);
     expect(code).toBe(0);
     expect(err).toContain(theirs);
     expect(err).not.toContain(question);
   });
 
   test('a poll fails with a hint to check where it points first', async () => {
-    const { code, err } = await desk.run(['mailbox', 'test', 'one']);
+    const { code, err } = await cli.run(['mailbox', 'test', 'one']);
     expect(code).toBe(1);
     expect(err).toMatch(/\nhint: .*check where it points \(mailbox show NAME\).*set-password\.\n$/);
   });

@@ -9,13 +9,13 @@ import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { type Dovecot, startDovecot } from '../../support/servers/dovecot.ts';
-import { type Desk, openDesk, type Ran } from '../desk.ts';
+import { type CommandLine, openCommandLine, type Ran } from '../command-line.ts';
 
 const password = 'SchneeundRegen47';
 /** Not that of the server. */
 const secret = 'Schnee-und-Regen-47';
 let dovecot: Dovecot;
-let desk: Desk;
+let cli: CommandLine;
 let user: string;
 
 beforeAll(async () => {
@@ -27,40 +27,40 @@ afterAll(async () => {
 });
 
 beforeEach(async () => {
-  desk = await openDesk();
+  cli = await openCommandLine();
   user = dovecot.newUser();
 });
 
 afterEach(async () => {
-  desk.expectNothingTold([secret, password]);
-  await desk[Symbol.asyncDispose]();
+  cli.expectNothingLeaked([secret, password]);
+  await cli[Symbol.asyncDispose]();
 });
 
 /** Over STARTTLS, with the authority of the test server. */
 async function add(more: readonly string[] = [], stored = password): Promise<void> {
   const server = ['--host', 'localhost', '--tls', 'starttls', '--port', `${dovecot.port}`, '--ca-file', dovecot.caFile];
   const args = ['mailbox', 'add', '--name', 'one', ...server, '--user', user, '--password-stdin', ...more];
-  expect(await desk.run(args, stored)).toMatchObject({ code: 0 });
+  expect(await cli.run(args, stored)).toMatchObject({ code: 0 });
 }
 
 async function enable(): Promise<void> {
   const flags = ['--accept-key-loss', '--backup-prepared'];
-  expect(await desk.run(['encryption', 'enable', ...flags])).toMatchObject({ code: 0 });
+  expect(await cli.run(['encryption', 'enable', ...flags])).toMatchObject({ code: 0 });
 }
 
-const set = (...more: string[]): Promise<Ran> => desk.run(['mailbox', 'set', 'one', ...more]);
+const set = (...more: string[]): Promise<Ran> => cli.run(['mailbox', 'set', 'one', ...more]);
 
 async function shown(name = 'one'): Promise<Record<string, unknown>> {
-  const { json } = await desk.run(['mailbox', 'show', name, '--json']);
+  const { json } = await cli.run(['mailbox', 'show', name, '--json']);
   return json[0] ?? {};
 }
 
 async function poll(): Promise<number> {
-  return (await desk.run(['poll', 'one'])).code;
+  return (await cli.run(['poll', 'one'])).code;
 }
 
 function sql(statement: string): void {
-  const database = new DatabaseSync(join(desk.dataDir, 'ticketmaild.db'));
+  const database = new DatabaseSync(join(cli.dataDir, 'ticketmaild.db'));
   database.exec(statement);
   database.close();
 }
@@ -98,7 +98,7 @@ describe.each([
     expect(err).toContain('add --new-password');
     expect(await shown()).toEqual(before);
     // Another one given with it is tried, stored, and bound to the new place.
-    const typed = await desk.typed(
+    const typed = await cli.typed(
       ['mailbox', 'set', 'one', ...implicit(), '--new-password'],
       [[`Password of "${user}": `, `${password}\r`]],
     );
@@ -117,7 +117,7 @@ test('a row that was pointed elsewhere gets neither the stored password nor a ne
     expect(code).toBe(1);
     expect(err).toContain('set the password again with mailbox set-password');
   }
-  const given = await desk.run(['mailbox', 'set', 'one', '--user', 'x', '--password-stdin'], secret);
+  const given = await cli.run(['mailbox', 'set', 'one', '--user', 'x', '--password-stdin'], secret);
   expect(given.code).toBe(3);
   expect(given.err).toContain('does not point to the server that its password was sealed for');
   expect(await shown()).toMatchObject({ host: 'evil.example', user });
@@ -150,7 +150,7 @@ describe('a new password goes to no server for which nothing vouches', () => {
       ['--interval', '79'],
       ['--folder', 'Other'],
     ]) {
-      const given = await desk.run(['mailbox', 'set', 'one', ...more, '--password-stdin'], secret);
+      const given = await cli.run(['mailbox', 'set', 'one', ...more, '--password-stdin'], secret);
       expect(given).toMatchObject({ code: 3, out: '' });
       expect(given.err).toContain('use mailbox set-password with --accept-connection');
     }
@@ -166,8 +166,8 @@ describe('a new password goes to no server for which nothing vouches', () => {
       `insert into mailboxes (id, name, host, username, password, password_form) values ('2', 'two', 'h', 'u', 'x', 'sealed')`,
     );
     sql('delete from encryption_switch');
-    for (const name of ['switch-state', 'encryption-key.bin']) await unlink(join(desk.dataDir, name));
-    const given = await desk.run(['mailbox', 'set', 'one', '--interval', '79', '--password-stdin'], secret);
+    for (const name of ['switch-state', 'encryption-key.bin']) await unlink(join(cli.dataDir, name));
+    const given = await cli.run(['mailbox', 'set', 'one', '--interval', '79', '--password-stdin'], secret);
     expect(given).toMatchObject({ code: 3, out: '', err: expect.stringContaining('encryption_switch') });
     expect(theirs.accepted).toEqual([]);
   });
@@ -176,11 +176,11 @@ describe('a new password goes to no server for which nothing vouches', () => {
     await add();
     await enable();
     sql(`update mailboxes set password = cast('${password}' as blob), password_form = 'plain', password_key_id = null`);
-    expect(await desk.run(['encryption', 'reseal'])).toMatchObject({ code: 0 });
+    expect(await cli.run(['encryption', 'reseal'])).toMatchObject({ code: 0 });
     expect(await set(...implicit())).toMatchObject({ code: 0 });
     const given = ['mailbox', 'set-password', 'one', '--password-stdin'];
-    expect(await desk.run(given, password)).toMatchObject({ code: 3, err: expect.stringContaining('into the table') });
-    expect(await desk.run([...given, '--accept-connection'], password)).toMatchObject({ code: 0 });
+    expect(await cli.run(given, password)).toMatchObject({ code: 3, err: expect.stringContaining('into the table') });
+    expect(await cli.run([...given, '--accept-connection'], password)).toMatchObject({ code: 0 });
     expect(await poll()).toBe(0);
   });
 });
@@ -218,7 +218,7 @@ test('another folder starts at --since, and messages of the former folder are no
   expect(await poll()).toBe(0);
   expect(await set('--folder', 'Anfragen', '--since', 'all')).toMatchObject({ code: 0 });
   expect(await poll()).toBe(0);
-  const { json } = await desk.run(['ticket', 'list', '--json']);
+  const { json } = await cli.run(['ticket', 'list', '--json']);
   expect(json.map(({ subject }) => subject).sort()).toEqual(['five', 'four', 'one', 'three', 'two']);
 });
 
@@ -237,7 +237,7 @@ describe('nothing is changed', () => {
       code: 2,
       err: 'no change of mailbox one is given\nhint: ticketmaild mailbox set --help lists what can be changed.\n',
     });
-    const alone = await desk.run(['mailbox', 'set', 'one', '--password-stdin'], secret);
+    const alone = await cli.run(['mailbox', 'set', 'one', '--password-stdin'], secret);
     expect(alone.err).toContain('hint: For the password alone: ticketmaild mailbox set-password one\n');
   });
 
@@ -257,7 +257,7 @@ describe('nothing is changed', () => {
   ])('by %s', async (_what, more, code, message) => {
     await add();
     const two = ['--host', 'mail.example', '--user', 'desk', '--no-probe', '--password-stdin'];
-    await desk.run(['mailbox', 'add', '--name', 'two', ...two], secret);
+    await cli.run(['mailbox', 'add', '--name', 'two', ...two], secret);
     const before = await shown();
     const ran = await set(...more);
     expect(ran.err).toContain(message);
@@ -267,7 +267,7 @@ describe('nothing is changed', () => {
 
   test('for a mailbox that is not there', async () => {
     await add();
-    const { code, err } = await desk.run(['mailbox', 'set', 'two', '--folder', 'Other']);
+    const { code, err } = await cli.run(['mailbox', 'set', 'two', '--folder', 'Other']);
     expect({ code, err }).toMatchObject({ code: 2, err: expect.stringContaining('no mailbox named "two"') });
   });
 });

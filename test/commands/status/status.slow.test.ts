@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { type Daemon, runCommand, startDaemon } from '../../support/daemon.ts';
+import { type Daemon, runCommand, startDaemon } from '../../support/processes/daemon.ts';
 import { freePort } from '../../support/servers/programs.ts';
 import { type TemporaryFolder, temporaryFolder } from '../../support/temporary.ts';
 import { look } from '../mailbox/sight.ts';

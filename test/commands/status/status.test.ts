@@ -172,7 +172,7 @@ describe('an unusable answer', () => {
   });
 });
 
-/** Answers at these addresses; elsewhere nobody is. */
+/** Answers at these addresses; elsewhere no server is. */
 function answering(answers: Readonly<Record<string, { status: number; body: unknown }>>): SightOptions {
   const fetchJson = async (url: string): Promise<{ status: number; body: unknown }> => {
     const answer = answers[new URL(url).host];

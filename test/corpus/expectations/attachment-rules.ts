@@ -3,7 +3,7 @@
  * stated of it besides must hold of that very part.
  *
  * Every suite counts by rules of its own. What those rules count that ours do not, or the other way, is a known
- * difference of the message, with its reason; a rule that can be told from what is stored is applied here (`counted`).
+ * difference of the message, with its reason; a rule that shows in what is stored is applied here (`counted`).
  */
 import { sameText } from './loose.ts';
 import type { Check, Rule, Subject } from './rules.ts';

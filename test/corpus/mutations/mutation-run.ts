@@ -10,7 +10,7 @@ import { join } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
 import { mainFile } from '../../bench/ingest/ingest.ts';
 import { addMailboxes, mailboxOn } from '../../bench/many-mailboxes.ts';
-import { runMeasured } from '../../support/child.ts';
+import { runMeasured } from '../../support/processes/child.ts';
 import type { Progress } from '../../support/progress.ts';
 import { startDovecot } from '../../support/servers/dovecot.ts';
 import { password } from '../../support/servers/dovecot-settings.ts';

@@ -286,7 +286,7 @@ describe('switching off', () => {
     expect(await disable(startProcess(world), options)).toMatchObject({ wasOff: true, setAside: expect.any(String) });
     expect(world.asideFiles.map(({ keys }) => keys)).toEqual([[key]]);
     expect(await disable(startProcess(world), options)).toMatchObject({ wasOff: true, setAside: null });
-    // Somebody prepares to switch on again.
+    // Another worker prepares to switch on again.
     world.file = [randomKey()];
     expect(await disable(startProcess(world), options)).toMatchObject({ wasOff: true, setAside: null });
     expect(world.asideFiles).toHaveLength(1);

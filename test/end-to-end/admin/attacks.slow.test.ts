@@ -29,8 +29,8 @@ import {
 } from '../../admin/admin-scene.ts';
 import { type Attacker, changingForms, cookieOf, createAttacker } from '../../admin/attacker.ts';
 import { lockMailbox } from '../../admin/locked-row.ts';
-import type { Daemon } from '../../support/daemon.ts';
-import { count, until } from '../../support/faults/outage-scene.ts';
+import { count, until } from '../../support/instance.ts';
+import type { Daemon } from '../../support/processes/daemon.ts';
 import { freePort } from '../../support/servers/programs.ts';
 
 let scene: AdminScene;
@@ -424,7 +424,7 @@ test('guessing is reported nothing about names, and soon told to wait', async ()
 
 // The default form measures the same without HTTP: `admin/sign-in/sign-in.slow.test.ts`.
 test('a name that does not exist takes as long as one that does', { timeout: 60_000, tags: ['long'] }, async () => {
-  const times: Record<string, number[]> = { [adminName]: [], nobody: [] };
+  const times: Record<string, number[]> = { [adminName]: [], unknown: [] };
   // Twice, as there are only so many tries; the quickest of each name is what others on the machine did not slow down.
   for (const from of ['127.0.0.79', '127.0.0.81']) {
     await unlock();

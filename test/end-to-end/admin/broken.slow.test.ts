@@ -18,8 +18,8 @@ import {
   untilSwitch,
 } from '../../admin/admin-scene.ts';
 import { type OpenedPage, startBrowser, type TestBrowser } from '../../support/browser.ts';
-import type { Daemon } from '../../support/daemon.ts';
-import { count, until } from '../../support/faults/outage-scene.ts';
+import { count, until } from '../../support/instance.ts';
+import type { Daemon } from '../../support/processes/daemon.ts';
 
 let scene: AdminScene;
 let browser: TestBrowser;

@@ -19,10 +19,10 @@ import {
   untilSwitch,
 } from '../../admin/admin-scene.ts';
 import { changingForms, createAttacker } from '../../admin/attacker.ts';
-import type { Daemon } from '../../support/daemon.ts';
-import { named, until } from '../../support/faults/outage-scene.ts';
+import { named, until } from '../../support/instance.ts';
 import { newCanary } from '../../support/leaks/canary.ts';
 import { countFormsIn } from '../../support/leaks/form-search.ts';
+import type { Daemon } from '../../support/processes/daemon.ts';
 
 const pages = [
   '/admin/sign-in',

@@ -17,15 +17,15 @@ import {
 import {
   checkOf,
   count,
-  type Desk,
+  type Instance,
   mail,
   metrics,
   named,
-  openDesk,
   opened,
+  openInstance,
   readiness,
   until,
-} from '../../support/faults/outage-scene.ts';
+} from '../../support/instance.ts';
 import { type Dovecot, startDovecot } from '../../support/servers/dovecot.ts';
 import { type Mariadb, startMariadb } from '../../support/servers/mariadb.ts';
 import { temporaryFolder } from '../../support/temporary.ts';
@@ -49,7 +49,7 @@ beforeAll(async () => {
 
 afterAll(() => stack.disposeAsync());
 
-type Daemon = ReturnType<Desk['start']>;
+type Daemon = ReturnType<Instance['start']>;
 
 const clockCheck = async (daemon: Daemon) => (await readiness(daemon)).body.checks.clock;
 
@@ -76,23 +76,23 @@ const inClear = {
 } as const;
 
 /** A daemon whose own clock can be set. */
-async function timedDesk(database: Parameters<typeof openDesk>[0]) {
-  const desk = await openDesk(database);
-  const clockFile = join(desk.folder, 'clock');
+async function timedDesk(database: Parameters<typeof openInstance>[0]) {
+  const instance = await openInstance(database);
+  const clockFile = join(instance.folder, 'clock');
   await setClock(clockFile, 0);
   const user = dovecot.newUser();
   // An hour ago the certificates of these tests did not exist.
-  await desk.add(dovecot, user, { connection: { ...inClear, port: dovecot.port, user } });
-  const start = () => desk.start(clockVariables(library ?? '', clockFile));
-  return { desk, user, start, set: (offsetS: number) => setClock(clockFile, offsetS) };
+  await instance.add(dovecot, user, { connection: { ...inClear, port: dovecot.port, user } });
+  const start = () => instance.start(clockVariables(library ?? '', clockFile));
+  return { instance, user, start, set: (offsetS: number) => setClock(clockFile, offsetS) };
 }
 
 test.skipIf(library === null).concurrent(
   'the clock of the daemon steps an hour ahead, then an hour back',
   async () => {
     const at = await timedDesk({ database: await mariadb.createDatabase() });
-    await using _desk = at.desk;
-    const encrypted = await at.desk.add(dovecot, dovecot.newUser());
+    await using _instance = at.instance;
+    const encrypted = await at.instance.add(dovecot, dovecot.newUser());
     const daemon = at.start();
     await fetches(daemon, at.user, 'right');
     await untilClock(daemon, 'right', null);
@@ -124,12 +124,12 @@ test.skipIf(library === null).concurrent(
 test.skipIf(library === null).concurrent(
   'the clock of the database steps an hour ahead, then two hours back',
   async () => {
-    await using desk = await openDesk({ database: await timedMariadb.createDatabase() });
+    await using instance = await openInstance({ database: await timedMariadb.createDatabase() });
     const [user, failing] = [dovecot.newUser(), dovecot.newUser()];
-    await desk.add(dovecot, user);
-    const box = await desk.add(dovecot, failing);
-    await desk.add(dovecot, failing, { name: 'no-folder', connection: { ...box.connection, folder: 'Later' } });
-    const daemon = desk.start();
+    await instance.add(dovecot, user);
+    const box = await instance.add(dovecot, failing);
+    await instance.add(dovecot, failing, { name: 'no-folder', connection: { ...box.connection, folder: 'Later' } });
+    const daemon = instance.start();
     await fetches(daemon, user, 'right');
     await daemon.waitFor(named('poll.failed'));
     await sleep(2500);
@@ -164,7 +164,7 @@ test
     { timeout: 60_000, tags: ['long'] },
     async () => {
       const at = await timedDesk({});
-      await using _desk = at.desk;
+      await using _instance = at.instance;
       const daemon = at.start();
       await fetches(daemon, at.user, 'right');
       await untilClock(daemon, 'compared', null);
@@ -183,7 +183,7 @@ describe.skipIf(library === null).concurrent.each([
 ])('a daemon whose clock was ahead at a power failure', ({ offsetsS, tags }) => {
   test.each(offsetsS)('by %i s begins at once with the right time', { timeout: 60_000, tags }, async (aheadS) => {
     const at = await timedDesk({});
-    await using _desk = at.desk;
+    await using _instance = at.instance;
     await at.set(aheadS);
     const before = at.start();
     await fetches(before, at.user, 'ahead');

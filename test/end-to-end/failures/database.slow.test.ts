@@ -6,16 +6,16 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import {
   count,
-  type Desk,
+  type Instance,
   mail,
   metrics,
   named,
-  openDesk,
   opened,
+  openInstance,
   readiness,
   until,
   untilWell,
-} from '../../support/faults/outage-scene.ts';
+} from '../../support/instance.ts';
 import { type Dovecot, startDovecot } from '../../support/servers/dovecot.ts';
 import { startMariadb } from '../../support/servers/mariadb.ts';
 
@@ -28,23 +28,23 @@ beforeAll(async () => {
 
 afterAll(() => stack.disposeAsync());
 
-type Daemon = ReturnType<Desk['start']>;
+type Daemon = ReturnType<Instance['start']>;
 
 /** A server of its own, and a daemon that has fetched its first message. */
 async function scene() {
   await using building = new AsyncDisposableStack();
   const mariadb = building.use(await startMariadb());
   const database = await mariadb.createDatabase();
-  const desk = building.use(await openDesk({ database }));
+  const instance = building.use(await openInstance({ database }));
   const user = dovecot.newUser();
-  const box = await desk.add(dovecot, user);
-  const daemon = desk.start();
+  const box = await instance.add(dovecot, user);
+  const daemon = instance.start();
   const arrive = (...messages: readonly Buffer[]) => dovecot.append(user, 'INBOX', messages);
   await arrive(mail(`first-${user}`));
   await until('the first mail', () => opened(daemon) === 1 || null);
   await untilWell(daemon);
   const undo = building.move();
-  return { mariadb, database, desk, user, box, daemon, arrive, [Symbol.asyncDispose]: () => undo.disposeAsync() };
+  return { mariadb, database, instance, user, box, daemon, arrive, [Symbol.asyncDispose]: () => undo.disposeAsync() };
 }
 
 /** Not ready, and why. */
@@ -81,7 +81,7 @@ test.concurrent('a deadlock costs a moment: the reply goes in, and no poll fails
   const [, deadlocks] = (await at.mariadb.query(`show status like 'Innodb_deadlocks'`)).trim().split('\t');
   expect(Number(deadlocks)).toBeGreaterThanOrEqual(1);
   expect(count(at.daemon, 'poll.failed')).toBe(0);
-  expect((await at.desk.command('reconcile')).code).toBe(0);
+  expect((await at.instance.command('reconcile')).code).toBe(0);
   await untilWell(at.daemon);
 }, 60_000);
 
@@ -127,7 +127,7 @@ test.concurrent('gone for 10 s: reported once, not ready meanwhile, recovered wi
   await at.arrive(mail('after-the-restart'));
   await until('the other mail', () => opened(at.daemon) === 3 || null);
   await untilWell(at.daemon);
-  expect((await at.desk.command('reconcile')).code).toBe(0);
+  expect((await at.instance.command('reconcile')).code).toBe(0);
 }, 90_000);
 
 test.concurrent('a database that became read-only is reported as such, nothing is fetched twice, and it continues afterwards', async () => {
@@ -140,5 +140,5 @@ test.concurrent('a database that became read-only is reported as such, nothing i
   await at.mariadb.query('set global read_only = 0');
   await until('the mail', () => opened(at.daemon) === 2 || null);
   await untilWell(at.daemon);
-  expect((await at.desk.command('reconcile')).code).toBe(0);
+  expect((await at.instance.command('reconcile')).code).toBe(0);
 }, 60_000);

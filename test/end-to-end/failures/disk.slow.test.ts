@@ -7,19 +7,19 @@ import { mkdir, readdir, readFile, rm, statfs, writeFile } from 'node:fs/promise
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { startFaultProxy } from '../../support/faults/proxy.ts';
 import {
   count,
-  type Desk,
+  type Instance,
   mail,
   metrics,
   named,
-  openDesk,
   opened,
+  openInstance,
   readiness,
   until,
   untilWell,
-} from '../../support/faults/outage-scene.ts';
-import { startFaultProxy } from '../../support/faults/proxy.ts';
+} from '../../support/instance.ts';
 import { type Dovecot, startDovecot } from '../../support/servers/dovecot.ts';
 import { type Mariadb, startMariadb } from '../../support/servers/mariadb.ts';
 import { runProgram } from '../../support/servers/programs.ts';
@@ -60,9 +60,9 @@ async function fill(path: string): Promise<void> {
   await writeFile(join(path, 'filler'), new Uint8Array(bavail * bsize)).catch(() => undefined);
 }
 
-const diskCheck = async (daemon: ReturnType<Desk['start']>) => (await readiness(daemon)).body.checks.disk;
+const diskCheck = async (daemon: ReturnType<Instance['start']>) => (await readiness(daemon)).body.checks.disk;
 
-async function isFailingFor(daemon: ReturnType<Desk['start']>, code: string): Promise<void> {
+async function isFailingFor(daemon: ReturnType<Instance['start']>, code: string): Promise<void> {
   const { status, body } = await until(`${code} is reported`, async () => {
     const answer = await readiness(daemon);
     return answer.body.checks.disk.status === 'failing' ? answer : null;
@@ -90,10 +90,10 @@ test.skipIf(!isRoot).concurrent(
   async () => {
     await using disk = await smallDisk();
     await using proxy = await startFaultProxy({ host: '127.0.0.1', port: dovecot.tlsPort });
-    await using desk = await openDesk({ database: await mariadb.createDatabase(), dataDir: disk.path });
+    await using instance = await openInstance({ database: await mariadb.createDatabase(), dataDir: disk.path });
     const user = dovecot.newUser();
-    await desk.add({ ...dovecot, tlsPort: proxy.port }, user);
-    const daemon = desk.start();
+    await instance.add({ ...dovecot, tlsPort: proxy.port }, user);
+    const daemon = instance.start();
     await dovecot.append(user, 'INBOX', [large('before')]);
     await until('the first mail', () => opened(daemon) === 1 || null);
     expect(await diskCheck(daemon)).toMatchObject({ status: 'warning', free_bytes: expect.any(Number) });
@@ -115,7 +115,7 @@ test.skipIf(!isRoot).concurrent(
     await daemon.waitFor(named('disk.recovered'));
     await until('the others', () => opened(daemon) === 21 || null);
     await untilWell(daemon);
-    expect((await desk.command('reconcile')).code).toBe(0);
+    expect((await instance.command('reconcile')).code).toBe(0);
     expect(count(daemon, 'message.quarantined')).toBe(0);
   },
   60_000,
@@ -125,10 +125,10 @@ test.skipIf(!isRoot).concurrent(
   'a file system that became read-only keeps polls waiting (needs root to mount one)',
   async () => {
     await using disk = await smallDisk();
-    await using desk = await openDesk({ database: await mariadb.createDatabase(), dataDir: disk.path });
+    await using instance = await openInstance({ database: await mariadb.createDatabase(), dataDir: disk.path });
     const user = dovecot.newUser();
-    await desk.add(dovecot, user);
-    const daemon = desk.start();
+    await instance.add(dovecot, user);
+    const daemon = instance.start();
     await dovecot.append(user, 'INBOX', [large('before')]);
     await until('the first mail', () => opened(daemon) === 1 || null);
     await runProgram('mount', ['--bind', disk.path, disk.path]);
@@ -150,10 +150,10 @@ test.skipIf(!isRoot).concurrent(
   'the embedded database on a full disk: not ready, no message lost, and recovery without a restart (needs root)',
   async () => {
     await using disk = await smallDisk();
-    await using desk = await openDesk({ dataDir: disk.path });
+    await using instance = await openInstance({ dataDir: disk.path });
     const user = dovecot.newUser();
-    await desk.add(dovecot, user);
-    const daemon = desk.start();
+    await instance.add(dovecot, user);
+    const daemon = instance.start();
     await dovecot.append(user, 'INBOX', [large('before')]);
     await until('the first mail', () => opened(daemon) === 1 || null);
     await fill(disk.path);
@@ -167,7 +167,7 @@ test.skipIf(!isRoot).concurrent(
     await daemon.waitFor(named('disk.recovered'));
     await until('the others', () => opened(daemon) === 11 || null);
     await untilWell(daemon);
-    expect((await desk.command('reconcile')).code).toBe(0);
+    expect((await instance.command('reconcile')).code).toBe(0);
   },
   60_000,
 );

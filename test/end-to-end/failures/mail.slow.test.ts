@@ -5,18 +5,18 @@
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { startFaultProxy } from '../../support/faults/proxy.ts';
 import {
   checkOf,
   count,
   mail,
   named,
-  openDesk,
   opened,
+  openInstance,
   readiness,
   until,
   untilWell,
-} from '../../support/faults/outage-scene.ts';
-import { startFaultProxy } from '../../support/faults/proxy.ts';
+} from '../../support/instance.ts';
 import { type Dovecot, startDovecot } from '../../support/servers/dovecot.ts';
 import { startMariadb } from '../../support/servers/mariadb.ts';
 
@@ -38,12 +38,16 @@ async function refusedLogins(user: string): Promise<number> {
 test.concurrent('a wrong password is tried three times, then logins are suspended, also after a restart, until the row changes', async () => {
   await using mariadb = await startMariadb();
   const database = await mariadb.createDatabase();
-  await using desk = await openDesk({ database });
+  await using instance = await openInstance({ database });
   const [wrong, other, good] = [dovecot.newUser(), dovecot.newUser(), dovecot.newUser()];
-  const boxes = [await desk.add(dovecot, wrong), await desk.add(dovecot, other), await desk.add(dovecot, good)];
-  for (const box of boxes.slice(0, 2)) await desk.setPassword(box, 'not the password');
+  const boxes = [
+    await instance.add(dovecot, wrong),
+    await instance.add(dovecot, other),
+    await instance.add(dovecot, good),
+  ];
+  for (const box of boxes.slice(0, 2)) await instance.setPassword(box, 'not the password');
   const [box, otherBox] = boxes.map(({ name }) => name) as [string, string, string];
-  const first = desk.start();
+  const first = instance.start();
   const check = await until('logins are suspended', async () => {
     const found = await checkOf(first, box);
     return (found?.reason ?? '').includes('Logins are suspended') ? found : null;
@@ -57,19 +61,19 @@ test.concurrent('a wrong password is tried three times, then logins are suspende
   await first.waitFor(named('message.ticket_opened'));
   first.signal('SIGTERM');
   expect((await first.exit).code).toBe(0);
-  const second = desk.start();
+  const second = instance.start();
   await dovecot.append(good, 'INBOX', [mail('goes-on-too')]);
   await second.waitFor(named('message.ticket_opened'));
   await sleep(2500);
   expect([await refusedLogins(wrong), await refusedLogins(other)]).toEqual([3, 3]);
   // Told to continue with the same password it tries three times more.
-  expect(await desk.command('mailbox', 'resume', box)).toMatchObject({ code: 0 });
+  expect(await instance.command('mailbox', 'resume', box)).toMatchObject({ code: 0 });
   await until('three more', async () => (await refusedLogins(wrong)) === 6 || null);
   await dovecot.append(wrong, 'INBOX', [mail('set-password')]);
   await dovecot.append(other, 'INBOX', [mail('written-by-the-helpdesk')]);
   await sleep(2500);
   expect(await refusedLogins(wrong)).toBe(6);
-  await desk.setPassword(boxes[0] as (typeof boxes)[0], 'pw');
+  await instance.setPassword(boxes[0] as (typeof boxes)[0], 'pw');
   await until('mail of the first', () => opened(second, box) === 1 || null, 5000);
   await mariadb.query(`update ${database.name}.mailboxes set password = 'pw' where name = '${otherBox}'`);
   await until('mail of the second', () => opened(second, otherBox) === 1 || null, 5000);
@@ -78,22 +82,22 @@ test.concurrent('a wrong password is tried three times, then logins are suspende
 }, 60_000);
 
 test.concurrent('a login that is refused to the command poll counts as well', async () => {
-  await using desk = await openDesk();
-  const box = await desk.add(dovecot, dovecot.newUser());
-  await desk.setPassword(box, 'not the password');
+  await using instance = await openInstance();
+  const box = await instance.add(dovecot, dovecot.newUser());
+  await instance.setPassword(box, 'not the password');
   for (const refusals of [1, 2]) {
-    expect(await desk.command('poll', box.name)).toMatchObject({ code: 1 });
-    const [listed] = await desk.app.store.listMailboxes();
+    expect(await instance.command('poll', box.name)).toMatchObject({ code: 1 });
+    const [listed] = await instance.app.store.listMailboxes();
     expect(listed?.health).toMatchObject({ loginFailures: refusals, failures: refusals });
   }
 }, 60_000);
 
 test.concurrent('of 20 mailboxes of a server that refuses connections one tries for all, and all are back together (ZA#1861)', async () => {
   await using server = await startDovecot();
-  await using desk = await openDesk({ env: { TICKETMAILD_LOG_LEVEL: 'debug' } });
+  await using instance = await openInstance({ env: { TICKETMAILD_LOG_LEVEL: 'debug' } });
   const users = Array.from({ length: 20 }, () => server.newUser());
-  for (const user of users) await desk.add(server, user);
-  const daemon = desk.start();
+  for (const user of users) await instance.add(server, user);
+  const daemon = instance.start();
   await until('all are polled', () => count(daemon, 'folder.initialized') === 20 || null);
   await server.stop();
   const check = await until('the server is reported', async () => {
@@ -120,11 +124,11 @@ test.concurrent('of 20 mailboxes of a server that refuses connections one tries 
 test.concurrent('a server that accepts and never greets (a dead one behind a balancer) is asked by one mailbox at a time', async () => {
   await using proxy = await startFaultProxy({ host: '127.0.0.1', port: dovecot.tlsPort });
   const env = { TICKETMAILD_POLL_CONNECT_TIMEOUT_S: '1', TICKETMAILD_LOG_LEVEL: 'debug' };
-  await using desk = await openDesk({ env });
+  await using instance = await openInstance({ env });
   const users = Array.from({ length: 12 }, () => dovecot.newUser());
-  for (const user of users) await desk.add({ ...dovecot, tlsPort: proxy.port }, user);
+  for (const user of users) await instance.add({ ...dovecot, tlsPort: proxy.port }, user);
   proxy.fault = { kind: 'blackhole' };
-  const daemon = desk.start();
+  const daemon = instance.start();
   await until('the server is reported', async () => (await readiness(daemon)).body.checks.servers.list[0] ?? null);
   const atFirst = proxy.accepted;
   expect(atFirst).toBeLessThanOrEqual(8);
@@ -145,10 +149,10 @@ test.concurrent('a connection that went silent while it rested is found, and its
     TICKETMAILD_POLL_CONNECT_TIMEOUT_S: '2',
     TICKETMAILD_LOG_LEVEL: 'debug',
   };
-  await using desk = await openDesk({ env });
+  await using instance = await openInstance({ env });
   const [user, fetching] = [dovecot.newUser(), dovecot.newUser()];
-  const box = await desk.add({ ...dovecot, tlsPort: proxy.port }, user);
-  const daemon = desk.start();
+  const box = await instance.add({ ...dovecot, tlsPort: proxy.port }, user);
+  const daemon = instance.start();
   await daemon.waitFor(named('idle.started'));
   proxy.fault = { kind: 'blackhole' };
   await dovecot.append(user, 'INBOX', [mail('unheard')]);
@@ -162,24 +166,24 @@ test.concurrent('a connection that went silent while it rested is found, and its
   // The same in the middle of a fetch.
   const large = Array.from({ length: 20 }, (_, at) => mail(`large-${at}`, 'x'.repeat(70).concat('\r\n').repeat(1500)));
   proxy.fault = { kind: 'stall_after', bytes: 800_000 };
-  const other = await desk.add({ ...dovecot, tlsPort: proxy.port }, fetching);
+  const other = await instance.add({ ...dovecot, tlsPort: proxy.port }, fetching);
   await dovecot.append(fetching, 'INBOX', large);
   await daemon.waitFor((line) => line['event'] === 'poll.failed' && line['mailbox'] === other.name);
   expect((await checkOf(daemon, other.name))?.reason).toMatch(/^server_timeout: /);
   proxy.fault = { kind: 'none' };
   await until('all of them', () => opened(daemon, other.name) === 20 || null);
   await untilWell(daemon);
-  expect((await desk.command('reconcile')).code).toBe(0);
+  expect((await instance.command('reconcile')).code).toBe(0);
 }, 60_000);
 
 test.concurrent('two workers together try a wrong password no more than three times', async () => {
   await using mariadb = await startMariadb();
-  await using desk = await openDesk({ database: await mariadb.createDatabase() });
+  await using instance = await openInstance({ database: await mariadb.createDatabase() });
   const users = Array.from({ length: 6 }, () => dovecot.newUser());
   const boxes = [];
-  for (const user of users) boxes.push(await desk.add(dovecot, user));
-  for (const box of boxes) await desk.setPassword(box, 'not the password');
-  const workers = ['one', 'two'].map((name) => desk.start({ TICKETMAILD_DATA_DIR: join(desk.folder, name) }));
+  for (const user of users) boxes.push(await instance.add(dovecot, user));
+  for (const box of boxes) await instance.setPassword(box, 'not the password');
+  const workers = ['one', 'two'].map((name) => instance.start({ TICKETMAILD_DATA_DIR: join(instance.folder, name) }));
   const all = async () => Promise.all(users.map(refusedLogins));
   await until('all are suspended', async () => (await all()).every((count) => count === 3));
   await sleep(3000);
@@ -189,6 +193,6 @@ test.concurrent('two workers together try a wrong password no more than three ti
     expect([status, body.checks.workers.live]).toEqual([503, 2]);
     expect(body.checks.mailboxes.list.every(({ reason }) => reason?.includes('Logins are suspended'))).toBe(true);
   }
-  for (const box of boxes) await desk.setPassword(box, 'pw');
+  for (const box of boxes) await instance.setPassword(box, 'pw');
   for (const worker of workers) await untilWell(worker);
 }, 60_000);

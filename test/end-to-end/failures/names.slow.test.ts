@@ -10,7 +10,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { Readiness } from '../../../src/ingest/readiness.ts';
 import { prepareWorker } from '../../faults/worker.ts';
 import { startFaultLink } from '../../support/faults/link.ts';
-import { checkOf, mail, metrics, openDesk, opened, readiness, until } from '../../support/faults/outage-scene.ts';
+import { checkOf, mail, metrics, opened, openInstance, readiness, until } from '../../support/instance.ts';
 import { readCertificates } from '../../support/servers/authority.ts';
 import { type Dovecot, startDovecot } from '../../support/servers/dovecot.ts';
 import { freePort, runProgram } from '../../support/servers/programs.ts';
@@ -33,7 +33,7 @@ test.skipIf(!isRoot).concurrent(
     await using named = await startDovecot({ certificate: 'other_name' });
     const mailHost = 'mail.example.test';
     await using link = await startFaultLink({ host: '127.0.0.1', port: 0 }, { host: '127.0.0.1', port: named.tlsPort });
-    await using desk = await openDesk();
+    await using instance = await openInstance();
     const user = named.newUser();
     const connection = {
       host: mailHost,
@@ -42,21 +42,25 @@ test.skipIf(!isRoot).concurrent(
       caPem: named.caPem,
       fingerprint: null,
     } as const;
-    const box = await desk.add(named, user, {
+    const box = await instance.add(named, user, {
       connection: { ...connection, user, folder: 'INBOX', allowPlaintext: false },
     });
     const httpPort = await freePort();
     const worker = await prepareWorker({
       ...{
         index: 0,
-        folder: join(desk.folder, 'worker'),
-        dataDir: desk.dataDir,
+        folder: join(instance.folder, 'worker'),
+        dataDir: instance.dataDir,
         httpPort,
         mailHost,
         isRoot,
         faketime: null,
       },
-      ...{ mailLink: link, databaseLink: link, env: { ...desk.env, TICKETMAILD_HTTP_LISTEN: `127.0.0.1:${httpPort}` } },
+      ...{
+        mailLink: link,
+        databaseLink: link,
+        env: { ...instance.env, TICKETMAILD_HTTP_LISTEN: `127.0.0.1:${httpPort}` },
+      },
     });
     await using _ended = { [Symbol.asyncDispose]: () => worker.kill() };
     const ask = async (): Promise<Readiness | null> => {
@@ -126,10 +130,10 @@ async function tlsFront(port: number) {
 
 test.concurrent('the days left of a certificate are reported, then its end, then its renewal', async () => {
   await using front = await tlsFront(dovecot.port);
-  await using desk = await openDesk();
+  await using instance = await openInstance();
   const user = dovecot.newUser();
-  const box = await desk.add({ ...dovecot, tlsPort: front.port }, user);
-  const daemon = desk.start();
+  const box = await instance.add({ ...dovecot, tlsPort: front.port }, user);
+  const daemon = instance.start();
   const certificates = async () => (await readiness(daemon)).body.checks.certificates;
   const soon = await until('the end is near', async () => {
     const check = await certificates();

@@ -7,7 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, test } from 'vitest';
 import { addMailbox, appendMessages, mailboxName } from '../../bench/ingest/ingest.ts';
 import { generateMessages } from '../../bench/messages/generate.ts';
-import { runCommand, startDaemon } from '../../support/daemon.ts';
+import { runCommand, startDaemon } from '../../support/processes/daemon.ts';
 import { startDovecot } from '../../support/servers/dovecot.ts';
 import { startMariadb } from '../../support/servers/mariadb.ts';
 import { temporaryFolder } from '../../support/temporary.ts';

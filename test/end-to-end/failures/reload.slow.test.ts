@@ -6,8 +6,8 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { type Daemon, startDaemon } from '../../support/daemon.ts';
-import { count, mail, named, openDesk, opened, readiness, until } from '../../support/faults/outage-scene.ts';
+import { count, mail, named, opened, openInstance, readiness, until } from '../../support/instance.ts';
+import { type Daemon, startDaemon } from '../../support/processes/daemon.ts';
 import { type Dovecot, startDovecot } from '../../support/servers/dovecot.ts';
 import { startMariadb } from '../../support/servers/mariadb.ts';
 
@@ -23,13 +23,13 @@ afterAll(() => stack.disposeAsync());
 /** A daemon with a configuration file: `lines` are written into it below what every one has. */
 async function scene(lines: string, mailboxes = 1, env: Readonly<Record<string, undefined>> = {}) {
   await using building = new AsyncDisposableStack();
-  const desk = building.use(await openDesk());
-  const file = join(desk.folder, 'ticketmaild.toml');
+  const instance = building.use(await openInstance());
+  const file = join(instance.folder, 'ticketmaild.toml');
   const write = (more: string, listen = '127.0.0.1:0') =>
-    writeFile(file, `data_dir = "${desk.dataDir}"\nhttp.listen = "${listen}"\n${more}\n`);
+    writeFile(file, `data_dir = "${instance.dataDir}"\nhttp.listen = "${listen}"\n${more}\n`);
   await write(lines);
   const users = Array.from({ length: mailboxes }, () => dovecot.newUser());
-  for (const user of users) await desk.add(dovecot, user);
+  for (const user of users) await instance.add(dovecot, user);
   const daemon = building.use(startDaemon(['run', '--config', file], { env }));
   await daemon.waitFor(named('daemon.ready'));
   await until('all are polled', () => count(daemon, 'folder.initialized') === mailboxes);
@@ -105,7 +105,7 @@ test.concurrent('another password of the database holds after a reload, though t
   const { url, name, config } = await mariadb.createDatabase();
   const user = `rotated@'127.0.0.1'`;
   await mariadb.query(`create user ${user} identified by 'first'; grant all on ${name}.* to ${user}`);
-  await using at = await openDesk({ database: { url, config } });
+  await using at = await openInstance({ database: { url, config } });
   const passwordFile = join(at.folder, 'password');
   await writeFile(passwordFile, 'first', { mode: 0o600 });
   const daemon = at.start({

@@ -4,16 +4,7 @@
  */
 import { expect, test } from 'vitest';
 import { type Script, startScriptedServer } from '../../adapters/imap/scripted-server.ts';
-import {
-  checkOf,
-  count,
-  mail,
-  metrics,
-  openDesk,
-  opened,
-  readiness,
-  until,
-} from '../../support/faults/outage-scene.ts';
+import { checkOf, count, mail, metrics, opened, openInstance, readiness, until } from '../../support/instance.ts';
 import { startDovecot } from '../../support/servers/dovecot.ts';
 
 const second = 1000;
@@ -71,19 +62,19 @@ const connectionTo = (port: number, user: string) =>
 test('each provider gets the rest that it asks for, and the other mailboxes continue', async () => {
   await using stack = new AsyncDisposableStack();
   const dovecot = stack.use(await startDovecot());
-  const desk = stack.use(await openDesk({ env: { TICKETMAILD_POLL_CONCURRENCY_PER_HOST_MAX: '8' } }));
+  const instance = stack.use(await openInstance({ env: { TICKETMAILD_POLL_CONCURRENCY_PER_HOST_MAX: '8' } }));
   const servers = await Promise.all(providers.map(({ script }) => startScriptedServer({ script })));
   for (const [index, { name }] of providers.entries()) {
     const server = stack.use(servers[index] as (typeof servers)[number]);
-    await desk.add(dovecot, name, { name, connection: connectionTo(server.port, name) });
+    await instance.add(dovecot, name, { name, connection: connectionTo(server.port, name) });
   }
   const brief = stack.use(
     await startScriptedServer({ exists: 0, script: refusing('SELECT', `BAD ${throttled(4000)}`, 1) }),
   );
-  await desk.add(dovecot, 'brief', { name: 'brief', connection: connectionTo(brief.port, 'brief') });
+  await instance.add(dovecot, 'brief', { name: 'brief', connection: connectionTo(brief.port, 'brief') });
   const good = dovecot.newUser();
-  await desk.add(dovecot, good);
-  const daemon = desk.start();
+  await instance.add(dovecot, good);
+  const daemon = instance.start();
   for (const { name, waitMs } of providers) {
     const check = await until(`${name} is reported`, async () => {
       const found = await checkOf(daemon, name);

@@ -9,7 +9,7 @@ import type { Mailbox } from '../../../src/ingest/model.ts';
 import { inClear, newMessages } from '../../cases/scene.ts';
 import { type ScriptedMailboxOptions, startScriptedMailbox } from '../../cases/scripted-mailbox.ts';
 import { type TestApp, testApp } from '../../support/app.ts';
-import { named, openDesk, until } from '../../support/faults/outage-scene.ts';
+import { named, openInstance, until } from '../../support/instance.ts';
 import { type Dovecot, startDovecot } from '../../support/servers/dovecot.ts';
 import { runFolder } from '../../support/temporary.ts';
 
@@ -101,15 +101,15 @@ describe('on a real Dovecot', () => {
   });
 
   test('a daemon continues without an operator', async () => {
-    await using desk = await openDesk();
+    await using instance = await openInstance();
     const user = dovecot.newUser();
     await dovecot.append(user, 'INBOX', newMessages(6));
     const [, second = '', , fourth = ''] = await filesOf(user);
     await Promise.all([second, fourth].map((path) => chmod(path, 0o000)));
-    const mailbox = await desk.add(dovecot, user);
-    const daemon = desk.start();
-    await until('the last one', async () => (await outcomesOf(desk, mailbox)).length === 6, 100_000);
-    expect(await outcomesOf(desk, mailbox)).toEqual([
+    const mailbox = await instance.add(dovecot, user);
+    const daemon = instance.start();
+    await until('the last one', async () => (await outcomesOf(instance, mailbox)).length === 6, 100_000);
+    expect(await outcomesOf(instance, mailbox)).toEqual([
       ...['1 ticket_opened', '2 fetch_failed', '3 ticket_opened', '4 fetch_failed'],
       ...tickets([5, 6]),
     ]);
@@ -219,20 +219,20 @@ describe('a server', () => {
 
 describe('the command poll', () => {
   test('gets past such messages in one run', async () => {
-    await using desk = await openDesk();
+    await using instance = await openInstance();
     await using server = await startScriptedMailbox({
       sources: newMessages(7),
       endsAt: (uid, asked) => (uid % 3 === 0 && isBody(asked) ? 'dropped' : null),
     });
-    const mailbox = await desk.add(nowhere, 'seven', inClear(server.port, 'ada'));
-    const { code, stdout, stderr } = await desk.command('poll', mailbox.name);
+    const mailbox = await instance.add(nowhere, 'seven', inClear(server.port, 'ada'));
+    const { code, stdout, stderr } = await instance.command('poll', mailbox.name);
     expect(code, stderr).toBe(0);
     expect(stdout).toContain('5 tickets opened, 2 quarantined');
-    expect(await outcomesOf(desk, mailbox)).toHaveLength(7);
+    expect(await outcomesOf(instance, mailbox)).toHaveLength(7);
   });
 
   test('ends soon where the server fails, and logs in once where the password is refused', async () => {
-    await using desk = await openDesk();
+    await using instance = await openInstance();
     await using ill = await startScriptedMailbox({
       sources: newMessages(3),
       endsAt: (_, asked) => (isBody(asked) ? 'refused' : null),
@@ -246,9 +246,9 @@ describe('the command poll', () => {
     });
     const logins = ({ lines }: { readonly lines: readonly string[] }) =>
       lines.filter((line) => line.includes('AUTHENTICATE')).length;
-    await desk.add(nowhere, 'ill', inClear(ill.port, 'ada'));
-    await desk.add(nowhere, 'refused', inClear(refusing.port, 'ada'));
-    expect((await desk.command('poll')).code).toBe(1);
+    await instance.add(nowhere, 'ill', inClear(ill.port, 'ada'));
+    await instance.add(nowhere, 'refused', inClear(refusing.port, 'ada'));
+    expect((await instance.command('poll')).code).toBe(1);
     expect([logins(ill), logins(refusing)]).toEqual([4, 1]);
   });
 });

@@ -3,8 +3,8 @@
  * once, and marked on the server after that.
  */
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { openDesk } from '../../commands/desk.ts';
-import { runCommand, startDaemon } from '../../support/daemon.ts';
+import { openCommandLine } from '../../commands/command-line.ts';
+import { runCommand, startDaemon } from '../../support/processes/daemon.ts';
 import { type Dovecot, startDovecot } from '../../support/servers/dovecot.ts';
 import { type Mariadb, startMariadb } from '../../support/servers/mariadb.ts';
 
@@ -40,7 +40,7 @@ test('no message is lost or doubled, in sqlite', { timeout: 240_000, tags: ['lon
 
 async function releaseUnderKills(kind: 'sqlite' | 'mariadb'): Promise<void> {
   const url = kind === 'sqlite' ? {} : { TICKETMAILD_DATABASE_URL: (await mariadb.createDatabase()).url };
-  await using desk = await openDesk({
+  await using cli = await openCommandLine({
     ...url,
     TICKETMAILD_MESSAGE_MAX_SIZE_MB: '1',
     TICKETMAILD_MESSAGE_BATCH_MAX_MB: '1',
@@ -55,12 +55,12 @@ async function releaseUnderKills(kind: 'sqlite' | 'mariadb'): Promise<void> {
   );
   const server = ['--host', dovecot.host, '--port', `${dovecot.tlsPort}`, '--ca-file', dovecot.caFile];
   const settings = ['--name', 'support', '--user', user, '--since', 'all', '--password-stdin'];
-  expect(await desk.run(['mailbox', 'add', ...server, ...settings], 'pw')).toMatchObject({ code: 0 });
-  await using daemon = startDaemon(['run'], { env: desk.env });
+  expect(await cli.run(['mailbox', 'add', ...server, ...settings], 'pw')).toMatchObject({ code: 0 });
+  await using daemon = startDaemon(['run'], { env: cli.env });
   await daemon.waitFor(({ event, uid }) => event === 'message.quarantined' && uid === count);
   let kills = 0;
   for (let lifeMs = 500; ; lifeMs += 100) {
-    const release = startDaemon(['quarantine', 'release', '--all'], { env: desk.env });
+    const release = startDaemon(['quarantine', 'release', '--all'], { env: cli.env });
     const isOver = await Promise.race([release.exit.then(() => true), pause(lifeMs).then(() => false)]);
     release.signal('SIGKILL');
     await release.exit;
@@ -68,11 +68,11 @@ async function releaseUnderKills(kind: 'sqlite' | 'mariadb'): Promise<void> {
     kills += 1;
   }
   expect(kills).toBeGreaterThanOrEqual(killsMin);
-  expect(await runCommand(['quarantine', 'list', '--json'], { env: desk.env })).toMatchObject({ code: 0, stdout: '' });
-  const tickets = (await desk.run(['ticket', 'list', '--json'])).json.map(({ subject }) => subject);
+  expect(await runCommand(['quarantine', 'list', '--json'], { env: cli.env })).toMatchObject({ code: 0, stdout: '' });
+  const tickets = (await cli.run(['ticket', 'list', '--json'])).json.map(({ subject }) => subject);
   expect(tickets.toSorted()).toEqual(Array.from({ length: count }, (_, index) => `large ${index}`).toSorted());
-  expect(await desk.run(['reconcile'])).toMatchObject({ code: 0 });
-  expect(await desk.run(['reconcile', 'support', '--json'])).toMatchObject({ code: 0 });
+  expect(await cli.run(['reconcile'])).toMatchObject({ code: 0 });
+  expect(await cli.run(['reconcile', 'support', '--json'])).toMatchObject({ code: 0 });
   const seen = async () =>
     [...(await dovecot.listFlags(user, 'INBOX')).values()].filter((set) => set.has('\\Seen')).length;
   for (let tries = 0; tries < 40 && (await seen()) < count; tries += 1) await pause(500);

@@ -34,7 +34,7 @@ describe('a message from an address of the mailbox itself', () => {
     expect(decision?.outcome).toMatchObject({ outcome: 'reply_added', ticketId: 't0' });
   });
 
-  test.each(['support', 'sales'])('of a web form (%s) opens a ticket for whoever filled it in', (form) => {
+  test.each(['support', 'sales'])('of a web form (%s) opens a ticket for the person who filled it in', (form) => {
     const given = { ...from(`${form}@example.test`), replyTo: [{ name: 'Cy', address: 'cy@example.test' }] };
     const [decision] = decide([storedMessage(1, given)], own, batchContext());
     expect(decision?.ticket?.requester).toEqual({ name: 'Cy', address: 'cy@example.test' });
@@ -74,7 +74,7 @@ describe("a message from another mailbox's address", () => {
   test.each([
     ['of its own', {}],
     ['with answers to itself', { replyTo: [{ name: '', address: 'sales+x@example.test' }] }],
-  ])('%s is like that of anybody: it opens a ticket for that address', (_, more) => {
+  ])('%s is like any other: it opens a ticket for that address', (_, more) => {
     const [decision] = decide([storedMessage(1, { ...billing, ...more })], own, batchContext());
     expect(decision?.outcome.outcome).toBe('ticket_opened');
     expect(decision?.ticket?.requester.address).toBe('Sales@example.test');

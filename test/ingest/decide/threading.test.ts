@@ -201,7 +201,7 @@ describe('a reference in subject or text', () => {
   test.each([
     ['subject_tag', { subject: `Re: printer [#${ref.toLowerCase()}]` }],
     ['body_tag', { text: `Dear all,\n\nthis is about [#${ref}].\n` }],
-  ])('by %s somebody participants gets into the ticket', (rule, given) => {
+  ])('by %s a person who is no participant gets into the ticket', (rule, given) => {
     const decision = decideOne(given, tagged, batchContext());
     expect(decision?.message).toMatchObject({ ticketId: 't0', threadRule: rule });
   });

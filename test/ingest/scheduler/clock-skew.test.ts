@@ -73,7 +73,7 @@ test('a step of this clock is an offset, and no step of the database', async () 
   expect(seen).toMatchObject({ offsets: [0, 3_600_000, -3_600_000], stepped: [], madeDue: 0 });
 });
 
-test('a step of the database is told, and after one back nobody waits for what lies ahead', async () => {
+test('a step of the database clock is reported, and after one back no mailbox waits for the future', async () => {
   const { at, seen, later } = scene();
   await later();
   at.aheadThereMs = 60_000;

@@ -22,7 +22,7 @@ function mixed(...parts: readonly (readonly [type: string, content: string])[]):
 const withParts = { 'MIME-Version': '1.0', 'Content-Type': 'multipart/mixed; boundary=b' };
 const answer = { 'In-Reply-To': '<sent@desk.example>', References: '<sent@desk.example>' };
 const suppressed = { 'X-Auto-Response-Suppress': 'All' };
-const nobody = { 'Return-Path': '<>' };
+const emptyReturnPath = { 'Return-Path': '<>' };
 const absence = 'I am out of the office next week';
 const report =
   '<ben@kunde.example>: host mx.kunde.example said: 550 5.1.1 <ben@kunde.example>: User unknown (in reply to RCPT TO command)';
@@ -65,7 +65,7 @@ const absences: readonly Case[] = [
   ],
   [
     'wants an automatic reply set up, through a form',
-    { Subject: 'Out of office: please enable it', ...nobody },
+    { Subject: 'Out of office: please enable it', ...emptyReturnPath },
     'For Bob.',
   ],
   [
@@ -83,14 +83,19 @@ const forms: readonly Case[] = [
   ],
   [
     'is redirected by a rule that nulls the reverse-path',
-    { Subject: 'WG: Drucker', 'X-MS-Exchange-Inbox-Rules-Loop': 'info@shop.example', ...nobody, ...suppressed },
+    {
+      Subject: 'WG: Drucker',
+      'X-MS-Exchange-Inbox-Rules-Loop': 'info@shop.example',
+      ...emptyReturnPath,
+      ...suppressed,
+    },
     'Er druckt nicht.',
   ],
-  ['replies through a form', { Subject: 'Re: printer', ...nobody }, 'It still does not print.'],
-  ['replies through a forwarder', { Subject: 'printer', ...nobody, ...answer }, 'It still does not print.'],
+  ['replies through a form', { Subject: 'Re: printer', ...emptyReturnPath }, 'It still does not print.'],
+  ['replies through a forwarder', { Subject: 'printer', ...emptyReturnPath, ...answer }, 'It still does not print.'],
   [
     'thanks through a forwarder',
-    { Subject: 'Re: printer', ...nobody, ...answer },
+    { Subject: 'Re: printer', ...emptyReturnPath, ...answer },
     'Thank you for your message. It still does not print.',
   ],
   [
@@ -121,7 +126,7 @@ const forms: readonly Case[] = [
   ],
   [
     'asks for leave in a form with a null reverse-path',
-    { Subject: 'Urlaub: Antrag', ...nobody },
+    { Subject: 'Urlaub: Antrag', ...emptyReturnPath },
     'Ich bin im Urlaub ab Montag.',
   ],
   [
@@ -218,12 +223,12 @@ const failures: readonly Case[] = [
   ],
   [
     'forwards a bounce in a form with a null reverse-path',
-    { Subject: 'Delivery failed', ...nobody },
+    { Subject: 'Delivery failed', ...emptyReturnPath },
     `Hello,\n\nI got this, why?\n\n${bounce}`,
   ],
   [
     'reports a bounce in a form with a null reverse-path',
-    { Subject: 'Mail could not be delivered', ...nobody },
+    { Subject: 'Mail could not be delivered', ...emptyReturnPath },
     'Your message to bob@cust.example could not be delivered. Please resend.',
   ],
   [
@@ -243,7 +248,7 @@ const failures: readonly Case[] = [
   ],
   [
     'delivers parcels, with a null reverse-path',
-    { From: 'noreply@parcels.example', Subject: 'Zustellung fehlgeschlagen: Paket 123', ...nobody },
+    { From: 'noreply@parcels.example', Subject: 'Zustellung fehlgeschlagen: Paket 123', ...emptyReturnPath },
     'Ihr Paket konnte nicht zugestellt werden.',
   ],
   [
@@ -258,7 +263,7 @@ const failures: readonly Case[] = [
   ],
   [
     'has a form about a person who could not be reached',
-    { Subject: 'Mail could not be delivered', ...nobody },
+    { Subject: 'Mail could not be delivered', ...emptyReturnPath },
     'Mail from a customer to ben@kunde.example could not be delivered: 550 5.1.1 user unknown',
   ],
 ];
@@ -305,7 +310,7 @@ const systems: readonly Case[] = [
   ],
   [
     'has a backup that failed',
-    { Subject: 'Failed: backup of db1', 'Auto-Submitted': 'auto-generated', ...nobody },
+    { Subject: 'Failed: backup of db1', 'Auto-Submitted': 'auto-generated', ...emptyReturnPath },
     'Backup failed: could not be sent to backup@kunde.example: 550 denied',
   ],
   [
@@ -320,7 +325,7 @@ const systems: readonly Case[] = [
   ],
   [
     'fills in a form',
-    { Subject: 'New request', 'Auto-Submitted': 'auto-generated', ...nobody },
+    { Subject: 'New request', 'Auto-Submitted': 'auto-generated', ...emptyReturnPath },
     'Name: Anna\nMessage: I am out of the office next week',
   ],
   [

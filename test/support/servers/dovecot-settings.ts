@@ -3,7 +3,7 @@
  *
  * Any user name is good with password `pw`, but for the special user, who has a password full of characters that
  * have to be quoted. Nothing in it slows a test down: no delay after a refused login, no penalty for the next ones,
- * no limit that a test with many connections would meet. Run as root, mail belongs to nobody.
+ * no limit that a test with many connections would meet. Run as root, mail belongs to an unprivileged user.
  */
 import { execFileSync } from 'node:child_process';
 import { userInfo } from 'node:os';

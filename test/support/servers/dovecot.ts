@@ -34,7 +34,7 @@ export type Dovecot = {
   /** Flags by UID, `\Recent` left out. */
   listFlags(user: string, folder: string): Promise<Map<number, ReadonlySet<string>>>;
   expunge(user: string, folder: string, uids: readonly number[]): Promise<void>;
-  /** The messages stay and are numbered again from 1 under a new UIDVALIDITY, as after a restored backup. */
+  /** The messages stay and get UIDs from 1 under a new UIDVALIDITY, as after a restored backup. */
   changeUidValidity(user: string, folder: string): Promise<void>;
   /** Takes `\Seen` away from every message, as another client does. */
   unsee(user: string, folder: string): Promise<void>;

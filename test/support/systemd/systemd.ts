@@ -12,7 +12,7 @@ import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { causeCode } from '../../../src/errors.ts';
-import type { Ended } from '../daemon.ts';
+import type { Ended } from '../processes/daemon.ts';
 import { ended, findProgram, type RunningServer, runProgram, startServer } from '../servers/programs.ts';
 import { temporaryFolder } from '../temporary.ts';
 

@@ -185,7 +185,7 @@ describe.each(kinds)('the admin page on %s', (kind) => {
       expect((await actions()).filter((action) => action === 'admin.removed')).toHaveLength(1);
     });
 
-    test('whose password was changed or whose account went while somebody signed in gets none', async () => {
+    test('whose password was changed or whose account was removed during a sign-in gets none', async () => {
       const ada = await added('ada');
       await db.setPasswordHash(ada.id, otherHash, nowMs + minuteMs, entry('admin.password_changed'));
       expect(await db.addSession(newToken(), ada, nowMs, entry('admin.signed_in'))).toBe(false);
@@ -229,7 +229,7 @@ describe.each(kinds)('the admin page on %s', (kind) => {
       expect(await db.readSession(fresh)).not.toBeNull();
     });
 
-    test('without an account, and with times that are none, keep nobody signed in', async () => {
+    test('without an account, and with times that are none, end a session', async () => {
       const ada = await added('ada');
       const token = await signedIn(ada);
       await opened.run(
@@ -313,7 +313,7 @@ describe.each(kinds)('the admin page on %s', (kind) => {
       expect(counts.sort((a, b) => a - b)).toEqual(inOrder);
     });
 
-    test('a window ends by the clock, and is not made longer by those who go on trying', async () => {
+    test('a window ends by the clock, and is not made longer by further attempts', async () => {
       const windowUntil = () => opened.run('select window_until from admin_attempt');
       expect(await countOf(db)).toBe(1);
       const until = await windowUntil();
@@ -418,7 +418,7 @@ describe.each(kinds)('the admin page on %s', (kind) => {
     });
 
     test.each(['host 1 boot ', 'HOST 1 BOOT', 'h\u0000x', 'h\u00e9', ''])(
-      'a row of a worker %j that somebody wrote is replaced as it was read',
+      'a row of a worker %j written by another program is replaced as it was read',
       async (worker) => {
         await db.beginOperation(operation({ worker }), null);
         const read = await db.readOperation();

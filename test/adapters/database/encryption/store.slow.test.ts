@@ -528,7 +528,7 @@ describe.each(kinds)('encryption on %s', (kind) => {
   test('a rebuilt table file contains no earlier content', async () => {
     const text = `secret-${'q'.repeat(40)}`;
     const mailboxes = await added(300, text);
-    // Somebody else deletes, and leaves in the file what was there.
+    // Another program deletes, and leaves in the file what was there.
     const rows = Array.from({ length: 500 }, (_, index) => `('box ${index}', 'h', 'u', '${text}')`);
     await opened.run(`insert into mailboxes (name, host, username, password) values ${rows.join(', ')}`);
     await opened.run("delete from mailboxes where host = 'h'");

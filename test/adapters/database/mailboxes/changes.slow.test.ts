@@ -86,7 +86,7 @@ describe.each(kinds)('settings on %s', (kind) => {
     ['the form of the password', async ({ id }) => db.setPassword(id, sealed(keyId), by)],
     ['the state', ({ id }) => db.setMailboxState(id, 'paused')],
     ['everything: it is removed', ({ id }) => db.removeMailbox(id, by)],
-  ])('somebody who changes %s meanwhile wins', async (_what, change) => {
+  ])('another writer that changes %s meanwhile wins', async (_what, change) => {
     const mailbox = await added();
     const before = await db.versionedMailbox(mailbox.name);
     await change(mailbox);

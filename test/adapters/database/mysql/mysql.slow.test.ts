@@ -153,8 +153,8 @@ describe('a server that refuses', () => {
   test('a wrong password, an unknown user and an unknown database are distinguished from a fault', async () => {
     await using wrong = await openDatabase({ ...config, password: secret('wrong') });
     expect((await failureOf(wrong.ping())).code).toBe('database_denied');
-    await using nobody = await openDatabase({ ...config, user: 'nobody', password: null });
-    expect((await failureOf(nobody.ping())).code).toBe('database_denied');
+    await using unknown = await openDatabase({ ...config, user: 'nobody', password: null });
+    expect((await failureOf(unknown.ping())).code).toBe('database_denied');
     await using elsewhere = await openDatabase({ ...config, database: 'app_missing' });
     expect((await failureOf(elsewhere.ping())).code).toBe('database_unavailable');
   });

@@ -36,7 +36,7 @@ async function causeOf(work: Promise<unknown>): Promise<unknown> {
 /** A way to the database that can hold everything back and let it arrive later. */
 const startLink = () => startFaultLink({ host: '127.0.0.1', port: 0 }, mariadb);
 
-/** Nobody is asked whether he lives, and logins have all the time of the test. */
+/** No liveness probes, and logins have all the time of the test. */
 const patient = { connectTimeoutMs: 20_000, probeAfterMs: 60_000, statementTimeoutMs: 2000 };
 
 test('a connection that opens after its waiter timed out goes to the next waiter', async () => {

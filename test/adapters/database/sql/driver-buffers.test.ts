@@ -65,7 +65,7 @@ test('data received and sent while a socket is recorded arrives unchanged and is
   for (const chunk of [...received, sent]) expect(isZero(chunk)).toBe(true);
 });
 
-test('data after the end of the recording is left alone', async () => {
+test('data after the end of the recording is not wiped', async () => {
   await using stack = new AsyncDisposableStack();
   const { client, server } = await connected(stack);
   const received: Buffer[] = [];

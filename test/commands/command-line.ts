@@ -30,7 +30,7 @@ export type Ran = {
 /** Keys typed once the question is shown. */
 export type Answers = readonly (readonly [question: string, keys: string])[];
 
-export type Desk = AsyncDisposable & {
+export type CommandLine = AsyncDisposable & {
   readonly folder: string;
   readonly dataDir: string;
   readonly env: Readonly<Record<string, string>>;
@@ -41,13 +41,13 @@ export type Desk = AsyncDisposable & {
   /** The application itself, as another process would have it. */
   open(): Promise<App>;
   /** Fails when anything printed so far has one of `secrets`, or one of the keys in the key file, in any usual form. */
-  expectNothingTold(secrets: readonly string[]): void;
+  expectNothingLeaked(secrets: readonly string[]): void;
 };
 
 /** The time that commands see. */
 export const nowMs = Date.UTC(2026, 0, 31, 8, 30);
 
-export async function openDesk(env: Record<string, string> = {}): Promise<Desk> {
+export async function openCommandLine(env: Record<string, string> = {}): Promise<CommandLine> {
   const folder = await temporaryFolder('desk');
   const dataDir = join(folder.path, 'data');
   const environment = { TICKETMAILD_DATA_DIR: dataDir, TICKETMAILD_HTTP_LISTEN: 'off', ...env };
@@ -60,8 +60,8 @@ export async function openDesk(env: Record<string, string> = {}): Promise<Desk> 
     run: (args, input) => run(args, { ...seat, stdin: piped(input ?? null), answers: [] }),
     typed: (args, answers) => run(args, { ...seat, stdin: keyboard(), answers }),
     open: () => compose(configOf(null, environment), createLog({ level: 'error', pretty: false, destination: silent })),
-    expectNothingTold: (secrets) =>
-      expectNothingTold(printed.join('\n'), [...secrets.map(Buffer.from), ...keys(dataDir)]),
+    expectNothingLeaked: (secrets) =>
+      expectNothingLeaked(printed.join('\n'), [...secrets.map(Buffer.from), ...keys(dataDir)]),
     [Symbol.asyncDispose]: () => folder[Symbol.asyncDispose](),
   };
 }
@@ -173,7 +173,7 @@ function keys(dataDir: string): readonly Buffer[] {
   }
 }
 
-function expectNothingTold(text: string, secrets: readonly Buffer[]): void {
+function expectNothingLeaked(text: string, secrets: readonly Buffer[]): void {
   for (const secret of secrets) {
     for (const form of ['latin1', 'utf8', 'hex', 'base64', 'base64url'] as const)
       expect(text.includes(secret.toString(form))).toBe(false);

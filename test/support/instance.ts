@@ -6,18 +6,18 @@
  */
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { DatabaseConfig } from '../../../src/config/config.ts';
-import type { Mailbox } from '../../../src/ingest/model.ts';
-import type { Readiness } from '../../../src/ingest/readiness.ts';
-import { SecretBytes } from '../../../src/secret/secret-bytes.ts';
-import { type TestApp, testApp } from '../app.ts';
-import { type Daemon, type Ended, type LogLine, runCommand, startDaemon } from '../daemon.ts';
-import type { Dovecot } from '../servers/dovecot.ts';
-import { temporaryFolder } from '../temporary.ts';
+import type { DatabaseConfig } from '../../src/config/config.ts';
+import type { Mailbox } from '../../src/ingest/model.ts';
+import type { Readiness } from '../../src/ingest/readiness.ts';
+import { SecretBytes } from '../../src/secret/secret-bytes.ts';
+import { type TestApp, testApp } from './app.ts';
+import { type Daemon, type Ended, type LogLine, runCommand, startDaemon } from './processes/daemon.ts';
+import type { Dovecot } from './servers/dovecot.ts';
+import { temporaryFolder } from './temporary.ts';
 
 export type Env = Readonly<Record<string, string>>;
 
-export type Desk = {
+export type Instance = {
   readonly folder: string;
   readonly dataDir: string;
   readonly env: Env;
@@ -29,14 +29,18 @@ export type Desk = {
   command(...args: readonly string[]): Promise<Ended>;
 } & AsyncDisposable;
 
-export type DeskOptions = {
+export type InstanceOptions = {
   /** null: the embedded default. */
   readonly database?: { readonly url: string; readonly config: DatabaseConfig } | null;
   readonly dataDir?: string;
   readonly env?: Env;
 };
 
-export async function openDesk({ database = null, dataDir: given, env: more }: DeskOptions = {}): Promise<Desk> {
+export async function openInstance({
+  database = null,
+  dataDir: given,
+  env: more,
+}: InstanceOptions = {}): Promise<Instance> {
   await using building = new AsyncDisposableStack();
   const folder = building.use(await temporaryFolder('desk'));
   const dataDir = given ?? join(folder.path, 'data');
@@ -49,15 +53,15 @@ export async function openDesk({ database = null, dataDir: given, env: more }: D
     ...(database === null ? {} : { TICKETMAILD_DATABASE_URL: database.url }),
     ...more,
   };
-  const desk = building.use(await testApp(database?.config ?? null, { TICKETMAILD_DATA_DIR: dataDir }));
+  const instance = building.use(await testApp(database?.config ?? null, { TICKETMAILD_DATA_DIR: dataDir }));
   const undo = building.move();
   return {
     folder: folder.path,
     dataDir,
     env,
-    app: desk.app,
-    add: (server, user, mailbox) => desk.addMailbox(server, user, mailbox),
-    setPassword: (mailbox, password) => setPassword(desk, mailbox, password),
+    app: instance.app,
+    add: (server, user, mailbox) => instance.addMailbox(server, user, mailbox),
+    setPassword: (mailbox, password) => setPassword(instance, mailbox, password),
     start: (also = {}) => undo.use(startDaemon(['run'], { env: { ...env, ...also } })),
     command: (...args) => runCommand(args, { env }),
     [Symbol.asyncDispose]: () => undo.disposeAsync(),

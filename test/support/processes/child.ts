@@ -8,8 +8,8 @@
  */
 import { spawn } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
-import { causeCode } from '../../src/errors.ts';
-import { endWithUs } from './servers/programs.ts';
+import { causeCode } from '../../../src/errors.ts';
+import { endWithUs } from '../servers/programs.ts';
 
 export type Measured = {
   readonly stdout: string;

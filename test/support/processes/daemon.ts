@@ -7,7 +7,7 @@
  */
 import { spawn } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
-import { ended, endWithUs } from './servers/programs.ts';
+import { ended, endWithUs } from '../servers/programs.ts';
 
 export type LogLine = Readonly<Record<string, unknown>>;
 
@@ -35,7 +35,7 @@ export type DaemonOptions = {
   readonly nodeOptions?: readonly string[];
 };
 
-const main = fileURLToPath(new URL('../../src/ticketmaild.js', import.meta.url));
+const main = fileURLToPath(new URL('../../../src/ticketmaild.js', import.meta.url));
 const waitTimeoutMs = 20_000;
 
 /** Starts a command that continues until it is reported to stop. */

@@ -2,9 +2,9 @@
  * The daemon harness reports each way in which a process can fail, with its output.
  */
 import { expect, test } from 'vitest';
+import { freePort } from '../servers/programs.ts';
+import { temporaryFolder } from '../temporary.ts';
 import { runCommand, startDaemon } from './daemon.ts';
-import { freePort } from './servers/programs.ts';
-import { temporaryFolder } from './temporary.ts';
 
 test('log lines arrive as objects, and a signal ends the daemon in order', async () => {
   await using folder = await temporaryFolder();

@@ -42,7 +42,7 @@ test('a child that fails throws with what it printed', async () => {
 });
 
 test('what is measured runs with the environment that the service has', async () => {
-  const unit = await readFile(new URL('../../systemd/ticketmaild.service', import.meta.url), 'utf8');
+  const unit = await readFile(new URL('../../../systemd/ticketmaild.service', import.meta.url), 'utf8');
   const lines = Object.entries(serviceEnv).map(([name, value]) => `Environment=${name}=${value}`);
   expect(unit.match(/^Environment=.*$/gm)).toEqual(lines);
 });
