@@ -16,9 +16,8 @@ import type {
   PasswordSelection,
 } from '../../../encryption/ports.ts';
 import { addAudit } from '../rows/audit.ts';
-import { connectionColumns, mailboxColumn } from '../rows/mailbox-columns.ts';
+import { connectionColumns, isSealable, mailboxColumn, passwordBytes } from '../rows/mailbox-columns.ts';
 import { rowConnection } from '../rows/mailboxes.ts';
-import { isSealable, passwordBytes } from '../rows/passwords.ts';
 import type { SqlDialect } from '../sql/dialect.ts';
 import { chunksOfSizes, inTransaction } from '../sql/statements.ts';
 import type { SqlExecutor, Tables } from '../sql/tables.ts';

@@ -10,7 +10,7 @@ import type { AuditEntry, SwitchReading } from '../../../encryption/ports.ts';
 import { Failure, isFailure } from '../../../errors.ts';
 import { initialSwitchRow, type SwitchRow, type SwitchState } from '../../../secret/switch.ts';
 import { addAudit } from '../rows/audit.ts';
-import { isSealable } from '../rows/passwords.ts';
+import { isSealable } from '../rows/mailbox-columns.ts';
 import type { SqlDialect } from '../sql/dialect.ts';
 import { isDuplicateKey } from '../sql/errors.ts';
 import { inTransaction } from '../sql/statements.ts';

@@ -1,35 +1,55 @@
 /**
- * Mailbox store: adds, lists and removes mailboxes. Implements MailboxStore of the ports; changes are in changes.ts.
+ * Mailbox store: adds, lists, changes and removes mailboxes, with optimistic locking by `changed_at`.
  *
- * Passwords are read and written as bytes, in statements of their own. Errors are Failures: `not_found`,
- * `already_exists`, `switch_changed`, `database_*`.
+ * Passwords are read and written as bytes, in statements of their own, at the switch revision that they were prepared
+ * for, or not at all: the key may be gone after that. Each change moves `changed_at`, by which a worker in IDLE notices
+ * it; each but that of the addresses makes the mailbox due immediately. Errors are Failures: `not_found`,
+ * `already_exists`, `refused`, `switch_changed`, `database_*`.
  */
 import { sql } from 'kysely';
+import type { AuditEntry } from '../../../encryption/ports.ts';
 import { Failure } from '../../../errors.ts';
 import { folderKey } from '../../../ingest/folder-epoch.ts';
-import type { AuditActor, Cursor, Mailbox, NewPassword } from '../../../ingest/model.ts';
-import type { MailboxStore } from '../../../ingest/stores.ts';
+import type { AuditActor, Cursor, Mailbox, NewPassword, StoredPassword } from '../../../ingest/model.ts';
+import type { MailboxStore, VersionedMailbox } from '../../../ingest/stores.ts';
 import { lockSwitchForWrite } from '../encryption/switch-row.ts';
 import { addAudit } from '../rows/audit.ts';
-import { listedColumns, mailboxColumn } from '../rows/mailbox-columns.ts';
-import { healthSelection, mailboxRow, toListedMailbox, toMailbox } from '../rows/mailboxes.ts';
-import { readPassword, withPasswordColumns } from '../rows/passwords.ts';
+import {
+  connectionColumns,
+  listedColumns,
+  mailboxColumn,
+  type PasswordColumns,
+  passwordBytes,
+  withPasswordColumns,
+} from '../rows/mailbox-columns.ts';
+import {
+  healthSelection,
+  mailboxRow,
+  passwordForm,
+  rowConnection,
+  settingsRow,
+  toListedMailbox,
+  toMailbox,
+} from '../rows/mailboxes.ts';
 import type { SqlDialect } from '../sql/dialect.ts';
 import { inTransaction } from '../sql/statements.ts';
 import type { SqlExecutor } from '../sql/tables.ts';
-import { mailboxChanges, nameOf, passwordSet } from './changes.ts';
 
 const outcomesPerDelete = 2000;
 const newPerInsert = 500;
 
 export function mailboxStore(db: SqlExecutor, dialect: SqlDialect): MailboxStore {
   return {
-    ...mailboxChanges(db, dialect),
     addMailbox: (mailbox, password, cursor, by) => addMailbox(db, dialect, mailbox, password, cursor, by),
     mailboxByName: (name) => mailboxByName(db, name),
     mailboxById: (id) => mailboxById(db, id),
     listMailboxes: () => listMailboxes(db, dialect),
     leasedMailboxes: () => leasedMailboxes(db, dialect),
+    setMailboxState: (id, state) => setMailboxState(db, dialect, id, state),
+    setAddresses: (id, addresses) => setAddresses(db, id, addresses),
+    setPassword: (id, password, by) => setPassword(db, dialect, id, password, by),
+    versionedMailbox: (name) => versionedMailbox(db, name),
+    changeMailbox: (before, after, password, by) => changeMailbox(db, dialect, before, after, password, by),
     removeMailbox: (id, by) => removeMailbox(db, dialect, id, by),
     scheduleNewMailboxes: () => scheduleNewMailboxes(db, dialect),
     readPassword: (id) => readPassword(db, dialect, id),
@@ -101,6 +121,176 @@ async function leasedMailboxes(db: SqlExecutor, dialect: SqlDialect) {
     .execute();
   return rows.flatMap(({ id, name, lease_owner: owner }) => (owner === null ? [] : [{ id, name, owner }]));
 }
+
+/** Reads the password and the revision of the switch in one query. The caller owns the bytes. */
+async function readPassword(db: SqlExecutor, dialect: SqlDialect, id: string): Promise<StoredPassword | null> {
+  const row = await db
+    .selectFrom('mailboxes')
+    .leftJoin('encryption_switch', (join) => join.on('encryption_switch.id', '=', 1))
+    .select([mailboxColumn('name'), mailboxColumn('password_form'), ...connectionColumns, 'encryption_switch.revision'])
+    .select(passwordBytes(dialect).as('password'))
+    .where('mailboxes.id', '=', id)
+    .where('mailboxes.state', '<>', 'removing')
+    .executeTakeFirst();
+  if (row === undefined) return null;
+  try {
+    const [form, connection] = [passwordForm(row), rowConnection(row)];
+    return { form, bytes: row.password, switchRevision: row.revision, connection };
+  } catch (error) {
+    row.password.fill(0);
+    throw error;
+  }
+}
+
+// Changes
+
+async function setMailboxState(
+  db: SqlExecutor,
+  dialect: SqlDialect,
+  id: string,
+  state: 'active' | 'paused',
+): Promise<void> {
+  await inTransaction(db, async (transaction) => {
+    const result = await transaction
+      .updateTable('mailboxes')
+      .set({ state })
+      .where('id', '=', id)
+      .where('state', '<>', 'removing')
+      .executeTakeFirst();
+    if (result.numUpdatedRows === 0n) throw noMailbox(id);
+    if (state === 'paused') return;
+    await transaction
+      .updateTable('mailbox_state')
+      .set({ next_poll_at: dialect.now, login_failures: 0 })
+      .where('mailbox_id', '=', id)
+      .execute();
+  });
+}
+
+async function setAddresses(db: SqlExecutor, id: string, addresses: readonly string[]): Promise<void> {
+  const result = await db
+    .updateTable('mailboxes')
+    .set({ addresses: addresses.length === 0 ? null : addresses.join(',') })
+    .where('id', '=', id)
+    .where('state', '<>', 'removing')
+    .executeTakeFirst();
+  if (result.numUpdatedRows === 0n) throw noMailbox(id);
+}
+
+async function setPassword(
+  db: SqlExecutor,
+  dialect: SqlDialect,
+  id: string,
+  password: NewPassword,
+  by: AuditActor,
+): Promise<void> {
+  await inTransaction(db, async (transaction) => {
+    await lockSwitchForWrite(transaction, dialect, password.switchRevision);
+    const result = await withPasswordColumns(password, dialect, (columns) =>
+      transaction
+        .updateTable('mailboxes')
+        .set(columns)
+        .where('id', '=', id)
+        .where('state', '<>', 'removing')
+        .executeTakeFirst(),
+    );
+    if (result.numUpdatedRows === 0n) throw noMailbox(id);
+    await resetSchedule(transaction, dialect, id);
+    const name = (await nameOf(transaction, id)) ?? '';
+    await addAudit(transaction, dialect, [passwordSet(id, name, password, by)]);
+  });
+}
+
+/** Makes the mailbox due immediately and clears its failures. */
+async function resetSchedule(db: SqlExecutor, dialect: SqlDialect, id: string): Promise<void> {
+  await db
+    .updateTable('mailbox_state')
+    .set({
+      next_poll_at: dialect.now,
+      failures: 0,
+      login_failures: 0,
+      last_error_code: null,
+      last_error_message: null,
+      last_error_hint: null,
+      last_error_at: null,
+      failing_since: null,
+    })
+    .where('mailbox_id', '=', id)
+    .execute();
+}
+
+async function versionedMailbox(db: SqlExecutor, name: string): Promise<VersionedMailbox> {
+  const row = await db
+    .selectFrom('mailboxes')
+    .select([...listedColumns, mailboxColumn('changed_at')])
+    .where('name', '=', name)
+    .executeTakeFirst();
+  if (row === undefined) throw new Failure('not_found', `There is no mailbox named ${JSON.stringify(name)}.`);
+  const password = { form: passwordForm(row), keyId: row.password_key_id };
+  return { mailbox: toMailbox(row), version: row.changed_at, password };
+}
+
+/** Writes changed columns alone: a sealed password is bound to some of them. */
+async function changeMailbox(
+  db: SqlExecutor,
+  dialect: SqlDialect,
+  { mailbox: before, version, password: stored }: VersionedMailbox,
+  after: Mailbox,
+  password: NewPassword | null,
+  by: AuditActor,
+): Promise<void> {
+  const settings = changedSettings(before, after);
+  await inTransaction(db, async (transaction) => {
+    if (password !== null) await lockSwitchForWrite(transaction, dialect, password.switchRevision);
+    const change = (columns: Partial<PasswordColumns>) =>
+      transaction
+        .updateTable('mailboxes')
+        .set({ ...settings, ...columns })
+        .where('id', '=', before.id)
+        .where('changed_at', '=', version)
+        .where('password_form', '=', stored.form)
+        .where('password_key_id', stored.keyId === null ? 'is' : '=', stored.keyId)
+        .where('state', '<>', 'removing')
+        .executeTakeFirst();
+    const result = await (password === null ? change({}) : withPasswordColumns(password, dialect, change));
+    if (result.numUpdatedRows === 0n) throw changedMeanwhile(before);
+    await resetSchedule(transaction, dialect, before.id);
+    const entries = password === null ? [] : [passwordSet(before.id, after.name, password, by)];
+    await addAudit(transaction, dialect, [settingsChanged(before, Object.keys(settings), by), ...entries]);
+  });
+}
+
+function changedSettings(before: Mailbox, after: Mailbox): Partial<ReturnType<typeof settingsRow>> {
+  const was = new Map<string, unknown>(Object.entries(settingsRow(before)));
+  return Object.fromEntries(Object.entries(settingsRow(after)).filter(([column, value]) => value !== was.get(column)));
+}
+
+function changedMeanwhile({ name }: Mailbox): Failure {
+  const hint = 'Nothing was changed. Check the mailbox, and repeat the command.';
+  return new Failure('refused', `mailbox ${name} was changed by another program at the same time`, { hint });
+}
+
+async function nameOf(db: SqlExecutor, id: string): Promise<string | null> {
+  const row = await db.selectFrom('mailboxes').select(mailboxColumn('name')).where('id', '=', id).executeTakeFirst();
+  return row?.name ?? null;
+}
+
+/** The audit entry for a new password. */
+function passwordSet(mailboxId: string, name: string, password: NewPassword, by: AuditActor) {
+  const keyId = password.form === 'sealed' ? password.keyId : null;
+  return { ...by, action: 'password.set', keyId, nextKeyId: null, mailboxId, detail: name };
+}
+
+function settingsChanged({ id, name }: Mailbox, columns: readonly string[], by: AuditActor): AuditEntry {
+  const detail = `${name}: ${columns.join(', ')}`;
+  return { ...by, action: 'mailbox.changed', keyId: null, nextKeyId: null, mailboxId: id, detail };
+}
+
+function noMailbox(id: string): Failure {
+  return new Failure('not_found', `There is no mailbox ${id}.`);
+}
+
+// Removal, and rows of other programs
 
 /**
  * First the password is emptied, and state `removing` keeps the mailbox off the schedule. Then `mailbox_state` is
