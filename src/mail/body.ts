@@ -16,7 +16,7 @@ import {
   readOpaqueSigned,
 } from './formats/protection.ts';
 import { readTnef } from './formats/tnef.ts';
-import type { Attachment, Protection } from './message.ts';
+import type { ParsedMessage } from './message.ts';
 import { type AttachmentPart, makeAttachments, shownContentIds, typeOfName } from './mime/attachments.ts';
 import { decodeField, firstRaw, readPartHead, unfold } from './mime/headers.ts';
 import { type HtmlBudget, htmlBudget, textOfHtml } from './mime/html.ts';
@@ -25,13 +25,7 @@ import { readHtmlPart, readPlainPart } from './mime/text.ts';
 import { decodeTransfer } from './mime/transfer-encoding.ts';
 import { readTree } from './mime/tree.ts';
 
-/** `text` is readable, whatever form it was sent in; `html` as sent. */
-type Body = {
-  readonly text: string;
-  readonly html: string | null;
-  readonly protection: Protection | null;
-  readonly attachments: readonly Attachment[];
-};
+type Body = Pick<ParsedMessage, 'text' | 'html' | 'protection' | 'attachments'>;
 
 /** Text, HTML, or both where the message gives them as alternatives. */
 type Piece = { readonly text: string | null; readonly html: string | null };
@@ -48,8 +42,7 @@ type Findings = {
   readonly described: DescribedPart[];
   readonly attached: AttachmentPart[];
   readonly invites: Set<string>;
-  /** Number of calendars that were described. */
-  calendars: number;
+  describedCalendars: number;
   /** Bodies of winmail.dat: read only where the message has no other text. */
   readonly hidden: { readonly piece: Piece; readonly file: AttachmentPart }[];
   readonly budget: HtmlBudget;
@@ -65,13 +58,13 @@ export function readBody(tree: MimePart, charset: string | null): Body {
     described: [],
     attached: [],
     invites: new Set(),
-    calendars: 0,
+    describedCalendars: 0,
     hidden: [],
     budget,
     work: envelopeWork(),
     openedDepth: 0,
   };
-  const read = readPart(tree, findings, true).filter((piece) => !isEmpty(piece));
+  const read = readPart(tree, findings, true).filter(isFilled);
   const hidden = findings.hidden.map((one) => one.piece);
   const piece = joinPieces(read.length > 0 ? read : hidden, budget) ?? { text: '', html: null };
   const text = readableText(piece, budget);
@@ -92,8 +85,6 @@ function attachUnshownTnef(text: string, findings: Findings): void {
       findings.attached.push(file);
   }
 }
-
-const isEmpty = ({ text, html }: Piece) => (text ?? '').trim() === '' && (html ?? '').trim() === '';
 
 function withInvites(text: string, invites: ReadonlySet<string>): string {
   if (invites.size === 0) return text;
@@ -155,8 +146,8 @@ function attach(part: MimePart, findings: Findings): readonly Piece[] {
   const content = decodeTransfer(part.raw, part.encoding);
   if (isTnef(part) && openTnef(part, content, findings)) return [];
   const isInvite = part.type === 'text/calendar';
-  if (isInvite && findings.calendars < invitesMax) {
-    findings.calendars += 1;
+  if (isInvite && findings.describedCalendars < invitesMax) {
+    findings.describedCalendars += 1;
     const invite = describeInvitation(readPlainPart({ ...part, type: 'text/plain' }).text);
     if (invite !== null) findings.invites.add(invite);
   }
@@ -216,6 +207,7 @@ const openedEnvelope: DescribedPart = {
 // Pieces of readable text, and how they become one text and one HTML; a single piece stays as it was sent
 
 const isBlank = (text: string | null) => text === null || text.trim() === '';
+const isFilled = ({ text, html }: Piece) => !isBlank(text) || !isBlank(html);
 
 /** All children of an alternative as one piece: their texts, each once, and the best (last) HTML; null for nothing. */
 function joinAlternatives(children: readonly (readonly Piece[])[], budget: HtmlBudget): Piece | null {
@@ -233,8 +225,7 @@ function joinPieces(sent: readonly Piece[], budget: HtmlBudget): Piece | null {
   const [first] = sent;
   if (first === undefined) return null;
   if (sent.length === 1) return first;
-  const filled = sent.filter(({ text, html }) => !isBlank(text) || !isBlank(html));
-  const pieces = withoutRepeats(filled, budget);
+  const pieces = withoutRepeats(sent.filter(isFilled), budget);
   if (pieces.length < 2) return pieces[0] ?? first;
   const hasHtml = pieces.some(({ html }) => html !== null);
   const isMixed = hasHtml && pieces.some(({ text }) => !isBlank(text));

@@ -14,10 +14,7 @@ const load = createRequire(import.meta.url);
 export function lazyRequire<T>(make: (require: typeof load) => T): () => T {
   let made: { readonly value: T } | null = null;
   return () => {
-    if (made !== null) return made.value;
-    made = { value: loaded(make) };
-    // Parse threads are terminated, and never reach the exit at which Node writes the cache.
-    flushCompileCache();
+    made ??= { value: loaded(make) };
     return made.value;
   };
 }
@@ -28,5 +25,8 @@ function loaded<T>(make: (require: typeof load) => T): T {
   } catch (cause) {
     const fields = { cause: causeCode(cause) };
     throw new Failure('parser_unavailable', 'a library that this message needs cannot be loaded', { fields, cause });
+  } finally {
+    // Parse threads are terminated, and never reach the exit at which Node writes the cache.
+    flushCompileCache();
   }
 }

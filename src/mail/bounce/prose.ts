@@ -40,7 +40,6 @@ function hasWords(lines: readonly string[], index: number): boolean {
 
 // Addresses in prose, as people and servers write them; no full parser of RFC 5321. The cost is linear in the text.
 
-/** An address and its position in the text. */
 type AddressMatch = { readonly address: string; readonly start: number; readonly end: number };
 
 const localMax = 128;
@@ -49,7 +48,6 @@ const domainMax = 255;
 const localPart = /[\w!#$%&'*+/=?^`{|}~.\u00c0-\u024f\u0370-\u052f-]/u;
 const domainPart = /[\w.\u00c0-\u024f\u0370-\u052f-]/u;
 
-/** All addresses of a text, in order. */
 export function addressesIn(text: string): readonly AddressMatch[] {
   const found: AddressMatch[] = [];
   for (let at = text.indexOf('@'); at >= 0; at = text.indexOf('@', at + 1)) {
@@ -297,7 +295,6 @@ export function saysFailure(text: string): boolean {
 
 // Subjects of failure, matched from their beginning, so that a reply (`Re: …`) to a bounce is none
 
-/** Beginnings of subjects. */
 const subjectRows: readonly string[] = [
   // Sendmail, Postfix, Exim, qmail, and their imitations
   'undeliver(?:able|ed)\\b',
@@ -337,16 +334,13 @@ const subjectRows: readonly string[] = [
   'לא ניתן למסור|לא נמסר|تعذر (?:تسليم|توصيل)|لم يتم (?:تسليم|التسليم)|không (?:thể )?gửi được|gửi không thành công|ไม่สามารถส่ง|tidak (?:dapat )?terkirim',
 ];
 
-/** Failure in the middle of a subject. */
-const subjectInside =
-  '\\b(?:delivery (?:has )?(?:failed|failure)|non remis|could not be delivered|user unknown|returned to sender|undeliverable)\\b';
-/** Failure at the end: programs that reply to the original subject and append it. */
-const subjectEnd =
-  '[ :(\\u2013-](?:delivery failed|delivery failure|non remis|undeliverable|undelivered|unzustellbar|nicht zustellbar)\\W{0,3}$';
-
 const subjectStart = new RegExp(`^[\\s*!:"'-]{0,6}(?:${subjectRows.join('|')})`, 'iu');
-const subjectAnywhere = new RegExp(subjectInside, 'iu');
-const subjectAtEnd = new RegExp(subjectEnd, 'iu');
+/** Failure in the middle of a subject. */
+const subjectAnywhere =
+  /\b(?:delivery (?:has )?(?:failed|failure)|non remis|could not be delivered|user unknown|returned to sender|undeliverable)\b/iu;
+/** Failure at the end: programs that reply to the original subject and append it. */
+const subjectAtEnd =
+  /[ :(\u2013-](?:delivery failed|delivery failure|non remis|undeliverable|undelivered|unzustellbar|nicht zustellbar)\W{0,3}$/iu;
 const answerPrefix =
   /^\s{0,5}(?:re|aw|antw|sv|vs|fwd?|wg|tr|rv|enc|i|r|odp|vá|ynt|рез?|пересл|答复|回复|转发)\s{0,2}(?:\[\d+\])?[:：]/iu;
 

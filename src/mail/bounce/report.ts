@@ -36,7 +36,6 @@ const recipientsMax = 200;
 /** A recipient with its status fields and the words of the text about it. */
 type RecipientReport = StatusGroup & { readonly words: string };
 
-/** Reads a message that is classified as a delivery report. */
 export function readBounce(message: MessageContent): Bounce {
   const words = reportWords(message.text);
   const isDelay = saysDelay(message.subject, words);
@@ -242,7 +241,13 @@ const blockMax = 64_000;
  * SES notification, a header block inside the text, at last what the report replies to.
  */
 export function reportedMessageId(message: MessageContent): string | null {
-  return inParts(message) ?? inNotification(message) ?? inText(message.text) ?? inStatus(message) ?? inAnswer(message);
+  return (
+    inParts(message) ??
+    readMessageId(readSesNotification(message)?.messageId ?? '') ??
+    inText(message.text) ??
+    inStatus(message) ??
+    inAnswer(message)
+  );
 }
 
 function inParts({ attachments }: MessageContent): string | null {
@@ -263,10 +268,6 @@ function inParts({ attachments }: MessageContent): string | null {
 function idIn(headers: readonly RawHeader[], name: string): string | null {
   const id = readMessageId(unfold(firstRaw(headers, name) ?? '', null));
   return id?.includes('@') === true ? id : null;
-}
-
-function inNotification(message: MessageContent): string | null {
-  return readMessageId(readSesNotification(message)?.messageId ?? '');
 }
 
 /** A Message-ID field in the text, possibly quoted or indented; its value may be on the next line. */

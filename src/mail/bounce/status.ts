@@ -134,7 +134,6 @@ const sesTypes: ReadonlyMap<string, SesNotification['type']> = new Map([
 
 type Json = Readonly<Record<string, unknown>>;
 
-/** The notification in a text, or null. */
 export function readSesNotification({ text }: { readonly text: string }): SesNotification | null {
   const start = /^\s{0,20}\{/u.test(text.slice(0, 32)) && text.length <= textMax;
   if (!start || !/"(?:notificationType|eventType|Message)\\?"\s{0,3}:/u.test(text)) return null;

@@ -20,7 +20,6 @@ const no = /^(?:no|false|0|none|)$/iu;
 
 type SureRule = (message: MessageContent, signals: Signals) => boolean;
 
-/** Each of these is sufficient alone. */
 const sureRules: readonly SureRule[] = [
   // RFC 3834 section 5; RFC 5436 (a filter that notifies)
   (_, { autoSubmitted }) => autoSubmitted === 'auto-replied' || autoSubmitted === 'auto-notified',
@@ -123,7 +122,6 @@ function isProgramSubject(subject: string): boolean {
   return programSubject.test(start) || absenceSubject.test(start);
 }
 
-/** The text opens with words of absence. */
 function opensAway(text: string): boolean {
   return away.test(opening(text));
 }
@@ -177,7 +175,6 @@ const absenceRows: readonly string[] = [
   'absente?|ausente|ausencia|aus[eê]ncia|assente|assenza|nieobecn\\S{0,8}|nep[rř][ií]tom\\S{0,8}|távollét|отсутств\\S{0,8}|в отпуске|відсутн\\S{0,8}|不在|休暇|休假|부재|휴가',
 ];
 
-/** Sentences of persons who are away. */
 const awayRows: readonly string[] = [
   'i (?:am|will be|.m|.ll be)[^\\n.]{0,40}(?:out of (?:the |my )?(?:office|town)|away (?:from|until|on)|on (?:vacation|holiday|leave|annual leave|maternity)|unavailable|travell?ing|not in the office)|i.m (?:away|out of|on (?:vacation|leave|holiday))|(?:am|is|be|currently) out of (?:the )?office|limited access to (?:my )?e-?mail',
   '(?:ich bin|wir sind)[^\\n.]{0,60}(?:nicht im (?:haus|büro|hause)|abwesend|im urlaub|außer haus|ausser haus|nicht erreichbar|auf dienstreise|wieder (?:da|erreichbar|im büro))|(?:bin|befinde mich)[^\\n.]{0,40}(?:urlaub|abwesend|elternzeit)',

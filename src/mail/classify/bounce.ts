@@ -52,17 +52,14 @@ type Evidence = {
   readonly hasParts: boolean;
   /** A field or sentence says that a program wrote it. */
   readonly isMarked: boolean;
-  /** The original message is included. */
   readonly hasOriginal: () => boolean;
   /** The address or the server's reply has a line of its own, not within the sentences of a person. */
   readonly isForm: boolean;
   /** The original message, the reply of the refusing server, or a form that programs fill in. */
   readonly hasProof: () => boolean;
-  /** A line states the reason. */
   readonly givesReason: () => boolean;
   readonly hasNamedRecipient: () => boolean;
   readonly isTranscript: () => boolean;
-  /** It asks or greets as persons do. */
   readonly soundsLikePerson: () => boolean;
 };
 

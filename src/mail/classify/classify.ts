@@ -34,7 +34,6 @@ const rules: readonly Rule[] = [
 
 const kindsOfReport: ReadonlySet<MessageKind> = new Set(['bounce', 'feedback_report', 'read_receipt']);
 
-/** Applies the rules in their order. */
 export function classify(message: MessageContent): Classification {
   const signals = readSignals(message);
   const kind = rules.find((rule) => rule.matches(message, signals))?.kind ?? 'human';
@@ -47,9 +46,7 @@ export function classify(message: MessageContent): Classification {
 
 // Complaints: RFC 5965 reports, and the forms that large providers used before and beside them
 
-type FeedbackRule = (message: MessageContent, signals: Signals) => boolean;
-
-const feedbackRules: readonly FeedbackRule[] = [
+const feedbackRules: readonly Rule['matches'][] = [
   // RFC 5965, RFC 6591 (authentication failures), RFC 6522
   (_, { reportType }) => reportType === 'feedback-report',
   (message, { reportType }) => reportType !== null && hasPart(message, 'message/feedback-report'),

@@ -24,7 +24,6 @@ export type Signals = {
   readonly autoSubmitted: string;
 };
 
-/** The signals of one message. */
 export function readSignals(message: MessageContent): Signals {
   const contentType = (message.fields('content-type')[0] ?? '').toLowerCase();
   const returnPath = message.fields('return-path')[0];

@@ -38,12 +38,9 @@ const methods: ReadonlyMap<string, string> = new Map([
 ]);
 
 /** The components that are described, and their word where the method has none. */
-const kinds: ReadonlyMap<string, string> = new Map([
-  ['vevent', 'Event'],
-  ['vtodo', 'Task'],
-  ['vjournal', 'Note'],
-  ['vfreebusy', 'Free and busy times'],
-]);
+const kinds: ReadonlyMap<string, string> = new Map(
+  Object.entries({ vevent: 'Event', vtodo: 'Task', vjournal: 'Note', vfreebusy: 'Free and busy times' }),
+);
 
 /** PARTSTAT values (RFC 5545 section 3.2.12), of events and of tasks. */
 const answers: ReadonlyMap<string, string> = new Map([
@@ -285,13 +282,15 @@ function minutesOf(offset: unknown): number | null {
   return sign === undefined ? null : (sign === '-' ? -1 : 1) * (Number(hours) * 60 + Number(minutes));
 }
 
+type Onset = { readonly onset: number; readonly minutes: number };
+
 const observancesMax = 100;
 const onsetsMax = 500;
 
 /** Minutes east of UTC at that local time: those of the observance that began last before it. */
 function offsetInZone(zone: CalendarComponent, wallMs: number): number | null {
-  let best: { readonly onset: number; readonly minutes: number } | null = null;
-  let before: { readonly onset: number; readonly minutes: number } | null = null;
+  let best: Onset | null = null;
+  let before: Onset | null = null;
   for (const observance of zone.components.slice(0, observancesMax)) {
     const minutes = minutesOf(propertyOf(observance, 'tzoffsetto')?.values[0]);
     const minutesBefore = minutesOf(propertyOf(observance, 'tzoffsetfrom')?.values[0]) ?? minutes;

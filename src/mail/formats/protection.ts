@@ -18,7 +18,6 @@ type PartRule = {
   readonly type: RegExp;
   /** A parameter whose value must match. */
   readonly param?: readonly [name: string, value: RegExp];
-  /** The file name must match. */
   readonly name?: RegExp;
   readonly protection: Protection | null;
 };
@@ -55,12 +54,9 @@ const partRules: readonly PartRule[] = [
 
 /** The strongest protection that a part, or armour in the text (RFC 9580 section 6.2), declares; null for none. */
 export function protectionOf(parts: readonly DescribedPart[], text: string): Protection | null {
-  const found = [...parts.map(protectionOfPart), armourIn(text)].filter((one) => one !== null);
+  const declared = parts.map((part) => partRules.find((rule) => matches(rule, part))?.protection ?? null);
+  const found = [...declared, armourIn(text)].filter((one) => one !== null);
   return found.find((one) => one.endsWith('_encrypted')) ?? found[0] ?? null;
-}
-
-function protectionOfPart(part: DescribedPart): Protection | null {
-  return partRules.find((rule) => matches(rule, part))?.protection ?? null;
 }
 
 function matches(rule: PartRule, { type, params, name }: DescribedPart): boolean {
@@ -95,9 +91,10 @@ export function clearTextOf(text: string): string | null {
   const lines: string[] = [];
   let state: ArmourState = 'outside';
   for (const line of text.split('\n')) {
-    const next = nextState(state, line);
-    if (next === state && !isArmour(state, line)) lines.push(isEscaped(state, line) ? line.slice(2) : line);
-    state = next;
+    const [end, next]: ArmourLine = armourLines[state];
+    const isEscaped = state === 'signed' && line.startsWith('- ');
+    if (end.test(line)) state = next;
+    else if (!isArmour(state, line)) lines.push(isEscaped ? line.slice(2) : line);
   }
   // Armour without an end is shown as it is.
   return state === 'outside' ? lines.join('\n') : null;
@@ -105,20 +102,15 @@ export function clearTextOf(text: string): string | null {
 
 type ArmourState = 'outside' | 'fields' | 'signed' | 'signature';
 
-/** The line that ends each state, and the state after it. */
-const armourLines: Readonly<Record<ArmourState, readonly [line: RegExp, to: ArmourState]>> = {
+/** The line that ends a state, and the state after it. */
+type ArmourLine = readonly [end: RegExp, next: ArmourState];
+
+const armourLines: Readonly<Record<ArmourState, ArmourLine>> = {
   outside: [/^-----BEGIN PGP SIGNED MESSAGE-----\s{0,20}$/u, 'fields'],
   fields: [/^\s{0,20}$/u, 'signed'],
   signed: [/^-----BEGIN PGP SIGNATURE-----\s{0,20}$/u, 'signature'],
   signature: [/^-----END PGP SIGNATURE-----\s{0,20}$/u, 'outside'],
 };
-
-function nextState(state: ArmourState, line: string): ArmourState {
-  const [pattern, to] = armourLines[state];
-  return pattern.test(line) ? to : state;
-}
-
-const isEscaped = (state: ArmourState, line: string) => state === 'signed' && line.startsWith('- ');
 
 /** Armour headers before the text, and those of a signature (RFC 9580 sections 6.2.2 and 7). */
 const signedField = /^(?:Hash|Charset|NotDashEscaped):[\w ,./+-]{0,200}\s{0,20}$/iu;
@@ -152,7 +144,6 @@ const workMax = 1_000_000;
 /** Number of elements that may still be read; an element counts each time it is passed. */
 type Work = { left: number };
 
-/** The work for the envelopes of one message. */
 export const envelopeWork = (): Work => ({ left: workMax });
 
 /**

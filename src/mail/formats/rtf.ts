@@ -276,7 +276,6 @@ const characters: ReadonlyMap<string, string> = new Map([
   ...['{', '}', '\\'].map((sign) => [sign, sign] as const),
 ]);
 
-/** Groups that are not shown. */
 const hiddenGroups: ReadonlySet<string> = new Set(
   (
     'fonttbl colortbl stylesheet info pict objdata header headerl headerr headerf footer footerl footerr footerf fldinst ' +
@@ -285,12 +284,9 @@ const hiddenGroups: ReadonlySet<string> = new Set(
 );
 
 /** Control words that choose the code page of the whole document. */
-const documentCodePages: ReadonlyMap<string, number> = new Map([
-  ['ansi', 1252],
-  ['mac', 10000],
-  ['pc', 437],
-  ['pca', 850],
-]);
+const documentCodePages: ReadonlyMap<string, number> = new Map(
+  Object.entries({ ansi: 1252, mac: 10000, pc: 437, pca: 850 }),
+);
 
 /** Code pages by the character set of a font. 0, 1 and 2 (symbols) follow the document. */
 const fontCodePages: ReadonlyMap<number, number> = new Map([
@@ -315,17 +311,10 @@ const fontCodePages: ReadonlyMap<number, number> = new Map([
 
 // Output
 
-type RtfOutput = {
-  /** A byte of a text in that code page. */
-  readonly byte: (byte: number, codePage: number) => void;
-  /** Characters as they are. */
-  readonly characters: (text: string) => void;
-  /** Everything so far. */
-  readonly text: () => string;
-};
+type RtfOutput = ReturnType<typeof makeRtfOutput>;
 
 /** Collects text. Bytes of one code page are decoded together, since a character may take several. `bytesMax` bytes. */
-function makeRtfOutput(bytesMax: number): RtfOutput {
+function makeRtfOutput(bytesMax: number) {
   const pieces: string[] = [];
   const pending = Buffer.alloc(bytesMax);
   const singles = new Map<number, string>();
@@ -359,7 +348,8 @@ function makeRtfOutput(bytesMax: number): RtfOutput {
   };
   return {
     byte,
-    characters: (text) => {
+    /** Characters that need no decoding. */
+    characters: (text: string): void => {
       const code = text.charCodeAt(0);
       if (text.length === 1 && code < 128) byte(code, pendingCodePage);
       else {
@@ -367,7 +357,7 @@ function makeRtfOutput(bytesMax: number): RtfOutput {
         pieces.push(text);
       }
     },
-    text: () => {
+    text: (): string => {
       flush();
       return pieces.join('');
     },

@@ -140,7 +140,6 @@ export function textIn(property: MapiProperty | undefined, codePage: number): st
   return end === -1 ? text : text.slice(0, end);
 }
 
-/** The bytes before the first NUL. */
 export function untilNul(bytes: Uint8Array): Uint8Array {
   const end = bytes.indexOf(0);
   return end === -1 ? bytes : bytes.subarray(0, end);

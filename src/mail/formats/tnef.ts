@@ -237,15 +237,8 @@ function withExtension(name: string, extension: string): string {
 // name and time become header fields, its body and its attachments become parts. Each part is base64, so that nothing in
 // it can be taken for a boundary.
 
-/** An embedded message: its decoded body and attachments, and its properties. */
-type TnefMessage = {
-  readonly text: string | null;
-  readonly html: string | null;
-  readonly attachments: readonly AttachmentPart[];
-  readonly subject: string;
-  readonly properties: MapiProperties;
-  readonly codePage: number;
-};
+type TnefMessage = Omit<TnefContent, 'isWhole'> &
+  Pick<MessageAttributes, 'properties' | 'codePage'> & { readonly subject: string };
 
 /** The bytes of the MIME message, all ASCII. */
 function messageOfTnef(message: TnefMessage): Uint8Array {

@@ -186,7 +186,7 @@ export function unfold(rawValue: string, charset: string | null): string {
   const value = rawValue.slice(0, fieldLengthMax);
   const unfolded = value.includes('\n') ? value.replace(/\r?\n/gu, '') : value;
   if (!nonAscii.test(unfolded)) return plainLine(unfolded);
-  const escaped = unfolded.includes('=?') ? unfolded.replace(encodedWord, escapeRawBytes) : unfolded;
+  const escaped = unfolded.includes('=?') ? unfolded.replace(encodedWord, withEscapedBytes) : unfolded;
   return plainLine(decodeText(Buffer.from(escaped, 'latin1'), null, charset));
 }
 
@@ -200,7 +200,7 @@ export function decodeField(rawValue: string, charset: string | null): string {
 const encodedWord = /=\?[^?\s]{1,80}\?q\?[^?]*\?=/giu;
 
 /** Raw bytes do not belong in an encoded word; escaped, they are decoded in the charset of the word. */
-function escapeRawBytes(word: string): string {
+function withEscapedBytes(word: string): string {
   return word.replace(/[\x80-\xff]/gu, (byte) => `=${byte.charCodeAt(0).toString(16).toUpperCase()}`);
 }
 
@@ -221,13 +221,10 @@ export function storedHeaders(headers: readonly RawHeader[], charset: string | n
   return headers
     .filter(([name]) => storedHeaderNames.has(name))
     .slice(0, storedHeadersMax)
-    .map(([name, rawValue]) => [name, cut(decodeField(rawValue.slice(0, storedValueLengthMax * 4), charset))]);
-}
-
-function cut(value: string): string {
-  return value.length <= storedValueLengthMax
-    ? value
-    : value.slice(0, storedValueLengthMax).replace(/[\ud800-\udbff]$/u, '');
+    .map(([name, rawValue]) => {
+      const value = decodeField(rawValue.slice(0, storedValueLengthMax * 4), charset).slice(0, storedValueLengthMax);
+      return [name, value.replace(/[\ud800-\udbff]$/u, '')];
+    });
 }
 
 // Encoded words (RFC 2047). libmime lost: it leaves malformed words, and words in UTF-7 or ISO-2022-JP, undecoded.
@@ -304,10 +301,8 @@ function endOfWord(text: string, from: number, encoding: string): number {
 }
 
 function endOfRun(text: string, from: number): number {
-  for (let at = from; at < text.length; at += 1) {
-    if (/[\s"<>]/u.test(text.charAt(at))) return at;
-  }
-  return text.length;
+  const length = text.slice(from).search(/[\s"<>]/u);
+  return length < 0 ? text.length : from + length;
 }
 
 /** Characters beyond one byte do not belong there; they are taken as UTF-8. */

@@ -44,19 +44,16 @@ const typesOfWords: ReadonlyMap<string, string> = new Map([
   ['message', 'message/rfc822'],
 ]);
 
-const typeStart = /^[^\s;,]+/u;
-
 /** `defaultType` is the type of a part without one; `charset` is for raw bytes in names. */
 export function describePart(headers: readonly RawHeader[], charset: string | null, defaultType: string): PartFields {
   const contentType = readField(headers, 'content-type', charset);
   const disposition = readField(headers, 'content-disposition', charset);
   const name = nameOf(disposition.parameters.get('filename') ?? '', contentType.parameters.get('name') ?? '');
-  const word = disposition.value === '' ? '' : (/^[\w-]+/u.exec(disposition.value)?.[0] ?? '');
   return {
     headers,
     type: typeOf(contentType.value, name, defaultType),
     parameters: contentType.parameters,
-    disposition: word,
+    disposition: /^[\w-]+/u.exec(disposition.value)?.[0] ?? '',
     name,
     encoding: encodingOf(firstRaw(headers, 'content-transfer-encoding') ?? ''),
   };
@@ -70,15 +67,12 @@ function nameOf(fileName: string, typeName: string): string {
 
 const isLossy = /[?\ufffd]/u;
 
-const noField: ParameterField = { value: '', parameters: new Map() };
-
 function readField(headers: readonly RawHeader[], name: string, charset: string | null): ParameterField {
-  const raw = firstRaw(headers, name);
-  return raw === null ? noField : readParameters(unfold(raw, charset), charset);
+  return readParameters(unfold(firstRaw(headers, name) ?? '', charset), charset);
 }
 
 function typeOf(sent: string, name: string, defaultType: string): string {
-  const word = typeStart.exec(sent)?.[0] ?? '';
+  const word = /^[^\s;,]+/u.exec(sent)?.[0] ?? '';
   if (word === '') return name === '' ? defaultType : typeOfName(name);
   return typesOfWords.get(word) ?? word;
 }
@@ -96,7 +90,7 @@ const parametersMax = 500;
 type RawParameter = { readonly name: string; readonly value: string };
 
 /** `text` is the unfolded field, raw bytes decoded; `charset` is for percent-encoded values that declare none. */
-function readParameters(text: string, charset: string | null = null): ParameterField {
+function readParameters(text: string, charset: string | null): ParameterField {
   const semicolon = text.indexOf(';');
   if (semicolon < 0) return { value: firstWords(text), parameters: new Map() };
   const sent = listParameters(text.slice(0, fieldLengthMax), semicolon + 1);

@@ -118,7 +118,8 @@ export function readSentAt(value: string): number | null {
   if (groups === undefined) return null;
   const number = (name: string) => Number(groups[name] ?? 0);
   const year = fullYear(number('year'), groups.year?.length ?? 0);
-  const month = readMonth(groups.month ?? '');
+  const { month: named = '' } = groups;
+  const month = /^\d/u.test(named) ? Number(named) - 1 : months.indexOf(named.toLowerCase());
   const [day, hour, minute, second] = [number('day'), number('hour'), number('minute'), number('second')];
   if (month < 0 || month > 11 || hour > 23 || minute > 59 || second > 60) return null;
   const localMs = Date.UTC(year, month, day, hour, minute, second);
@@ -131,10 +132,6 @@ export function readSentAt(value: string): number | null {
 function fullYear(year: number, digits: number): number {
   if (digits === 4) return year;
   return digits === 2 && year < 50 ? year + 2000 : year + 1900;
-}
-
-function readMonth(text: string): number {
-  return /^\d/u.test(text) ? Number(text) - 1 : months.indexOf(text.toLowerCase());
 }
 
 function zoneMinutes(zone: string): number {

@@ -31,16 +31,9 @@ export function encodingOf(value: string): Encoding {
 
 /** The decoded bytes, in an ArrayBuffer of their own. */
 export function decodeTransfer(raw: Buffer, encoding: Encoding): Uint8Array<ArrayBuffer> {
-  switch (encoding) {
-    case 'base64':
-      return decodeBase64(raw);
-    case 'quoted-printable':
-      return ownBytes(decodeQuotedPrintable(raw));
-    case 'uuencode':
-      return decodeUuencode(raw) ?? new Uint8Array(raw);
-    default:
-      return new Uint8Array(raw);
-  }
+  if (encoding === 'base64') return decodeBase64(raw);
+  if (encoding === 'quoted-printable') return ownBytes(decodeQuotedPrintable(raw));
+  return (encoding === 'uuencode' ? decodeUuencode(raw) : null) ?? new Uint8Array(raw);
 }
 
 /** As `decodeTransfer`, for bytes that are only read: they may be a view of `raw`. */

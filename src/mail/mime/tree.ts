@@ -31,7 +31,6 @@ const dashes = Buffer.from('--');
 /** A part whose end has not been found yet. */
 type OpenPart = { readonly fields: PartFields; readonly bodyStart: number; end: number; readonly parts: OpenPart[] };
 type Level = { readonly part: OpenPart; readonly boundary: string; readonly depth: number; isClosed: boolean };
-/** Totals of the whole message. */
 type Count = { parts: number; ends: number; guesses: number };
 type Scan = {
   readonly bytes: Buffer;

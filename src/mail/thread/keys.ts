@@ -10,7 +10,6 @@ import type { ParsedMessage } from '../message.ts';
 import { isForward } from '../quote/forward.ts';
 import { type ReplyToken, tokenInMessageId, tokensInAddresses } from './reply-token.ts';
 
-/** Everything in a message that may lead to a ticket. */
 export type ThreadKeys = {
   readonly messageId: string;
   /** Each once: of the report, then In-Reply-To, then References from the nearest on. */
