@@ -35,9 +35,10 @@ import { rawLocations, ticketReader } from './messages/reader.ts';
 import { reconcileStore } from './messages/reconcile.ts';
 import { reprocessStore } from './messages/reprocess.ts';
 import { ticketStore } from './messages/tickets.ts';
+import type { MysqlLimits } from './mysql/options.ts';
 import { createMigrations, type Migrations } from './schema/migrate.ts';
 import { mysqlDialect, type SqlDialect, sqliteDialect } from './sql/dialect.ts';
-import { fromDatabaseTime, type SqlExecutor, type Tables } from './sql/tables.ts';
+import { fromDatabaseTime, type SqlExecutor, type Tables, withDialect } from './sql/tables.ts';
 import { lockForDaemon } from './sqlite.ts';
 
 export type Database = MailboxStore &
@@ -66,65 +67,46 @@ export type Database = MailboxStore &
     rawLocations(mailboxId: string, uids: readonly number[]): Promise<readonly RawLocation[]>;
   };
 
-export type DatabaseLimits = {
-  /** For a connection including its login. */
-  readonly connectTimeoutMs: number;
-  /** For a statement; after it the connection is cut. */
-  readonly statementTimeoutMs: number;
-  /** For DDL, which may copy a table. */
-  readonly schemaChangeTimeoutMs: number;
-  /**
-   * A statement without an answer for this long starts a liveness probe of its server, and again after each such
-   * time.
-   */
-  readonly probeAfterMs: number;
-  /** A connection idle for this long is pinged before use. */
-  readonly pingAfterIdleMs: number;
-  readonly pingTimeoutMs: number;
-  /** The longest time between two pings of a connection. */
-  readonly pingIntervalMs: number;
-};
-
-const defaultLimits: DatabaseLimits = {
+const defaultLimits: MysqlLimits = {
   ...{ connectTimeoutMs: 5_000, statementTimeoutMs: 30_000, schemaChangeTimeoutMs: 600_000 },
   ...{ probeAfterMs: 2_000, pingAfterIdleMs: 10_000, pingTimeoutMs: 2_000, pingIntervalMs: 60_000 },
 };
 
 /** `limits` apply to MySQL alone. The password of `config` is borrowed until the database is closed. */
-export async function openDatabase(config: DatabaseConfig, limits: Partial<DatabaseLimits> = {}): Promise<Database> {
+export async function openDatabase(config: DatabaseConfig, limits: Partial<MysqlLimits> = {}): Promise<Database> {
   const { kyselyDialect, dialect, pool, usePassword } = await loadDriver(config, { ...defaultLimits, ...limits });
-  const db = new Kysely<Tables>({ dialect: kyselyDialect });
+  const db = withDialect(new Kysely<Tables>({ dialect: kyselyDialect }), dialect);
   return {
-    ...mailboxStore(db, dialect),
-    ...scheduleStore(db, dialect),
-    ...leaseStore(db, dialect),
-    ...folderEpochStore(db, dialect),
-    ...lookupStore(db, dialect),
-    ...batchStore(db, dialect),
-    ...quarantineStore(db, dialect),
-    ...reconcileStore(db, dialect),
-    ...reprocessStore(db, dialect),
+    ...mailboxStore(db),
+    ...scheduleStore(db),
+    ...leaseStore(db),
+    ...folderEpochStore(db),
+    ...lookupStore(db),
+    ...batchStore(db),
+    ...quarantineStore(db),
+    ...reconcileStore(db),
+    ...reprocessStore(db),
     ...ticketReader(db),
-    ...ticketStore(db, dialect),
-    ...encryptionStore(db, dialect),
-    ...adminStore(db, dialect),
+    ...ticketStore(db),
+    ...encryptionStore(db),
+    ...adminStore(db),
     // Reads a table: a Galera node without quorum answers `select 1` and refuses every table.
     ping: async () => {
       await sql`select 1 from mailboxes limit 1`.execute(db);
     },
     lockForDaemon: async () =>
       config.kind === 'sqlite' ? await lockForDaemon(config.path) : { [Symbol.dispose]: () => undefined },
-    databaseNowMs: () => databaseNowMs(db, dialect),
+    databaseNowMs: () => databaseNowMs(db),
     rawLocations: (mailboxId, uids) => rawLocations(db, mailboxId, uids),
     pool,
     usePassword,
-    migrations: createMigrations(db, dialect),
+    migrations: createMigrations(db),
     [Symbol.asyncDispose]: () => db.destroy(),
   };
 }
 
-async function databaseNowMs(db: SqlExecutor, dialect: SqlDialect): Promise<number> {
-  const { rows } = await sql<{ now: string }>`select ${dialect.now} as now`.execute(db);
+async function databaseNowMs(db: SqlExecutor): Promise<number> {
+  const { rows } = await sql<{ now: string }>`select ${db.dialect.now} as now`.execute(db);
   return fromDatabaseTime(rows[0]?.now ?? '');
 }
 
@@ -135,7 +117,7 @@ type LoadedDriver = Pick<Database, 'usePassword'> & {
 };
 
 /** Imports the driver of the configured database alone. */
-async function loadDriver(config: DatabaseConfig, limits: DatabaseLimits): Promise<LoadedDriver> {
+async function loadDriver(config: DatabaseConfig, limits: MysqlLimits): Promise<LoadedDriver> {
   if (config.kind === 'sqlite') {
     const { kyselySqliteDialect } = await import('./sqlite.ts');
     return {

@@ -9,7 +9,6 @@ import type { Selectable } from 'kysely';
 import type { AdminAccount, AdminStore, StoredAdminSession } from '../../../admin/ports.ts';
 import type { AuditEntry } from '../../../encryption/ports.ts';
 import { addAudit } from '../rows/audit.ts';
-import type { SqlDialect } from '../sql/dialect.ts';
 import { inTransaction } from '../sql/statements.ts';
 import { type AdminAccountTable, fromForeignTime, type SqlExecutor, toDatabaseTime } from '../sql/tables.ts';
 
@@ -29,18 +28,18 @@ type Accounts = Pick<
   | 'removeSessionsBefore'
 >;
 
-export function adminAccounts(db: SqlExecutor, dialect: SqlDialect): Accounts {
+export function adminAccounts(db: SqlExecutor): Accounts {
   return {
     accountByName: (name) => accountByName(db, name),
     listAccounts: async () =>
       (await db.selectFrom('admin_account').selectAll().orderBy('name_key').execute()).map(toAccount),
     countAccounts: () => countAccounts(db),
-    addAccount: (account, audit) => addAccount(db, dialect, account, audit),
+    addAccount: (account, audit) => addAccount(db, account, audit),
     setPasswordHash: (id, passwordHash, changedAtMs, audit) =>
-      setPasswordHash(db, dialect, { id, passwordHash, changedAtMs }, audit),
+      setPasswordHash(db, { id, passwordHash, changedAtMs }, audit),
     upgradePasswordHash: (id, before, passwordHash) => upgradePasswordHash(db, id, before, passwordHash),
-    removeAccount: (id, audit) => removeAccount(db, dialect, id, audit),
-    addSession: (tokenHash, account, atMs, audit) => addSession(db, dialect, { tokenHash, account, atMs }, audit),
+    removeAccount: (id, audit) => removeAccount(db, id, audit),
+    addSession: (tokenHash, account, atMs, audit) => addSession(db, { tokenHash, account, atMs }, audit),
     readSession: (tokenHash) => readSession(db, tokenHash),
     touchSession: (tokenHash, atMs) => touchSession(db, tokenHash, atMs),
     removeSession: async (tokenHash) => {
@@ -82,7 +81,6 @@ async function countAccounts(db: SqlExecutor): Promise<number> {
 /** Throws `already_exists`. */
 async function addAccount(
   db: SqlExecutor,
-  dialect: SqlDialect,
   account: Omit<AdminAccount, 'lastSignInAtMs'>,
   audit: AuditEntry,
 ): Promise<void> {
@@ -99,13 +97,12 @@ async function addAccount(
         last_sign_in_at: null,
       })
       .execute();
-    await addAudit(transaction, dialect, [audit]);
+    await addAudit(transaction, [audit]);
   });
 }
 
 async function setPasswordHash(
   db: SqlExecutor,
-  dialect: SqlDialect,
   change: { readonly id: string; readonly passwordHash: string; readonly changedAtMs: number },
   audit: AuditEntry,
 ): Promise<boolean> {
@@ -117,7 +114,7 @@ async function setPasswordHash(
       .executeTakeFirst();
     if (result.numUpdatedRows !== 1n) return false;
     await transaction.deleteFrom('admin_session').where('account_id', '=', change.id).execute();
-    await addAudit(transaction, dialect, [audit]);
+    await addAudit(transaction, [audit]);
     return true;
   });
 }
@@ -131,12 +128,12 @@ async function upgradePasswordHash(db: SqlExecutor, id: string, before: string, 
     .execute();
 }
 
-async function removeAccount(db: SqlExecutor, dialect: SqlDialect, id: string, audit: AuditEntry): Promise<boolean> {
+async function removeAccount(db: SqlExecutor, id: string, audit: AuditEntry): Promise<boolean> {
   return inTransaction(db, async (transaction) => {
     const result = await transaction.deleteFrom('admin_account').where('id', '=', id).executeTakeFirst();
     if (result.numDeletedRows !== 1n) return false;
     await transaction.deleteFrom('admin_session').where('account_id', '=', id).execute();
-    await addAudit(transaction, dialect, [audit]);
+    await addAudit(transaction, [audit]);
     return true;
   });
 }
@@ -149,7 +146,6 @@ type NewSession = {
 
 async function addSession(
   db: SqlExecutor,
-  dialect: SqlDialect,
   { tokenHash, account, atMs }: NewSession,
   audit: AuditEntry,
 ): Promise<boolean> {
@@ -166,7 +162,7 @@ async function addSession(
       .insertInto('admin_session')
       .values({ token_hash: tokenHash, account_id: account.id, created_at: at, seen_at: at })
       .execute();
-    await addAudit(transaction, dialect, [audit]);
+    await addAudit(transaction, [audit]);
     return true;
   });
 }

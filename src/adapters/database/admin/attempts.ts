@@ -10,7 +10,6 @@ import type { AdminStore } from '../../../admin/ports.ts';
 import type { AuditEntry } from '../../../encryption/ports.ts';
 import { isFailure } from '../../../errors.ts';
 import { addAudit } from '../rows/audit.ts';
-import type { SqlDialect } from '../sql/dialect.ts';
 import { isTransient } from '../sql/errors.ts';
 import { inTransaction, withRetries } from '../sql/statements.ts';
 import { fromForeignTime, type SqlExecutor } from '../sql/tables.ts';
@@ -23,47 +22,49 @@ const aheadMsMax = 60_000;
 /** More than one per new window, so that the table shrinks. */
 const purgedAtOnce = 100;
 
-export function adminAttempts(db: SqlExecutor, dialect: SqlDialect): Attempts {
+export function adminAttempts(db: SqlExecutor): Attempts {
   return {
-    countAttempt: (bucket, windowMs) => countAttempt(db, dialect, bucket, windowMs),
+    countAttempt: (bucket, windowMs) => countAttempt(db, bucket, windowMs),
     uncountAttempt: (bucket) => uncountAttempt(db, bucket),
     clearAttempts: async (bucket) => {
       await db.deleteFrom('admin_attempt').where('bucket', '=', bucket).execute();
     },
-    clearAllAttempts: (audit) => clearAll(db, dialect, audit),
+    clearAllAttempts: (audit) => clearAll(db, audit),
   };
 }
 
-async function countAttempt(db: SqlExecutor, dialect: SqlDialect, bucket: string, windowMs: number): Promise<Attempt> {
+async function countAttempt(db: SqlExecutor, bucket: string, windowMs: number): Promise<Attempt> {
   const attempt = await inTransaction(db, async (transaction) => {
-    await addAttempt(transaction, dialect, bucket, windowMs);
-    return readAttempt(transaction, dialect, bucket, windowMs);
+    await addAttempt(transaction, bucket, windowMs);
+    return readAttempt(transaction, bucket, windowMs);
   });
-  if (attempt.count === 1) await purgeExpired(db, dialect);
+  if (attempt.count === 1) await purgeExpired(db);
   return attempt;
 }
 
 /** `count` first: MySQL assigns columns in order, and it depends on the previous end of the window. */
-async function addAttempt(db: SqlExecutor, dialect: SqlDialect, bucket: string, windowMs: number): Promise<void> {
+async function addAttempt(db: SqlExecutor, bucket: string, windowMs: number): Promise<void> {
   const until = sql.ref<string>('admin_attempt.window_until');
-  const isOver = sql`${until} <= ${dialect.now} or ${until} > ${dialect.nowPlus(windowMs + aheadMsMax)}`;
+  const isOver = sql`${until} <= ${db.dialect.now} or ${until} > ${db.dialect.nowPlus(windowMs + aheadMsMax)}`;
   const next = {
     count: sql<number>`case when ${isOver} then 1 else ${sql.ref('admin_attempt.count')} + 1 end`,
-    window_until: sql<string>`case when ${isOver} then ${dialect.nowPlus(windowMs)} else ${until} end`,
+    window_until: sql<string>`case when ${isOver} then ${db.dialect.nowPlus(windowMs)} else ${until} end`,
   };
-  const insert = db.insertInto('admin_attempt').values({ bucket, count: 1, window_until: dialect.nowPlus(windowMs) });
+  const insert = db
+    .insertInto('admin_attempt')
+    .values({ bucket, count: 1, window_until: db.dialect.nowPlus(windowMs) });
   const upsert =
-    dialect.kind === 'mysql'
+    db.dialect.kind === 'mysql'
       ? insert.onDuplicateKeyUpdate(next)
       : insert.onConflict((conflict) => conflict.column('bucket').doUpdateSet(next));
   await upsert.execute();
 }
 
 /** The transaction locks the row until it commits. */
-async function readAttempt(db: SqlExecutor, dialect: SqlDialect, bucket: string, windowMs: number): Promise<Attempt> {
+async function readAttempt(db: SqlExecutor, bucket: string, windowMs: number): Promise<Attempt> {
   const row = await db
     .selectFrom('admin_attempt')
-    .select(['count', 'window_until', dialect.now.as('now')])
+    .select(['count', 'window_until', db.dialect.now.as('now')])
     .where('bucket', '=', bucket)
     .executeTakeFirst();
   const [untilMs, nowMs] = [fromForeignTime(row?.window_until ?? null), fromForeignTime(row?.now ?? null)];
@@ -83,18 +84,18 @@ async function uncountAttempt(db: SqlExecutor, bucket: string): Promise<void> {
   }, isTransient);
 }
 
-async function clearAll(db: SqlExecutor, dialect: SqlDialect, audit: AuditEntry): Promise<void> {
+async function clearAll(db: SqlExecutor, audit: AuditEntry): Promise<void> {
   await inTransaction(db, async (transaction) => {
     await transaction.deleteFrom('admin_attempt').execute();
-    await addAudit(transaction, dialect, [audit]);
+    await addAudit(transaction, [audit]);
   });
 }
 
-async function purgeExpired(db: SqlExecutor, dialect: SqlDialect): Promise<void> {
+async function purgeExpired(db: SqlExecutor): Promise<void> {
   const rows = await db
     .selectFrom('admin_attempt')
     .select('bucket')
-    .where('window_until', '<=', dialect.now)
+    .where('window_until', '<=', db.dialect.now)
     .orderBy('window_until')
     .limit(purgedAtOnce)
     .execute();
@@ -104,7 +105,7 @@ async function purgeExpired(db: SqlExecutor, dialect: SqlDialect): Promise<void>
     await db
       .deleteFrom('admin_attempt')
       .where('bucket', 'in', buckets)
-      .where('window_until', '<=', dialect.now)
+      .where('window_until', '<=', db.dialect.now)
       .execute();
   } catch (error) {
     // They are as good a moment later, when the next window begins.

@@ -9,7 +9,6 @@
 import { sql } from 'kysely';
 import type { AdminStore, StoredOperation } from '../../../admin/ports.ts';
 import type { OperationKind } from '../../../admin/service.ts';
-import type { SqlDialect } from '../sql/dialect.ts';
 import { isDuplicateKey } from '../sql/errors.ts';
 import { inTransaction } from '../sql/statements.ts';
 import { fromForeignTime, fromOptionalTime, type SqlExecutor, toDatabaseTime, truncate } from '../sql/tables.ts';
@@ -26,13 +25,13 @@ const detailBytesMax = 65_536;
 const kinds: readonly OperationKind[] = ['enable', 'rotate', 'disable'];
 const states: readonly State[] = ['running', 'done', 'failed'];
 
-export function adminOperation(db: SqlExecutor, dialect: SqlDialect): OperationStore {
+export function adminOperation(db: SqlExecutor): OperationStore {
   return {
     readOperation: async () => {
       const row = await selectRow(db).executeTakeFirst();
       return row === undefined ? null : toOperation(row);
     },
-    beginOperation: (next, before) => beginOperation(db, dialect, next, before),
+    beginOperation: (next, before) => beginOperation(db, next, before),
     updateOperation: (next) => updateOperation(db, next),
   };
 }
@@ -93,13 +92,12 @@ function progressColumns({ state, endedAtMs, detail }: Pick<StoredOperation, 'st
 
 async function beginOperation(
   db: SqlExecutor,
-  dialect: SqlDialect,
   next: StoredOperation,
   before: StoredOperation | null,
 ): Promise<boolean> {
   const result = await inTransaction(db, async (transaction) => {
     const query = selectRow(transaction);
-    const row = await (dialect.kind === 'mysql' ? query.forUpdate() : query).executeTakeFirst();
+    const row = await (db.dialect.kind === 'mysql' ? query.forUpdate() : query).executeTakeFirst();
     if (row === undefined) return 'absent';
     if (!isSame(toOperation(row), before)) return 'another';
     await transaction.updateTable('admin_operation').set(toRow(next)).where('id', '=', operationId).execute();

@@ -6,17 +6,16 @@ import type { AdminStore } from '../../../admin/ports.ts';
 import type { HourlyActivity } from '../../../admin/service.ts';
 import { allOutcomes, outcomeRules } from '../../../ingest/model.ts';
 import { lastAudit } from '../rows/audit.ts';
-import type { SqlDialect } from '../sql/dialect.ts';
 import { fromForeignTime, type SqlExecutor, type Tables, toDatabaseTime } from '../sql/tables.ts';
 import { adminAccounts } from './accounts.ts';
 import { adminAttempts } from './attempts.ts';
 import { adminOperation } from './operation-row.ts';
 
-export function adminStore(db: SqlExecutor, dialect: SqlDialect): AdminStore {
+export function adminStore(db: SqlExecutor): AdminStore {
   return {
-    ...adminAccounts(db, dialect),
-    ...adminAttempts(db, dialect),
-    ...adminOperation(db, dialect),
+    ...adminAccounts(db),
+    ...adminAttempts(db),
+    ...adminOperation(db),
     lastAudit: (action) => lastAudit(db, action),
     activitySince: (sinceMs) => activitySince(db, sinceMs),
   };

@@ -30,27 +30,22 @@ type MailboxWhere = ExpressionBuilder<Tables, 'mailboxes'>;
 /** `change` must not use the store: it would wait for the locks of this transaction. It may run again for a row. */
 export async function rewritePasswords(
   db: SqlExecutor,
-  dialect: SqlDialect,
   batch: PasswordBatch,
   change: Rewrite,
 ): Promise<PasswordBatchResult> {
-  const ids = await nextIds(db, dialect, batch);
-  const counts = await inTransaction(db, (transaction) => rewriteBatch(transaction, dialect, batch, ids, change));
+  const ids = await nextIds(db, batch);
+  const counts = await inTransaction(db, (transaction) => rewriteBatch(transaction, batch, ids, change));
   const lastId = ids.at(-1) ?? null;
   // SQLite allows an id that is not UTF-8: it is read as another one, and without this check it would repeat forever.
   return { lastId: lastId === batch.after ? null : lastId, ...counts };
 }
 
 /** No lower bound for the first batch: MySQL pads ids with spaces, so an id of control characters sorts below ''. */
-async function nextIds(
-  db: SqlExecutor,
-  dialect: SqlDialect,
-  { selection, after, limit }: PasswordBatch,
-): Promise<readonly string[]> {
+async function nextIds(db: SqlExecutor, { selection, after, limit }: PasswordBatch): Promise<readonly string[]> {
   const query = db
     .selectFrom('mailboxes')
     .select('id')
-    .where((where) => isSelected(where, dialect, selection))
+    .where((where) => isSelected(where, db.dialect, selection))
     .orderBy('id')
     .limit(limit);
   const rows = await (after === null ? query : query.where('id', '>', after)).execute();
@@ -70,14 +65,13 @@ function isSelected(where: MailboxWhere, dialect: SqlDialect, selection: Passwor
 
 async function rewriteBatch(
   db: SqlExecutor,
-  dialect: SqlDialect,
   batch: PasswordBatch,
   ids: readonly string[],
   change: Rewrite,
 ): Promise<{ readonly seen: number; readonly changed: number }> {
-  await lockSwitch(db, dialect, batch.revision);
+  await lockSwitch(db, batch.revision);
   if (ids.length === 0) return { seen: 0, changed: 0 };
-  const rows = await lockRows(db, dialect, batch.selection, ids);
+  const rows = await lockRows(db, batch.selection, ids);
   const changes = await rewriteRows(rows, change);
   try {
     const changed = rows.flatMap((row, index) => {
@@ -85,12 +79,11 @@ async function rewriteBatch(
       return rewrite === null ? [] : [{ row, rewrite }];
     });
     for (const alike of groups(changed)) {
-      for (const chunk of chunksOfSizes(alike, dialect.updateSizes)) await writeRows(db, dialect, chunk);
+      for (const chunk of chunksOfSizes(alike, db.dialect.updateSizes)) await writeRows(db, chunk);
     }
     if (changed.length > 0) await countPasswordWrite(db);
     await addAudit(
       db,
-      dialect,
       changed.map((one) => auditOf(one, batch.audit)),
     );
     return { seen: rows.length, changed: changed.length };
@@ -103,15 +96,19 @@ type LockedRow = Awaited<ReturnType<typeof lockRows>>[number];
 type Changed = { readonly row: LockedRow; readonly rewrite: NewForm };
 
 /** Locks the rows of `ids` that still match the selection, in order. */
-async function lockRows(db: SqlExecutor, dialect: SqlDialect, selection: PasswordSelection, ids: readonly string[]) {
+async function lockRows(db: SqlExecutor, selection: PasswordSelection, ids: readonly string[]) {
   const query = db
     .selectFrom('mailboxes')
     .select(['id', mailboxColumn('name'), ...connectionColumns])
-    .select([mailboxColumn('password_form'), mailboxColumn('password_key_id'), passwordBytes(dialect).as('password')])
+    .select([
+      mailboxColumn('password_form'),
+      mailboxColumn('password_key_id'),
+      passwordBytes(db.dialect).as('password'),
+    ])
     .where('id', 'in', ids)
-    .where((where) => isSelected(where, dialect, selection))
+    .where((where) => isSelected(where, db.dialect, selection))
     .orderBy('id');
-  return await (dialect.kind === 'mysql' ? query.forUpdate() : query).execute();
+  return await (db.dialect.kind === 'mysql' ? query.forUpdate() : query).execute();
 }
 
 /** Concurrently. Returns after every one has ended: none may run beyond the transaction. */
@@ -155,7 +152,7 @@ function groups(changed: readonly Changed[]): Iterable<readonly Changed[]> {
 }
 
 /** One statement for many rows: round trips would take most of the time. */
-async function writeRows(db: SqlExecutor, dialect: SqlDialect, alike: readonly Changed[]): Promise<void> {
+async function writeRows(db: SqlExecutor, alike: readonly Changed[]): Promise<void> {
   const [first] = alike;
   if (first === undefined) return;
   const { row, rewrite } = first;
@@ -168,9 +165,9 @@ async function writeRows(db: SqlExecutor, dialect: SqlDialect, alike: readonly C
         password: sql<Uint8Array>`case id ${sql.join(cases, sql` `)} end`,
         password_form: rewrite.form,
         password_key_id: rewrite.form === 'sealed' ? rewrite.keyId : null,
-        ...plaintextTimes(row.password_form === 'plain', rewrite.form === 'plain', dialect),
+        ...plaintextTimes(row.password_form === 'plain', rewrite.form === 'plain', db.dialect),
         // The password itself is unchanged, so `changed_at` stays.
-        ...(dialect.kind === 'mysql' ? { changed_at: sql<string>`changed_at` } : {}),
+        ...(db.dialect.kind === 'mysql' ? { changed_at: sql<string>`changed_at` } : {}),
       })
       .where('id', 'in', ids)
       .execute();

@@ -11,7 +11,6 @@ import { Failure } from '../../../errors.ts';
 import { addAudit, readAudit } from '../rows/audit.ts';
 import { lacksOpenKey, mailboxColumn } from '../rows/mailbox-columns.ts';
 import { listWorkers, removeWorker, reportWorker } from '../rows/workers.ts';
-import type { SqlDialect } from '../sql/dialect.ts';
 import { fromForeignTime, type SqlExecutor } from '../sql/tables.ts';
 import { rewritePasswords } from './password-batch.ts';
 import { claimOperation, endOperation, readSwitch, renewOperation, writeSwitch } from './switch-row.ts';
@@ -19,40 +18,40 @@ import { claimOperation, endOperation, readSwitch, renewOperation, writeSwitch }
 const truncateTriesMax = 100;
 const truncateRetryMs = 50;
 
-export function encryptionStore(db: SqlExecutor, dialect: SqlDialect): EncryptionStore {
+export function encryptionStore(db: SqlExecutor): EncryptionStore {
   return {
-    readSwitch: () => readSwitch(db, dialect),
-    writeSwitch: (row, expectedRevision, audit) => writeSwitch(db, dialect, row, expectedRevision, audit),
-    claimOperation: (owner, forMs, isDead) => claimOperation(db, dialect, owner, forMs, isDead),
-    renewOperation: (owner, forMs) => renewOperation(db, dialect, owner, forMs),
+    readSwitch: () => readSwitch(db),
+    writeSwitch: (row, expectedRevision, audit) => writeSwitch(db, row, expectedRevision, audit),
+    claimOperation: (owner, forMs, isDead) => claimOperation(db, owner, forMs, isDead),
+    renewOperation: (owner, forMs) => renewOperation(db, owner, forMs),
     endOperation: (owner) => endOperation(db, owner),
-    rewritePasswords: dialect.kind === 'mysql' ? onServer(db, dialect) : inFile(db, dialect),
+    rewritePasswords: db.dialect.kind === 'mysql' ? onServer(db) : inFile(db),
     passwordCounts: () => passwordCounts(db),
     plaintextPeriods: () => plaintextPeriods(db),
     countMailboxesWithoutKey: (keyIds) => countMailboxesWithoutKey(db, keyIds),
-    rebuildMailboxTable: () => (dialect.kind === 'mysql' ? rebuildTable(db) : rebuildFile(db)),
-    audit: (entries) => addAudit(db, dialect, entries),
+    rebuildMailboxTable: () => (db.dialect.kind === 'mysql' ? rebuildTable(db) : rebuildFile(db)),
+    audit: (entries) => addAudit(db, entries),
     readAudit: (limit, about) => readAudit(db, limit, about),
-    reportWorker: (report) => reportWorker(db, dialect, report),
+    reportWorker: (report) => reportWorker(db, report),
     removeWorker: (worker) => removeWorker(db, worker),
-    listWorkers: (liveMs) => listWorkers(db, dialect, liveMs),
+    listWorkers: (liveMs) => listWorkers(db, liveMs),
   };
 }
 
 type RewritePasswords = EncryptionStore['rewritePasswords'];
 
-function onServer(db: SqlExecutor, dialect: SqlDialect): RewritePasswords {
-  return (batch, change) => rewritePasswords(db, dialect, batch, change);
+function onServer(db: SqlExecutor): RewritePasswords {
+  return (batch, change) => rewritePasswords(db, batch, change);
 }
 
 /**
  * Plain text must not remain in the write-ahead log, so each batch truncates it; while a reader uses the log, the next
  * batch tries again. What another program without secure_delete left in free pages is removed by `rebuildMailboxTable`.
  */
-function inFile(db: SqlExecutor, dialect: SqlDialect): RewritePasswords {
+function inFile(db: SqlExecutor): RewritePasswords {
   let isTruncated = true;
   return async (batch, change) => {
-    const result = await rewritePasswords(db, dialect, batch, change);
+    const result = await rewritePasswords(db, batch, change);
     if (result.changed > 0) isTruncated = false;
     if (!isTruncated) isTruncated = await truncateWal(db);
     return result;

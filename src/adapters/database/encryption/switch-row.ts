@@ -11,7 +11,6 @@ import { Failure, isFailure } from '../../../errors.ts';
 import { initialSwitchRow, type SwitchRow, type SwitchState } from '../../../secret/switch.ts';
 import { addAudit } from '../rows/audit.ts';
 import { isSealable } from '../rows/mailbox-columns.ts';
-import type { SqlDialect } from '../sql/dialect.ts';
 import { isDuplicateKey } from '../sql/errors.ts';
 import { inTransaction } from '../sql/statements.ts';
 import { type EncryptionSwitchTable, fromDatabaseTime, type SqlExecutor, toDatabaseTime } from '../sql/tables.ts';
@@ -21,10 +20,10 @@ const claimTriesMax = 10;
 /** The longest claim that an operation requests at a time. */
 const claimMsMax = 600_000;
 
-export async function readSwitch(db: SqlExecutor, dialect: SqlDialect): Promise<SwitchReading> {
+export async function readSwitch(db: SqlExecutor): Promise<SwitchReading> {
   const reading = await sql<SwitchColumns & { readonly has_plain: number; readonly has_sealed: number }>`
     select encryption_switch.*, exists(
-      select 1 from mailboxes where password_form = 'plain' and state <> 'removing' and ${isSealable(dialect)}
+      select 1 from mailboxes where password_form = 'plain' and state <> 'removing' and ${isSealable(db.dialect)}
     ) as has_plain, exists(
       select 1 from mailboxes where password_form = 'sealed' and state <> 'removing'
     ) as has_sealed
@@ -66,7 +65,6 @@ function toSwitchRow(row: SwitchColumns): SwitchRow | null {
  */
 export async function writeSwitch(
   db: SqlExecutor,
-  dialect: SqlDialect,
   row: SwitchRow,
   expectedRevision: number,
   audit: readonly AuditEntry[],
@@ -82,7 +80,7 @@ export async function writeSwitch(
       if (expectedRevision > initialSwitchRow.revision) throw switchChanged(expectedRevision);
       await addSwitch(transaction, row);
     }
-    await addAudit(transaction, dialect, audit);
+    await addAudit(transaction, audit);
   });
 }
 
@@ -112,15 +110,15 @@ function fromSwitchRow(row: SwitchRow) {
 }
 
 /** Locks the row until the transaction ends. Throws `switch_changed`. */
-export async function lockSwitch(db: SqlExecutor, dialect: SqlDialect, revision: number): Promise<void> {
+export async function lockSwitch(db: SqlExecutor, revision: number): Promise<void> {
   const query = db.selectFrom('encryption_switch').select('revision').where('id', '=', switchId);
-  const row = await (dialect.kind === 'mysql' ? query.forUpdate() : query).executeTakeFirst();
+  const row = await (db.dialect.kind === 'mysql' ? query.forUpdate() : query).executeTakeFirst();
   if ((row?.revision ?? initialSwitchRow.revision) !== revision) throw switchChanged(revision);
 }
 
 /** For a password write, as the first statement of its transaction: every writer locks the switch first. */
-export async function lockSwitchForWrite(db: SqlExecutor, dialect: SqlDialect, revision: number): Promise<void> {
-  await lockSwitch(db, dialect, revision);
+export async function lockSwitchForWrite(db: SqlExecutor, revision: number): Promise<void> {
+  await lockSwitch(db, revision);
   await countPasswordWrite(db);
 }
 
@@ -139,7 +137,6 @@ export async function countPasswordWrite(db: SqlExecutor): Promise<void> {
 /** Not reentrant: the claim excludes two operations of one process as well. Returns the owner of a claim in force. */
 export async function claimOperation(
   db: SqlExecutor,
-  dialect: SqlDialect,
   owner: string,
   forMs: number,
   isDead: (owner: string) => boolean,
@@ -147,8 +144,8 @@ export async function claimOperation(
   let current: string | null = null;
   for (let attempt = 1; attempt <= claimTriesMax; attempt += 1) {
     const dead = current !== null && isDead(current) ? current : null;
-    if (await takeClaim(db, dialect, owner, forMs, dead)) return null;
-    const row = await readClaim(db, dialect);
+    if (await takeClaim(db, owner, forMs, dead)) return null;
+    const row = await readClaim(db);
     if (row === null) await restoreFirstRow(db);
     current = row?.operation_owner ?? null;
     if (current !== null && !isDead(current)) return current;
@@ -156,23 +153,17 @@ export async function claimOperation(
   throw new Failure('database_conflict', 'The claim on the encryption switch changes its owner all the time.');
 }
 
-async function takeClaim(
-  db: SqlExecutor,
-  dialect: SqlDialect,
-  owner: string,
-  forMs: number,
-  dead: string | null,
-): Promise<boolean> {
+async function takeClaim(db: SqlExecutor, owner: string, forMs: number, dead: string | null): Promise<boolean> {
   const result = await db
     .updateTable('encryption_switch')
-    .set({ operation_owner: owner, operation_until: dialect.nowPlus(forMs) })
+    .set({ operation_owner: owner, operation_until: db.dialect.nowPlus(forMs) })
     .where('id', '=', switchId)
     .where((where) =>
       where.or([
         where('operation_owner', 'is', null),
         where('operation_until', 'is', null),
-        where('operation_until', '<=', dialect.now),
-        where('operation_until', '>', dialect.nowPlus(claimMsMax)),
+        where('operation_until', '<=', db.dialect.now),
+        where('operation_until', '>', db.dialect.nowPlus(claimMsMax)),
         ...(dead === null ? [] : [where('operation_owner', '=', dead)]),
       ]),
     )
@@ -181,8 +172,8 @@ async function takeClaim(
 }
 
 /** null: no row. The owner is null without a claim in force. */
-async function readClaim(db: SqlExecutor, dialect: SqlDialect) {
-  const isInForce = sql<SqlBool>`operation_until > ${dialect.now} and operation_until <= ${dialect.nowPlus(claimMsMax)}`;
+async function readClaim(db: SqlExecutor) {
+  const isInForce = sql<SqlBool>`operation_until > ${db.dialect.now} and operation_until <= ${db.dialect.nowPlus(claimMsMax)}`;
   const row = await db
     .selectFrom('encryption_switch')
     .select((column) =>
@@ -203,15 +194,10 @@ async function restoreFirstRow(db: SqlExecutor): Promise<void> {
 }
 
 /** Also renews an expired claim that no other operation took. Throws `operation_running` when one did. */
-export async function renewOperation(
-  db: SqlExecutor,
-  dialect: SqlDialect,
-  owner: string,
-  forMs: number,
-): Promise<void> {
+export async function renewOperation(db: SqlExecutor, owner: string, forMs: number): Promise<void> {
   const result = await db
     .updateTable('encryption_switch')
-    .set({ operation_until: dialect.nowPlus(forMs) })
+    .set({ operation_until: db.dialect.nowPlus(forMs) })
     .where('id', '=', switchId)
     .where('operation_owner', '=', owner)
     .executeTakeFirst();

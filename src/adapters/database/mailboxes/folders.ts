@@ -17,21 +17,20 @@ import {
   type NewFolderEpoch,
 } from '../../../ingest/stores.ts';
 import { toCursor } from '../rows/mailboxes.ts';
-import type { SqlDialect } from '../sql/dialect.ts';
 import { inTransaction } from '../sql/statements.ts';
 import { fromOptionalTime, type SqlExecutor, type Tables } from '../sql/tables.ts';
 import { isLeaseOwner } from './leases.ts';
 
 const rowsPerBatch = 2000;
 
-export function folderEpochStore(db: SqlExecutor, dialect: SqlDialect): FolderStore {
+export function folderEpochStore(db: SqlExecutor): FolderStore {
   return {
     readFolderProgress: (mailboxId) => readFolderProgress(db, mailboxId),
     isEpochUsed: (mailboxId, folderEpoch) => isEpochUsed(db, mailboxId, folderEpoch),
     lastHandled: (mailboxId, cursor, limit) => lastHandled(db, mailboxId, cursor, limit),
-    beginFolderEpoch: (lease, start) => beginFolderEpoch(db, dialect, lease, start),
+    beginFolderEpoch: (lease, start) => beginFolderEpoch(db, lease, start),
     forgetEarlierEpochs: (lease, folderEpoch) => forgetEarlierEpochs(db, lease, folderEpoch),
-    recordStartUid: (lease, uid) => setState(db, dialect, lease, { cursor_start_uid: uid }),
+    recordStartUid: (lease, uid) => setState(db, lease, { cursor_start_uid: uid }),
   };
 }
 
@@ -83,25 +82,19 @@ async function lastHandled(
 
 async function beginFolderEpoch(
   db: SqlExecutor,
-  dialect: SqlDialect,
   lease: Lease,
   { cursor: { folderEpoch, uid }, generation, folder }: NewFolderEpoch,
 ): Promise<void> {
   const cursor = { cursor_folder_epoch: folderEpoch, cursor_uid: uid, cursor_start_uid: null };
-  await setState(db, dialect, lease, { ...cursor, folder_generation: generation, cursor_folder_hash: folder });
+  await setState(db, lease, { ...cursor, folder_generation: generation, cursor_folder_hash: folder });
 }
 
-async function setState(
-  db: SqlExecutor,
-  dialect: SqlDialect,
-  lease: Lease,
-  values: Updateable<Tables['mailbox_state']>,
-): Promise<void> {
+async function setState(db: SqlExecutor, lease: Lease, values: Updateable<Tables['mailbox_state']>): Promise<void> {
   const result = await db
     .updateTable('mailbox_state')
     .set(values)
     .where((where) => isLeaseOwner(where, lease))
-    .where('lease_until', '>', dialect.now)
+    .where('lease_until', '>', db.dialect.now)
     .executeTakeFirst();
   if (result.numUpdatedRows !== 1n) throw leaseLost(lease.mailboxId);
 }

@@ -19,21 +19,20 @@ type StateWhere = ExpressionBuilder<Tables, 'mailbox_state'>;
 /** The longest valid lease: `[poll] lease_s` is an hour at most, plus the clock skew between nodes. */
 const leaseMsMax = 3_600_000 + clockSkewMsMax;
 
-export function leaseStore(db: SqlExecutor, dialect: SqlDialect): LeaseStore {
+export function leaseStore(db: SqlExecutor): LeaseStore {
   return {
-    acquireLease: (...from) => acquireLease(db, dialect, ...from),
-    leaseOwner: (mailboxId) => leaseOwner(db, dialect, mailboxId),
-    reclaimLeases: (...from) => reclaimLeases(db, dialect, ...from),
-    reclaimLeasesOfDeadWorkers: (liveMs, me) => reclaimLeasesOfDeadWorkers(db, dialect, liveMs, me),
-    renewLeases: (leases, leaseMs) => renewLeases(db, dialect, leases, leaseMs),
-    recordPollSuccess: (lease, nextPollAfterMs) => recordPollSuccess(db, dialect, lease, nextPollAfterMs),
-    releaseLease: (lease, result, version) => releaseLease(db, dialect, lease, result, version),
+    acquireLease: (...from) => acquireLease(db, ...from),
+    leaseOwner: (mailboxId) => leaseOwner(db, mailboxId),
+    reclaimLeases: (...from) => reclaimLeases(db, ...from),
+    reclaimLeasesOfDeadWorkers: (liveMs, me) => reclaimLeasesOfDeadWorkers(db, liveMs, me),
+    renewLeases: (leases, leaseMs) => renewLeases(db, leases, leaseMs),
+    recordPollSuccess: (lease, nextPollAfterMs) => recordPollSuccess(db, lease, nextPollAfterMs),
+    releaseLease: (lease, result, version) => releaseLease(db, lease, result, version),
   };
 }
 
 async function acquireLease(
   db: SqlExecutor,
-  dialect: SqlDialect,
   mailboxId: string,
   owner: string,
   leaseMs: number,
@@ -42,17 +41,17 @@ async function acquireLease(
 ): Promise<Lease | null> {
   const free = db
     .updateTable('mailbox_state')
-    .set({ lease_owner: owner, lease_until: dialect.nowPlus(leaseMs) })
+    .set({ lease_owner: owner, lease_until: db.dialect.nowPlus(leaseMs) })
     .where('mailbox_id', '=', mailboxId)
     .where((where) =>
       where.or([
         where('lease_owner', 'is', null),
-        isLeaseExpired(where, dialect),
+        isLeaseExpired(where, db.dialect),
         ...(dead === null ? [] : [where('lease_owner', '=', dead)]),
       ]),
     );
   const take = seenEpoch === undefined ? free : free.where('lease_epoch', '=', seenEpoch);
-  if (dialect.kind === 'sqlite') {
+  if (db.dialect.kind === 'sqlite') {
     const raised = take.set({ lease_epoch: sql<number>`lease_epoch + 1` }).returning('lease_epoch');
     const row = await raised.executeTakeFirst();
     return row === undefined ? null : { mailboxId, owner, epoch: row.lease_epoch };
@@ -63,13 +62,13 @@ async function acquireLease(
   return result.numAffectedRows === 1n ? { mailboxId, owner, epoch: Number(result.insertId) } : null;
 }
 
-async function leaseOwner(db: SqlExecutor, dialect: SqlDialect, mailboxId: string): Promise<string | null> {
+async function leaseOwner(db: SqlExecutor, mailboxId: string): Promise<string | null> {
   const row = await db
     .selectFrom('mailbox_state')
     .select('lease_owner')
     .where('mailbox_id', '=', mailboxId)
-    .where('lease_until', '>', dialect.now)
-    .where('lease_until', '<=', dialect.nowPlus(leaseMsMax))
+    .where('lease_until', '>', db.dialect.now)
+    .where('lease_until', '<=', db.dialect.nowPlus(leaseMsMax))
     .executeTakeFirst();
   return row?.lease_owner ?? null;
 }
@@ -88,12 +87,7 @@ export function isLeaseExpired(where: StateWhere, dialect: SqlDialect) {
  * expires. A worker that was only suspended finds its lease lost, and the fence refuses its writes. `me` is alive by
  * definition.
  */
-async function reclaimLeasesOfDeadWorkers(
-  db: SqlExecutor,
-  dialect: SqlDialect,
-  liveMs: number,
-  me: string,
-): Promise<readonly string[]> {
+async function reclaimLeasesOfDeadWorkers(db: SqlExecutor, liveMs: number, me: string): Promise<readonly string[]> {
   const rows = await db
     .selectFrom('mailbox_state')
     .innerJoin('workers', 'workers.worker', 'mailbox_state.lease_owner')
@@ -102,44 +96,34 @@ async function reclaimLeasesOfDeadWorkers(
     .where('workers.worker', '<>', me)
     .where((where) =>
       where.or([
-        where('workers.heartbeat_at', '<', dialect.nowPlus(-liveMs)),
-        where('workers.heartbeat_at', '>', dialect.nowPlus(clockSkewMsMax)),
+        where('workers.heartbeat_at', '<', db.dialect.nowPlus(-liveMs)),
+        where('workers.heartbeat_at', '>', db.dialect.nowPlus(clockSkewMsMax)),
       ]),
     )
     .execute();
   const owners = rows.map((row) => row.worker);
-  for (const owner of owners) await reclaimLeases(db, dialect, owner);
+  for (const owner of owners) await reclaimLeases(db, owner);
   return owners;
 }
 
-async function reclaimLeases(
-  db: SqlExecutor,
-  dialect: SqlDialect,
-  owner: string,
-  mailboxId?: string,
-): Promise<boolean> {
+async function reclaimLeases(db: SqlExecutor, owner: string, mailboxId?: string): Promise<boolean> {
   const all = db
     .updateTable('mailbox_state')
-    .set({ lease_owner: null, lease_until: null, next_poll_at: dialect.now })
+    .set({ lease_owner: null, lease_until: null, next_poll_at: db.dialect.now })
     .where('lease_owner', '=', owner);
   const result = await (mailboxId === undefined ? all : all.where('mailbox_id', '=', mailboxId)).executeTakeFirst();
   return result.numUpdatedRows > 0n;
 }
 
 /** Also renews an expired lease that no other worker took. */
-async function renewLeases(
-  db: SqlExecutor,
-  dialect: SqlDialect,
-  leases: readonly Lease[],
-  leaseMs: number,
-): Promise<readonly Lease[]> {
+async function renewLeases(db: SqlExecutor, leases: readonly Lease[], leaseMs: number): Promise<readonly Lease[]> {
   const lost: Lease[] = [];
   for (const some of chunks(leases)) {
     const ids = some.map(({ mailboxId }) => mailboxId);
     const owner = some[0]?.owner ?? '';
     await db
       .updateTable('mailbox_state')
-      .set({ lease_until: dialect.nowPlus(leaseMs) })
+      .set({ lease_until: db.dialect.nowPlus(leaseMs) })
       .where('lease_owner', '=', owner)
       .where('mailbox_id', 'in', ids)
       .execute();
@@ -158,26 +142,15 @@ async function renewLeases(
 const noError = { last_error_code: null, last_error_message: null, last_error_hint: null, last_error_at: null };
 const noTrouble = { ...noError, failures: 0, failing_since: null, login_failures: 0, login_failed_version: null };
 
-async function recordPollSuccess(
-  db: SqlExecutor,
-  dialect: SqlDialect,
-  lease: Lease,
-  nextPollAfterMs: number,
-): Promise<void> {
+async function recordPollSuccess(db: SqlExecutor, lease: Lease, nextPollAfterMs: number): Promise<void> {
   await db
     .updateTable('mailbox_state')
-    .set({ ...noTrouble, next_poll_at: dialect.nowPlus(nextPollAfterMs), last_success_at: dialect.now })
+    .set({ ...noTrouble, next_poll_at: db.dialect.nowPlus(nextPollAfterMs), last_success_at: db.dialect.now })
     .where((where) => isLeaseOwner(where, lease))
     .execute();
 }
 
-async function releaseLease(
-  db: SqlExecutor,
-  dialect: SqlDialect,
-  lease: Lease,
-  result: PollResult | null,
-  version?: string,
-): Promise<void> {
+async function releaseLease(db: SqlExecutor, lease: Lease, result: PollResult | null, version?: string): Promise<void> {
   const free = { lease_owner: null, lease_until: null };
   if (result === null) {
     await db
@@ -191,14 +164,14 @@ async function releaseLease(
     .updateTable('mailbox_state')
     .where((where) => isLeaseOwner(where, lease))
     .$if(version !== undefined, (update) => update.where(({ not }) => not(isChangedSince(sql`${version}`))))
-    .set({ ...free, next_poll_at: dialect.nowPlus(result.nextPollAfterMs), ...outcomeOf(result, dialect) })
+    .set({ ...free, next_poll_at: db.dialect.nowPlus(result.nextPollAfterMs), ...outcomeOf(result, db.dialect) })
     .executeTakeFirst();
   if (numUpdatedRows > 0n || version === undefined) return;
   // The result is about the row before its change: the next poll is due immediately.
   await db
     .updateTable('mailbox_state')
     .where((where) => isLeaseOwner(where, lease))
-    .set({ ...free, next_poll_at: dialect.now })
+    .set({ ...free, next_poll_at: db.dialect.now })
     .execute();
 }
 
@@ -235,17 +208,12 @@ function loginFailures(version: string | null) {
 }
 
 /** The fence of every batch: moves the cursor only for the lease owner, and locks the row until the commit. */
-export async function advanceCursorFenced(
-  db: SqlExecutor,
-  dialect: SqlDialect,
-  lease: Lease,
-  cursor: Cursor,
-): Promise<void> {
+export async function advanceCursorFenced(db: SqlExecutor, lease: Lease, cursor: Cursor): Promise<void> {
   const result = await db
     .updateTable('mailbox_state')
     .set({ cursor_folder_epoch: cursor.folderEpoch, cursor_uid: cursor.uid })
     .where((where) => isLeaseOwner(where, lease))
-    .where('lease_until', '>', dialect.now)
+    .where('lease_until', '>', db.dialect.now)
     .executeTakeFirst();
   if (result.numUpdatedRows !== 1n) throw leaseLost(lease.mailboxId);
 }

@@ -39,23 +39,23 @@ const crowdDivisor = 4;
 /** Servers that one statement excludes. */
 const excludedMax = 100;
 
-export function scheduleStore(db: SqlExecutor, dialect: SqlDialect): ScheduleStore {
+export function scheduleStore(db: SqlExecutor): ScheduleStore {
   return {
     dueMailboxes: (limit, keyIds, loginFailuresMax, excludedServers = []) =>
-      dueMailboxes(db, dialect, { limit, keyIds, loginFailuresMax, excludedServers }),
-    scheduleOf: (mailboxId) => scheduleOf(db, dialect, mailboxId),
-    makeDue: (codes, host) => makeDue(db, dialect, codes, host),
-    makeAllDue: () => makeAllDue(db, dialect),
-    makeStrandedDue: (longestWaitMs) => makeStrandedDue(db, dialect, longestWaitMs),
+      dueMailboxes(db, { limit, keyIds, loginFailuresMax, excludedServers }),
+    scheduleOf: (mailboxId) => scheduleOf(db, mailboxId),
+    makeDue: (codes, host) => makeDue(db, codes, host),
+    makeAllDue: () => makeAllDue(db),
+    makeStrandedDue: (longestWaitMs) => makeStrandedDue(db, longestWaitMs),
     mailboxVersions: (mailboxIds) => mailboxVersions(db, mailboxIds),
   };
 }
 
-async function dueMailboxes(db: SqlExecutor, dialect: SqlDialect, query: DueQuery): Promise<readonly DueMailbox[]> {
+async function dueMailboxes(db: SqlExecutor, query: DueQuery): Promise<readonly DueMailbox[]> {
   const { limit } = query;
-  const healthy = await candidates(db, dialect, query, false, limit);
+  const healthy = await candidates(db, query, false, limit);
   const failingMax = Math.max(Math.floor(limit / 2), limit - healthy.length);
-  const failing = shared(await candidates(db, dialect, query, true, failingMax), failingMax);
+  const failing = shared(await candidates(db, query, true, failingMax), failingMax);
   const chosen = [...shared(healthy, limit - failing.length), ...failing];
   return chosen.sort(byAge).map(({ mailbox }) => mailbox);
 }
@@ -63,7 +63,6 @@ async function dueMailboxes(db: SqlExecutor, dialect: SqlDialect, query: DueQuer
 /** Failing or healthy mailboxes: the `limit` longest overdue of all, and of the servers that do not crowd the list. */
 async function candidates(
   db: SqlExecutor,
-  dialect: SqlDialect,
   query: DueQuery,
   isFailing: boolean,
   limit: number,
@@ -71,7 +70,7 @@ async function candidates(
   const found = new Map<string, Candidate>();
   let excludedServers = query.excludedServers.slice(0, excludedMax);
   for (let count = 0; count < queriesMax && limit > 0; count += 1) {
-    const some = await longestDue(db, dialect, { ...query, excludedServers }, isFailing, limit);
+    const some = await longestDue(db, { ...query, excludedServers }, isFailing, limit);
     for (const candidate of some) found.set(candidate.mailbox.id, candidate);
     const crowds = some.length < limit ? [] : crowdsOf(some, limit);
     if (crowds.length === 0) break;
@@ -83,14 +82,13 @@ async function candidates(
 /** Skips invalid rows, however many of them are the longest overdue. */
 async function longestDue(
   db: SqlExecutor,
-  dialect: SqlDialect,
   query: DueQuery,
   isFailing: boolean,
   limit: number,
 ): Promise<readonly Candidate[]> {
   const found = new Map<string, Candidate>();
   for (let offset = 0; found.size < limit; offset += limit) {
-    const rows = await duePage(db, dialect, query, isFailing).limit(limit).offset(offset).execute();
+    const rows = await duePage(db, query, isFailing).limit(limit).offset(offset).execute();
     for (const row of rows) {
       const mailbox = mailboxOrNull(row);
       if (mailbox !== null) found.set(mailbox.id, { mailbox: { ...mailbox, due: dueOf(row) }, at: row.next_poll_at });
@@ -100,22 +98,22 @@ async function longestDue(
   return [...found.values()].slice(0, limit);
 }
 
-function duePage(db: SqlExecutor, dialect: SqlDialect, query: DueQuery, isFailing: boolean) {
+function duePage(db: SqlExecutor, query: DueQuery, isFailing: boolean) {
   const { keyIds, loginFailuresMax, excludedServers } = query;
-  const due = scheduled(db, dialect)
+  const due = scheduled(db)
     .select(listedColumns)
     .where('mailboxes.state', '=', 'active')
-    .where((where) => where.or([where('lease_owner', 'is', null), isLeaseExpired(where, dialect)]))
+    .where((where) => where.or([where('lease_owner', 'is', null), isLeaseExpired(where, db.dialect)]))
     .where((where) => where.not(lacksOpenKey(where as unknown as MailboxWhere, keyIds)))
-    .where((where) => where.and(excludedServers.map((server) => where.not(isAt(server, dialect)))))
+    .where((where) => where.and(excludedServers.map((server) => where.not(isAt(server, db.dialect)))))
     .orderBy('mailbox_state.next_poll_at')
     .orderBy('mailbox_state.mailbox_id');
-  if (!isFailing) return due.where('failures', '=', 0).where('mailbox_state.next_poll_at', '<=', dialect.now);
+  if (!isFailing) return due.where('failures', '=', 0).where('mailbox_state.next_poll_at', '<=', db.dialect.now);
   return due
     .where('failures', '<>', 0)
     .where((where) =>
       where.or([
-        where('mailbox_state.next_poll_at', '<=', dialect.now),
+        where('mailbox_state.next_poll_at', '<=', db.dialect.now),
         where.and([
           where('login_failures', '>=', loginFailuresMax),
           where('login_failed_version', '<>', where.ref('mailboxes.changed_at')),
@@ -166,12 +164,12 @@ function compareTexts(a: string, b: string): number {
 /* Changes of the schedule. Due times use the clock of the database. */
 
 /** The schedule of one mailbox, due or not. */
-async function scheduleOf(db: SqlExecutor, dialect: SqlDialect, mailboxId: string): Promise<DueMailbox['due'] | null> {
-  const row = await scheduled(db, dialect).where('mailbox_state.mailbox_id', '=', mailboxId).executeTakeFirst();
+async function scheduleOf(db: SqlExecutor, mailboxId: string): Promise<DueMailbox['due'] | null> {
+  const row = await scheduled(db).where('mailbox_state.mailbox_id', '=', mailboxId).executeTakeFirst();
   return row === undefined ? null : dueOf(row);
 }
 
-function scheduled(db: SqlExecutor, dialect: SqlDialect) {
+function scheduled(db: SqlExecutor) {
   return db
     .selectFrom('mailbox_state')
     .innerJoin('mailboxes', 'mailboxes.id', 'mailbox_state.mailbox_id')
@@ -182,7 +180,7 @@ function scheduled(db: SqlExecutor, dialect: SqlDialect) {
       'login_failures',
       'login_failed_version',
       'lease_epoch',
-      dialect.now.as('now'),
+      db.dialect.now.as('now'),
     ]);
 }
 
@@ -200,49 +198,49 @@ function dueOf(row: ScheduledRow): DueMailbox['due'] {
 }
 
 /** Makes mailboxes due that wait after a failure with one of `codes`. */
-async function makeDue(db: SqlExecutor, dialect: SqlDialect, codes: readonly string[], host?: string): Promise<void> {
+async function makeDue(db: SqlExecutor, codes: readonly string[], host?: string): Promise<void> {
   const all = db
     .selectFrom('mailbox_state')
     .innerJoin('mailboxes', 'mailboxes.id', 'mailbox_state.mailbox_id')
     .select('mailbox_state.mailbox_id');
   const rows = await (host === undefined ? all : all.where('mailboxes.host', '=', host))
     .where('mailbox_state.last_error_code', 'in', codes)
-    .where('mailbox_state.next_poll_at', '>', dialect.now)
+    .where('mailbox_state.next_poll_at', '>', db.dialect.now)
     .execute();
   for (const ids of chunks(rows.map((row) => row.mailbox_id))) {
     await db
       .updateTable('mailbox_state')
-      .set({ next_poll_at: dialect.now })
+      .set({ next_poll_at: db.dialect.now })
       .where('mailbox_id', 'in', ids)
       .where('last_error_code', 'in', codes)
       .execute();
   }
 }
 
-async function makeAllDue(db: SqlExecutor, dialect: SqlDialect): Promise<void> {
+async function makeAllDue(db: SqlExecutor): Promise<void> {
   await db
     .updateTable('mailbox_state')
-    .set({ next_poll_at: dialect.now })
-    .where('next_poll_at', '>', dialect.now)
+    .set({ next_poll_at: db.dialect.now })
+    .where('next_poll_at', '>', db.dialect.now)
     .where('failures', '=', 0)
     .execute();
-  await restartBackoff(db, dialect);
+  await restartBackoff(db);
 }
 
 /** Failures in the future (the clock was set back): the same wait starts again now. */
-async function restartBackoff(db: SqlExecutor, dialect: SqlDialect): Promise<void> {
+async function restartBackoff(db: SqlExecutor): Promise<void> {
   const rows = await db
     .selectFrom('mailbox_state')
     .select(['mailbox_id', 'next_poll_at', 'last_error_at'])
     .where('failures', '>', 0)
-    .where('last_error_at', '>', dialect.now)
+    .where('last_error_at', '>', db.dialect.now)
     .execute();
   for (const { mailbox_id: id, next_poll_at: nextPollAt, last_error_at: failedAt } of rows) {
     const waitMs = fromDatabaseTime(nextPollAt) - fromDatabaseTime(failedAt ?? '');
     // Another worker may have done the same, or polled the mailbox, meanwhile.
     await db
       .updateTable('mailbox_state')
-      .set({ next_poll_at: dialect.nowPlus(Math.max(waitMs || 0, 0)), last_error_at: dialect.now })
+      .set({ next_poll_at: db.dialect.nowPlus(Math.max(waitMs || 0, 0)), last_error_at: db.dialect.now })
       .where('mailbox_id', '=', id)
       .where('last_error_at', '=', failedAt)
       .execute();
@@ -253,17 +251,13 @@ async function restartBackoff(db: SqlExecutor, dialect: SqlDialect): Promise<voi
  * Makes due what a clock that ran ahead has put off. A failed mailbox starts its wait again, as its row says when that
  * began; any other one is due when it waits longer than `longestWaitMs`. One poll too many does no harm.
  */
-async function makeStrandedDue(
-  db: SqlExecutor,
-  dialect: SqlDialect,
-  longestWaitMs: (mailbox: WaitingMailbox) => number,
-): Promise<void> {
-  await restartBackoff(db, dialect);
+async function makeStrandedDue(db: SqlExecutor, longestWaitMs: (mailbox: WaitingMailbox) => number): Promise<void> {
+  await restartBackoff(db);
   const rows = await db
     .selectFrom('mailbox_state')
     .innerJoin('mailboxes', 'mailboxes.id', 'mailbox_state.mailbox_id')
-    .select(['mailbox_id', 'next_poll_at', 'failures', 'poll_interval_ms', dialect.now.as('now')])
-    .where('next_poll_at', '>', dialect.now)
+    .select(['mailbox_id', 'next_poll_at', 'failures', 'poll_interval_ms', db.dialect.now.as('now')])
+    .where('next_poll_at', '>', db.dialect.now)
     .execute();
   const stranded = rows.filter((row) => {
     const waitMs = fromDatabaseTime(row.next_poll_at) - fromDatabaseTime(row.now);
@@ -273,7 +267,11 @@ async function makeStrandedDue(
     );
   });
   for (const ids of chunks(stranded.map((row) => row.mailbox_id)))
-    await db.updateTable('mailbox_state').set({ next_poll_at: dialect.now }).where('mailbox_id', 'in', ids).execute();
+    await db
+      .updateTable('mailbox_state')
+      .set({ next_poll_at: db.dialect.now })
+      .where('mailbox_id', 'in', ids)
+      .execute();
 }
 
 async function mailboxVersions(

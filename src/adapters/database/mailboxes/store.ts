@@ -31,45 +31,43 @@ import {
   toListedMailbox,
   toMailbox,
 } from '../rows/mailboxes.ts';
-import type { SqlDialect } from '../sql/dialect.ts';
 import { inTransaction } from '../sql/statements.ts';
 import type { SqlExecutor } from '../sql/tables.ts';
 
 const outcomesPerDelete = 2000;
 const newPerInsert = 500;
 
-export function mailboxStore(db: SqlExecutor, dialect: SqlDialect): MailboxStore {
+export function mailboxStore(db: SqlExecutor): MailboxStore {
   return {
-    addMailbox: (mailbox, password, cursor, by) => addMailbox(db, dialect, mailbox, password, cursor, by),
+    addMailbox: (mailbox, password, cursor, by) => addMailbox(db, mailbox, password, cursor, by),
     mailboxByName: (name) => mailboxByName(db, name),
     mailboxById: (id) => mailboxById(db, id),
-    listMailboxes: () => listMailboxes(db, dialect),
-    leasedMailboxes: () => leasedMailboxes(db, dialect),
-    setMailboxState: (id, state) => setMailboxState(db, dialect, id, state),
+    listMailboxes: () => listMailboxes(db),
+    leasedMailboxes: () => leasedMailboxes(db),
+    setMailboxState: (id, state) => setMailboxState(db, id, state),
     setAddresses: (id, addresses) => setAddresses(db, id, addresses),
-    setPassword: (id, password, by) => setPassword(db, dialect, id, password, by),
+    setPassword: (id, password, by) => setPassword(db, id, password, by),
     versionedMailbox: (name) => versionedMailbox(db, name),
-    changeMailbox: (before, after, password, by) => changeMailbox(db, dialect, before, after, password, by),
-    removeMailbox: (id, by) => removeMailbox(db, dialect, id, by),
-    scheduleNewMailboxes: () => scheduleNewMailboxes(db, dialect),
-    readPassword: (id) => readPassword(db, dialect, id),
+    changeMailbox: (before, after, password, by) => changeMailbox(db, before, after, password, by),
+    removeMailbox: (id, by) => removeMailbox(db, id, by),
+    scheduleNewMailboxes: () => scheduleNewMailboxes(db),
+    readPassword: (id) => readPassword(db, id),
   };
 }
 
 async function addMailbox(
   db: SqlExecutor,
-  dialect: SqlDialect,
   mailbox: Mailbox,
   password: NewPassword,
   cursor: Cursor | null,
   by: AuditActor,
 ): Promise<void> {
   await inTransaction(db, async (transaction) => {
-    await lockSwitchForWrite(transaction, dialect, password.switchRevision);
-    await withPasswordColumns(password, dialect, (columns) =>
+    await lockSwitchForWrite(transaction, password.switchRevision);
+    await withPasswordColumns(password, db.dialect, (columns) =>
       transaction
         .insertInto('mailboxes')
-        .values({ ...mailboxRow(mailbox, dialect.now), ...columns })
+        .values({ ...mailboxRow(mailbox, db.dialect.now), ...columns })
         .execute(),
     );
     await transaction
@@ -81,11 +79,11 @@ async function addMailbox(
         cursor_start_uid: cursor?.uid ?? null,
         cursor_folder_hash: cursor === null ? null : folderKey(mailbox.connection),
         lease_epoch: 0,
-        next_poll_at: dialect.now,
+        next_poll_at: db.dialect.now,
         failures: 0,
       })
       .execute();
-    await addAudit(transaction, dialect, [passwordSet(mailbox.id, mailbox.name, password, by)]);
+    await addAudit(transaction, [passwordSet(mailbox.id, mailbox.name, password, by)]);
   });
 }
 
@@ -101,34 +99,34 @@ async function mailboxById(db: SqlExecutor, id: string): Promise<Mailbox | null>
 }
 
 /** A mailbox whose removal was interrupted has no state; it is listed, so that its removal can be repeated. */
-async function listMailboxes(db: SqlExecutor, dialect: SqlDialect) {
+async function listMailboxes(db: SqlExecutor) {
   const rows = await db
     .selectFrom('mailboxes')
     .leftJoin('mailbox_state', 'mailbox_state.mailbox_id', 'mailboxes.id')
-    .select([...listedColumns, ...healthSelection, dialect.now.as('now')])
+    .select([...listedColumns, ...healthSelection, db.dialect.now.as('now')])
     .orderBy('mailboxes.name')
     .execute();
   return rows.map(toListedMailbox);
 }
 
-async function leasedMailboxes(db: SqlExecutor, dialect: SqlDialect) {
+async function leasedMailboxes(db: SqlExecutor) {
   const rows = await db
     .selectFrom('mailbox_state')
     .innerJoin('mailboxes', 'mailboxes.id', 'mailbox_state.mailbox_id')
     .select(['mailboxes.id', mailboxColumn('name'), 'lease_owner'])
     .where('lease_owner', 'is not', null)
-    .where('lease_until', '>', dialect.now)
+    .where('lease_until', '>', db.dialect.now)
     .execute();
   return rows.flatMap(({ id, name, lease_owner: owner }) => (owner === null ? [] : [{ id, name, owner }]));
 }
 
 /** Reads the password and the revision of the switch in one query. The caller owns the bytes. */
-async function readPassword(db: SqlExecutor, dialect: SqlDialect, id: string): Promise<StoredPassword | null> {
+async function readPassword(db: SqlExecutor, id: string): Promise<StoredPassword | null> {
   const row = await db
     .selectFrom('mailboxes')
     .leftJoin('encryption_switch', (join) => join.on('encryption_switch.id', '=', 1))
     .select([mailboxColumn('name'), mailboxColumn('password_form'), ...connectionColumns, 'encryption_switch.revision'])
-    .select(passwordBytes(dialect).as('password'))
+    .select(passwordBytes(db.dialect).as('password'))
     .where('mailboxes.id', '=', id)
     .where('mailboxes.state', '<>', 'removing')
     .executeTakeFirst();
@@ -144,12 +142,7 @@ async function readPassword(db: SqlExecutor, dialect: SqlDialect, id: string): P
 
 // Changes
 
-async function setMailboxState(
-  db: SqlExecutor,
-  dialect: SqlDialect,
-  id: string,
-  state: 'active' | 'paused',
-): Promise<void> {
+async function setMailboxState(db: SqlExecutor, id: string, state: 'active' | 'paused'): Promise<void> {
   await inTransaction(db, async (transaction) => {
     const result = await transaction
       .updateTable('mailboxes')
@@ -161,7 +154,7 @@ async function setMailboxState(
     if (state === 'paused') return;
     await transaction
       .updateTable('mailbox_state')
-      .set({ next_poll_at: dialect.now, login_failures: 0 })
+      .set({ next_poll_at: db.dialect.now, login_failures: 0 })
       .where('mailbox_id', '=', id)
       .execute();
   });
@@ -177,16 +170,10 @@ async function setAddresses(db: SqlExecutor, id: string, addresses: readonly str
   if (result.numUpdatedRows === 0n) throw noMailbox(id);
 }
 
-async function setPassword(
-  db: SqlExecutor,
-  dialect: SqlDialect,
-  id: string,
-  password: NewPassword,
-  by: AuditActor,
-): Promise<void> {
+async function setPassword(db: SqlExecutor, id: string, password: NewPassword, by: AuditActor): Promise<void> {
   await inTransaction(db, async (transaction) => {
-    await lockSwitchForWrite(transaction, dialect, password.switchRevision);
-    const result = await withPasswordColumns(password, dialect, (columns) =>
+    await lockSwitchForWrite(transaction, password.switchRevision);
+    const result = await withPasswordColumns(password, db.dialect, (columns) =>
       transaction
         .updateTable('mailboxes')
         .set(columns)
@@ -195,18 +182,18 @@ async function setPassword(
         .executeTakeFirst(),
     );
     if (result.numUpdatedRows === 0n) throw noMailbox(id);
-    await resetSchedule(transaction, dialect, id);
+    await resetSchedule(transaction, id);
     const name = (await nameOf(transaction, id)) ?? '';
-    await addAudit(transaction, dialect, [passwordSet(id, name, password, by)]);
+    await addAudit(transaction, [passwordSet(id, name, password, by)]);
   });
 }
 
 /** Makes the mailbox due immediately and clears its failures. */
-async function resetSchedule(db: SqlExecutor, dialect: SqlDialect, id: string): Promise<void> {
+async function resetSchedule(db: SqlExecutor, id: string): Promise<void> {
   await db
     .updateTable('mailbox_state')
     .set({
-      next_poll_at: dialect.now,
+      next_poll_at: db.dialect.now,
       failures: 0,
       login_failures: 0,
       last_error_code: null,
@@ -233,7 +220,6 @@ async function versionedMailbox(db: SqlExecutor, name: string): Promise<Versione
 /** Writes changed columns alone: a sealed password is bound to some of them. */
 async function changeMailbox(
   db: SqlExecutor,
-  dialect: SqlDialect,
   { mailbox: before, version, password: stored }: VersionedMailbox,
   after: Mailbox,
   password: NewPassword | null,
@@ -241,7 +227,7 @@ async function changeMailbox(
 ): Promise<void> {
   const settings = changedSettings(before, after);
   await inTransaction(db, async (transaction) => {
-    if (password !== null) await lockSwitchForWrite(transaction, dialect, password.switchRevision);
+    if (password !== null) await lockSwitchForWrite(transaction, password.switchRevision);
     const change = (columns: Partial<PasswordColumns>) =>
       transaction
         .updateTable('mailboxes')
@@ -252,11 +238,11 @@ async function changeMailbox(
         .where('password_key_id', stored.keyId === null ? 'is' : '=', stored.keyId)
         .where('state', '<>', 'removing')
         .executeTakeFirst();
-    const result = await (password === null ? change({}) : withPasswordColumns(password, dialect, change));
+    const result = await (password === null ? change({}) : withPasswordColumns(password, db.dialect, change));
     if (result.numUpdatedRows === 0n) throw changedMeanwhile(before);
-    await resetSchedule(transaction, dialect, before.id);
+    await resetSchedule(transaction, before.id);
     const entries = password === null ? [] : [passwordSet(before.id, after.name, password, by)];
-    await addAudit(transaction, dialect, [settingsChanged(before, Object.keys(settings), by), ...entries]);
+    await addAudit(transaction, [settingsChanged(before, Object.keys(settings), by), ...entries]);
   });
 }
 
@@ -297,7 +283,7 @@ function noMailbox(id: string): Failure {
  * deleted: without it no worker can take or renew a lease, so nothing is added meanwhile. The settings are deleted
  * last: an interrupted removal is found by name and completed by repeating it.
  */
-async function removeMailbox(db: SqlExecutor, dialect: SqlDialect, id: string, by: AuditActor): Promise<void> {
+async function removeMailbox(db: SqlExecutor, id: string, by: AuditActor): Promise<void> {
   await db
     .updateTable('mailboxes')
     .set({ state: 'removing', password: new Uint8Array(0) })
@@ -310,7 +296,7 @@ async function removeMailbox(db: SqlExecutor, dialect: SqlDialect, id: string, b
     const { numDeletedRows } = await transaction.deleteFrom('mailboxes').where('id', '=', id).executeTakeFirst();
     if (numDeletedRows === 0n) return;
     const removed = { ...by, action: 'mailbox.removed', keyId: null, nextKeyId: null, mailboxId: id, detail };
-    await addAudit(transaction, dialect, [removed]);
+    await addAudit(transaction, [removed]);
   });
 }
 
@@ -340,7 +326,7 @@ async function removeOutcomes(db: SqlExecutor, mailboxId: string): Promise<boole
 }
 
 /** Rows that another program inserted have no state yet. Usually there are none, and one query finds that. */
-async function scheduleNewMailboxes(db: SqlExecutor, dialect: SqlDialect): Promise<number> {
+async function scheduleNewMailboxes(db: SqlExecutor): Promise<number> {
   for (let scheduled = 0; ; ) {
     const rows = await db
       .selectFrom('mailboxes')
@@ -351,25 +337,30 @@ async function scheduleNewMailboxes(db: SqlExecutor, dialect: SqlDialect): Promi
       .limit(newPerInsert)
       .execute();
     const ids = rows.map((row) => row.id);
-    const more = ids.length === 0 ? 0 : await insertStates(db, dialect, ids);
+    const more = ids.length === 0 ? 0 : await insertStates(db, ids);
     if (more === 0) return scheduled;
     scheduled += more;
   }
 }
 
 /** Checks the state again, so that no mailbox gets a schedule whose removal began meanwhile. */
-async function insertStates(db: SqlExecutor, dialect: SqlDialect, ids: readonly string[]): Promise<number> {
+async function insertStates(db: SqlExecutor, ids: readonly string[]): Promise<number> {
   const insert = db
     .insertInto('mailbox_state')
     .columns(['mailbox_id', 'next_poll_at', 'lease_epoch', 'failures'])
     .expression((from) =>
       from
         .selectFrom('mailboxes')
-        .select(['id', dialect.now.as('next_poll_at'), sql<number>`0`.as('lease_epoch'), sql<number>`0`.as('failures')])
+        .select([
+          'id',
+          db.dialect.now.as('next_poll_at'),
+          sql<number>`0`.as('lease_epoch'),
+          sql<number>`0`.as('failures'),
+        ])
         .where('id', 'in', ids)
         .where('state', 'in', ['active', 'paused']),
     );
-  const result = await (dialect.kind === 'mysql'
+  const result = await (db.dialect.kind === 'mysql'
     ? insert.ignore()
     : insert.onConflict((at) => at.doNothing())
   ).executeTakeFirst();

@@ -19,34 +19,34 @@ import { chunks, insertRows, inTransaction } from '../sql/statements.ts';
 import { type SqlExecutor, toClaimedTime } from '../sql/tables.ts';
 import { addLinks, mergeTickets } from './tickets.ts';
 
-export function batchStore(db: SqlExecutor, dialect: SqlDialect): BatchStore {
+export function batchStore(db: SqlExecutor): BatchStore {
   return {
-    commitBatch: (lease, batch) => commitBatch(db, dialect, lease, batch),
-    commitResolved: (mailboxId, batch) => commitResolved(db, dialect, mailboxId, batch),
+    commitBatch: (lease, batch) => commitBatch(db, lease, batch),
+    commitResolved: (mailboxId, batch) => commitResolved(db, mailboxId, batch),
     pendingActions: (mailboxId, folderEpoch, limit) => pendingActions(db, mailboxId, folderEpoch, limit),
     completeActions: (lease, folderEpoch, uids) => completeActions(db, lease, folderEpoch, uids),
   };
 }
 
-async function commitBatch(db: SqlExecutor, dialect: SqlDialect, lease: Lease, batch: Batch): Promise<void> {
+async function commitBatch(db: SqlExecutor, lease: Lease, batch: Batch): Promise<void> {
   const { mailboxId } = lease;
   await inTransaction(db, async (transaction) => {
-    await advanceCursorFenced(transaction, dialect, lease, batch.cursor);
-    await writeMessages(transaction, dialect, mailboxId, batch);
-    await insertRows(transaction, dialect, 'outcome', outcomesOf(batch, mailboxId, dialect));
-    await matchRequarantined(transaction, dialect, mailboxId, batch);
-    await mergeTickets(transaction, dialect, batch.merges);
+    await advanceCursorFenced(transaction, lease, batch.cursor);
+    await writeMessages(transaction, mailboxId, batch);
+    await insertRows(transaction, 'outcome', outcomesOf(batch, mailboxId, db.dialect));
+    await matchRequarantined(transaction, mailboxId, batch);
+    await mergeTickets(transaction, batch.merges);
   });
 }
 
 /** A worker may poll the mailbox meanwhile: the lock serializes its batches and this one. */
-async function commitResolved(db: SqlExecutor, dialect: SqlDialect, mailboxId: string, batch: Batch): Promise<void> {
+async function commitResolved(db: SqlExecutor, mailboxId: string, batch: Batch): Promise<void> {
   await inTransaction(db, async (transaction) => {
     await lockMailbox(transaction, mailboxId);
     await assertNotStored(transaction, mailboxId, batch);
-    await writeMessages(transaction, dialect, mailboxId, batch);
-    for (const row of outcomesOf(batch, mailboxId, dialect)) await replaceOutcome(transaction, dialect, row);
-    await mergeTickets(transaction, dialect, batch.merges);
+    await writeMessages(transaction, mailboxId, batch);
+    for (const row of outcomesOf(batch, mailboxId, db.dialect)) await replaceOutcome(transaction, row);
+    await mergeTickets(transaction, batch.merges);
   });
 }
 
@@ -67,30 +67,30 @@ async function assertNotStored(db: SqlExecutor, mailboxId: string, { outcomes }:
   if (twin !== undefined) throw conflict('The same message was stored meanwhile.');
 }
 
-async function writeMessages(db: SqlExecutor, dialect: SqlDialect, mailboxId: string, batch: Batch): Promise<void> {
-  await touchTickets(db, dialect, batch);
+async function writeMessages(db: SqlExecutor, mailboxId: string, batch: Batch): Promise<void> {
+  await touchTickets(db, batch);
   const tickets = batch.tickets.map((ticket) => ticketRow(ticket, mailboxId));
-  await insertRows(db, dialect, 'ticket', tickets);
-  const messages = batch.messages.map((message) => messageRow(message, mailboxId, dialect.now));
-  await insertRows(db, dialect, 'message', messages);
+  await insertRows(db, 'ticket', tickets);
+  const messages = batch.messages.map((message) => messageRow(message, mailboxId, db.dialect.now));
+  await insertRows(db, 'message', messages);
   const attachments = batch.messages.flatMap(({ id, parsed }) =>
     parsed.attachments.map((attachment, position) => attachmentRow(attachment, id, position)),
   );
-  await insertRows(db, dialect, 'attachment', attachments);
+  await insertRows(db, 'attachment', attachments);
   const references = batch.messages.flatMap((message) => referenceRows(message, mailboxId));
-  await insertRows(db, dialect, 'message_reference', references);
-  await addLinks(db, dialect, batch.links);
+  await insertRows(db, 'message_reference', references);
+  await addLinks(db, batch.links);
 }
 
 function outcomesOf({ outcomes, cursor }: Batch, mailboxId: string, dialect: SqlDialect) {
   return outcomes.map((outcome) => outcomeRow(outcome, mailboxId, cursor.folderEpoch, dialect.now));
 }
 
-async function replaceOutcome(db: SqlExecutor, dialect: SqlDialect, row: ReturnType<typeof outcomeRow>): Promise<void> {
+async function replaceOutcome(db: SqlExecutor, row: ReturnType<typeof outcomeRow>): Promise<void> {
   const { mailbox_id: mailboxId, folder_epoch: folderEpoch, uid, created_at: _, ...columns } = row;
   const { numUpdatedRows } = await db
     .updateTable('outcome')
-    .set({ ...columns, resolved_at: columns.outcome === 'quarantined' ? null : dialect.now })
+    .set({ ...columns, resolved_at: columns.outcome === 'quarantined' ? null : db.dialect.now })
     .where('mailbox_id', '=', mailboxId)
     .where('folder_epoch', '=', folderEpoch)
     .where('uid', '=', uid)
@@ -114,7 +114,6 @@ function referenceRows({ id, missing }: NewMessage, mailboxId: string) {
  */
 export async function touchTickets(
   db: SqlExecutor,
-  dialect: SqlDialect,
   batch: Pick<Batch, 'tickets' | 'messages' | 'merges' | 'answered'>,
 ): Promise<void> {
   const added = new Set(batch.tickets.map((ticket) => ticket.id));
@@ -125,7 +124,7 @@ export async function touchTickets(
   for (const chunk of chunks(ids.sort())) {
     const result = await db
       .updateTable('ticket')
-      .set({ ...reopened(chunk.filter((id) => batch.answered.includes(id))), updated_at: dialect.now })
+      .set({ ...reopened(chunk.filter((id) => batch.answered.includes(id))), updated_at: db.dialect.now })
       .where('id', 'in', chunk)
       .where('status', '<>', 'merged')
       .executeTakeFirst();
@@ -201,7 +200,6 @@ async function completeActions(
 
 async function matchRequarantined(
   db: SqlExecutor,
-  dialect: SqlDialect,
   mailboxId: string,
   { outcomes, cursor: { folderEpoch } }: Pick<Batch, 'outcomes' | 'cursor'>,
 ): Promise<void> {
@@ -212,9 +210,9 @@ async function matchRequarantined(
     const earlier = await earlierRows(db, key, raw.sha256);
     for (const row of earlier) if (row.resolved_at === null) await deleteRow(db, mailboxId, row);
     if (earlier.some((row) => row.resolved_at !== null))
-      await newRow(db, key).set({ resolved_at: dialect.now }).execute();
+      await newRow(db, key).set({ resolved_at: db.dialect.now }).execute();
     // A parsed message is matched by its dedup key.
-    else if (outcome.dedupKey === null) await matchReleased(db, dialect, key, outcome);
+    else if (outcome.dedupKey === null) await matchReleased(db, key, outcome);
   }
 }
 
@@ -241,12 +239,7 @@ function earlierRows(db: SqlExecutor, { mailboxId, folderEpoch }: OutcomeKey, sh
 }
 
 /** Released messages are in the same index. */
-async function matchReleased(
-  db: SqlExecutor,
-  dialect: SqlDialect,
-  key: OutcomeKey,
-  outcome: NewOutcome,
-): Promise<void> {
+async function matchReleased(db: SqlExecutor, key: OutcomeKey, outcome: NewOutcome): Promise<void> {
   const released = await db
     .selectFrom('outcome')
     .leftJoin('message', 'message.id', 'outcome.message_id')
@@ -262,7 +255,7 @@ async function matchReleased(
   const { ticket_id, message_id } = released;
   const duplicate = { outcome: 'duplicate', reason: 'seen_before', ticket_id, message_id };
   await newRow(db, key)
-    .set({ ...duplicate, resolved_at: dialect.now })
+    .set({ ...duplicate, resolved_at: db.dialect.now })
     .execute();
 }
 

@@ -37,11 +37,11 @@ import { linkCopies, readReplyKey } from './tickets.ts';
 const referencingMax = 20;
 const minuteCharacters = 16;
 
-export function lookupStore(db: SqlExecutor, dialect: SqlDialect): LookupStore {
+export function lookupStore(db: SqlExecutor): LookupStore {
   const caches = { ownAddresses: createOwnAddresses(db), addedAt: createAddedAt(db) };
   return {
-    lookUp: (request) => lookUp(db, dialect, request, caches),
-    linkCopies: (mailboxId, copies) => linkCopies(db, dialect, mailboxId, copies),
+    lookUp: (request) => lookUp(db, request, caches),
+    linkCopies: (mailboxId, copies) => linkCopies(db, mailboxId, copies),
   };
 }
 
@@ -51,12 +51,7 @@ type LookupCaches = {
   readonly addedAt: (mailboxId: string) => Promise<number>;
 };
 
-async function lookUp(
-  db: SqlExecutor,
-  dialect: SqlDialect,
-  request: LookupRequest,
-  caches: LookupCaches,
-): Promise<LookupResult> {
+async function lookUp(db: SqlExecutor, request: LookupRequest, caches: LookupCaches): Promise<LookupResult> {
   const { mailboxId, messageIds, refs, claims, dedupKeys, senders, closedBeforeMs, needsReplyKey } = request;
   const idsByHash = new Map(messageIds.map((messageId) => [hashOf(messageId), messageId]));
   const hashes = [...idsByHash.keys()];
@@ -64,7 +59,7 @@ async function lookUp(
     messageRows(db, hashes),
     referencingRows(db, mailboxId, hashes),
     handledBefore(db, mailboxId, dedupKeys),
-    sentCounts(db, dialect, mailboxId, senders, caches.addedAt),
+    sentCounts(db, mailboxId, senders, caches.addedAt),
     caches.ownAddresses(),
     needsReplyKey ? readReplyKey(db) : null,
     ticketRows(db, 'ref', refs),
@@ -83,7 +78,7 @@ async function lookUp(
   return {
     ...found,
     continuations: closedBeforeMs === null ? [] : await continuationsOf(db, all, closedBeforeMs),
-    participants: await participantsOf(db, dialect, claims, tickets),
+    participants: await participantsOf(db, claims, tickets),
     ...{ handled, sent, addedAtMs, ownAddresses: own, replyKey },
   };
 }
@@ -203,7 +198,6 @@ type SenderCounts = { readonly sent: readonly SentCount[]; readonly addedAtMs: n
 /** Counts by minute, ignoring case but not accents: the collation of MySQL treats ü as u. */
 async function sentCounts(
   db: SqlExecutor,
-  dialect: SqlDialect,
   mailboxId: string,
   senders: LookupRequest['senders'],
   addedAt: (mailboxId: string) => Promise<number>,
@@ -212,7 +206,7 @@ async function sentCounts(
   const addedAtMs = await addedAt(mailboxId);
   const sent: SentCount[] = [];
   if (senders.toMs < addedAtMs) return { sent, addedAtMs };
-  const isSqlite = dialect.kind === 'sqlite';
+  const isSqlite = db.dialect.kind === 'sqlite';
   const address = isSqlite ? sql<string>`from_address collate nocase` : sql.ref<string>('from_address');
   const written = isSqlite ? sql<string>`lower(from_address)` : sql<string>`lower(from_address) collate utf8mb4_bin`;
   const minute = sql<string>`substr(received_at, 1, ${sql.lit(minuteCharacters)})`;
@@ -388,7 +382,6 @@ async function continuing(db: SqlExecutor, ids: readonly string[]): Promise<Look
  */
 async function participantsOf(
   db: SqlExecutor,
-  dialect: SqlDialect,
   claims: LookupRequest['claims'],
   tickets: LookupResult['tickets'],
 ): Promise<LookupResult['participants']> {
@@ -401,7 +394,7 @@ async function participantsOf(
   for (let at = 0; at < candidates.length; at += claimsPerQuery) {
     const some = candidates.slice(at, at + claimsPerQuery);
     const { rows } = await sql<{ claim: number | bigint; is_true: number | bigint }>`${sql.join(
-      some.map(({ ticketId, address }, claim) => claimQuery(dialect, ticketId, address, claim)),
+      some.map(({ ticketId, address }, claim) => claimQuery(db.dialect, ticketId, address, claim)),
       sql` union all `,
     )}`.execute(db);
     for (const row of rows) {

@@ -12,12 +12,11 @@ import type {
   QuarantineStore,
   Requarantine,
 } from '../../../ingest/stores.ts';
-import type { SqlDialect } from '../sql/dialect.ts';
 import { fromDatabaseTime, fromOptionalTime, type SqlExecutor } from '../sql/tables.ts';
 
 const rowsPerPage = 500;
 
-export function quarantineStore(db: SqlExecutor, dialect: SqlDialect): QuarantineStore & QuarantineReader {
+export function quarantineStore(db: SqlExecutor): QuarantineStore & QuarantineReader {
   return {
     quarantineCounts: () => quarantineCounts(db),
     quarantinedMessages: (filter) => quarantinedMessages(db, filter),
@@ -25,7 +24,7 @@ export function quarantineStore(db: SqlExecutor, dialect: SqlDialect): Quarantin
       quarantinedByUid(db, mailboxId, folderEpoch, uid, discarded ?? false),
     quarantinedByName: (name, discarded) => quarantinedByName(db, name, discarded),
     quarantinePage: (reason, offset, limit) => quarantinePage(db, reason, offset, limit),
-    discard: (message) => discard(db, dialect, message),
+    discard: (message) => discard(db, message),
     undiscard: (message) => undiscard(db, message),
     requarantine: (message, found) => requarantine(db, message, found),
   };
@@ -190,8 +189,8 @@ function row(db: SqlExecutor, { mailboxId, folderEpoch, uid }: QuarantinedMessag
     .where('outcome', '=', 'quarantined');
 }
 
-async function discard(db: SqlExecutor, dialect: SqlDialect, message: QuarantinedMessage): Promise<boolean> {
-  const result = await unresolved(db, message).set({ resolved_at: dialect.now }).executeTakeFirst();
+async function discard(db: SqlExecutor, message: QuarantinedMessage): Promise<boolean> {
+  const result = await unresolved(db, message).set({ resolved_at: db.dialect.now }).executeTakeFirst();
   return result.numUpdatedRows === 1n;
 }
 

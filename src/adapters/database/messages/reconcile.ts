@@ -18,7 +18,6 @@ import type {
 import type { ParsedMessage } from '../../../mail/message.ts';
 import { lockMailbox } from '../mailboxes/leases.ts';
 import { attachmentRow, messageRow, outcomeRow } from '../rows/messages.ts';
-import type { SqlDialect } from '../sql/dialect.ts';
 import { isDuplicateKey } from '../sql/errors.ts';
 import { insertRows, inTransaction } from '../sql/statements.ts';
 import { fromDatabaseTime, fromOptionalTime, type SqlExecutor } from '../sql/tables.ts';
@@ -26,7 +25,7 @@ import { fromDatabaseTime, fromOptionalTime, type SqlExecutor } from '../sql/tab
 const rowsPerPage = 5000;
 const mergesMax = 20;
 
-export function reconcileStore(db: SqlExecutor, dialect: SqlDialect): ReconcileStore {
+export function reconcileStore(db: SqlExecutor): ReconcileStore {
   return {
     countReferencedBlobs: () => countReferencedBlobs(db),
     referencedBlobs: () => referencedBlobs(db),
@@ -34,10 +33,8 @@ export function reconcileStore(db: SqlExecutor, dialect: SqlDialect): ReconcileS
     comparedOutcomes: (mailboxId, folderEpoch) => comparedOutcomes(db, mailboxId, folderEpoch),
     inconsistentRows: (counts, limit) => inconsistentRows(db, counts, limit),
     lostMessages: (mailboxId) => lostMessages(db, mailboxId),
-    restoreMessage: (lost, parsed) =>
-      inTransaction(db, (transaction) => restoreMessage(transaction, dialect, lost, parsed)),
-    quarantineMissed: (mailboxId, folderEpoch, message) =>
-      quarantineMissed(db, dialect, mailboxId, folderEpoch, message),
+    restoreMessage: (lost, parsed) => inTransaction(db, (transaction) => restoreMessage(transaction, lost, parsed)),
+    quarantineMissed: (mailboxId, folderEpoch, message) => quarantineMissed(db, mailboxId, folderEpoch, message),
   };
 }
 
@@ -126,7 +123,6 @@ function toCompared(row: ComparedRow): ComparedOutcome {
 /** The primary key admits one row per UID: of two concurrent calls one inserts it. */
 async function quarantineMissed(
   db: SqlExecutor,
-  dialect: SqlDialect,
   mailboxId: string,
   folderEpoch: number,
   message: Parameters<ReconcileStore['quarantineMissed']>[2],
@@ -139,7 +135,7 @@ async function quarantineMissed(
     },
     mailboxId,
     folderEpoch,
-    dialect.now,
+    db.dialect.now,
   );
   try {
     await db.insertInto('outcome').values(row).execute();
@@ -205,7 +201,6 @@ function toLost(row: LostRow, mailboxId: string): LostMessage {
 /** The mailbox is locked, so that of two concurrent restores one succeeds. */
 async function restoreMessage(
   db: SqlExecutor,
-  dialect: SqlDialect,
   { mailboxId, folderEpoch, uid, messageId: id, ticketId, receivedAtMs }: LostMessage,
   parsed: ParsedMessage,
 ): Promise<boolean> {
@@ -220,10 +215,10 @@ async function restoreMessage(
   if (into !== ticketId)
     await db.updateTable('outcome').set({ ticket_id: into }).where('message_id', '=', id).execute();
   const message = { id, ticketId: into, threadRule: null, receivedAtMs, parsed, missing: [] };
-  await insertRows(db, dialect, 'message', [messageRow(message, mailboxId, dialect.now)]);
+  await insertRows(db, 'message', [messageRow(message, mailboxId, db.dialect.now)]);
   await db.deleteFrom('attachment').where('message_id', '=', id).execute();
   const attachments = parsed.attachments.map((one, position) => attachmentRow(one, id, position));
-  await insertRows(db, dialect, 'attachment', attachments);
+  await insertRows(db, 'attachment', attachments);
   return true;
 }
 

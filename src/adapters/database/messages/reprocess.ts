@@ -10,7 +10,6 @@ import { type NewMessage, type Outcome, storedOutcomes } from '../../../ingest/m
 import type { MessageReplacement, ReprocessStore, ReprocessTarget } from '../../../ingest/stores.ts';
 import { dedupKey } from '../../../mail/fingerprint.ts';
 import { attachmentRow, hashOf, messageRow, ticketRow } from '../rows/messages.ts';
-import type { SqlDialect } from '../sql/dialect.ts';
 import { insertRows, inTransaction } from '../sql/statements.ts';
 import {
   type AttachmentRow,
@@ -33,12 +32,12 @@ const unchangedColumns: ReadonlySet<string> = new Set([
   'created_at',
 ]);
 
-export function reprocessStore(db: SqlExecutor, dialect: SqlDialect): ReprocessStore {
+export function reprocessStore(db: SqlExecutor): ReprocessStore {
   return {
     reprocessTarget: (id) => reprocessTarget(db, id),
     messageIdsSince: (mailboxId, sinceMs) => messageIdsSince(db, mailboxId, sinceMs),
     replaceMessage: (target, replacement) =>
-      inTransaction(db, (transaction) => replaceMessage(transaction, dialect, target, replacement)),
+      inTransaction(db, (transaction) => replaceMessage(transaction, target, replacement)),
   };
 }
 
@@ -111,7 +110,6 @@ async function* messageIdsSince(db: SqlExecutor, mailboxId: string, sinceMs: num
 
 async function replaceMessage(
   db: SqlExecutor,
-  dialect: SqlDialect,
   target: ReprocessTarget,
   { parsed, joined }: MessageReplacement,
 ): Promise<readonly string[]> {
@@ -119,22 +117,22 @@ async function replaceMessage(
   const before = await lockMessage(db, target);
   const [inTicket] = joined?.messages ?? [];
   const message: NewMessage = inTicket ?? { id, ticketId: null, threadRule: null, receivedAtMs, parsed, missing: [] };
-  const after = messageRow(message, mailboxId, dialect.now);
+  const after = messageRow(message, mailboxId, db.dialect.now);
   const attachments = parsed.attachments.map((one, position) => attachmentRow(one, id, position));
   const changed = changedColumns(before, after);
   const hasOther = !isDeepStrictEqual(await attachmentsOf(db, id), attachments);
   if (hasOther) {
     await db.deleteFrom('attachment').where('message_id', '=', id).execute();
-    await insertRows(db, dialect, 'attachment', attachments);
+    await insertRows(db, 'attachment', attachments);
   }
-  if (joined !== null) await joinTicket(db, dialect, mailboxId, joined);
+  if (joined !== null) await joinTicket(db, mailboxId, joined);
   const into = inTicket === undefined ? {} : { ticket_id: inTicket.ticketId, thread_rule: inTicket.threadRule };
   const columns = { ...Object.fromEntries(changed.map((name) => [name, after[name as keyof typeof after]])), ...into };
   if (Object.keys(columns).length > 0) {
     await db.updateTable('message').set(columns).where('id', '=', id).execute();
     await updateOutcome(db, id, message, joined);
   }
-  if (joined !== null) await mergeTickets(db, dialect, joined.merges);
+  if (joined !== null) await mergeTickets(db, joined.merges);
   return [...changed.map(fieldName), ...(hasOther ? ['attachments'] : []), ...(joined === null ? [] : ['ticket'])];
 }
 
@@ -169,14 +167,12 @@ async function attachmentsOf(db: SqlExecutor, id: string): Promise<readonly Atta
 
 async function joinTicket(
   db: SqlExecutor,
-  dialect: SqlDialect,
   mailboxId: string,
   joined: NonNullable<MessageReplacement['joined']>,
 ): Promise<void> {
-  await touchTickets(db, dialect, joined);
+  await touchTickets(db, joined);
   await insertRows(
     db,
-    dialect,
     'ticket',
     joined.tickets.map((ticket) => ticketRow(ticket, mailboxId)),
   );
@@ -185,9 +181,9 @@ async function joinTicket(
     const rows = [...new Set(missing)].map((named) => ({
       ...{ mailbox_id: mailboxId, reference_hash: hashOf(named), message_id: id },
     }));
-    await insertRows(db, dialect, 'message_reference', rows);
+    await insertRows(db, 'message_reference', rows);
   }
-  await addLinks(db, dialect, joined.links);
+  await addLinks(db, joined.links);
 }
 
 /** The reason of a recorded message is its kind. */

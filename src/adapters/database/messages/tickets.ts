@@ -10,15 +10,14 @@ import type { TicketHeader, TicketStore } from '../../../ingest/stores.ts';
 import { mailboxColumn } from '../rows/mailbox-columns.ts';
 import { toAddresses } from '../rows/mailboxes.ts';
 import { hashOf } from '../rows/messages.ts';
-import type { SqlDialect } from '../sql/dialect.ts';
 import { chunks } from '../sql/statements.ts';
 import type { SqlExecutor } from '../sql/tables.ts';
 
-export function ticketStore(db: SqlExecutor, dialect: SqlDialect): TicketStore {
+export function ticketStore(db: SqlExecutor): TicketStore {
   return {
     ticketHeader: (ref) => ticketHeader(db, ref),
-    setTicketState: (id, state) => setTicketState(db, dialect, id, state),
-    replyKey: () => replyKey(db, dialect),
+    setTicketState: (id, state) => setTicketState(db, id, state),
+    replyKey: () => replyKey(db),
   };
 }
 
@@ -43,15 +42,10 @@ async function ticketHeader(db: SqlExecutor, ref: string): Promise<TicketHeader>
   };
 }
 
-async function setTicketState(
-  db: SqlExecutor,
-  dialect: SqlDialect,
-  id: string,
-  state: 'open' | 'closed',
-): Promise<boolean> {
+async function setTicketState(db: SqlExecutor, id: string, state: 'open' | 'closed'): Promise<boolean> {
   const { numUpdatedRows } = await db
     .updateTable('ticket')
-    .set({ status: state, closed_at: state === 'closed' ? dialect.now : null, updated_at: dialect.now })
+    .set({ status: state, closed_at: state === 'closed' ? db.dialect.now : null, updated_at: db.dialect.now })
     .where('id', '=', id)
     .where('status', 'not in', [state, 'merged'])
     .executeTakeFirst();
@@ -67,27 +61,23 @@ export function noTicket(ref: string): Failure {
 /* Links and merges. */
 
 /** An existing link stays. */
-export async function addLinks(db: SqlExecutor, dialect: SqlDialect, links: readonly TicketLink[]): Promise<void> {
+export async function addLinks(db: SqlExecutor, links: readonly TicketLink[]): Promise<void> {
   for (const chunk of chunks(links)) {
     const rows = chunk.map(({ ticketId, otherId, reason }) => ({
       ...{ ticket_id: ticketId, other_id: otherId, reason },
-      created_at: dialect.now,
+      created_at: db.dialect.now,
     }));
     const insert = db.insertInto('ticket_link').values(rows);
-    await (dialect.kind === 'mysql' ? insert.ignore() : insert.onConflict((at) => at.doNothing())).execute();
+    await (db.dialect.kind === 'mysql' ? insert.ignore() : insert.onConflict((at) => at.doNothing())).execute();
   }
 }
 
 /** The caller has locked the tickets (batch.ts). `database_conflict` when one of them is no longer open. */
-export async function mergeTickets(
-  db: SqlExecutor,
-  dialect: SqlDialect,
-  merges: readonly TicketMerge[],
-): Promise<void> {
+export async function mergeTickets(db: SqlExecutor, merges: readonly TicketMerge[]): Promise<void> {
   for (const { ticketId, intoId } of merges) {
     const { numUpdatedRows } = await db
       .updateTable('ticket')
-      .set({ status: 'merged', merged_into: intoId, updated_at: dialect.now })
+      .set({ status: 'merged', merged_into: intoId, updated_at: db.dialect.now })
       .where('id', '=', ticketId)
       .where('status', '=', 'open')
       .executeTakeFirst();
@@ -107,12 +97,7 @@ async function moveMessages(db: SqlExecutor, ticketId: string, intoId: string): 
   }
 }
 
-export async function linkCopies(
-  db: SqlExecutor,
-  dialect: SqlDialect,
-  mailboxId: string,
-  copies: readonly MessageCopy[],
-): Promise<void> {
+export async function linkCopies(db: SqlExecutor, mailboxId: string, copies: readonly MessageCopy[]): Promise<void> {
   const ticketIds = new Map(copies.map((copy) => [`${hashOf(copy.messageId)} ${copy.contentHash}`, copy.ticketId]));
   const hashes = [...new Set(copies.map(({ messageId }) => hashOf(messageId)))];
   const links: TicketLink[] = [];
@@ -130,7 +115,7 @@ export async function linkCopies(
       if (ticketId !== undefined && ticketId !== otherId) links.push({ ticketId, otherId, reason: 'same_message' });
     }
   }
-  await addLinks(db, dialect, links);
+  await addLinks(db, links);
 }
 
 /** The links of each ticket, oldest first. */
@@ -176,11 +161,13 @@ export async function readReplyKey(db: SqlExecutor): Promise<Uint8Array | null> 
 }
 
 /** Creates the key if there is none. */
-async function replyKey(db: SqlExecutor, dialect: SqlDialect): Promise<Uint8Array> {
+async function replyKey(db: SqlExecutor): Promise<Uint8Array> {
   const stored = await readReplyKey(db);
   if (stored !== null) return stored;
-  const insert = db.insertInto('reply_key').values({ id: 1, secret: randomBytes(keyBytes), created_at: dialect.now });
-  await (dialect.kind === 'mysql' ? insert.ignore() : insert.onConflict((at) => at.doNothing())).execute();
+  const insert = db
+    .insertInto('reply_key')
+    .values({ id: 1, secret: randomBytes(keyBytes), created_at: db.dialect.now });
+  await (db.dialect.kind === 'mysql' ? insert.ignore() : insert.onConflict((at) => at.doNothing())).execute();
   const made = await readReplyKey(db);
   if (made === null) throw new Failure('database_failed', 'The key of the reply tokens was stored and is not there.');
   return made;

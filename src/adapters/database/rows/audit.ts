@@ -6,7 +6,6 @@
  */
 import type { Selectable } from 'kysely';
 import type { AuditEntry, AuditTopic, StoredAuditEntry } from '../../../encryption/ports.ts';
-import type { SqlDialect } from '../sql/dialect.ts';
 import { insertRows } from '../sql/statements.ts';
 import { type AuditTable, fromDatabaseTime, type SqlExecutor, truncate } from '../sql/tables.ts';
 
@@ -14,9 +13,9 @@ const nameCharacters = 255;
 const actionCharacters = 64;
 const detailCharacters = 1000;
 
-export async function addAudit(db: SqlExecutor, dialect: SqlDialect, entries: readonly AuditEntry[]): Promise<void> {
+export async function addAudit(db: SqlExecutor, entries: readonly AuditEntry[]): Promise<void> {
   const rows = entries.map((entry) => ({
-    at: dialect.now,
+    at: db.dialect.now,
     actor: truncate(entry.who, nameCharacters),
     host: truncate(entry.host, nameCharacters),
     action: truncate(entry.action, actionCharacters),
@@ -25,7 +24,7 @@ export async function addAudit(db: SqlExecutor, dialect: SqlDialect, entries: re
     mailbox_id: entry.mailboxId,
     detail: entry.detail === null ? null : truncate(entry.detail, detailCharacters),
   }));
-  await insertRows(db, dialect, 'audit', rows);
+  await insertRows(db, 'audit', rows);
 }
 
 /** LIKE patterns of the actions of each subject. */

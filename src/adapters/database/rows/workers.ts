@@ -6,7 +6,6 @@
  */
 import { sql } from 'kysely';
 import type { StoredWorker, WorkerReport } from '../../../encryption/ports.ts';
-import type { SqlDialect } from '../sql/dialect.ts';
 import { fromDatabaseTime, type SqlExecutor } from '../sql/tables.ts';
 
 const forgottenAfterMs = 86_400_000;
@@ -16,12 +15,12 @@ const listedMax = 200;
 export const clockSkewMsMax = 60_000;
 
 /** Upserts the heartbeat; `started_at` stays that of the first report. */
-export async function reportWorker(db: SqlExecutor, dialect: SqlDialect, report: WorkerReport): Promise<void> {
+export async function reportWorker(db: SqlExecutor, report: WorkerReport): Promise<void> {
   const { worker, host, pid, vault, revision } = report;
-  const facts = { host, pid, key_ids: report.keyIds.join(','), vault, revision, heartbeat_at: dialect.now };
-  const insert = db.insertInto('workers').values({ worker, started_at: dialect.now, ...facts });
+  const facts = { host, pid, key_ids: report.keyIds.join(','), vault, revision, heartbeat_at: db.dialect.now };
+  const insert = db.insertInto('workers').values({ worker, started_at: db.dialect.now, ...facts });
   const upsert =
-    dialect.kind === 'mysql'
+    db.dialect.kind === 'mysql'
       ? insert.onDuplicateKeyUpdate(facts)
       : insert.onConflict((conflict) => conflict.column('worker').doUpdateSet(facts));
   await upsert.execute();
@@ -31,17 +30,13 @@ export async function removeWorker(db: SqlExecutor, worker: string): Promise<voi
   await db.deleteFrom('workers').where('worker', '=', worker).execute();
 }
 
-export async function listWorkers(
-  db: SqlExecutor,
-  dialect: SqlDialect,
-  liveMs: number,
-): Promise<readonly StoredWorker[]> {
+export async function listWorkers(db: SqlExecutor, liveMs: number): Promise<readonly StoredWorker[]> {
   await db
     .deleteFrom('workers')
     .where((where) =>
       where.or([
-        where('heartbeat_at', '<', dialect.nowPlus(-forgottenAfterMs)),
-        where('heartbeat_at', '>', dialect.nowPlus(forgottenAfterMs)),
+        where('heartbeat_at', '<', db.dialect.nowPlus(-forgottenAfterMs)),
+        where('heartbeat_at', '>', db.dialect.nowPlus(forgottenAfterMs)),
       ]),
     )
     .execute();
@@ -49,7 +44,9 @@ export async function listWorkers(
     .selectFrom('workers')
     .selectAll()
     .select(
-      sql<number>`heartbeat_at between ${dialect.nowPlus(-liveMs)} and ${dialect.nowPlus(clockSkewMsMax)}`.as('live'),
+      sql<number>`heartbeat_at between ${db.dialect.nowPlus(-liveMs)} and ${db.dialect.nowPlus(clockSkewMsMax)}`.as(
+        'live',
+      ),
     )
     .orderBy('live', 'desc')
     .orderBy('worker')

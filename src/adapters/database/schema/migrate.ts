@@ -9,8 +9,7 @@
 import { createHash } from 'node:crypto';
 import { sql } from 'kysely';
 import { Failure, isFailure } from '../../../errors.ts';
-import type { SqlDialect } from '../sql/dialect.ts';
-import { fromDatabaseTime, type SqlExecutor } from '../sql/tables.ts';
+import { fromDatabaseTime, type SqlExecutor, withDialect } from '../sql/tables.ts';
 import { type Migration, migrations } from './migrations.ts';
 
 export type MigrationStatus = { readonly number: number; readonly name: string; readonly appliedAtMs: number | null };
@@ -32,11 +31,11 @@ const existsAlready: ReadonlySet<unknown> = new Set([tableExists, 1060, 1061]);
 const lockWaitS = 1;
 const lockTriesMax = 900;
 
-export function createMigrations(db: SqlExecutor, dialect: SqlDialect): Migrations {
+export function createMigrations(db: SqlExecutor): Migrations {
   return {
     status: () => status(db),
     apply: (onEach = () => undefined) =>
-      dialect.kind === 'mysql' ? applyMysql(db, dialect, onEach) : applySqlite(db, dialect, onEach),
+      db.dialect.kind === 'mysql' ? applyMysql(db, onEach) : applySqlite(db, onEach),
     check: async () => {
       const rows = await status(db);
       refuseNewer(rows);
@@ -80,13 +79,14 @@ async function missingSteps(db: SqlExecutor): Promise<readonly Migration[]> {
   return migrations.filter((migration) => !numbers.has(migration.number));
 }
 
-function applyMysql(db: SqlExecutor, dialect: SqlDialect, onEach: OnEach): Promise<number> {
-  return db.connection().execute(async (connection) => {
+function applyMysql(db: SqlExecutor, onEach: OnEach): Promise<number> {
+  return db.connection().execute(async (single) => {
+    const connection = withDialect(single, db.dialect);
     const steps = await missingSteps(connection);
     if (steps.length === 0) return 0;
     const lock = await takeLock(connection);
     try {
-      return await applyMissing(connection, dialect, onEach);
+      return await applyMissing(connection, onEach);
     } finally {
       await releaseLock(connection, lock);
     }
@@ -115,14 +115,14 @@ async function takeLock(connection: SqlExecutor): Promise<string> {
   throw new Failure('database_conflict', 'Another process has been migrating the database for too long.');
 }
 
-async function applyMissing(connection: SqlExecutor, dialect: SqlDialect, onEach: OnEach): Promise<number> {
-  await ensureMigrationTable(connection, dialect);
+async function applyMissing(connection: SqlExecutor, onEach: OnEach): Promise<number> {
+  await ensureMigrationTable(connection);
   for (let count = 0; ; count += 1) {
     // Read before each step: on Galera the lock does not exclude a program that migrates through another node.
     const [step] = await missingSteps(connection);
     if (step === undefined) return count;
     await applyIdempotently(connection, step);
-    await record(connection, dialect, step);
+    await record(connection, step);
     onEach(step);
   }
 }
@@ -148,29 +148,29 @@ async function assertOwnTable(connection: SqlExecutor, check: string, exists: Fa
   }
 }
 
-async function applySqlite(db: SqlExecutor, dialect: SqlDialect, onEach: OnEach): Promise<number> {
+async function applySqlite(db: SqlExecutor, onEach: OnEach): Promise<number> {
   let count = 0;
   if ((await missingSteps(db)).length === 0) return 0;
-  await ensureMigrationTable(db, dialect);
+  await ensureMigrationTable(db);
   for (;;) {
-    const step = await db.transaction().execute((transaction) => applyNext(transaction, dialect));
+    const step = await db.transaction().execute((transaction) => applyNext(withDialect(transaction, db.dialect)));
     if (step === null) return count;
     count += 1;
     onEach(step);
   }
 }
 
-async function applyNext(transaction: SqlExecutor, dialect: SqlDialect): Promise<Migration | null> {
+async function applyNext(transaction: SqlExecutor): Promise<Migration | null> {
   const [step] = await missingSteps(transaction);
   if (step === undefined) return null;
   if (step.sqlite !== null) await sql.raw(step.sqlite).execute(transaction);
-  await record(transaction, dialect, step);
+  await record(transaction, step);
   return step;
 }
 
-async function ensureMigrationTable(db: SqlExecutor, dialect: SqlDialect): Promise<void> {
+async function ensureMigrationTable(db: SqlExecutor): Promise<void> {
   const statement =
-    dialect.kind === 'mysql'
+    db.dialect.kind === 'mysql'
       ? `create table if not exists schema_migration (number int unsigned not null primary key,
          name varchar(100) not null, applied_at datetime(3) not null)
          engine=InnoDB default character set=utf8mb4 collate=utf8mb4_unicode_ci`
@@ -180,8 +180,8 @@ async function ensureMigrationTable(db: SqlExecutor, dialect: SqlDialect): Promi
 }
 
 /** On Galera two nodes may have applied the step; the second record is the same. */
-async function record(db: SqlExecutor, dialect: SqlDialect, step: Migration): Promise<void> {
-  const row = { number: step.number, name: step.name, applied_at: dialect.now };
+async function record(db: SqlExecutor, step: Migration): Promise<void> {
+  const row = { number: step.number, name: step.name, applied_at: db.dialect.now };
   const insert = db.insertInto('schema_migration').values(row);
-  await (dialect.kind === 'mysql' ? insert.ignore() : insert.onConflict((at) => at.doNothing())).execute();
+  await (db.dialect.kind === 'mysql' ? insert.ignore() : insert.onConflict((at) => at.doNothing())).execute();
 }

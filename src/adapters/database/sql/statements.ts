@@ -9,7 +9,7 @@ import { CompiledQuery, type InsertObject } from 'kysely';
 import { Failure } from '../../../errors.ts';
 import type { SqlDialect } from './dialect.ts';
 import { isTransient } from './errors.ts';
-import type { SqlExecutor, Tables } from './tables.ts';
+import { type SqlExecutor, type Tables, withDialect } from './tables.ts';
 
 type Row = Readonly<Record<string, unknown>>;
 
@@ -21,11 +21,10 @@ const compiled = new WeakMap<SqlDialect, Map<string, Statement>>();
 
 export async function insertRows<T extends keyof Tables & string>(
   db: SqlExecutor,
-  dialect: SqlDialect,
   table: T,
   rows: readonly InsertObject<Tables, T>[],
 ): Promise<void> {
-  for (const chunk of insertChunks(rows, dialect)) await db.executeQuery(insertOf(db, dialect, table, chunk));
+  for (const chunk of insertChunks(rows, db.dialect)) await db.executeQuery(insertOf(db, table, chunk));
 }
 
 /**
@@ -60,17 +59,18 @@ function unitsBefore(rows: readonly object[]): readonly number[] {
 
 function insertOf<T extends keyof Tables & string>(
   db: SqlExecutor,
-  dialect: SqlDialect,
   table: T,
   rows: readonly InsertObject<Tables, T>[],
 ): CompiledQuery {
   const first: Row = rows[0] ?? {};
   const columns = Object.keys(first);
-  const parameters = parametersOf(rows, columns, dialect.now);
+  const parameters = parametersOf(rows, columns, db.dialect.now);
   if (parameters === null) return db.insertInto(table).values(rows).compile();
-  const cached = compiled.get(dialect) ?? new Map<string, Statement>();
-  compiled.set(dialect, cached);
-  const key = [table, ...columns.map((column) => (first[column] === dialect.now ? `${column}=now` : column))].join(' ');
+  const cached = compiled.get(db.dialect) ?? new Map<string, Statement>();
+  compiled.set(db.dialect, cached);
+  const key = [table, ...columns.map((column) => (first[column] === db.dialect.now ? `${column}=now` : column))].join(
+    ' ',
+  );
   const statement = cached.get(key) ?? statementOf(db.insertInto(table).values(rows.slice(0, 1)).compile().sql);
   cached.set(key, statement);
   return { ...statement.one, sql: statement.one.sql + statement.further.repeat(rows.length - 1), parameters };
@@ -128,7 +128,10 @@ const pauseMs = 10;
 
 /** `work` runs again in each attempt. It must use its transaction alone: SQLite has only that connection. */
 export async function inTransaction<T>(db: SqlExecutor, work: (transaction: SqlExecutor) => Promise<T>): Promise<T> {
-  return withRetries(() => db.transaction().execute(work), isTransient);
+  return withRetries(
+    () => db.transaction().execute((transaction) => work(withDialect(transaction, db.dialect))),
+    isTransient,
+  );
 }
 
 /** Repeats `work` while `isRetryable` accepts its failure. */

@@ -6,6 +6,7 @@
  * holds what fits an index, and `x_full` the whole value where that is longer.
  */
 import type { ColumnType, Generated, Kysely, Selectable } from 'kysely';
+import type { SqlDialect } from './dialect.ts';
 
 type Flag = 0 | 1;
 /** Set at insertion alone: no UPDATE compiles. */
@@ -265,7 +266,12 @@ export type Tables = {
   schema_migration: { number: number; name: string; applied_at: string };
 };
 
-export type SqlExecutor = Kysely<Tables>;
+/** A database, a connection or a transaction, with its dialect. */
+export type SqlExecutor = Kysely<Tables> & { readonly dialect: SqlDialect };
+
+export function withDialect(db: Kysely<Tables>, dialect: SqlDialect): SqlExecutor {
+  return Object.assign(db, { dialect });
+}
 
 export type MailboxRow = Selectable<MailboxTable>;
 export type MailboxStateRow = Selectable<MailboxStateTable>;

@@ -5,7 +5,7 @@ import { Kysely, MysqlAdapter, MysqlIntrospector, MysqlQueryCompiler } from 'kys
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { mysqlDialect, sqliteDialect, textProtocolUnitsMax } from '../../../../src/adapters/database/sql/dialect.ts';
 import { insertChunks, insertRows } from '../../../../src/adapters/database/sql/statements.ts';
-import type { Tables } from '../../../../src/adapters/database/sql/tables.ts';
+import { type Tables, withDialect } from '../../../../src/adapters/database/sql/tables.ts';
 import { kinds, type Opened, openKind } from '../databases.ts';
 import { batchOf, by, opened, plain, sampleMailbox } from '../samples.ts';
 
@@ -49,7 +49,7 @@ describe('chunks of rows', () => {
 
 describe('statements', () => {
   const compiled: { sql: string; parameters: readonly unknown[] }[] = [];
-  const db = new Kysely<Tables>({
+  const kysely = new Kysely<Tables>({
     dialect: {
       createAdapter: () => new MysqlAdapter(),
       createIntrospector: (inner) => new MysqlIntrospector(inner),
@@ -74,11 +74,12 @@ describe('statements', () => {
       }),
     },
   });
+  const db = withDialect(kysely, words);
   const link = (id: string) => ({ ticket_id: id, other_id: 'o', reason: 'mentions', created_at: words.now }) as const;
 
   test.each([1, 2, 3])('are those of Kysely for %i rows', async (count) => {
     const rows = Array.from({ length: count }, (_, id) => link(String(id)));
-    await insertRows(db, words, 'ticket_link', rows);
+    await insertRows(db, 'ticket_link', rows);
     const { sql, parameters } = db.insertInto('ticket_link').values(rows).compile();
     expect(compiled.at(-1)).toEqual({ sql, parameters });
   });
@@ -87,7 +88,7 @@ describe('statements', () => {
     const { created_at: _, ...without } = link('2');
     for (const second of [{ ...link('2'), created_at: '2024-01-01 00:00:00.000' }, without]) {
       const rows = [link('1'), second as ReturnType<typeof link>];
-      await insertRows(db, words, 'ticket_link', rows);
+      await insertRows(db, 'ticket_link', rows);
       const { sql, parameters } = db.insertInto('ticket_link').values(rows).compile();
       expect(compiled.at(-1)).toEqual({ sql, parameters });
     }
