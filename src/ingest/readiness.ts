@@ -31,7 +31,7 @@ export type MailboxCheck = Check & {
   readonly stored?: { readonly code: string; readonly message: string };
 };
 
-export type WorkerCheck = {
+type WorkerCheck = {
   readonly host: string;
   readonly pid: number;
   readonly live: boolean;

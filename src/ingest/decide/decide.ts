@@ -41,7 +41,7 @@ export type Decision = {
 };
 
 /** By reference: a closed ticket was answered; one ticket was merged into another. */
-export type TicketChange =
+type TicketChange =
   | { readonly what: 'reopened'; readonly ref: string }
   | { readonly what: 'merged'; readonly ref: string; readonly into: string };
 

@@ -54,8 +54,7 @@ export async function runPipeline(round: RoundContext): Promise<Failure | null> 
   const before = isolation.runsPostActionsLast ? null : await runPostActions(round);
   const during = await ingestNewMessages(round);
   if (!isolation.hasGivenUp && !options.stop.aborted) isolation.leave(normal);
-  const isDue = isolation.runsPostActionsLast && !isolation.hasGivenUp;
-  const after = isDue ? await runPostActions(round) : null;
+  const after = isolation.runsPostActionsLast && !isolation.hasGivenUp ? await runPostActions(round) : null;
   return before ?? during ?? after;
 }
 

@@ -6,13 +6,13 @@
  * entry for each key that currently fails.
  */
 
-export type LogDecision = {
+type LogDecision = {
   readonly shouldLog: boolean;
   /** Failures in a row, of whatever kind; for a recovery, before it. */
   readonly count: number;
 };
 
-export type LogThrottle = {
+type LogThrottle = {
   /** `state` is the failure's code; null: the key recovered, which is logged only after a failure. */
   record(key: string, state: string | null): LogDecision;
 };

@@ -6,7 +6,7 @@
  */
 import type { QuarantineReason } from '../model.ts';
 
-export type ReasonDescription = {
+type ReasonDescription = {
   /** How much of the message was stored when it was quarantined. */
   readonly source: 'whole' | 'header' | 'none';
   readonly meaning: string;

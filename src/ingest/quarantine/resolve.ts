@@ -19,7 +19,7 @@ import type { PollPorts, PollSettings } from '../poll/poll-context.ts';
 import type { ParseResult } from '../ports.ts';
 import type { LostMessage, MailboxStore, QuarantinedMessage, QuarantineStore, ReconcileStore } from '../stores.ts';
 import { describeReason, hasWholeSource } from './reasons.ts';
-import { type RestoreResult, restoreMessage, type ServerSources, serverSources } from './source.ts';
+import { type RestoreResult, restoreMessage, type ServerSources, serverSources, storedSource } from './source.ts';
 
 /** `requeue`: by the rules and limits in force. `release`: regardless of them. */
 export type ResolveMode = 'requeue' | 'release';
@@ -136,9 +136,9 @@ function resolutionOf({ outcome: { outcome, reason, messageId }, ref }: Decision
 }
 
 async function wholeSource(context: ResolveContext): Promise<SourceLookup> {
-  const { message, mailbox, mode, settings, servers } = context;
+  const { message, mailbox, mode, ports, settings, servers } = context;
   if (message.raw !== null && hasWholeSource(message.reason)) {
-    const source = await storedSource(context);
+    const source = await storedSource(message.raw, ports);
     if (source !== null) return { what: 'whole', source, raw: message.raw };
   }
   const again = await servers.fetch(message, mailbox, mode === 'requeue' ? settings.limits.messageBytesMax : null);
@@ -179,7 +179,7 @@ async function fallbackOf(
 async function storeHeader(context: ResolveContext): Promise<Resolution | null> {
   const { message, mode, ports } = context;
   if (mode === 'requeue' || message.raw === null || hasWholeSource(message.reason)) return null;
-  const header = await storedSource(context);
+  const header = await storedSource(message.raw, ports);
   if (header === null) return null;
   const note = `Only the header of this message is known (${message.reason}, ${message.sizeBytes} bytes): its content was never fetched, and the\nserver does not have it.\n`;
   const source = headerOnlyMessage(header, note);
@@ -188,18 +188,6 @@ async function storeHeader(context: ResolveContext): Promise<Resolution | null> 
   if (!result.ok) return null;
   const taken = await store(context, result.parsed, await storeSource(result, ports), length);
   return taken === null ? { what: 'resolved' } : resolutionOf(taken, 'header');
-}
-
-/** null: it is not, or no longer, on this disk. */
-async function storedSource({ message, ports }: ResolveContext): Promise<Uint8Array | null> {
-  if (message.raw === null) return null;
-  try {
-    return await ports.raw.read(message.raw);
-  } catch (error) {
-    // It is on the host of another worker.
-    if (isFailure(error, 'source_missing')) return null;
-    throw error;
-  }
 }
 
 /** null: the message no longer waits. */

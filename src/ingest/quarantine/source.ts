@@ -1,17 +1,17 @@
 /**
- * Refetch of message sources from the mail server, for quarantined and lost messages whose source is not stored.
+ * Sources of messages that are parsed again: read from disk, or refetched for quarantined and lost messages.
  *
- * Uses a read-only session of its own (EXAMINE, RFC 9051 section 6.3.3) beside that of a worker; cursor and lease are
- * not touched. The session stays open for the next message of the same mailbox until it is disposed.
+ * Refetching uses a read-only session of its own (EXAMINE, RFC 9051 section 6.3.3) beside that of a worker; cursor and
+ * lease are not touched. The session stays open for the next message of the same mailbox until it is disposed.
  */
 import { isFailure } from '../../errors.ts';
 import { dedupKey } from '../../mail/fingerprint.ts';
 import { chunksOf } from '../fetch/batches.ts';
 import { uidValidityOf } from '../folder-epoch.ts';
-import type { Mailbox } from '../model.ts';
+import type { Mailbox, RawLocation } from '../model.ts';
 import { isOtherFolder } from '../poll/cursor.ts';
 import type { PollPorts } from '../poll/poll-context.ts';
-import type { Passwords, Session, Sessions } from '../ports.ts';
+import type { Passwords, RawSources, Session, Sessions } from '../ports.ts';
 import type { FolderStore, LostMessage, QuarantinedMessage, ReconcileStore } from '../stores.ts';
 
 type ServerSourcesPorts = {
@@ -31,6 +31,20 @@ type ServerMessage = Pick<QuarantinedMessage, 'folderEpoch' | 'uid' | 'sizeBytes
 export interface ServerSources extends AsyncDisposable {
   /** `sizeBytesMax` null: no limit. Throws what opening a session throws. */
   fetch(message: ServerMessage, mailbox: Mailbox, sizeBytesMax: number | null): Promise<ServerFetch>;
+}
+
+/** null: none was stored, its segment expired, or it is on the host of another worker. */
+export async function storedSource(
+  location: RawLocation | null,
+  { raw }: { readonly raw: Pick<RawSources, 'read'> },
+): Promise<Uint8Array | null> {
+  if (location === null) return null;
+  try {
+    return await raw.read(location);
+  } catch (error) {
+    if (isFailure(error, 'source_missing')) return null;
+    throw error;
+  }
 }
 
 type OpenSession = { readonly mailboxId: string; readonly literalBytesMax: number; readonly session: Session };
@@ -117,7 +131,7 @@ export async function restoreMessage(
   ports: RestorePorts,
   servers: ServerSources,
 ): Promise<RestoreResult> {
-  const source = (await storedSource(lost, ports)) ?? (await serverSource(lost, mailbox, servers));
+  const source = (await storedSource(lost.raw, ports)) ?? (await serverSource(lost, mailbox, servers));
   if (source === null) return 'gone';
   const result = await ports.parser.parse(source, mailbox.id);
   if (!result.ok) return 'other';
@@ -125,16 +139,6 @@ export async function restoreMessage(
   if (lost.dedupKey !== null && dedupKey(parsed) !== lost.dedupKey) return 'other';
   await ports.blobs.write(parsed.attachments);
   return (await ports.store.restoreMessage(lost, parsed)) ? 'restored' : 'resolved';
-}
-
-async function storedSource({ raw }: LostMessage, ports: RestorePorts): Promise<Uint8Array | null> {
-  if (raw === null) return null;
-  try {
-    return await ports.raw.read(raw);
-  } catch (error) {
-    if (isFailure(error, 'source_missing')) return null;
-    throw error;
-  }
 }
 
 async function serverSource(lost: LostMessage, mailbox: Mailbox, servers: ServerSources): Promise<Uint8Array | null> {

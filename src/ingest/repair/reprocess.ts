@@ -14,6 +14,7 @@ import { lookupRequestFor } from '../decide/lookup-request.ts';
 import type { StoredMessage } from '../fetch/fetched-message.ts';
 import { isOnTicket, type TicketOutcome } from '../model.ts';
 import type { PollPorts, PollSettings } from '../poll/poll-context.ts';
+import { storedSource } from '../quarantine/source.ts';
 import type { MailboxStore, MessageReplacement, ReprocessStore, ReprocessTarget } from '../stores.ts';
 
 export type ReprocessResult =
@@ -28,7 +29,7 @@ export type ReprocessResult =
   | { readonly what: 'failed'; readonly reason: string }
   | { readonly what: 'source_missing' };
 
-export type ReprocessPorts = Pick<PollPorts, 'parser' | 'blobs' | 'raw' | 'clock' | 'newId' | 'newRef'> & {
+type ReprocessPorts = Pick<PollPorts, 'parser' | 'blobs' | 'raw' | 'clock' | 'newId' | 'newRef'> & {
   readonly store: PollPorts['store'] & ReprocessStore & Pick<MailboxStore, 'mailboxById'>;
 };
 
@@ -41,23 +42,13 @@ export async function reprocessMessage(
   settings: Pick<PollSettings, 'rules'>,
 ): Promise<ReprocessResult> {
   const target = await ports.store.reprocessTarget(id);
-  const source = await sourceOf(target, ports);
+  const source = await storedSource(target.source?.raw ?? null, ports);
   if (source === null) return { what: 'source_missing' };
   const result = await ports.parser.parse(source, target.mailboxId);
   if (!result.ok) return { what: 'failed', reason: result.reason };
   const { parsed } = result;
   await ports.blobs.write(parsed.attachments);
   return await replace(target, parsed, ports, settings, attemptsMax);
-}
-
-async function sourceOf({ source }: ReprocessTarget, { raw }: ReprocessPorts): Promise<Uint8Array | null> {
-  if (source === null) return null;
-  try {
-    return await raw.read(source.raw);
-  } catch (error) {
-    if (isFailure(error, 'source_missing')) return null;
-    throw error;
-  }
 }
 
 async function replace(

@@ -10,7 +10,7 @@ import { events, type Log } from '../../events.ts';
 import type { Blobs, RawSources } from '../ports.ts';
 import type { TicketReader } from '../stores.ts';
 
-export type RetentionPorts = {
+type RetentionPorts = {
   readonly store: Pick<TicketReader, 'unreferencedBlobs' | 'retainedSegments'>;
   readonly blobs: Blobs;
   readonly raw: RawSources;

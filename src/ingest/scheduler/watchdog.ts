@@ -10,7 +10,7 @@ import type { Health } from '../health/health.ts';
 import type { ServiceManager } from '../ports.ts';
 import type { Readiness } from '../readiness.ts';
 
-export type WatchdogPorts = {
+type WatchdogPorts = {
   readonly serviceManager: ServiceManager;
   readonly clock: Clock;
   readonly health: Pick<Health, 'liveness' | 'obstacle' | 'readiness'>;
