@@ -156,7 +156,10 @@ type OutcomeRules<O extends Outcome = Outcome> = {
   readonly inEarlierEpoch: 'retained' | 'deleted' | 'deleted_without_source';
 };
 
-/** The rules of each outcome, for all code that depends on it. */
+/**
+ * The rules of each outcome, for all code that depends on it. A new outcome does not compile until it has rules here, an
+ * event (fetch/pipeline.ts), a resolution (quarantine/resolve.ts) and words (commands/poll.ts).
+ */
 export const outcomeRules: { readonly [O in Outcome]: OutcomeRules<O> } = {
   ticket_opened: {
     isReceived: true,

@@ -24,7 +24,7 @@ export type MailboxFacts = {
 /** A mailbox fails when no poll of it has finished for so long after it was due, whatever the reason. */
 const overdueMsMax = 15 * 60_000;
 const waitingHint = 'Put the key file with that key back from its backup, or set the password again.';
-const order: readonly CheckStatus[] = ['failing', 'waiting', 'warning', 'unknown', 'ok'];
+const rank: Readonly<Record<CheckStatus, number>> = { failing: 0, waiting: 1, warning: 2, unknown: 3, ok: 4 };
 
 export const noMailboxes: Readiness['checks']['mailboxes'] = {
   ...{ status: 'unknown', since: null, reason: 'the database does not answer', hint: null },
@@ -44,9 +44,7 @@ export function mailboxChecks(
   facts: MailboxFacts,
 ): Readiness['checks']['mailboxes'] {
   const active = all.filter((mailbox) => mailbox.state === 'active' || isInvalid(mailbox));
-  const list = active
-    .map((mailbox) => mailboxCheck(mailbox, facts))
-    .sort((a, b) => order.indexOf(a.status) - order.indexOf(b.status));
+  const list = active.map((mailbox) => mailboxCheck(mailbox, facts)).sort((a, b) => rank[a.status] - rank[b.status]);
   const of = (status: CheckStatus) => list.filter((check) => check.status === status);
   const [failed, waiting] = [of('failing'), of('waiting')];
   const counts = {

@@ -57,9 +57,18 @@ export async function discardOne(
   return { what: (await store.discard(message)) ? 'discarded' : 'resolved' };
 }
 
+const resolvedBy: Readonly<Record<ResolveResult['what'], boolean>> = {
+  stored: true,
+  quarantined: false,
+  gone: false,
+  resolved: true,
+  failed: false,
+  discarded: true,
+};
+
 /** True when the message no longer waits. */
 export function isResolved({ what }: ResolveResult): boolean {
-  return what === 'stored' || what === 'resolved' || what === 'discarded';
+  return resolvedBy[what];
 }
 
 /** Groups equal results in counts and in the audit. */
