@@ -106,7 +106,8 @@ async function forgetEarlierEpochs(db: SqlExecutor, lease: Lease, present: numbe
   }
 }
 
-async function epochAfter(db: SqlExecutor, mailboxId: string, after: number): Promise<number | null> {
+/** The first folder epoch after `after` with an outcome. */
+export async function epochAfter(db: SqlExecutor, mailboxId: string, after: number): Promise<number | null> {
   const row = await db
     .selectFrom('outcome')
     .select('folder_epoch')

@@ -14,8 +14,8 @@ import { lacksOpenKey, listedColumns, mailboxColumn } from '../rows/mailbox-colu
 import { mailboxOrNull } from '../rows/mailboxes.ts';
 import { clockSkewMsMax } from '../rows/workers.ts';
 import type { SqlDialect } from '../sql/dialect.ts';
-import { chunks } from '../sql/statements.ts';
-import { fromDatabaseTime, type SqlExecutor, type Tables } from '../sql/tables.ts';
+import { chunks, rowsInChunks } from '../sql/statements.ts';
+import { compareTexts, fromDatabaseTime, type SqlExecutor, type Tables } from '../sql/tables.ts';
 import { isLeaseExpired } from './leases.ts';
 
 type MailboxWhere = ExpressionBuilder<Tables, 'mailboxes'>;
@@ -156,11 +156,6 @@ function byAge(a: Candidate, b: Candidate): number {
   return compareTexts(a.at, b.at) || compareTexts(a.mailbox.id, b.mailbox.id);
 }
 
-function compareTexts(a: string, b: string): number {
-  if (a === b) return 0;
-  return a < b ? -1 : 1;
-}
-
 /* Changes of the schedule. Due times use the clock of the database. */
 
 /** The schedule of one mailbox, due or not. */
@@ -278,14 +273,11 @@ async function mailboxVersions(
   db: SqlExecutor,
   mailboxIds: readonly string[],
 ): Promise<ReadonlyMap<string, MailboxVersion>> {
-  const found = new Map<string, MailboxVersion>();
-  for (const ids of chunks(mailboxIds)) {
-    const rows = await db
+  const rows = await rowsInChunks(mailboxIds, (ids) =>
+    db
       .selectFrom('mailboxes')
       .select(['mailboxes.id', mailboxColumn('changed_at'), mailboxColumn('state')])
-      .where('mailboxes.id', 'in', ids)
-      .execute();
-    for (const row of rows) found.set(row.id, { version: row.changed_at, isActive: row.state === 'active' });
-  }
-  return found;
+      .where('mailboxes.id', 'in', ids),
+  );
+  return new Map(rows.map(({ id, changed_at: version, state }) => [id, { version, isActive: state === 'active' }]));
 }

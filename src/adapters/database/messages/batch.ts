@@ -100,7 +100,7 @@ async function replaceOutcome(db: SqlExecutor, row: ReturnType<typeof outcomeRow
   if (numUpdatedRows !== 1n) throw conflict('A message to release from quarantine was resolved meanwhile.');
 }
 
-function referenceRows({ id, missing }: NewMessage, mailboxId: string) {
+export function referenceRows({ id, missing }: Pick<NewMessage, 'id' | 'missing'>, mailboxId: string) {
   return [...new Set(missing)].map((named) => ({
     mailbox_id: mailboxId,
     reference_hash: hashOf(named),

@@ -22,8 +22,9 @@ import { mailboxColumn } from '../rows/mailbox-columns.ts';
 import { toAddresses } from '../rows/mailboxes.ts';
 import { hashOf } from '../rows/messages.ts';
 import type { SqlDialect } from '../sql/dialect.ts';
-import { chunks } from '../sql/statements.ts';
+import { rowsInChunks } from '../sql/statements.ts';
 import {
+  compareTexts,
   fromDatabaseTime,
   fromOptionalTime,
   type MessageTable,
@@ -92,23 +93,15 @@ type MessageRow = Pick<
   TicketRow;
 
 async function messageRows(db: SqlExecutor, hashes: readonly string[]): Promise<readonly MessageRow[]> {
-  const rows: MessageRow[] = [];
-  for (const chunk of chunks(hashes)) {
-    const found = await db
+  const rows = await rowsInChunks(hashes, (chunk) =>
+    db
       .selectFrom('message')
       .leftJoin('ticket', 'ticket.id', 'message.ticket_id')
       .select(['message.id', 'message.mailbox_id', 'message_id_hash', 'content_hash', 'received_at'])
       .select(ticketColumns)
-      .where('message_id_hash', 'in', chunk)
-      .execute();
-    rows.push(...found);
-  }
-  return rows.sort((a, b) => compare(a.received_at, b.received_at) || compare(a.id, b.id));
-}
-
-function compare(a: string, b: string): number {
-  if (a === b) return 0;
-  return a < b ? -1 : 1;
+      .where('message_id_hash', 'in', chunk),
+  );
+  return rows.sort((a, b) => compareTexts(a.received_at, b.received_at) || compareTexts(a.id, b.id));
 }
 
 function toLookupMessage(row: MessageRow, idsByHash: ReadonlyMap<string, string>, ticketOf: TicketOf): LookupMessage {
@@ -129,25 +122,22 @@ async function referencingRows(
   mailboxId: string,
   hashes: readonly string[],
 ): Promise<readonly ReferencingRow[]> {
-  const rows: ReferencingRow[] = [];
-  for (const chunk of chunks(hashes)) {
+  const rows = await rowsInChunks(hashes, (chunk) => {
     const named = db
       .selectFrom('message_reference')
       .select(['reference_hash', 'message_id'])
       .select(sql<number>`row_number() over (partition by reference_hash order by message_id desc)`.as('age_rank'))
       .where('mailbox_id', '=', mailboxId)
       .where('reference_hash', 'in', chunk);
-    const found = await db
+    return db
       .selectFrom(named.as('named'))
       .innerJoin('message', 'message.id', 'named.message_id')
       .leftJoin('ticket', 'ticket.id', 'message.ticket_id')
       .select(['message.id', 'reference_hash', 'from_address', 'to_json', 'cc_json'])
       .select(ticketColumns)
-      .where('age_rank', '<=', referencingMax)
-      .execute();
-    rows.push(...found);
-  }
-  return rows.sort((a, b) => compare(a.id, b.id));
+      .where('age_rank', '<=', referencingMax);
+  });
+  return rows.sort((a, b) => compareTexts(a.id, b.id));
 }
 
 function toReferencing(
@@ -177,20 +167,17 @@ async function handledBefore(
   mailboxId: string,
   dedupKeys: readonly string[],
 ): Promise<readonly HandledMessage[]> {
-  const handled: HandledMessage[] = [];
-  for (const chunk of chunks(dedupKeys)) {
-    const rows = await db
+  const rows = await rowsInChunks(dedupKeys, (chunk) =>
+    db
       .selectFrom('outcome')
       .select(['dedup_key', 'outcome'])
       .where('mailbox_id', '=', mailboxId)
       .where('dedup_key', 'in', chunk)
-      .where('outcome', 'not in', unhandledOutcomes)
-      .execute();
-    for (const row of rows)
-      if (row.dedup_key !== null)
-        handled.push({ dedupKey: row.dedup_key, isQuarantined: quarantinedOutcomes.includes(row.outcome) });
-  }
-  return handled;
+      .where('outcome', 'not in', unhandledOutcomes),
+  );
+  return rows.flatMap(({ dedup_key: dedupKey, outcome }) =>
+    dedupKey === null ? [] : [{ dedupKey, isQuarantined: quarantinedOutcomes.includes(outcome) }],
+  );
 }
 
 type SenderCounts = { readonly sent: readonly SentCount[]; readonly addedAtMs: number };
@@ -204,27 +191,26 @@ async function sentCounts(
 ): Promise<SenderCounts> {
   if (senders === null) return { sent: [], addedAtMs: 0 };
   const addedAtMs = await addedAt(mailboxId);
-  const sent: SentCount[] = [];
-  if (senders.toMs < addedAtMs) return { sent, addedAtMs };
+  if (senders.toMs < addedAtMs) return { sent: [], addedAtMs };
   const isSqlite = db.dialect.kind === 'sqlite';
   const address = isSqlite ? sql<string>`from_address collate nocase` : sql.ref<string>('from_address');
   const written = isSqlite ? sql<string>`lower(from_address)` : sql<string>`lower(from_address) collate utf8mb4_bin`;
   const minute = sql<string>`substr(received_at, 1, ${sql.lit(minuteCharacters)})`;
-  for (const addresses of chunks(senders.addresses)) {
-    const rows = await db
+  const rows = await rowsInChunks(senders.addresses, (addresses) =>
+    db
       .selectFrom('message')
       .select([written.as('address'), minute.as('minute'), (message) => message.fn.countAll<number>().as('count')])
       .where('mailbox_id', '=', mailboxId)
       .where(address, 'in', addresses)
       .where('received_at', '>=', toDatabaseTime(Math.max(senders.fromMs, addedAtMs)))
       .where('received_at', '<=', toDatabaseTime(senders.toMs))
-      .groupBy([written, minute])
-      .execute();
-    for (const row of rows) {
-      const atMs = fromDatabaseTime(`${row.minute}:00.000`);
-      sent.push({ address: row.address, atMs, count: Number(row.count) });
-    }
-  }
+      .groupBy([written, minute]),
+  );
+  const sent = rows.map((row) => ({
+    address: row.address,
+    atMs: fromDatabaseTime(`${row.minute}:00.000`),
+    count: Number(row.count),
+  }));
   return { sent, addedAtMs };
 }
 
@@ -280,13 +266,9 @@ async function ticketRows(
   column: 'id' | 'ref',
   values: readonly string[],
 ): Promise<readonly TicketRow[]> {
-  const rows: TicketRow[] = [];
-  for (const chunk of chunks(values)) {
-    rows.push(
-      ...(await db.selectFrom('ticket').select(ticketColumns).where(`ticket.${column}`, 'in', chunk).execute()),
-    );
-  }
-  return rows;
+  return await rowsInChunks(values, (chunk) =>
+    db.selectFrom('ticket').select(ticketColumns).where(`ticket.${column}`, 'in', chunk),
+  );
 }
 
 /** Resolves the ticket of a row through its merges; queries only for merged tickets. */
@@ -355,9 +337,8 @@ async function continuationsOf(
 }
 
 async function continuing(db: SqlExecutor, ids: readonly string[]): Promise<LookupResult['continuations']> {
-  const found: { readonly closedId: string; readonly ticket: LookupTicket }[] = [];
-  for (const chunk of chunks(ids)) {
-    const rows = await db
+  const rows = await rowsInChunks(ids, (chunk) =>
+    db
       .selectFrom('ticket_link')
       .innerJoin('ticket', 'ticket.id', 'ticket_link.ticket_id')
       .select('ticket_link.other_id as closed_id')
@@ -365,15 +346,13 @@ async function continuing(db: SqlExecutor, ids: readonly string[]): Promise<Look
       .where('ticket_link.other_id', 'in', chunk)
       .where('ticket_link.reason', '=', 'continues')
       .orderBy('ticket.created_at')
-      .orderBy('ticket.id')
-      .execute();
-    const ticketOf = await ticketResolver(db, rows);
-    for (const row of rows) {
-      const ticket = ticketOf(row);
-      if (ticket !== null) found.push({ closedId: row.closed_id, ticket });
-    }
-  }
-  return found;
+      .orderBy('ticket.id'),
+  );
+  const ticketOf = await ticketResolver(db, rows);
+  return rows.flatMap((row) => {
+    const ticket = ticketOf(row);
+    return ticket === null ? [] : [{ closedId: row.closed_id, ticket }];
+  });
 }
 
 /**

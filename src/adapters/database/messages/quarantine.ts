@@ -12,6 +12,7 @@ import type {
   QuarantineStore,
   Requarantine,
 } from '../../../ingest/stores.ts';
+import { toStoredSource } from '../rows/messages.ts';
 import { fromDatabaseTime, fromOptionalTime, type SqlExecutor } from '../sql/tables.ts';
 
 const rowsPerPage = 500;
@@ -65,8 +66,6 @@ function quarantineRows(db: SqlExecutor) {
 type QuarantineRow = Awaited<ReturnType<ReturnType<typeof quarantineRows>['execute']>>[number];
 
 function toQuarantinedMessage(row: QuarantineRow): QuarantinedMessage {
-  const { raw_segment: segment, raw_offset: offset, raw_length: lengthBytes, raw_sha256: sha256 } = row;
-  const hasSource = segment !== null && offset !== null && lengthBytes !== null;
   return {
     mailboxId: row.mailbox_id,
     mailbox: row.name,
@@ -77,7 +76,7 @@ function toQuarantinedMessage(row: QuarantineRow): QuarantinedMessage {
     discardedAtMs: fromOptionalTime(row.resolved_at),
     receivedAtMs: fromOptionalTime(row.received_at),
     sizeBytes: row.size_bytes,
-    raw: hasSource ? { segment, offset, lengthBytes, sha256: sha256 ?? '' } : null,
+    raw: toStoredSource(row),
   };
 }
 

@@ -13,16 +13,10 @@ import type {
   TicketSummary,
 } from '../../../ingest/model.ts';
 import type { TicketReader } from '../../../ingest/stores.ts';
-import { toStoredMessage } from '../rows/messages.ts';
-import { chunks } from '../sql/statements.ts';
-import {
-  type AttachmentRow,
-  fromDatabaseTime,
-  fromOptionalTime,
-  type MessageRow,
-  type OutcomeTable,
-  type SqlExecutor,
-} from '../sql/tables.ts';
+import { epochAfter } from '../mailboxes/folders.ts';
+import { toRawLocation, toStoredMessage } from '../rows/messages.ts';
+import { rowsInChunks } from '../sql/statements.ts';
+import { fromDatabaseTime, fromOptionalTime, type MessageRow, type SqlExecutor } from '../sql/tables.ts';
 import { reconcile } from './reconcile.ts';
 import { linksOf, noTicket } from './tickets.ts';
 
@@ -119,17 +113,11 @@ async function withAttachments(
   db: SqlExecutor,
   rows: readonly MessageRow[],
 ): Promise<ReadonlyMap<string, MessageDetails>> {
-  const byMessage = new Map<string, AttachmentRow[]>(rows.map((row) => [row.id, []]));
-  for (const ids of chunks([...byMessage.keys()])) {
-    const attachments = await db
-      .selectFrom('attachment')
-      .selectAll()
-      .where('message_id', 'in', ids)
-      .orderBy('message_id')
-      .orderBy('position')
-      .execute();
-    for (const attachment of attachments) byMessage.get(attachment.message_id)?.push(attachment);
-  }
+  const messageIds = rows.map(({ id }) => id);
+  const attachments = await rowsInChunks(messageIds, (ids) =>
+    db.selectFrom('attachment').selectAll().where('message_id', 'in', ids).orderBy('message_id').orderBy('position'),
+  );
+  const byMessage = Map.groupBy(attachments, (attachment) => attachment.message_id);
   return new Map(rows.map((row) => [row.id, toStoredMessage(row, byMessage.get(row.id) ?? [])]));
 }
 
@@ -139,18 +127,6 @@ async function* outcomes(db: SqlExecutor, mailboxId: string, full: boolean): Asy
     yield* outcomesIn(db, mailboxId, folderEpoch, full);
     folderEpoch = await epochAfter(db, mailboxId, folderEpoch);
   }
-}
-
-async function epochAfter(db: SqlExecutor, mailboxId: string, after: number): Promise<number | null> {
-  const row = await db
-    .selectFrom('outcome')
-    .select('folder_epoch')
-    .where('mailbox_id', '=', mailboxId)
-    .where('folder_epoch', '>', after)
-    .orderBy('folder_epoch')
-    .limit(1)
-    .executeTakeFirst();
-  return row?.folder_epoch ?? null;
 }
 
 async function* outcomesIn(
@@ -197,11 +173,6 @@ function outcomePage(db: SqlExecutor, mailboxId: string, folderEpoch: number, af
     .execute();
 }
 
-function toRawLocation(row: Pick<OutcomeTable, 'raw_segment' | 'raw_offset' | 'raw_length'>): RawLocation | null {
-  const { raw_segment: segment, raw_offset: offset, raw_length: lengthBytes } = row;
-  return segment === null || offset === null || lengthBytes === null ? null : { segment, offset, lengthBytes };
-}
-
 async function messagesOf(
   db: SqlExecutor,
   rows: readonly { readonly message_id: string | null }[],
@@ -212,27 +183,24 @@ async function messagesOf(
 }
 
 async function unreferencedBlobs(db: SqlExecutor, hashes: readonly string[]): Promise<readonly string[]> {
-  const named = new Set<string>();
-  for (const chunk of chunks(hashes)) {
-    const query = db.selectFrom('attachment').select('sha256').distinct().where('sha256', 'in', chunk);
-    for (const row of await query.execute()) named.add(row.sha256);
-  }
+  const rows = await rowsInChunks(hashes, (chunk) =>
+    db.selectFrom('attachment').select('sha256').distinct().where('sha256', 'in', chunk),
+  );
+  const named = new Set(rows.map(({ sha256 }) => sha256));
   return hashes.filter((hash) => !named.has(hash));
 }
 
 async function retainedSegments(db: SqlExecutor, segments: readonly string[]): Promise<readonly string[]> {
-  const needed = new Set<string | null>();
-  for (const chunk of chunks(segments)) {
-    const rows = await db
+  const rows = await rowsInChunks(segments, (chunk) =>
+    db
       .selectFrom('outcome')
       .select('raw_segment')
       .distinct()
       .where('raw_segment', 'in', chunk)
       .where('outcome', '=', 'quarantined')
-      .where('resolved_at', 'is', sql<null>`null`)
-      .execute();
-    for (const row of rows) needed.add(row.raw_segment);
-  }
+      .where('resolved_at', 'is', sql<null>`null`),
+  );
+  const needed = new Set(rows.map((row) => row.raw_segment));
   return segments.filter((segment) => needed.has(segment));
 }
 
@@ -241,19 +209,18 @@ export async function rawLocations(
   mailboxId: string,
   uids: readonly number[],
 ): Promise<readonly RawLocation[]> {
-  const locations = new Map<number, RawLocation>();
-  for (const chunk of chunks(uids)) {
-    const rows = await db
+  const rows = await rowsInChunks(uids, (chunk) =>
+    db
       .selectFrom('outcome')
       .select(['uid', 'raw_segment', 'raw_offset', 'raw_length'])
       .where('mailbox_id', '=', mailboxId)
       .where('uid', 'in', chunk)
-      .orderBy('folder_epoch')
-      .execute();
-    for (const row of rows) {
-      const location = toRawLocation(row);
-      if (location !== null) locations.set(row.uid, location);
-    }
+      .orderBy('folder_epoch'),
+  );
+  const locations = new Map<number, RawLocation>();
+  for (const row of rows) {
+    const location = toRawLocation(row);
+    if (location !== null) locations.set(row.uid, location);
   }
   return uids.flatMap((uid) => locations.get(uid) ?? []);
 }

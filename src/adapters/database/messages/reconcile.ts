@@ -17,7 +17,7 @@ import type {
 } from '../../../ingest/stores.ts';
 import type { ParsedMessage } from '../../../mail/message.ts';
 import { lockMailbox } from '../mailboxes/leases.ts';
-import { attachmentRow, messageRow, outcomeRow } from '../rows/messages.ts';
+import { attachmentRow, messageRow, outcomeRow, toStoredSource } from '../rows/messages.ts';
 import { isDuplicateKey } from '../sql/errors.ts';
 import { insertRows, inTransaction } from '../sql/statements.ts';
 import { fromDatabaseTime, fromOptionalTime, type SqlExecutor } from '../sql/tables.ts';
@@ -182,8 +182,6 @@ async function* lostMessages(db: SqlExecutor, mailboxId: string): AsyncGenerator
 type LostRow = Awaited<ReturnType<ReturnType<typeof lost>['execute']>>[number];
 
 function toLost(row: LostRow, mailboxId: string): LostMessage {
-  const { raw_segment: segment, raw_offset: offset, raw_length: lengthBytes } = row;
-  const hasSource = segment !== null && offset !== null && lengthBytes !== null;
   return {
     mailboxId,
     folderEpoch: row.folder_epoch,
@@ -193,7 +191,7 @@ function toLost(row: LostRow, mailboxId: string): LostMessage {
     messageId: row.message_id ?? '',
     sizeBytes: row.size_bytes,
     receivedAtMs: fromOptionalTime(row.received_at) ?? fromDatabaseTime(row.created_at),
-    raw: hasSource ? { segment, offset, lengthBytes, sha256: row.raw_sha256 ?? '' } : null,
+    raw: toStoredSource(row),
     dedupKey: row.dedup_key,
   };
 }

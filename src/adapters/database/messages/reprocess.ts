@@ -9,7 +9,7 @@ import { Failure } from '../../../errors.ts';
 import { type NewMessage, type Outcome, storedOutcomes } from '../../../ingest/model.ts';
 import type { MessageReplacement, ReprocessStore, ReprocessTarget } from '../../../ingest/stores.ts';
 import { dedupKey } from '../../../mail/fingerprint.ts';
-import { attachmentRow, hashOf, messageRow, ticketRow } from '../rows/messages.ts';
+import { attachmentRow, messageRow, ticketRow, toStoredSource } from '../rows/messages.ts';
 import { insertRows, inTransaction } from '../sql/statements.ts';
 import {
   type AttachmentRow,
@@ -18,7 +18,7 @@ import {
   type SqlExecutor,
   toDatabaseTime,
 } from '../sql/tables.ts';
-import { touchTickets } from './batch.ts';
+import { referenceRows, touchTickets } from './batch.ts';
 import { addLinks, mergeTickets } from './tickets.ts';
 
 const rowsPerPage = 500;
@@ -70,9 +70,8 @@ async function sourceOf(db: SqlExecutor, id: string): Promise<ReprocessTarget['s
     .limit(rowsPerPage)
     .execute();
   const withSource = rows.flatMap((row) => {
-    const { raw_segment: segment, raw_offset: offset, raw_length: lengthBytes, raw_sha256: sha256 } = row;
-    if (segment === null || offset === null || lengthBytes === null) return [];
-    return [{ row, raw: { segment, offset, lengthBytes, sha256: sha256 ?? '' } }];
+    const raw = toStoredSource(row);
+    return raw === null ? [] : [{ row, raw }];
   });
   const own = rows.find(({ outcome }) => storedOutcomes.some((stored) => stored === outcome));
   const last = withSource.at(-1);
@@ -178,10 +177,7 @@ async function joinTicket(
   );
   for (const { id, missing } of joined.messages) {
     await db.deleteFrom('message_reference').where('mailbox_id', '=', mailboxId).where('message_id', '=', id).execute();
-    const rows = [...new Set(missing)].map((named) => ({
-      ...{ mailbox_id: mailboxId, reference_hash: hashOf(named), message_id: id },
-    }));
-    await insertRows(db, 'message_reference', rows);
+    await insertRows(db, 'message_reference', referenceRows({ id, missing }, mailboxId));
   }
   await addLinks(db, joined.links);
 }

@@ -10,7 +10,7 @@ import type { TicketHeader, TicketStore } from '../../../ingest/stores.ts';
 import { mailboxColumn } from '../rows/mailbox-columns.ts';
 import { toAddresses } from '../rows/mailboxes.ts';
 import { hashOf } from '../rows/messages.ts';
-import { chunks } from '../sql/statements.ts';
+import { chunks, rowsInChunks } from '../sql/statements.ts';
 import type { SqlExecutor } from '../sql/tables.ts';
 
 export function ticketStore(db: SqlExecutor): TicketStore {
@@ -100,21 +100,19 @@ async function moveMessages(db: SqlExecutor, ticketId: string, intoId: string): 
 export async function linkCopies(db: SqlExecutor, mailboxId: string, copies: readonly MessageCopy[]): Promise<void> {
   const ticketIds = new Map(copies.map((copy) => [`${hashOf(copy.messageId)} ${copy.contentHash}`, copy.ticketId]));
   const hashes = [...new Set(copies.map(({ messageId }) => hashOf(messageId)))];
-  const links: TicketLink[] = [];
-  for (const chunk of chunks(hashes)) {
-    const rows = await db
+  const rows = await rowsInChunks(hashes, (chunk) =>
+    db
       .selectFrom('message')
       .innerJoin('ticket', 'ticket.id', 'message.ticket_id')
       .select(['message_id_hash', 'content_hash', 'ticket.id'])
       .where('message_id_hash', 'in', chunk)
       .where('message.mailbox_id', '<>', mailboxId)
-      .where('ticket.status', '<>', sql.lit('merged'))
-      .execute();
-    for (const { message_id_hash: hash, content_hash: content, id: otherId } of rows) {
-      const ticketId = ticketIds.get(`${hash} ${content}`);
-      if (ticketId !== undefined && ticketId !== otherId) links.push({ ticketId, otherId, reason: 'same_message' });
-    }
-  }
+      .where('ticket.status', '<>', sql.lit('merged')),
+  );
+  const links = rows.flatMap(({ message_id_hash: hash, content_hash: content, id: otherId }): readonly TicketLink[] => {
+    const ticketId = ticketIds.get(`${hash} ${content}`);
+    return ticketId === undefined || ticketId === otherId ? [] : [{ ticketId, otherId, reason: 'same_message' }];
+  });
   await addLinks(db, links);
 }
 
@@ -124,23 +122,22 @@ export async function linksOf(
   ticketIds: readonly string[],
 ): Promise<ReadonlyMap<string, readonly TicketLinkView[]>> {
   const links = new Map<string, TicketLinkView[]>();
-  for (const chunk of chunks(ticketIds)) {
-    for (const [mine, other, direction] of [
-      ['ticket_id', 'other_id', 'to'],
-      ['other_id', 'ticket_id', 'from'],
-    ] as const) {
-      const rows = await db
+  for (const [mine, other, direction] of [
+    ['ticket_id', 'other_id', 'to'],
+    ['other_id', 'ticket_id', 'from'],
+  ] as const) {
+    const rows = await rowsInChunks(ticketIds, (chunk) =>
+      db
         .selectFrom('ticket_link')
         .innerJoin('ticket', 'ticket.id', `ticket_link.${other}`)
         .select([`ticket_link.${mine} as mine`, 'ticket.ref', 'reason'])
         .where(`ticket_link.${mine}`, 'in', chunk)
         .orderBy('ticket_link.created_at')
-        .orderBy('ticket.ref')
-        .execute();
-      for (const row of rows) {
-        const link = { ticket: row.ref, reason: row.reason as LinkReason, direction };
-        links.set(row.mine, [...(links.get(row.mine) ?? []), link]);
-      }
+        .orderBy('ticket.ref'),
+    );
+    for (const row of rows) {
+      const link = { ticket: row.ref, reason: row.reason as LinkReason, direction };
+      links.set(row.mine, [...(links.get(row.mine) ?? []), link]);
     }
   }
   return links;

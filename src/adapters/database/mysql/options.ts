@@ -7,7 +7,7 @@ import { constants, createHash, publicEncrypt } from 'node:crypto';
 import { connect, type OnReadOpts, type Socket } from 'node:net';
 import type { AuthPlugin, ConnectionOptions } from 'mysql2';
 import type { DatabaseConfig } from '../../../config/config.ts';
-import type { SecretBytes } from '../../../secret/secret-bytes.ts';
+import { copySecret, type SecretBytes } from '../../../secret/secret-bytes.ts';
 
 export type MysqlConfig = Extract<DatabaseConfig, { kind: 'mysql' }>;
 
@@ -54,7 +54,7 @@ export function openSocket(server: MysqlServer): Socket {
     buffer: Buffer.alloc(readBytes),
     callback: (length: number, buffer: Uint8Array): boolean => {
       const chunk = Buffer.from(new ArrayBuffer(length));
-      chunk.set(buffer.subarray(0, length));
+      copySecret(buffer.subarray(0, length), chunk);
       buffer.fill(0, 0, length);
       return socket.push(chunk);
     },
@@ -164,7 +164,7 @@ function token(password: Uint8Array, scramble: Buffer): Buffer {
 
 function terminated(password: Uint8Array): Buffer {
   const bytes = Buffer.alloc(password.length + 1);
-  bytes.set(password);
+  copySecret(password, bytes);
   return bytes;
 }
 

@@ -107,6 +107,16 @@ export function* chunks<T>(values: readonly T[]): Iterable<readonly T[]> {
   for (let at = 0; at < values.length; at += keysPerQuery) yield values.slice(at, at + keysPerQuery);
 }
 
+/** Rows of one query for each chunk of `values`, in order. */
+export async function rowsInChunks<T, Row>(
+  values: readonly T[],
+  query: (chunk: readonly T[]) => { execute(): Promise<readonly Row[]> },
+): Promise<Row[]> {
+  const rows: Row[] = [];
+  for (const chunk of chunks(values)) rows.push(...(await query(chunk).execute()));
+  return rows;
+}
+
 /** `values` in their order, each chunk as long as one of `sizes`, the largest that fits: few different statements. */
 export function* chunksOfSizes<T>(values: readonly T[], sizes: readonly [number, ...number[]]): Iterable<readonly T[]> {
   for (let at = 0; at < values.length; ) {

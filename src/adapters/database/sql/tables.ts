@@ -327,3 +327,9 @@ export function truncate(text: string, charactersMax: number): string {
   // A code point takes two UTF-16 units at most.
   return [...whole.slice(0, charactersMax * 2)].slice(0, charactersMax).join('').toWellFormed();
 }
+
+/** Order of times, ids and other texts of ASCII, as in the table. */
+export function compareTexts(a: string, b: string): number {
+  if (a === b) return 0;
+  return a < b ? -1 : 1;
+}
