@@ -12,11 +12,9 @@ import type { CheckName } from '../ingest/health/describe.ts';
 import type { SecretBytes } from '../secret/secret-bytes.ts';
 
 export type AdminSession = {
-  readonly accountId: string;
   readonly name: string;
   /** Anti-CSRF token of every form that changes something; 43 characters of base64url. */
   readonly csrf: string;
-  readonly signedInAtMs: number;
 };
 
 export type SignInResult =

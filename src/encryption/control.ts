@@ -173,38 +173,28 @@ async function recover(ports: EncryptionControlPorts, who: string): Promise<Reco
 }
 
 function refuseRecovery(vault: Vault, keys: KeySet, reading: KeyFileReading, path: string): void {
-  if (keys.length === 0) {
-    if (vault.view.state.kind !== 'closed') throw noKeyInMemory(vault);
-    throw new Failure('refused', 'there is nothing to recover: encryption is off, and no key is in use', {
-      hint: 'Check it with ticketmaild encryption status',
-    });
-  }
-  if (reading.kind === 'keys' && keys.every(({ id }) => keyById(reading.keys, id) !== null)) {
-    throw new Failure(
-      'refused',
-      `there is nothing to recover: the key file ${path} contains every key that is in use`,
-      {
-        hint: 'Check it with ticketmaild key show',
-      },
-    );
-  }
+  if (keys.length === 0 && vault.view.state.kind !== 'closed') throw noKeyInMemory(vault);
+  if (keys.length === 0)
+    throw nothingToRecover('encryption is off, and no key is in use', 'ticketmaild encryption status');
+  if (reading.kind === 'keys' && keys.every(({ id }) => keyById(reading.keys, id) !== null))
+    throw nothingToRecover(`the key file ${path} contains every key that is in use`, 'ticketmaild key show');
   // Not damaged but protected by a passphrase: an unprotected file would undo that.
   if (reading.kind === 'refused' && reading.failure.code === 'key_file_locked') {
-    throw new Failure(
-      'key_file_locked',
-      `the key file ${path} is protected by a passphrase that this daemon does not have`,
-      {
-        hint: 'Configure the passphrase ([encryption] passphrase_file), or move that file away and run the command again.',
-      },
-    );
+    const message = `the key file ${path} is protected by a passphrase that this daemon does not have`;
+    const hint =
+      'Configure the passphrase ([encryption] passphrase_file), or move that file away and run the command again.';
+    throw new Failure('key_file_locked', message, { hint });
   }
+}
+
+function nothingToRecover(why: string, command: string): Failure {
+  return new Failure('refused', `there is nothing to recover: ${why}`, { hint: `Check it with ${command}` });
 }
 
 function noKeyInMemory({ view }: Vault): Failure {
   const reason = 'failure' in view.state ? view.state.failure.message : 'no key is open';
-  return new Failure('key_file_missing', `the daemon has no key in memory either: ${reason}`, {
-    hint: 'Restore the key file from its backup.',
-  });
+  const hint = 'Restore the key file from its backup.';
+  return new Failure('key_file_missing', `the daemon has no key in memory either: ${reason}`, { hint });
 }
 
 function requested(
@@ -292,12 +282,8 @@ function createDisableRequests({ proof, clock, record }: DisableRequestPorts): D
     current,
     create: async (who) => {
       const requestedAtMs = clock.nowMs();
-      const made: DisableRequest = {
-        requestedBy: who,
-        requestedAtMs,
-        expiresAtMs: requestedAtMs + requestLifetimeMs,
-        checks: null,
-      };
+      const expiresAtMs = requestedAtMs + requestLifetimeMs;
+      const made: DisableRequest = { requestedBy: who, requestedAtMs, expiresAtMs, checks: null };
       request = made;
       await record(who, 'switch.disable_requested');
       return made;

@@ -119,7 +119,7 @@ type Observation = {
   /** The row in the switch state file; undefined: it cannot be parsed. */
   readonly fileRow: SwitchRow | null | undefined;
   /** Why the switch state file cannot be used. */
-  readonly memoryFailure: Failure | null;
+  readonly stateFileFailure: Failure | null;
   /** null: the database is unavailable. */
   readonly reading: SwitchReading | null;
   readonly verdict: SwitchJudgement | null;
@@ -154,7 +154,7 @@ function distrustUnprovenOff(verdict: SwitchJudgement): SwitchJudgement {
   return { kind: 'rolled_back', reason: 'it is off, and passwords in the table are sealed' };
 }
 
-type RememberedSwitch = Pick<Observation, 'remembered' | 'fileRow' | 'memoryFailure'>;
+type RememberedSwitch = Pick<Observation, 'remembered' | 'fileRow' | 'stateFileFailure'>;
 
 /**
  * The newer of the row in this process and in the state file; a state file with an older revision was restored by an
@@ -169,10 +169,10 @@ async function recallSwitch(
     const fileRow = await ports.stateFile.read();
     const isWrittenBack = fileRow !== null && before !== null && fileRow.revision < before.revision;
     const isOlder = inForce.revision > (fileRow?.revision ?? 0);
-    return { remembered: isOlder && !isWrittenBack ? inForce : fileRow, fileRow, memoryFailure: null };
+    return { remembered: isOlder && !isWrittenBack ? inForce : fileRow, fileRow, stateFileFailure: null };
   } catch (error) {
     if (!isFailure(error)) throw error;
-    return { remembered: inForce.revision > 0 ? inForce : null, fileRow: undefined, memoryFailure: error };
+    return { remembered: inForce.revision > 0 ? inForce : null, fileRow: undefined, stateFileFailure: error };
   }
 }
 
@@ -205,7 +205,7 @@ function nextView(seen: Observation, view: VaultView, ports: VaultPorts): VaultV
   // Without a remembered switch, an unverifiable row names the key that is needed.
   const wanted = verdict?.kind === 'unverified' && remembered === null ? [verdict.keyId] : requiredKeyIds(inForce);
   const state = stateOf(seen.file, wanted, keysOf(view.state), ports.keyFile.path);
-  const problem = seen.memoryFailure ?? problemOf(verdict);
+  const problem = seen.stateFileFailure ?? problemOf(verdict);
   return {
     state,
     switch: inForce,

@@ -193,16 +193,16 @@ export async function signIn(
   };
 }
 
-/** Waits until the switch says so, by the command that tells people. */
-export async function untilSwitch(scene: Pick<AdminScene, 'json'>, state: string): Promise<LogLine> {
-  return await until(
+/** Waits until the row of the switch has this state; returns what `encryption status` then says, which must agree. */
+export async function untilSwitch(scene: Pick<AdminScene, 'json' | 'rows'>, state: string): Promise<LogLine> {
+  await until(
     `the switch is ${state}`,
-    async () => {
-      const [status = {}] = await scene.json(['encryption', 'status', '--json']);
-      return status['state'] === state && status;
-    },
+    async () => (await scene.rows('select state from encryption_switch'))[0] === state,
     90_000,
   );
+  const [status = {}] = await scene.json(['encryption', 'status', '--json']);
+  if (status['state'] !== state) throw new Error(`encryption status says ${JSON.stringify(status)}`);
+  return status;
 }
 
 export type MailStream = AsyncDisposable & {

@@ -49,7 +49,7 @@ const homes: Readonly<Record<string, readonly string[]>> = {
   'prom-client': ['src/adapters/metrics/'],
   'smol-toml': ['src/config/'],
   'string-width': ['src/adapters/terminal/'],
-  zod: ['src/config/', 'src/commands/status/'],
+  zod: ['src/config/', 'src/commands/status/', 'src/adapters/keyfile/'],
   'node:ffi': ['src/adapters/systemd/'],
   'node:sqlite': ['src/adapters/database/'],
 };

@@ -23,7 +23,7 @@ import type { Decrypter, Encrypter, Identity, Recipient, Stanza } from 'age-encr
 import { unreadableHint } from '../../config/machine.ts';
 import { causeCode, Failure, isFailure } from '../../errors.ts';
 import { checkKeyFileSize, type KeySet, parseKeySet, serializeKeySet } from '../../secret/key.ts';
-import { SecretBytes, secretBuffer } from '../../secret/secret-bytes.ts';
+import { copySecret, SecretBytes, secretBuffer } from '../../secret/secret-bytes.ts';
 import { shellArg } from '../../text/shell.ts';
 
 /** Base-2 logarithm of scrypt's N. 18 takes 256 MiB of memory and about a second; 20 four times as much. */
@@ -88,7 +88,7 @@ async function makeHeader(encrypter: Encrypter, recipient: Recipient, fileKey: U
   encrypter.addRecipient({
     wrapFileKey: (generated) => {
       made = generated;
-      fileKey.set(generated);
+      copySecret(generated, fileKey);
       return recipient.wrapFileKey(generated);
     },
   });
@@ -147,7 +147,7 @@ function openPayload(payload: Uint8Array, fileKey: Uint8Array): Uint8Array {
   opener.setAuthTag(payload.subarray(-tagBytes));
   const opened = opener.update(payload.subarray(nonceBytes, -tagBytes));
   const content = secretBuffer(opened.length);
-  content.set(opened);
+  copySecret(opened, content);
   opened.fill(0);
   try {
     opener.final();
@@ -275,7 +275,7 @@ function openFileKey(body: Uint8Array, derived: Uint8Array): Uint8Array {
   opener.setAuthTag(body.subarray(fileKeyBytes));
   const opened = opener.update(body.subarray(0, fileKeyBytes));
   const fileKey = secretBuffer(fileKeyBytes);
-  fileKey.set(opened);
+  copySecret(opened, fileKey);
   opened.fill(0);
   try {
     opener.final();

@@ -14,6 +14,7 @@ import { isUtf8 } from 'node:buffer';
 import type { BigIntStats } from 'node:fs';
 import { lstat, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
+import * as z from 'zod/mini';
 import { createMutex } from '../../async/mutex.ts';
 import type { ProofCheck, ProofFault, ProofFile, SwitchStateFile } from '../../encryption/ports.ts';
 import { causeCode, Failure, isFailure } from '../../errors.ts';
@@ -83,39 +84,26 @@ const stateFileRules: Omit<FileRules, 'owners'> = {
   sizeBytesMax: 4096,
 };
 
-const states: readonly unknown[] = ['off', 'enabling', 'on', 'rotating', 'disabling'] satisfies SwitchRow['state'][];
-const isKeyId = (value: unknown): boolean => value === null || isText(value, /^[0-9a-f]{16}$/);
-const isText = (value: unknown, form: RegExp): boolean => typeof value === 'string' && form.test(value);
-const isCount = (value: unknown): boolean => Number.isSafeInteger(value) && Number(value) >= 0;
-
-const rowFieldChecks: Readonly<Record<keyof SwitchRow, (value: unknown) => boolean>> = {
-  state: (value) => states.includes(value),
-  keyId: isKeyId,
-  nextKeyId: isKeyId,
-  revision: isCount,
-  seal: (value) => value === null || isText(value, /^[0-9a-f]{16}:[0-9a-f]{64}$/),
-  changedAtMs: isCount,
-  changedBy: (value) => typeof value === 'string',
-};
+const keyId = z.nullable(z.string().check(z.regex(/^[0-9a-f]{16}$/)));
+const count = z.int().check(z.nonnegative());
+const rowForm: z.ZodMiniType<SwitchRow> = z.strictObject({
+  state: z.enum(['off', 'enabling', 'on', 'rotating', 'disabling']),
+  keyId,
+  nextKeyId: keyId,
+  revision: count,
+  seal: z.nullable(z.string().check(z.regex(/^[0-9a-f]{16}:[0-9a-f]{64}$/))),
+  changedAtMs: count,
+  changedBy: z.string(),
+});
 
 /** null: not exactly a row. */
 function parseRow(text: string): SwitchRow | null {
   try {
-    const value: unknown = JSON.parse(text);
-    return isRow(value) ? value : null;
+    return rowForm.safeParse(JSON.parse(text)).data ?? null;
   } catch (error) {
     if (error instanceof SyntaxError) return null;
     throw error;
   }
-}
-
-function isRow(value: unknown): value is SwitchRow {
-  if (typeof value !== 'object' || value === null) return false;
-  const entries = Object.entries(value);
-  const isEach = entries.every(
-    ([name, field]) => Object.hasOwn(rowFieldChecks, name) && rowFieldChecks[name as keyof SwitchRow](field),
-  );
-  return isEach && entries.length === Object.keys(rowFieldChecks).length;
 }
 
 // The proof file.

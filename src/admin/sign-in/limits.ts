@@ -132,23 +132,11 @@ export function addressGroup(address: string): string {
 
 const loopback = 'loopback';
 
-/** The eight 16-bit groups of an IPv6 address, in hex without leading zeros. */
+/** The eight 16-bit groups of an IPv6 address, in hex without leading zeros. The URL parser makes it canonical. */
 function groupsOf(address: string): readonly string[] {
-  const [head = '', tail] = (address.split('%')[0] ?? '').toLowerCase().split('::');
-  const first = groups(head);
-  const last = tail === undefined ? [] : groups(tail);
-  const zeros = Array.from({ length: Math.max(0, 8 - first.length - last.length) }, () => '0');
-  return [...first, ...zeros, ...last];
-}
-
-/** A dotted end is two groups. */
-function groups(text: string): readonly string[] {
-  if (text === '') return [];
-  return text.split(':').flatMap((group) => {
-    if (!group.includes('.')) return [group.replace(/^0+(?=.)/, '')];
-    const [a = 0, b = 0, c = 0, d = 0] = group.split('.').map(Number);
-    return [a * 256 + b, c * 256 + d].map((number) => number.toString(16));
-  });
+  const canonical = URL.parse(`http://[${address.split('%', 1)}]`)?.hostname.slice(1, -1) ?? '';
+  const [first = [], last = []] = canonical.split('::').map((part) => part.split(':').filter((group) => group !== ''));
+  return [...first, ...Array.from({ length: 8 - first.length - last.length }, () => '0'), ...last];
 }
 
 /** The dotted IPv4 address in `::ffff:0:0/96`; null: another address. */

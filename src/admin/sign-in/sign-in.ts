@@ -119,12 +119,12 @@ async function recordFailure(
 async function openSession(parts: Parts, account: AdminAccount, address: string): Promise<SignInResult | null> {
   const { store, clock, actor, log, idleMs } = parts;
   const nowMs = clock.nowMs();
-  const token = base64url(parts.random(new Uint8Array(tokenBytes)));
+  const token = Buffer.from(parts.random(new Uint8Array(tokenBytes))).toString('base64url');
   await store.removeSessionsBefore(nowMs - idleMs(), nowMs - sessionMsMax);
   const audit = adminAudit({ ...actor, who: pageActor(account.name) }, 'admin.signed_in', address);
   if (!(await store.addSession(hashOf(token), account, nowMs, audit))) return null;
   log.info({ who: account.name, address }, events.adminSignedIn);
-  return { kind: 'signed_in', token, session: sessionFrom(token, account, nowMs) };
+  return { kind: 'signed_in', token, session: sessionFrom(token, account) };
 }
 
 /** Stores a hash with the current parameters. When there is no hashing slot, the next sign-in tries again. */
@@ -155,7 +155,7 @@ async function sessionOf(
     return null;
   }
   if (isUse && unseenMs >= touchAfterMs(idleMs())) await store.touchSession(tokenHash, nowMs);
-  return sessionFrom(token, stored.account, stored.createdAtMs);
+  return sessionFrom(token, stored.account);
 }
 
 /** Limits writes to one per interval, well below the idle timeout (at least a minute). */
@@ -163,19 +163,11 @@ function touchAfterMs(idleMs: number): number {
   return Math.min(minuteMs, idleMs / 10);
 }
 
-function sessionFrom(token: string, account: AdminAccount, signedInAtMs: number): AdminSession {
-  return { accountId: account.id, name: account.name, csrf: csrfOf(token), signedInAtMs };
-}
-
-/** Derived from the token, which it does not reveal. */
-function csrfOf(token: string): string {
-  return createHash('sha256').update('ticketmaild csrf\0').update(token).digest('base64url');
+/** The CSRF token is derived from the session token, which it does not reveal. */
+function sessionFrom(token: string, { name }: AdminAccount): AdminSession {
+  return { name, csrf: createHash('sha256').update('ticketmaild csrf\0').update(token).digest('base64url') };
 }
 
 function hashOf(token: string): string {
   return createHash('sha256').update(token).digest('hex');
-}
-
-function base64url(bytes: Uint8Array): string {
-  return Buffer.from(bytes).toString('base64url');
 }

@@ -53,43 +53,46 @@ export async function trustRestored(
 async function trustEvidence(operation: Operation, acceptOff: boolean): Promise<TrustResult> {
   const { ports } = operation;
   await ports.vault.refresh();
-  const known = await gatherEvidence(ports);
-  const next = switchToTrust(known, acceptOff);
-  const key = next.keyId === null ? (known.keys[0] ?? null) : requireKey(known.keys, next.keyId);
-  const trusted = key === null ? await trustInitialRow(ports, known) : await writeTrusted(operation, known, next, key);
+  const evidence = await gatherEvidence(ports);
+  const next = switchToTrust(evidence, acceptOff);
+  const key = next.keyId === null ? (evidence.keys[0] ?? null) : requireKey(evidence.keys, next.keyId);
+  const trusted =
+    key === null ? await trustInitialRow(ports, evidence) : await writeTrusted(operation, evidence, next, key);
   await ports.vault.refresh();
-  const { found, remembered, counts } = known;
+  const { found, remembered, counts } = evidence;
   return { found, remembered, trusted, counts };
 }
 
-async function gatherEvidence({ keyFile, stateFile: memory, store }: OperationPorts): Promise<SwitchEvidence> {
+async function gatherEvidence({ keyFile, stateFile, store }: OperationPorts): Promise<SwitchEvidence> {
   const reading = await keyFile.read();
   if (reading.kind === 'refused') throw reading.failure;
   const { row: found } = await store.readSwitch();
   const keys = reading.kind === 'keys' ? reading.keys : [];
-  return { found, keys, ...(await recall(memory)), counts: await store.passwordCounts() };
+  return { found, keys, ...(await readStateFile(stateFile)), counts: await store.passwordCounts() };
 }
 
-async function recall(memory: SwitchStateFile): Promise<Pick<SwitchEvidence, 'remembered' | 'isStateFileDamaged'>> {
+async function readStateFile(
+  stateFile: SwitchStateFile,
+): Promise<Pick<SwitchEvidence, 'remembered' | 'isStateFileDamaged'>> {
   try {
-    return { remembered: await memory.read(), isStateFileDamaged: false };
+    return { remembered: await stateFile.read(), isStateFileDamaged: false };
   } catch (error) {
     if (!isFailure(error, 'disk_failed')) throw error;
     return { remembered: null, isStateFileDamaged: true };
   }
 }
 
-function switchToTrust(known: SwitchEvidence, acceptOff: boolean): NextSwitch {
-  const { remembered, keys, counts } = known;
-  if (isInForce(known)) {
+function switchToTrust(evidence: SwitchEvidence, acceptOff: boolean): NextSwitch {
+  const { remembered, keys, counts } = evidence;
+  if (isInForce(evidence)) {
     const hint = 'Check it with ticketmaild encryption status';
     throw new Failure('refused', 'there is nothing to trust: the row in encryption_switch is in force', { hint });
   }
-  const said = switchClaimedByRow(known);
-  if (said !== null && said.state !== 'off') return requireKeysOf(said, keys);
-  if (said === null || counts.sealed > 0) return switchBeforeRestore(known);
+  const claimed = switchClaimedByRow(evidence);
+  if (claimed !== null && claimed.state !== 'off') return requireKeysOf(claimed, keys);
+  if (claimed === null || counts.sealed > 0) return switchBeforeRestore(evidence);
   if (!acceptOff && remembered !== null && remembered.state !== 'off') throw wouldSwitchOff();
-  return said;
+  return claimed;
 }
 
 function isInForce({ found, remembered, isStateFileDamaged, keys, counts }: SwitchEvidence): boolean {
@@ -135,19 +138,19 @@ function wouldSwitchOff(): Failure {
 
 async function writeTrusted(
   operation: Operation,
-  known: SwitchEvidence,
+  evidence: SwitchEvidence,
   next: NextSwitch,
   key: Key,
 ): Promise<SwitchRow> {
   const { ports } = operation;
-  const { found, remembered } = known;
+  const { found, remembered } = evidence;
   // A forged row may have any revision.
-  const isAuthentic = found !== null && judgeSwitchRow(found, known.keys, null).kind === 'accepted';
+  const isAuthentic = found !== null && judgeSwitchRow(found, evidence.keys, null).kind === 'accepted';
   const revision = Math.max(isAuthentic ? found.revision : 0, remembered?.revision ?? 0) + 1;
   const row = sealedRow(ports, next, revision, key);
   const { keyId, nextKeyId } = row;
   operation.throwIfStopped();
-  const entry = auditEntry(ports, { action: 'switch.restored_trusted', keyId, nextKeyId, detail: detailOf(known) });
+  const entry = auditEntry(ports, { action: 'switch.restored_trusted', keyId, nextKeyId, detail: detailOf(evidence) });
   await ports.store.writeSwitch(row, found?.revision ?? 0, [entry]);
   await ports.stateFile.overwrite(row);
   return row;
@@ -155,20 +158,20 @@ async function writeTrusted(
 
 /** Without any key nothing can be sealed: trusts the initial row, which needs no seal. */
 async function trustInitialRow(
-  { store, stateFile: memory, ...ports }: OperationPorts,
-  known: SwitchEvidence,
+  { store, stateFile, ...ports }: OperationPorts,
+  evidence: SwitchEvidence,
 ): Promise<SwitchRow> {
-  const { sealed } = known.counts;
+  const { sealed } = evidence.counts;
   if (sealed > 0) {
     const hint = 'Restore the key file from its backup, or set these passwords: ticketmaild mailbox set-password NAME';
     throw new Failure('key_unknown', `${sealed} passwords are sealed, and there is no key file`, { hint });
   }
-  const { found } = known;
-  const action = { action: 'switch.restored_trusted', keyId: null, nextKeyId: null, detail: detailOf(known) };
+  const { found } = evidence;
+  const action = { action: 'switch.restored_trusted', keyId: null, nextKeyId: null, detail: detailOf(evidence) };
   const entry = auditEntry(ports, action);
   if (found === null || judgeSwitchRow(found, [], null).kind === 'accepted') await store.audit([entry]);
   else await store.writeSwitch(initialSwitchRow, found.revision, [entry]);
-  await memory.overwrite(initialSwitchRow);
+  await stateFile.overwrite(initialSwitchRow);
   return initialSwitchRow;
 }
 

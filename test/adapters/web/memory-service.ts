@@ -94,7 +94,7 @@ async function signIn(
   if (name === 'busy') return { kind: 'busy' };
   if (name !== adminName || !isRight) return { kind: 'refused' };
   const token = randomBytes(32).toString('base64url');
-  const session = { accountId: '1', name, csrf: randomBytes(32).toString('base64url'), signedInAtMs: 0 };
+  const session = { name, csrf: randomBytes(32).toString('base64url') };
   service.sessions.set(token, session);
   return { kind: 'signed_in', token, session };
 }

@@ -52,7 +52,7 @@ for (const { kind, tags } of databaseKinds)
       await scene.addAccount('Ada');
       expect(await scene.hasNoAccount()).toBe(false);
       const answer = await scene.try('aDA');
-      const session = { name: 'Ada', accountId: expect.any(String), signedInAtMs: scene.clock.ms };
+      const session = { name: 'Ada' };
       expect(answer).toEqual({
         kind: 'signed_in',
         token: expect.stringMatching(/^[\w-]{43}$/),

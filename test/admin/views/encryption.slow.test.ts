@@ -6,7 +6,7 @@ import { chmod, chown, readFile, rm, stat, symlink, utimes, writeFile } from 'no
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { systemClock } from '../../../src/adapters/clock/clock.ts';
-import { thisWorker } from '../../../src/adapters/process/worker-identity.ts';
+import { thisWorker } from '../../../src/adapters/process/identity.ts';
 import {
   createEncryptionService,
   type EncryptionService,

@@ -311,7 +311,7 @@ function leftovers({ leftovers: all }: EncryptionView): Markup {
   if (all.length === 0) return nothing;
   return card(
     'plain',
-    'Where readable passwords may still be found',
+    'Where plain-text passwords may still be found',
     markup`<p>In data that was written before they were sealed. Changing the passwords at the provider makes all of it worthless.</p>${collapsible('leftovers', 'Where, and how to clear it', lines(all))}`,
   );
 }

@@ -35,7 +35,7 @@ export function layout(frame: Frame, content: Content): string {
   const { title, main, refresh = null, width = 'wide' } = content;
   const live =
     refresh === null ? nothing : markup` data-refresh="${refresh.seconds}" data-announce="${refresh.announce}"`;
-  return htmlOf(markup`<!doctype html>
+  return String(markup`<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
@@ -132,10 +132,6 @@ export function markup(strings: TemplateStringsArray, ...values: readonly Value[
 const noCharacters = /[\u0000-\u0008\u000b\u000c\u000e-\u001f\ufffe\uffff]|\p{Surrogate}/gu;
 
 export const nothing: Markup = markup``;
-
-function htmlOf(page: Markup): string {
-  return String(page);
-}
 
 /** Replaces characters that HTML does not allow by U+FFFD. */
 function cleaned(value: Value): Value {

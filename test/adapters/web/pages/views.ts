@@ -15,7 +15,7 @@ import * as encryption from './views-encryption.ts';
 import * as mail from './views-mail.ts';
 
 export const frame: Frame = {
-  session: { accountId: 'a', name: 'marta', csrf: 'c'.repeat(43), signedInAtMs: encryption.nowMs - encryption.hourMs },
+  session: { name: 'marta', csrf: 'c'.repeat(43) },
   csrf: 'c'.repeat(43),
   flash: null,
   assets: 'test',
