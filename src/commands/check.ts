@@ -16,6 +16,7 @@ import { type KeySet, keyIds } from '../secret/key.ts';
 import { countText } from '../text/units.ts';
 import { type CommonOptions, type Context, composeFor } from './context.ts';
 import { certificateText, probeMailbox } from './mailbox/probe.ts';
+import { printResult } from './output.ts';
 
 type CheckResult<T> = { readonly ok: true; readonly value: T } | { readonly ok: false; readonly failure: Failure };
 
@@ -164,9 +165,9 @@ async function outcomeOf<T>(work: () => Promise<T>): Promise<CheckResult<T>> {
   }
 }
 
-async function print(options: CommonOptions, { terminal }: Context, part: string, text: string): Promise<void> {
-  if (options.json === true) await terminal.json({ check: part, ok: true, message: text, code: null, hint: null });
-  else await terminal.line(`ok      ${part}: ${text}`, 'green');
+async function print(options: CommonOptions, context: Context, part: string, text: string): Promise<void> {
+  const fields = { check: part, ok: true, message: text, code: null, hint: null };
+  await printResult(options, context, fields, `ok      ${part}: ${text}`, 'green');
 }
 
 /** For people, a repeated failure, such as a missing key, is not printed again: it refers to the first part. */

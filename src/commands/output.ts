@@ -62,16 +62,16 @@ function cellsOf<T>(columns: readonly TableColumn<T>[], row: T): readonly string
   return columns.map(({ cell }) => cell(row));
 }
 
-/** Prints one JSON object with `--json`, else one line. */
+/** Prints one JSON object with `--json`, else lines. */
 export async function printResult(
   { json }: CommonOptions,
   { terminal }: WithTerminal,
   fields: object,
-  text: string,
+  text: string | readonly string[],
   style?: Style,
 ): Promise<void> {
   if (json === true) await terminal.json(fields);
-  else await terminal.line(text, style);
+  else for (const line of [text].flat()) await terminal.line(line, style);
 }
 
 /** Prints lines for people, to standard error with `--json`. */

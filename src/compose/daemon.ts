@@ -6,8 +6,7 @@
 import { systemClock, systemCron } from '../adapters/clock/clock.ts';
 import type { Database } from '../adapters/database/database.ts';
 import { diskProbe } from '../adapters/files/data-folder.ts';
-import { currentActor } from '../adapters/process/audit-actor.ts';
-import { version } from '../adapters/process/version.ts';
+import { currentActor, version } from '../adapters/process/identity.ts';
 import type { Config } from '../config/config.ts';
 import { serviceEnvironment } from '../config/load.ts';
 import { type AdjustableLog, events } from '../events.ts';

@@ -10,7 +10,7 @@ import { socketPath } from '../adapters/control/socket.ts';
 import { readPassphraseFile } from '../adapters/keyfile/age.ts';
 import { createKeyFile, type KeyFileMaintenance } from '../adapters/keyfile/key-file.ts';
 import { createProofFile, createSwitchStateFile } from '../adapters/keyfile/state-files.ts';
-import { currentActor } from '../adapters/process/audit-actor.ts';
+import { currentActor } from '../adapters/process/identity.ts';
 import type { Operations } from '../admin/operations/operations.ts';
 import type { AdminStore } from '../admin/ports.ts';
 import type { Clock } from '../async/clock.ts';

@@ -2,7 +2,7 @@ import { readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { systemClock } from '../../src/adapters/clock/clock.ts';
-import { thisWorker } from '../../src/adapters/process/worker-identity.ts';
+import { thisWorker } from '../../src/adapters/process/identity.ts';
 import { createOperations } from '../../src/admin/operations/operations.ts';
 import type { App } from '../../src/compose/compose.ts';
 import {

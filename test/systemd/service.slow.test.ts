@@ -390,7 +390,7 @@ describe.skipIf(why !== null)(title, { timeout: 60_000 }, () => {
   test('a worker does not consider another one dead whose processes it cannot see', long, async () => {
     const started = (await logged('ticketmaild@1')).findLast(({ event }) => event === 'daemon.starting');
     const ask = [
-      "import { thisWorker } from '/usr/local/lib/ticketmaild/current/src/adapters/process/worker-identity.ts';",
+      "import { thisWorker } from '/usr/local/lib/ticketmaild/current/src/adapters/process/identity.ts';",
       'process.exit(thisWorker().isDead(process.argv[2]) ? 9 : 0);',
     ].join('\n');
     await machine.run('cat >/etc/ticketmaild/ask.ts', { input: ask });

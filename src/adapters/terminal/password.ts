@@ -6,9 +6,8 @@
  */
 import type { ReadStream } from 'node:tty';
 import { Failure } from '../../errors.ts';
+import { passwordBytesMax } from '../../secret/sealed-password.ts';
 import { SecretBytes, secretBuffer } from '../../secret/secret-bytes.ts';
-
-const passwordBytesMax = 1024;
 
 const key = {
   ctrlC: 3,

@@ -1,11 +1,13 @@
 /**
- * Full-screen picture on a terminal, redrawn in place without flicker (synchronized output, DEC private mode 2026).
+ * Output redrawn in place on a terminal: a full-screen picture (synchronized output, DEC private mode 2026), and a
+ * progress bar on one line.
  *
- * Each picture is one write that overwrites the previous one line by line, without clearing it first. Lines are cut to
- * the current width of the terminal, the picture to its height.
+ * Each picture is one write that overwrites the previous one line by line, without clearing it first, so that it does
+ * not flicker. Lines are cut to the current width of the terminal, the picture to its height. A progress bar is redrawn
+ * at most ten times a second, for 50 steps or more only, and removed at the end.
  */
 
-import { type StyledLine, styledText } from './text-layout.ts';
+import { cutToWidth, type StyledLine, styledText } from './text-layout.ts';
 
 export type ScreenSize = { readonly columns: number; readonly rows: number };
 
@@ -48,4 +50,45 @@ function cutToHeight(lines: readonly StyledLine[], height: number): readonly Sty
   if (lines.length <= height) return lines;
   const shown = Math.max(0, height - 1);
   return [...lines.slice(0, shown), [[`… ${lines.length - shown} more lines: make the window taller`, 'dim']]];
+}
+
+export type Progress = {
+  update(done: number, total: number): void;
+  clear(): void;
+};
+
+const totalMin = 50;
+const redrawAfterMs = 100;
+const barWidth = 30;
+const toLineStart = '\r\x1b[K';
+
+export const silentProgress: Progress = { update: () => undefined, clear: () => undefined };
+
+/** `print` writes to a terminal of `width()` columns. */
+export function progressBar(
+  label: string,
+  print: (text: string) => void,
+  width: () => number,
+  nowMs: () => number,
+): Progress {
+  let drawnAtMs: number | null = null;
+  return {
+    update(done, total) {
+      const now = nowMs();
+      if (total < totalMin || (drawnAtMs !== null && now - drawnAtMs < redrawAfterMs && done < total)) return;
+      drawnAtMs = now;
+      print(toLineStart + cutToWidth(barLine(label, done, total), width() - 1));
+    },
+    clear() {
+      if (drawnAtMs !== null) print(toLineStart);
+      drawnAtMs = null;
+    },
+  };
+}
+
+function barLine(label: string, done: number, total: number): string {
+  const share = Math.min(1, done / total);
+  const filled = Math.round(share * barWidth);
+  const bar = '█'.repeat(filled) + '░'.repeat(barWidth - filled);
+  return `${label} ${bar} ${Math.floor(share * 100)} % (${done} of ${total})`;
 }

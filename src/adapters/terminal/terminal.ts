@@ -12,8 +12,7 @@ import { Failure } from '../../errors.ts';
 import type { SecretBytes } from '../../secret/secret-bytes.ts';
 import { jsonLine, printableLine, printableText } from '../../text/printable.ts';
 import { type Keyboard, promptPassword, readPasswordToEnd } from './password.ts';
-import { type Progress, progressBar, silentProgress } from './progress.ts';
-import { createScreen, type Screen, type ScreenSize } from './screen.ts';
+import { createScreen, type Progress, progressBar, type Screen, type ScreenSize, silentProgress } from './screen.ts';
 import { type Column, inStyle, type Style, type StyledLine, styledText, tableLines } from './text-layout.ts';
 
 type Output = NodeJS.WritableStream & { readonly isTTY?: boolean; readonly columns?: number; readonly rows?: number };

@@ -13,6 +13,7 @@ import type { ProbeReport } from '../../ingest/ports.ts';
 import type { SecretBytes } from '../../secret/secret-bytes.ts';
 import { isoTime } from '../../text/time.ts';
 import { type CommonOptions, type Context, migrateFirst, withApp } from '../context.ts';
+import { printResult } from '../output.ts';
 import { type MailboxOptions, type NewMailbox, readMailboxOptions } from './options.ts';
 import { postActionText } from './post-actions.ts';
 import { noteMissingTarget, probedText, probeMailbox } from './probe.ts';
@@ -103,25 +104,17 @@ function baseline({ folder }: ProbeReport): Cursor {
 
 async function printAdded(
   options: AddOptions,
-  { terminal }: Context,
+  context: Context,
   id: string,
   mailbox: NewMailbox,
   report: ProbeReport | null,
 ): Promise<void> {
   const { name, start } = mailbox;
-  const messages = report === null ? null : report.folder.messageCount;
-  if (options.json === true) {
-    const since = start.from === 'all' ? 'all' : isoTime(start.atMs);
-    await terminal.json({
-      id,
-      name,
-      probed: report !== null,
-      messages,
-      since,
-      on_success: postActionText(mailbox.postAction),
-    });
-    return;
-  }
+  const fields = {
+    ...{ id, name, probed: report !== null, messages: report?.folder.messageCount ?? null },
+    since: start.from === 'all' ? 'all' : isoTime(start.atMs),
+    on_success: postActionText(mailbox.postAction),
+  };
   const probed = report === null ? 'not probed' : probedText(report);
-  await terminal.line(`added ${name}: ${locationText(mailbox)} (${probed})`);
+  await printResult(options, context, fields, `added ${name}: ${locationText(mailbox)} (${probed})`);
 }

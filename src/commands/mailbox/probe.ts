@@ -10,6 +10,7 @@ import type { SecretBytes } from '../../secret/secret-bytes.ts';
 import { isoTime } from '../../text/time.ts';
 import { countText } from '../../text/units.ts';
 import { type CommonOptions, type Context, withApp } from '../context.ts';
+import { printResult } from '../output.ts';
 import { targetFolder } from './post-actions.ts';
 
 /**
@@ -97,8 +98,7 @@ export async function testMailbox(options: CommonOptions & { name: string }, con
       probeMailbox(app, mailbox.connection, password, context),
     );
     noteMissingTarget(mailbox.postAction, report, context);
-    if (options.json === true) await context.terminal.json(probeJson(mailbox.name, report));
-    else for (const line of reportLines(mailbox.name, report)) await context.terminal.line(line);
+    await printResult(options, context, probeJson(mailbox.name, report), reportLines(mailbox.name, report));
     return 0;
   });
 }

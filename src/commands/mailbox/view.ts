@@ -13,7 +13,7 @@ import type { Connection, Mailbox, MailboxHealth } from '../../ingest/model.ts';
 import { workerLiveMs } from '../../ingest/scheduler/workers.ts';
 import { isoTime, shortTime } from '../../text/time.ts';
 import { type CommonOptions, type Context, withApp } from '../context.ts';
-import { printList, type TableColumn } from '../output.ts';
+import { printList, printResult, type TableColumn } from '../output.ts';
 import { postActionText } from './post-actions.ts';
 
 /** As many as a key id has: no other certificate with the same beginning can be made. */
@@ -145,14 +145,12 @@ function problemText({ password, lastError, failures }: MailboxHealth, available
 
 /** Throws `not_found`. */
 export async function showMailbox(options: CommonOptions & { name: string }, context: Context): Promise<number> {
-  const { terminal } = context;
   return await withApp(options, context, async (app) => {
     const mailboxes = await app.store.listMailboxes();
     const mailbox = mailboxes.find(({ name }) => name === options.name);
     if (mailbox === undefined)
       throw new Failure('not_found', `there is no mailbox named ${JSON.stringify(options.name)}`);
-    if (options.json === true) await terminal.json(mailboxJson(mailbox));
-    else for (const line of detailLines(mailbox)) await terminal.line(line);
+    await printResult(options, context, mailboxJson(mailbox), detailLines(mailbox));
     return 0;
   });
 }

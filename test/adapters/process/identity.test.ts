@@ -3,9 +3,8 @@ import { once } from 'node:events';
 import { userInfo } from 'node:os';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { currentActor } from '../../../src/adapters/process/audit-actor.ts';
+import { currentActor, thisWorker } from '../../../src/adapters/process/identity.ts';
 import { createUuidV7Generator } from '../../../src/adapters/process/uuid-v7.ts';
-import { thisWorker } from '../../../src/adapters/process/worker-identity.ts';
 
 describe('ids', () => {
   test('are UUIDs of version 7 that hold the time', () => {

@@ -1,7 +1,8 @@
 /**
- * Worker identity: a name that no other process ever has, and detection of dead workers on this machine.
+ * Identity of this process: its worker name, which no other process ever has, its audit actor, and its version. Also
+ * detects dead workers on this machine.
  *
- * The name contains host, boot id, PID namespace, PID and start time, so a reused PID, a reboot or a container with the
+ * A worker name contains host, boot id, PID namespace, PID and start time, so a reused PID, a reboot or a container with the
  * same host name is another worker. Only a process of the same boot and namespace can be known to be dead; the lease of
  * any other one expires. A worker of another boot most likely died with it, but another machine may have the same host
  * name.
@@ -9,8 +10,15 @@
 
 import { readFileSync, readlinkSync } from 'node:fs';
 import { hostname } from 'node:os';
+import { processEnvironment } from '../../config/load.ts';
+import { thisUser } from '../../config/machine.ts';
 import { causeCode } from '../../errors.ts';
+import type { AuditActor } from '../../ingest/model.ts';
 import type { WorkerIdentity } from '../../ingest/ports.ts';
+
+export const version: string = JSON.parse(
+  readFileSync(new URL('../../../package.json', import.meta.url), 'utf8'),
+).version;
 
 /** Without /proc (not Linux) no worker is ever known to be dead. */
 export function thisWorker(): WorkerIdentity {
@@ -76,4 +84,16 @@ function readOrNull(path: string): string | null {
     if (causeCode(error).startsWith('E')) return null;
     throw error;
   }
+}
+
+/**
+ * The person who runs this process, as `user@host`. Under sudo, and in the wrapper that switches to the user of the service, the calling user. A user without a name is a
+ * number.
+ */
+export function currentActor(
+  environment: { readonly SUDO_USER?: string | undefined } = processEnvironment(),
+): AuditActor {
+  const host = hostname().slice(0, 64);
+  const caller = /^[\w.@-]{1,64}$/.exec(environment.SUDO_USER ?? '')?.[0];
+  return { who: `${caller ?? thisUser().slice(0, 64)}@${host}`, host };
 }
