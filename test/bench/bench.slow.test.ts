@@ -46,10 +46,6 @@ const runs: readonly (readonly [args: readonly string[], expected: object])[] = 
     },
   ],
   [
-    ['announce-delay', '--count', '1'],
-    { ways: expect.arrayContaining([{ way: expect.any(String), ms: expect.objectContaining(figures) }]) },
-  ],
-  [
     ['many-quiet', '--mailboxes', '100', '--interval', '6'],
     {
       sizes: [1, 10, 100].map((mailboxes) => ({ mailboxes, lagMs: figures, exact: true, failed: 0 })),
@@ -101,7 +97,7 @@ const furtherWrongOptions: readonly WrongOption[] = [
   [
     ['nothing'],
     'there is no benchmark nothing: they are performance, crash, core-dump, switch-kills, live-switch, switch-size, database-files, ' +
-      'push-latency, announce-delay, many-quiet, idle-connections, start-up, fleet',
+      'push-latency, many-quiet, idle-connections, start-up, fleet',
   ],
   [
     ['--only', 'nothing'],

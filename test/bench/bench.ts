@@ -8,10 +8,10 @@
  * both are started here, with their data in temporary folders.
  */
 import { parseArgs } from 'node:util';
+import { runWithOptions, wholeNumber } from '../support/options.ts';
 import { startDovecot } from '../support/servers/dovecot.ts';
 import { startMariadb } from '../support/servers/mariadb.ts';
 import { findingCounts } from '../support/verification.ts';
-import { wholeNumber } from '../support/whole-number.ts';
 import { type EncryptionOptions, encryptionBenchmarks } from './encryption/encryption-benchmarks.ts';
 import { crashRun } from './ingest/crash.ts';
 import type { Servers } from './ingest/ingest.ts';
@@ -31,7 +31,6 @@ const usage = [
   `       npm run bench -- switch-size [--mailboxes N] ${database}`,
   `       npm run bench -- database-files [--mailboxes N] ${database}`,
   '       npm run bench -- push-latency [--mailboxes N] [--count N] [--profile FOLDER] [--json]',
-  '       npm run bench -- announce-delay [--count N] [--json]',
   `       npm run bench -- many-quiet [--mailboxes N] [--interval SECONDS] [--profile FOLDER] ${database}`,
   `       npm run bench -- idle-connections [--mailboxes N] [--count N] [--interval SECONDS] ${database}`,
   `       npm run bench -- start-up [--mailboxes N] [--runs N] ${database}`,
@@ -180,24 +179,17 @@ function progress(line: string): void {
 }
 
 /** The exit code. */
-async function main(args: readonly string[]): Promise<number> {
-  if (args.includes('--help')) {
-    process.stdout.write(`${usage}\n`);
-    return 0;
-  }
-  let options: Options;
-  try {
-    options = readOptions(args);
-  } catch (error) {
-    if (!(error instanceof TypeError)) throw error;
-    process.stderr.write(`${error.message}\n${usage}\n`);
-    return 2;
-  }
+async function run(options: Options): Promise<number> {
   const { benchmark } = options;
   if (isAboutEncryption(benchmark)) return encryptionBenchmarks[benchmark].run(options, progress);
   if (isAboutService(benchmark)) return serviceBenchmarks[benchmark].run(options, progress);
-  if (benchmark === 'performance') return performanceRun(options, progress);
-  return crash(options);
+  return benchmark === 'performance' ? performanceRun(options, progress) : crash(options);
+}
+
+async function main(args: readonly string[]): Promise<number> {
+  if (!args.includes('--help')) return await runWithOptions(args, { usage: `${usage}\n`, read: readOptions, run });
+  process.stdout.write(`${usage}\n`);
+  return 0;
 }
 
 /** Servers and daemons end with this process, and its folder goes as it exits. Once: npm passes a Ctrl-C on. */

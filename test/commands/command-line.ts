@@ -1,15 +1,17 @@
 /**
- * Commands in this process: a real application on a SQLite file of its own, streams that are collected.
+ * Commands in this process: streams that are collected, a terminal of a given size or none; with `openCommandLine` also
+ * a real application on a SQLite file of its own.
  *
- * Input is a pipe, or a person at a terminal who answers questions. All that commands print is kept, so that a test can
- * search it for what must never be printed.
+ * Input is a pipe, or a person at a terminal who answers questions. All that commands print is stored, so that a test
+ * can search it for secrets.
  */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { PassThrough, Readable, Writable } from 'node:stream';
+import { stripVTControlCharacters } from 'node:util';
 import { expect } from 'vitest';
 import { openTerminal } from '../../src/adapters/terminal/terminal.ts';
-import type { Context } from '../../src/commands/context.ts';
+import type { Context, ExternalInputs } from '../../src/commands/context.ts';
 import { fileChunks, programChunks } from '../../src/commands/logs.ts';
 import { buildProgram } from '../../src/commands/program.ts';
 import { fetchJson } from '../../src/commands/status/client.ts';
@@ -52,13 +54,17 @@ export async function openCommandLine(env: Record<string, string> = {}): Promise
   const dataDir = join(folder.path, 'data');
   const environment = { TICKETMAILD_DATA_DIR: dataDir, TICKETMAILD_HTTP_LISTEN: 'off', ...env };
   const printed: string[] = [];
-  const seat = { env: environment, printed };
+  const ran = async (args: readonly string[], more: CommandOptions): Promise<Ran> => {
+    const ended = await runInProcess(args, { env: environment, nowMs: () => nowMs, ...more });
+    printed.push(ended.out, ended.err);
+    return ended;
+  };
   return {
     folder: folder.path,
     dataDir,
     env: environment,
-    run: (args, input) => run(args, { ...seat, stdin: piped(input ?? null), answers: [] }),
-    typed: (args, answers) => run(args, { ...seat, stdin: keyboard(), answers }),
+    run: (args, input = '') => ran(args, { input }),
+    typed: (args, answers) => ran(args, { input: null, answers }),
     open: () => compose(configOf(null, environment), createLog({ level: 'error', pretty: false, destination: silent })),
     expectNothingLeaked: (secrets) =>
       expectNothingLeaked(printed.join('\n'), [...secrets.map(Buffer.from), ...keys(dataDir)]),
@@ -68,44 +74,70 @@ export async function openCommandLine(env: Record<string, string> = {}): Promise
 
 const silent = { write: () => undefined };
 
-function configOf(file: string | null, env: Record<string, string>) {
+function configOf(file: string | null, env: Readonly<Record<string, string>>) {
   return loadConfig({ file, env, systemFile: '/nowhere' });
 }
 
-type Seat = {
-  readonly env: Record<string, string>;
-  readonly printed: string[];
-  readonly stdin: Readable & { readonly isTTY?: boolean };
-  readonly answers: Answers;
+export type CommandOptions = {
+  readonly env?: Readonly<Record<string, string>>;
+  readonly nowMs?: () => number;
+  /** Standard input; null: a terminal, at which `answers` are typed. */
+  readonly input?: string | Readable | null;
+  readonly answers?: Answers;
+  /** Size of the terminal at standard output; null: it is a pipe. */
+  readonly size?: { readonly columns: number; readonly rows: number } | null;
+  readonly colours?: boolean;
+  readonly inputs?: Partial<ExternalInputs>;
+  readonly stop?: AbortSignal;
 };
 
-async function run(args: readonly string[], seat: Seat): Promise<Ran> {
-  const out = collector();
-  const err = collector(typist(seat));
-  const context: Context = {
-    terminal: openTerminal({
-      stdin: seat.stdin,
-      stdout: out.stream,
-      stderr: err.stream,
-      colours: false,
-      nowMs: Date.now,
-    }),
-    isAttended: seat.stdin.isTTY === true,
-    signal: AbortSignal.timeout(20_000),
+/** A running command; `out` is its output so far. */
+export type RunningCommand = { readonly out: () => string; readonly end: Promise<Ran> };
+
+/** Runs one command line in this process to its end. */
+export async function runInProcess(args: readonly string[], options: CommandOptions = {}): Promise<Ran> {
+  return await startInProcess(args, options).end;
+}
+
+export function startInProcess(args: readonly string[], options: CommandOptions = {}): RunningCommand {
+  const { input = '', answers = [], size = null } = options;
+  const stdin = input === null ? keyboard() : typeof input === 'string' ? Readable.from([Buffer.from(input)]) : input;
+  const out = collector(size === null ? {} : { isTTY: true, ...size });
+  const err = collector({}, typist(stdin, answers));
+  return {
+    out: out.text,
+    end: run(args, contextOf(options, { stdin, stdout: out.stream, stderr: err.stream }), out, err),
+  };
+}
+
+type Streams = { readonly stdin: Readable & { readonly isTTY?: boolean } } & Record<'stdout' | 'stderr', Writable>;
+
+function contextOf(options: CommandOptions, streams: Streams): Context {
+  const { env = {}, nowMs = Date.now, colours = false } = options;
+  return {
+    terminal: openTerminal({ ...streams, colours, nowMs }),
+    isAttended: streams.stdin.isTTY === true,
+    signal: options.stop ?? AbortSignal.timeout(20_000),
     onReload: () => ({ [Symbol.dispose]: () => undefined }),
-    nowMs: () => nowMs,
+    nowMs,
     readFile: readFileSync,
     writeNewFile: (path, bytes) => writeFileSync(path, bytes, { flag: 'wx', mode: 0o600 }),
     inputs: {
       fetchJson,
-      stdinChunks: async () => seat.stdin,
+      stdinChunks: async () => streams.stdin,
       fileChunks: async (...args) => fileChunks(...args),
       programChunks: async (...args) => programChunks(...args),
+      ...options.inputs,
     },
-    loadConfig: async (file) => configOf(file, seat.env),
+    loadConfig: async (file) => configOf(file, env),
     compose: (config, _, people) =>
       compose(config, createLog({ level: 'error', pretty: false, destination: silent }), people),
   };
+}
+
+type Collector = ReturnType<typeof collector>;
+
+async function run(args: readonly string[], context: Context, out: Collector, err: Collector): Promise<Ran> {
   let code = 0;
   const program = buildProgram(async (command) => {
     code = await command(context);
@@ -117,12 +149,7 @@ async function run(args: readonly string[], seat: Seat): Promise<Ran> {
     err.stream.write(`${error.message}\nhint: ${error.hint}\n`);
     code = error.exitCode;
   }
-  seat.printed.push(out.text(), err.text());
   return { code, out: out.text(), err: err.text(), json: jsonLines(out.text()) };
-}
-
-function piped(input: string | null): Readable {
-  return input === null ? new PassThrough().end() : Readable.from([Buffer.from(input)]);
 }
 
 function keyboard(): PassThrough & { readonly isTTY: boolean } {
@@ -130,7 +157,7 @@ function keyboard(): PassThrough & { readonly isTTY: boolean } {
 }
 
 /** Types each answer when its question is seen, in their order. */
-function typist({ stdin, answers }: Seat): (text: string) => void {
+function typist(stdin: Readable, answers: Answers): (text: string) => void {
   let answered = 0;
   let seen = '';
   return (text) => {
@@ -143,16 +170,24 @@ function typist({ stdin, answers }: Seat): (text: string) => void {
   };
 }
 
-function collector(told: (text: string) => void = () => undefined): { stream: Writable; text: () => string } {
+function collector(
+  properties: object,
+  written: (text: string) => void = () => undefined,
+): { readonly stream: Writable; readonly text: () => string } {
   let text = '';
   const stream = new Writable({
     write(chunk, _, done) {
       text += String(chunk);
-      told(String(chunk));
+      written(String(chunk));
       done();
     },
   });
-  return { stream, text: () => text };
+  return { stream: Object.assign(stream, properties), text: () => text };
+}
+
+/** The lines without colours and other escape sequences. */
+export function plainLines(text: string): readonly string[] {
+  return stripVTControlCharacters(text).trimEnd().split('\n');
 }
 
 function jsonLines(text: string): readonly Record<string, unknown>[] {

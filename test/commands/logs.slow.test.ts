@@ -5,7 +5,7 @@
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { bootSystemd, type Machine, whyNoSystemd } from '../support/systemd/systemd.ts';
-import { plainLines } from './mailbox/sight.ts';
+import { plainLines } from './command-line.ts';
 
 const why = await whyNoSystemd();
 const title = `the journal of a unit${why === null ? '' : ` (left out: ${why})`}`;

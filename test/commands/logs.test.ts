@@ -9,7 +9,7 @@ import { stripVTControlCharacters } from 'node:util';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { readSince } from '../../src/commands/logs.ts';
 import { type TemporaryFolder, temporaryFolder } from '../support/temporary.ts';
-import { type Looking, look, plainLines, start } from './mailbox/sight.ts';
+import { plainLines, type RunningCommand, runInProcess, startInProcess } from './command-line.ts';
 
 let folder: TemporaryFolder;
 let file: string;
@@ -58,7 +58,7 @@ const everything = [
 describe('lines', () => {
   test('of standard input and of a file are equal', async () => {
     await writeFile(file, night);
-    const [piped, read] = await Promise.all([look(['logs'], { input: night }), look(['logs', file])]);
+    const [piped, read] = await Promise.all([runInProcess(['logs'], { input: night }), runInProcess(['logs', file])]);
     expect(shown(piped.out)).toEqual(everything);
     expect(read).toEqual(piped);
   });
@@ -66,32 +66,34 @@ describe('lines', () => {
   test('that arrive in small chunks are equal, also when a character is split', async () => {
     const bytes = Buffer.from(line(1, 'poll.failed', { mailbox: 'Käse 🧀' }) + line(1, 'poll.empty'));
     const pieces = Readable.from(Array.from(bytes, (_, index) => bytes.subarray(index, index + 1)));
-    const { out } = await look(['logs'], { input: pieces });
+    const { out } = await runInProcess(['logs'], { input: pieces });
     expect(shown(out)).toEqual(['poll.failed', 'poll.empty']);
     expect(out).toContain('Käse 🧀');
   });
 
   test('without a final line end are shown too', async () => {
-    expect((await look(['logs'], { input: 'half a line' })).out).toBe('half a line\n');
+    expect((await runInProcess(['logs'], { input: 'half a line' })).out).toBe('half a line\n');
   });
 
   test('of hostile content send no control sequence to the terminal', async () => {
     const evil = '\x1b]0;title\x07\x1b[2J\x9b31m\u202e';
     const input = `${evil}\n${line(1, 'poll.failed', { mailbox: evil, error: { code: evil, message: evil, hint: evil } })}{"${evil}`;
-    const { out } = await look(['logs'], { input, size: { columns: 80, rows: 24 }, colours: true });
+    const { out } = await runInProcess(['logs'], { input, size: { columns: 80, rows: 24 }, colours: true });
     expect(stripVTControlCharacters(out)).not.toMatch(/[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]/);
     expect(out).not.toContain('\x1b]');
   });
 
   test('with a journal priority in front are read like any other', async () => {
-    expect(shown((await look(['logs'], { input: `<4>${line(1, 'poll.failed')}` })).out)).toEqual(['poll.failed']);
+    expect(shown((await runInProcess(['logs'], { input: `<4>${line(1, 'poll.failed')}` })).out)).toEqual([
+      'poll.failed',
+    ]);
   });
 
   test('have colours on a terminal only', async () => {
     const size = { columns: 80, rows: 24 };
-    expect((await look(['logs'], { input: night, size, colours: true })).out).toContain('\x1b[');
-    expect((await look(['logs'], { input: night, size, colours: false })).out).not.toContain('\x1b[');
-    expect((await look(['logs'], { input: night, colours: true })).out).not.toContain('\x1b[');
+    expect((await runInProcess(['logs'], { input: night, size, colours: true })).out).toContain('\x1b[');
+    expect((await runInProcess(['logs'], { input: night, size, colours: false })).out).not.toContain('\x1b[');
+    expect((await runInProcess(['logs'], { input: night, colours: true })).out).not.toContain('\x1b[');
   });
 });
 
@@ -111,8 +113,8 @@ describe('filters', () => {
   ])('by %s', async (_title, args, events) => {
     await writeFile(file, night);
     const [piped, read] = await Promise.all([
-      look(['logs', ...args], { input: night, nowMs: now }),
-      look(['logs', file, ...args], { nowMs: now }),
+      runInProcess(['logs', ...args], { input: night, nowMs: now }),
+      runInProcess(['logs', file, ...args], { nowMs: now }),
     ]);
     expect(shown(piped.out)).toEqual(events);
     expect(read.out).toBe(piped.out);
@@ -126,7 +128,7 @@ describe('filters', () => {
     [['--since', '2026-02-31T99:00'], 'is not a time'],
     [['a-file', '--unit', 'x'], '--unit is for the journal, not for a file'],
   ])('that are invalid are usage errors: %j', async (args, message) => {
-    const { code, err } = await look(['logs', ...args]);
+    const { code, err } = await runInProcess(['logs', ...args]);
     expect({ code, err }).toEqual({ code: 2, err: expect.stringContaining(message) });
   });
 
@@ -150,48 +152,48 @@ describe('filters', () => {
 });
 
 describe('a file that is followed', () => {
-  async function follow(...more: string[]): Promise<Looking & { stop: () => Promise<void> }> {
+  async function follow(...more: string[]): Promise<RunningCommand & { stop: () => Promise<void> }> {
     const stop = new AbortController();
-    const looking = start(['logs', file, '--follow', ...more], { stop: stop.signal, nowMs: now });
+    const running = startInProcess(['logs', file, '--follow', ...more], { stop: stop.signal, nowMs: now });
     const end = async (): Promise<void> => {
       stop.abort();
-      expect(await looking.end).toMatchObject({ code: 0, err: '' });
+      expect(await running.end).toMatchObject({ code: 0, err: '' });
     };
-    return { ...looking, stop: end };
+    return { ...running, stop: end };
   }
 
-  async function until(looking: Looking, events: readonly string[]): Promise<void> {
+  async function until(running: RunningCommand, events: readonly string[]): Promise<void> {
     const untilMs = performance.now() + 5000;
-    while (shown(looking.out()).length < events.length && performance.now() < untilMs) await wait(20);
-    expect(shown(looking.out())).toEqual(events);
+    while (shown(running.out()).length < events.length && performance.now() < untilMs) await wait(20);
+    expect(shown(running.out())).toEqual(events);
   }
 
   test('shows its last lines and then appended ones, filtered', async () => {
     await writeFile(file, night);
-    const looking = await follow('--lines', '1', '--event', 'poll.');
-    await until(looking, ['poll.empty']);
+    const running = await follow('--lines', '1', '--event', 'poll.');
+    await until(running, ['poll.empty']);
     await appendFile(file, line(0, 'daemon.ready') + line(0, 'poll.started').slice(0, 20));
     await wait(400);
     await appendFile(file, line(0, 'poll.started').slice(20));
-    await until(looking, ['poll.empty', 'poll.started']);
-    await looking.stop();
+    await until(running, ['poll.empty', 'poll.started']);
+    await running.stop();
   });
 
   test('is followed across a rotation and a truncation without losing a line', async () => {
     await writeFile(file, line(1, 'daemon.starting'));
-    const looking = await follow();
-    await until(looking, ['daemon.starting']);
+    const running = await follow();
+    await until(running, ['daemon.starting']);
     await appendFile(file, line(1, 'poll.started'));
     await rename(file, `${file}.1`);
     await appendFile(`${file}.1`, line(1, 'poll.empty'));
     await wait(400);
     await writeFile(file, line(1, 'daemon.ready'));
-    await until(looking, ['daemon.starting', 'poll.started', 'poll.empty', 'daemon.ready']);
+    await until(running, ['daemon.starting', 'poll.started', 'poll.empty', 'daemon.ready']);
     await truncate(file, 0);
     await wait(700);
     await appendFile(file, line(1, 'daemon.stopped'));
-    await until(looking, ['daemon.starting', 'poll.started', 'poll.empty', 'daemon.ready', 'daemon.stopped']);
-    await looking.stop();
+    await until(running, ['daemon.starting', 'poll.started', 'poll.empty', 'daemon.ready', 'daemon.stopped']);
+    await running.stop();
   });
 });
 
@@ -201,10 +203,10 @@ describe('the journal', () => {
     args: readonly string[],
     script: string,
     input: string | null = null,
-  ): Promise<{ seen: Awaited<ReturnType<typeof look>>; args: unknown }> {
+  ): Promise<{ seen: Awaited<ReturnType<typeof runInProcess>>; args: unknown }> {
     const { programChunks } = await import('../../src/commands/logs.ts');
     let called: unknown = null;
-    const seen = await look(['logs', ...args], {
+    const seen = await runInProcess(['logs', ...args], {
       input,
       nowMs: now,
       inputs: {
@@ -299,7 +301,7 @@ describe('the journal', () => {
   test('that journalctl cannot read is exit code 1, and a missing journalctl is one line', async () => {
     expect((await asked([], 'exit 3')).seen).toMatchObject({ code: 1, err: expect.stringContaining('exit code 3') });
     const { programChunks } = await import('../../src/commands/logs.ts');
-    const none = await look(['logs'], {
+    const none = await runInProcess(['logs'], {
       input: null,
       inputs: { programChunks: async (_, args, stop) => programChunks('/nowhere/journalctl', args, stop) },
     });
@@ -310,13 +312,13 @@ describe('the journal', () => {
 
 test('an unreadable file is a one-line error', async () => {
   for (const path of [join(folder.path, 'none'), folder.path]) {
-    const { code, err, out } = await look(['logs', path]);
+    const { code, err, out } = await runInProcess(['logs', path]);
     expect({ code, out }).toEqual({ code: 2, out: '' });
     expect(err).toMatch(new RegExp(`^${path}: [^\n]+\nhint: [^\n]+\n$`));
   }
   await writeFile(file, '');
   await chmod(file, 0o600);
-  expect(await look(['logs', file])).toEqual({ code: 0, out: '', err: '' });
+  expect(await runInProcess(['logs', file])).toMatchObject({ code: 0, out: '', err: '' });
 });
 
 describe('as a process', () => {

@@ -9,6 +9,7 @@
  */
 import { parseArgs } from 'node:util';
 import { corpusFolder, corpusPresent } from '../mail/corpus.ts';
+import { runWithOptions } from '../support/options.ts';
 import { showProgress } from '../support/progress.ts';
 import { differenceViolations, readKnownDifferences, writeKnownDifferences } from './expectations/known-differences.ts';
 import { floorViolations, ratchetViolations, readRatchet, writeRatchet } from './expectations/ratchet.ts';
@@ -39,15 +40,7 @@ export function corpusViolations({ checks, violations }: CorpusRun): readonly st
   ];
 }
 
-async function main(args: readonly string[]): Promise<number> {
-  let options: Options;
-  try {
-    options = readOptions(args);
-  } catch (error) {
-    if (!(error instanceof TypeError)) throw error;
-    process.stderr.write(`${error.message}\n${usage}`);
-    return 2;
-  }
+async function main(options: Options): Promise<number> {
   if (!corpusPresent) {
     process.stderr.write(
       `left out: there are no public messages in ${corpusFolder} (TICKETMAILD_CORPUS names the folder)\n`,
@@ -121,4 +114,5 @@ function jsonText({ checks, ...run }: CorpusRun, violations: readonly string[]):
   return `${JSON.stringify(report)}\n`;
 }
 
-if (import.meta.main) process.exitCode = await main(process.argv.slice(2));
+if (import.meta.main)
+  process.exitCode = await runWithOptions(process.argv.slice(2), { usage, read: readOptions, run: main });

@@ -10,6 +10,7 @@ import { writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { parseMessage } from '../../src/mail/parse.ts';
 import { corpusFolder, corpusPresent } from '../mail/corpus.ts';
+import { runWithOptions } from '../support/options.ts';
 import { checkMail, subjectOf } from './expectations/rules.ts';
 import { type CorpusMail, readCorpus } from './expectations/stated.ts';
 import { asStored } from './expectations/stored.ts';
@@ -59,15 +60,7 @@ async function checksOf(mail: CorpusMail): Promise<readonly Checked[]> {
   return keyed(mail, checkMail(subjectOf(mail, mail.stated, stored)));
 }
 
-async function main(args: readonly string[]): Promise<number> {
-  let options: Options;
-  try {
-    options = readOptions(args);
-  } catch (error) {
-    if (!(error instanceof TypeError)) throw error;
-    process.stderr.write(`${error.message}\n${usage}`);
-    return 2;
-  }
+async function main(options: Options): Promise<number> {
   if (!corpusPresent) {
     process.stderr.write(`no corpus in ${corpusFolder} (TICKETMAILD_CORPUS)\n`);
     return 2;
@@ -97,4 +90,5 @@ function print(options: Options, checks: readonly Checked[]): void {
 }
 
 process.stdout.on('error', () => process.exit());
-if (import.meta.main) process.exitCode = await main(process.argv.slice(2));
+if (import.meta.main)
+  process.exitCode = await runWithOptions(process.argv.slice(2), { usage, read: readOptions, run: main });

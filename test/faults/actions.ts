@@ -5,7 +5,7 @@
 import { chmod, rename, statfs } from 'node:fs/promises';
 import { setClock } from '../support/faults/faked-clock.ts';
 import type { LinkFault } from '../support/faults/link.ts';
-import { childrenNamed, signalGroup } from '../support/faults/process.ts';
+import { childrenNamed, signalGroup } from '../support/processes/proc.ts';
 import { runProgram } from '../support/servers/programs.ts';
 import type { Scene } from './scene.ts';
 import { inMountsOf, type Worker } from './worker.ts';

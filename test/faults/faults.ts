@@ -10,8 +10,8 @@
  */
 import { parseArgs } from 'node:util';
 import { stopSignal } from '../demo/stop-signals.ts';
+import { runWithOptions, wholeNumber } from '../support/options.ts';
 import { showProgress } from '../support/progress.ts';
-import { wholeNumber } from '../support/whole-number.ts';
 import { kinds } from './kinds.ts';
 import { reportText } from './report.ts';
 import { type FaultOptions, type Report, runFaults } from './run.ts';
@@ -67,19 +67,12 @@ async function runVisibly(campaign: Omit<FaultOptions, 'stop'>): Promise<Report>
 }
 
 /** The exit code. */
-async function main(args: readonly string[]): Promise<number> {
-  let options: Options;
-  try {
-    options = readOptions(args);
-  } catch (error) {
-    if (!(error instanceof TypeError)) throw error;
-    process.stderr.write(`${error.message}\n${usage}`);
-    return 2;
-  }
+async function main(options: Options): Promise<number> {
   const { json, ...campaign } = options;
   const report = await runVisibly(campaign);
   process.stdout.write(json ? `${JSON.stringify(report)}\n` : reportText(report));
   return report.violations.length === 0 ? 0 : 1;
 }
 
-if (import.meta.main) process.exitCode = await main(process.argv.slice(2));
+if (import.meta.main)
+  process.exitCode = await runWithOptions(process.argv.slice(2), { usage, read: readOptions, run: main });

@@ -2,6 +2,7 @@
  * The report of a campaign for people: one row for each kind of fault, the workers, the count of messages, what was
  * broken.
  */
+import { columnsText } from '../bench/measure/columns.ts';
 import type { Injected } from './campaign.ts';
 import type { Report } from './run.ts';
 
@@ -38,8 +39,7 @@ export function reportText(report: Report): string {
     `Fault campaign, seed ${report.seed}, ${report.durationS} s, ${report.faults.length} faults${report.isWhole ? '' : ' (ended early)'}`,
     ...report.limits,
     '',
-    ...table([heads, ...rows]),
-    '',
+    columnsText(heads, rows),
     'Times are median / maximum. A fault is visible when:',
     ...[...Map.groupBy(report.kinds, ({ visibleBy }) => visibleBy)].map(
       ([visibleBy, group]) => `  ${group.map(({ name }) => name).join('; ')}: ${visibleBy}`,
@@ -58,20 +58,6 @@ function spread(faults: readonly Injected[], of: (fault: Injected) => number | n
   const [median, most] = [values[Math.floor((values.length - 1) / 2)], values.at(-1)];
   if (median === undefined || most === undefined) return '-';
   return `${(median / 1000).toFixed(1)} / ${(most / 1000).toFixed(1)}`;
-}
-
-function table(rows: readonly (readonly string[])[]): readonly string[] {
-  const widths = heads.map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0)));
-  return rows.map((row) =>
-    row
-      .map((cell, column) => (isText(column) ? cell.padEnd(widths[column] ?? 0) : cell.padStart(widths[column] ?? 0)))
-      .join('  ')
-      .trimEnd(),
-  );
-}
-
-function isText(column: number): boolean {
-  return column === 0 || column === heads.length - 1;
 }
 
 function mailLines({ verification }: Report): readonly string[] {

@@ -34,7 +34,13 @@ export type TestBrowser = AsyncDisposable & {
 };
 
 /** The programs that a browser may be, in the order of preference. */
-export const browserPrograms: readonly string[] = ['chromium', 'chromium-browser', 'google-chrome'];
+export const browserPrograms: readonly string[] = [
+  // Chromium without the user interface: a third less CPU time for the same pages.
+  'chromium-headless-shell',
+  'chromium',
+  'chromium-browser',
+  'google-chrome',
+];
 
 const switches = [
   '--no-sandbox',
@@ -103,7 +109,7 @@ function requestGate(page: Page): OpenedPage['betweenRequests'] {
       inFlight.delete(route.request());
       await done.promise;
       inFlight.add(route.request());
-      await route.continue();
+      await route.fallback();
     };
     // From here on the browser sends nothing: what is in flight was sent before, and its event came before.
     await page.route('**/*', hold);
@@ -112,7 +118,7 @@ function requestGate(page: Page): OpenedPage['betweenRequests'] {
       await work();
     } finally {
       done.resolve();
-      await page.unroute('**/*', hold);
+      await page.unrouteAll({ behavior: 'wait' });
     }
   };
 }

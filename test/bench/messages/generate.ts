@@ -13,8 +13,8 @@ import { createHash } from 'node:crypto';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { wholeNumber } from '../../support/options.ts';
 import { itemAt, type SeededRandom, seededRandom } from '../../support/random.ts';
-import { wholeNumber } from '../../support/whole-number.ts';
 import { base64Lines, encodedWord, fileNameParameter, quotedPrintable } from './encodings.ts';
 import { firstNames, htmlText, type Letters, lastNames, plainText, subjects } from './prose.ts';
 

@@ -6,12 +6,11 @@
  * when that takes too long, or a poll fails.
  */
 
-import { peakRssMbOf } from '../../support/processes/child.ts';
 import type { LogLine } from '../../support/processes/daemon.ts';
+import { cpuSOf, peakRssMbOf } from '../../support/processes/proc.ts';
 import { runSql } from '../../support/sql.ts';
 import { isExact, type SentMessage, verifyStored } from '../../support/verification.ts';
 import { addMailboxes, type NewRow } from '../many-mailboxes.ts';
-import { cpuSOf } from '../measure/usage.ts';
 import { stopped, until } from '../service/fleet.ts';
 import { openSetting, type Setting } from '../setting.ts';
 import type { SceneContext } from './scene.ts';

@@ -5,7 +5,6 @@
  * over all connections, so that a new connection announces what an earlier one did not.
  */
 import { connect, createServer, type Socket } from 'node:net';
-import { existing, linesOfImap } from './lines-of-imap.ts';
 
 export type AnnouncingProxy = {
   readonly port: number;
@@ -59,4 +58,39 @@ export async function startAnnouncingProxy(target: {
       await closed;
     },
   };
+}
+
+/**
+ * Calls `line` for each line of the server, without its end, out of the pieces in which they arrive; literals (RFC 9051
+ * section 4.3), which hold messages, are skipped.
+ */
+function linesOfImap(line: (text: string) => void): (piece: Buffer) => void {
+  let unfinished = '';
+  let literalBytes = 0;
+  return (piece) => {
+    for (let at = 0; at < piece.length; ) {
+      if (literalBytes > 0) {
+        const passed = Math.min(literalBytes, piece.length - at);
+        literalBytes -= passed;
+        at += passed;
+        continue;
+      }
+      const end = piece.indexOf(10, at);
+      if (end === -1) {
+        unfinished += piece.toString('latin1', at);
+        return;
+      }
+      const text = (unfinished + piece.toString('latin1', at, end)).replace(/\r$/, '');
+      unfinished = '';
+      at = end + 1;
+      literalBytes = Number(/\{(\d+)\}$/.exec(text)?.[1] ?? 0);
+      line(text);
+    }
+  };
+}
+
+/** How many messages the server says that the folder holds; null for any other line. */
+function existing(line: string): number | null {
+  const count = /^\* (\d+) EXISTS$/i.exec(line)?.[1];
+  return count === undefined ? null : Number(count);
 }

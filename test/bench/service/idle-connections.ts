@@ -7,13 +7,13 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Daemon } from '../../support/processes/daemon.ts';
+import { childrenNamed, cpuSOf, rssMbOf, treeCpuSOf, watchMemory } from '../../support/processes/proc.ts';
 import { seededRandom } from '../../support/random.ts';
 import { type Dovecot, startDovecot } from '../../support/servers/dovecot.ts';
 import type { Mariadb } from '../../support/servers/mariadb.ts';
 import { runSql } from '../../support/sql.ts';
 import { isExact, type SentMessage, verifyStored } from '../../support/verification.ts';
 import { raiseInotifyLimit } from '../measure/inotify-limit.ts';
-import { childNamed, cpuSOf, rssMbOf, treeCpuSOf, watchMemory } from '../measure/usage.ts';
 import { generateMessages } from '../messages/generate.ts';
 import { addressOf, type Fleet, openFleet, openPush, rowsOn, stopped, timeText, until } from './fleet.ts';
 
@@ -115,7 +115,7 @@ async function quietAndMessages(
   daemon: Daemon,
   { count, quietS, progress }: IdleOptions,
 ): Promise<Last> {
-  const server = childNamed('dovecot');
+  const server = childrenNamed('dovecot').at(-1) ?? null;
   const cpuS = () => [cpuSOf(daemon.pid), server === null ? null : treeCpuSOf(server)] as const;
   const before = cpuS();
   await sleep(quietS * 1000);

@@ -8,13 +8,13 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Daemon } from '../../support/processes/daemon.ts';
+import { childrenNamed, cpuSOf, type MemoryFigures, treeCpuSOf, watchMemory } from '../../support/processes/proc.ts';
 import { itemAt, seededRandom } from '../../support/random.ts';
 import { type Dovecot, startDovecot } from '../../support/servers/dovecot.ts';
 import type { Mariadb } from '../../support/servers/mariadb.ts';
 import { runSql } from '../../support/sql.ts';
 import { isExact, type SentMessage, verifyStored } from '../../support/verification.ts';
 import { type Quantiles, quantilesOf } from '../measure/quantiles.ts';
-import { childNamed, cpuSOf, type MemoryFigures, treeCpuSOf, watchMemory } from '../measure/usage.ts';
 import { generateMessages } from '../messages/generate.ts';
 import { addressOf, ask, type Fleet, openFleet, profiling, rowsOn, spread, stopped, timeText, until } from './fleet.ts';
 
@@ -149,7 +149,7 @@ async function oneInterval({ intervalS }: QuietOptions, place: Place): Promise<M
 
 function cpuOf(daemon: Daemon): CpuFigures {
   const server = (name: string) => {
-    const pid = childNamed(name);
+    const pid = childrenNamed(name).at(-1) ?? null;
     return pid === null ? null : treeCpuSOf(pid);
   };
   return { daemon: cpuSOf(daemon.pid), dovecot: server('dovecot'), mariadb: server('mariadbd') };

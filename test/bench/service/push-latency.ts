@@ -12,6 +12,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Connection, createConnection, type RowDataPacket } from 'mysql2/promise';
 import type { Daemon, LogLine } from '../../support/processes/daemon.ts';
+import { cpuSOf } from '../../support/processes/proc.ts';
 import { itemAt, seededRandom } from '../../support/random.ts';
 import { type Dovecot, startDovecot } from '../../support/servers/dovecot.ts';
 import { password } from '../../support/servers/dovecot-settings.ts';
@@ -20,7 +21,6 @@ import { isExact, verifyStored } from '../../support/verification.ts';
 import { mailboxOn, type NewRow } from '../many-mailboxes.ts';
 import { raiseInotifyLimit } from '../measure/inotify-limit.ts';
 import { type Quantiles, quantilesOf } from '../measure/quantiles.ts';
-import { cpuSOf } from '../measure/usage.ts';
 import { type GeneratedMail, generateMessages } from '../messages/generate.ts';
 import { type AnnouncingProxy, startAnnouncingProxy } from './announcing-proxy.ts';
 import { addressOf, openFleet, openPush, profiling, stopped, until } from './fleet.ts';
@@ -50,6 +50,23 @@ export type LatencyReport = {
   readonly cpuSPer1000: number | null;
   readonly exact: boolean;
 };
+
+/**
+ * Settings of Dovecot that hibernate connections which have been idle for a second. The main process's socket belongs
+ * to Dovecot's internal user.
+ */
+export const hibernation = `
+imap_hibernate_timeout = 1 secs
+service imap {
+  unix_listener imap-master {
+    user = $default_internal_user
+  }
+}
+service imap-hibernate {
+  unix_listener imap-hibernate {
+    mode = 0666
+  }
+}`;
 
 type Box = { readonly row: NewRow; readonly proxy: AnnouncingProxy; messages: number; committedAtMs: number };
 type Sent = {

@@ -7,10 +7,9 @@
 import { type Mariadb, startMariadb } from '../../support/servers/mariadb.ts';
 import { columnsText } from '../measure/columns.ts';
 import { type Quantiles, rounded } from '../measure/quantiles.ts';
-import { announceRun, hibernation } from './announce-delay.ts';
 import { idleRun } from './idle-connections.ts';
 import { manyQuietRun, type QuietReport } from './many-quiet.ts';
-import { type LatencyReport, pushLatencyRun } from './push-latency.ts';
+import { hibernation, type LatencyReport, pushLatencyRun } from './push-latency.ts';
 import { cpuPer1000, isPolledOnce, quietText, ratio } from './quiet-table.ts';
 import { startUpRun } from './start-up.ts';
 import { takeoverRun } from './takeover.ts';
@@ -42,7 +41,6 @@ const aims = {
 /** By their names on the command line, each with how much it does unless set otherwise. */
 export const serviceBenchmarks = {
   'push-latency': { mailboxes: 50, count: 1000, runs: 1, run: pushLatency },
-  'announce-delay': { mailboxes: 1, count: 20, runs: 1, run: announce },
   'many-quiet': { mailboxes: 10_000, count: 1, runs: 1, run: manyQuiet },
   'idle-connections': { mailboxes: 1000, count: 200, runs: 1, run: idle },
   'start-up': { mailboxes: 1000, count: 1, runs: 5, run: start },
@@ -127,12 +125,6 @@ function latencyRows(server: string, report: LatencyReport): readonly (readonly 
     ['', `CPU s per 1,000 messages: ${rounded(cpuSPer1000, 2)}`, null, null, null, null, null],
     ['', 'found before they were announced', unannounced, null, null, null, null],
   ];
-}
-
-async function announce(options: ServiceOptions, progress: Progress): Promise<number> {
-  const ways = await announceRun(options.count, progress);
-  const rows = ways.map(({ way, ms }) => quantileRow(way, ms));
-  return print(options, { ways }, columnsText(quantileHeader, rows), []);
 }
 
 async function manyQuiet(options: ServiceOptions, progress: Progress): Promise<number> {

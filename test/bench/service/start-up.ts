@@ -9,10 +9,10 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Daemon } from '../../support/processes/daemon.ts';
+import { cpuSOf, rssMbOf } from '../../support/processes/proc.ts';
 import type { Mariadb } from '../../support/servers/mariadb.ts';
 import type { NewRow } from '../many-mailboxes.ts';
 import { type Quantiles, quantilesOf } from '../measure/quantiles.ts';
-import { cpuSOf, rssMbOf } from '../measure/usage.ts';
 import { addressOf, ask, type Fleet, openFleet, spread, stopped } from './fleet.ts';
 
 export type StartFigures = {

@@ -4,7 +4,7 @@ import { afterEach, beforeEach, expect, test } from 'vitest';
 import { type Daemon, runCommand, startDaemon } from '../../support/processes/daemon.ts';
 import { freePort } from '../../support/servers/programs.ts';
 import { type TemporaryFolder, temporaryFolder } from '../../support/temporary.ts';
-import { look } from '../mailbox/sight.ts';
+import { runInProcess } from '../command-line.ts';
 
 let folder: TemporaryFolder;
 let env: Record<string, string>;
@@ -45,12 +45,12 @@ test('status shows a running daemon with its failures, log-level changes its lev
   await daemon.waitFor(({ event, level_now: level }) => event === 'log.level_changed' && level === 'debug');
   // Who asks within a second is given the same answer.
   await wait(1100);
-  expect((await look(['status'], { env })).out).toContain('log level debug');
+  expect((await runInProcess(['status'], { env })).out).toContain('log level debug');
 
   daemon.signal('SIGTERM');
   const { code, stdout } = await daemon.exit;
   expect(code).toBe(0);
-  const read = await look(['logs', '--level', 'warn'], { input: stdout });
+  const read = await runInProcess(['logs', '--level', 'warn'], { input: stdout });
   expect(read.out).toMatch(/ WARN {2}poll\.failed +one {2}connect_refused: .+ failures=1 /);
   expect(read.out).toMatch(/ WARN {2}log\.level_changed +level_before=info level_now=debug by=/);
   expect(read.out).not.toContain('daemon.ready');

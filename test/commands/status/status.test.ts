@@ -4,7 +4,7 @@ import { statusLines } from '../../../src/commands/status/view.ts';
 import { Failure } from '../../../src/errors.ts';
 import type { Readiness } from '../../../src/ingest/readiness.ts';
 import { spanText } from '../../../src/text/units.ts';
-import { look, plainLines, type SightOptions } from '../mailbox/sight.ts';
+import { type CommandOptions, plainLines, runInProcess } from '../command-line.ts';
 import { ago, bad, fine, mailbox, type SampleServer, sampleMs, serveSample } from './samples.ts';
 
 let server: SampleServer;
@@ -17,8 +17,8 @@ afterEach(() => server[Symbol.asyncDispose]());
 
 const nowMs = (): number => sampleMs;
 
-function status(args: readonly string[] = [], options: SightOptions = {}): ReturnType<typeof look> {
-  return look(['status', '--address', `127.0.0.1:${server.port}`, ...args], { nowMs, ...options });
+function status(args: readonly string[] = [], options: CommandOptions = {}): ReturnType<typeof runInProcess> {
+  return runInProcess(['status', '--address', `127.0.0.1:${server.port}`, ...args], { nowMs, ...options });
 }
 
 /** The sample of a night that went wrong, with such mailboxes. */
@@ -133,7 +133,7 @@ describe('a daemon that is not ready', () => {
 });
 
 describe('an unusable answer', () => {
-  async function failure(options: SightOptions = {}): Promise<string> {
+  async function failure(options: CommandOptions = {}): Promise<string> {
     const { code, out, err } = await status([], options);
     expect({ code, out }).toEqual({ code: 1, out: '' });
     expect(err).toMatch(/^[^\n]+\nhint: [^\n]+\n$/);
@@ -173,7 +173,7 @@ describe('an unusable answer', () => {
 });
 
 /** Answers at these addresses; elsewhere no server is. */
-function answering(answers: Readonly<Record<string, { status: number; body: unknown }>>): SightOptions {
+function answering(answers: Readonly<Record<string, { status: number; body: unknown }>>): CommandOptions {
   const fetchJson = async (url: string): Promise<{ status: number; body: unknown }> => {
     const answer = answers[new URL(url).host];
     if (answer === undefined) throw new Failure('daemon_unreachable', `no daemon answers at ${new URL(url).host}`);
@@ -264,17 +264,17 @@ describe('an invalid configuration', () => {
     [bad, 1],
   ] as const)('is reported beside the answer of the daemon at the default address', async (answer, code) => {
     const options = { ...answering({ '127.0.0.1:8025': worker('', answer) }), env };
-    const seen = await look(['status'], options);
+    const seen = await runInProcess(['status'], options);
     expect(seen.code).toBe(code);
     expect(plainLines(seen.out)[0]).toMatch(/^the configuration is invalid: TICKETMAILD_LOG_LEVEL must be .+"loud"/);
     expect(seen.out).toMatch(answer.ready ? /^READY$/m : /^NOT READY/m);
-    const json = await look(['status', '--json'], options);
+    const json = await runInProcess(['status', '--json'], options);
     expect(JSON.parse(json.out)).toEqual(worker('', answer).body);
     expect(json.err).toMatch(/^the configuration is invalid: /);
   });
 
   test('without a daemon there is reported with another way to ask', async () => {
-    const { code, out, err } = await look(['status'], { ...answering({}), env });
+    const { code, out, err } = await runInProcess(['status'], { ...answering({}), env });
     expect({ code, out }).toEqual({ code: 1, out: '' });
     expect(err).toMatch(
       /^the configuration is invalid: .+; and no daemon answers at 127\.0\.0\.1:8025\nhint: .+--address HOST:PORT/,
@@ -286,7 +286,7 @@ describe('workers of this host', () => {
   const workers = { '127.0.0.1:8031': worker('1', fine), '127.0.0.1:8033': worker('3', bad) };
 
   test('are asked when the daemon itself does not answer, and shown one below the other', async () => {
-    const { code, out } = await look(['status'], { ...answering(workers), size: { columns: 80, rows: 24 } });
+    const { code, out } = await runInProcess(['status'], { ...answering(workers), size: { columns: 80, rows: 24 } });
     expect(code).toBe(1);
     const lines = plainLines(out);
     expect(lines[0]).toBe('no daemon answers at 127.0.0.1:8025; these workers of this host answer instead:');
@@ -299,7 +299,7 @@ describe('workers of this host', () => {
 
   test('that hang are reported as such', async () => {
     const late = { status: 503, body: { ready: false, reason: 'did not answer in time' } };
-    const { code, out } = await look(['status'], answering({ ...workers, '127.0.0.1:8033': late }));
+    const { code, out } = await runInProcess(['status'], answering({ ...workers, '127.0.0.1:8033': late }));
     expect(code).toBe(1);
     expect(out).toMatch(/^READY$/m);
     expect(out).toMatch(/^== ticketmaild at 127\.0\.0\.1:8033 =+\nthe daemon at .+ could not determine its readiness/m);
@@ -307,15 +307,15 @@ describe('workers of this host', () => {
 
   test('are all ready for exit code 0, and one line of JSON each', async () => {
     const options = answering({ ...workers, '127.0.0.1:8033': worker('3', fine) });
-    const { code, out } = await look(['status', '--json'], options);
+    const { code, out } = await runInProcess(['status', '--json'], options);
     expect(code).toBe(0);
     expect(plainLines(out).map((line) => JSON.parse(line).worker.name)).toEqual(['1', '3']);
   });
 
   test('are not asked where the daemon answers, or an address is given', async () => {
     const daemon = { ...workers, '127.0.0.1:8025': worker('', fine) };
-    expect((await look(['status'], answering(daemon))).out).not.toContain('== ');
-    expect(await look(['status', '--address', '127.0.0.1:8025'], answering(workers))).toMatchObject({
+    expect((await runInProcess(['status'], answering(daemon))).out).not.toContain('== ');
+    expect(await runInProcess(['status', '--address', '127.0.0.1:8025'], answering(workers))).toMatchObject({
       code: 1,
       out: '',
     });
@@ -338,18 +338,21 @@ describe('where to ask', () => {
       TICKETMAILD_HTTP_ALLOW_REMOTE: 'true',
       TICKETMAILD_DATA_DIR: '/nowhere',
     };
-    expect(await look(['status'], { env, inputs: { fetchJson } })).toMatchObject({ code: 0, err: '' });
+    expect(await runInProcess(['status'], { env, inputs: { fetchJson } })).toMatchObject({ code: 0, err: '' });
     expect(asked).toBe(url);
   });
 
   test.each(['off', '127.0.0.1:0'])('is unknown with [http] listen = %s, which is reported', async (listen) => {
-    const { code, err } = await look(['status'], { ...answering({}), env: { TICKETMAILD_HTTP_LISTEN: listen } });
+    const { code, err } = await runInProcess(['status'], {
+      ...answering({}),
+      env: { TICKETMAILD_HTTP_LISTEN: listen },
+    });
     expect(code).toBe(1);
     expect(err).toMatch(/^the daemon (has no health endpoints|listens on any free port).+\nhint: /);
   });
 
   test.each(['x', 'a:b', 'host:99999', 'http://h:1', '1.2.3.4:5/x', 'u@h:1'])('is not "%s"', async (address) => {
-    expect(await look(['status', '--address', address])).toMatchObject({
+    expect(await runInProcess(['status', '--address', address])).toMatchObject({
       code: 2,
       err: expect.stringContaining('--address must be HOST:PORT'),
     });

@@ -1,38 +1,38 @@
 import { setTimeout as wait } from 'node:timers/promises';
 import { describe, expect, test } from 'vitest';
-import { type Looking, look, plainLines, type SightOptions, start } from '../mailbox/sight.ts';
+import { type CommandOptions, plainLines, type RunningCommand, runInProcess, startInProcess } from '../command-line.ts';
 import { bad, fine, type SampleServer, sampleMs, serveSample } from './samples.ts';
 
 const size = { columns: 80, rows: 40 };
 
-type Watching = Looking & { stop: () => Promise<number> };
+type Watching = RunningCommand & { stop: () => Promise<number> };
 
-function watch(server: Pick<SampleServer, 'port'>, options: SightOptions = {}): Watching {
+function watch(server: Pick<SampleServer, 'port'>, options: CommandOptions = {}): Watching {
   const stop = new AbortController();
   let nowMs = sampleMs;
-  const looking = start(['status', '--watch', '--address', `127.0.0.1:${server.port}`], {
+  const running = startInProcess(['status', '--watch', '--address', `127.0.0.1:${server.port}`], {
     ...{ size, colours: true, stop: stop.signal, nowMs: () => (nowMs += 1000) },
     ...options,
   });
   const end = async (): Promise<number> => {
     stop.abort();
-    const { code, err } = await looking.end;
+    const { code, err } = await running.end;
     expect(err).toBe('');
     return code;
   };
-  return { ...looking, stop: end };
+  return { ...running, stop: end };
 }
 
 /** The last picture, as lines. */
-function picture({ out }: Looking): readonly string[] {
+function picture({ out }: RunningCommand): readonly string[] {
   return plainLines(out().split('\x1b[?2026h').at(-1) ?? '');
 }
 
 /** The first line of the picture begins so. */
-async function untilTold(looking: Looking, text: string): Promise<void> {
+async function untilTold(running: RunningCommand, text: string): Promise<void> {
   const untilMs = performance.now() + 8000;
-  while (!picture(looking)[0]?.startsWith(text) && performance.now() < untilMs) await wait(20);
-  expect(picture(looking)[0]).toMatch(new RegExp(`^${text}`));
+  while (!picture(running)[0]?.startsWith(text) && performance.now() < untilMs) await wait(20);
+  expect(picture(running)[0]).toMatch(new RegExp(`^${text}`));
 }
 
 describe('status --watch', () => {
@@ -90,7 +90,7 @@ describe('status --watch', () => {
     [['--json'], size, '--watch and --json exclude each other'],
     [[], null, '--watch needs a terminal on standard output'],
   ])('is a usage error where it is impossible: %j', async (args, terminal, message) => {
-    const { code, err } = await look(['status', '--watch', ...args], { size: terminal });
+    const { code, err } = await runInProcess(['status', '--watch', ...args], { size: terminal });
     expect({ code, err }).toEqual({ code: 2, err: expect.stringContaining(message) });
   });
 });

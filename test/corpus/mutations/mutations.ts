@@ -13,8 +13,8 @@ import { parseArgs } from 'node:util';
 import { columnsText } from '../../bench/measure/columns.ts';
 import { stopSignal } from '../../demo/stop-signals.ts';
 import { corpusPresent } from '../../mail/corpus.ts';
+import { runWithOptions, wholeNumber } from '../../support/options.ts';
 import { showProgress } from '../../support/progress.ts';
-import { wholeNumber } from '../../support/whole-number.ts';
 import { type TimedRun, type Timing, timeMutants, type Violation } from './mutant-times.ts';
 import { type Base, extremeOf, type Mutant, mutantOf, readBases } from './mutants.ts';
 import { type MutationRun, runMutations } from './mutation-run.ts';
@@ -62,15 +62,7 @@ function readOptions(args: readonly string[]): Options {
   };
 }
 
-async function main(args: readonly string[]): Promise<number> {
-  let options: Options;
-  try {
-    options = readOptions(args);
-  } catch (error) {
-    if (!(error instanceof TypeError)) throw error;
-    process.stderr.write(`${error.message}\n${usage}`);
-    return 2;
-  }
+async function main(options: Options): Promise<number> {
   using progress = showProgress(process.stderr, null);
   using stop = stopSignal(() => process.exit(130));
   progress.now(`reading messages to break${corpusPresent ? '' : ' (there are no public messages: of our own alone)'}`);
@@ -157,4 +149,5 @@ function jsonText({ seed }: Options, { violations, ...run }: MutationRun | Timed
   return `${JSON.stringify({ seed, public_mails: corpusPresent, ...figures, violations: told })}\n`;
 }
 
-if (import.meta.main) process.exitCode = await main(process.argv.slice(2));
+if (import.meta.main)
+  process.exitCode = await runWithOptions(process.argv.slice(2), { usage, read: readOptions, run: main });

@@ -7,9 +7,8 @@
  * /proc. A child that ends with another exit code than 0 throws with what it printed.
  */
 import { spawn } from 'node:child_process';
-import { readdirSync, readFileSync } from 'node:fs';
-import { causeCode } from '../../../src/errors.ts';
 import { endWithUs } from '../servers/programs.ts';
+import { endedChildrenCpuS, peakRssMbOf, threadStats } from './proc.ts';
 
 export type Measured = {
   readonly stdout: string;
@@ -32,8 +31,6 @@ export type ChildOptions = {
 export const serviceEnv = { MALLOC_ARENA_MAX: '1' };
 
 const memoryPollMs = 50;
-/** Fixed for every program on Linux, whatever the kernel's own timer does (proc_pid_stat(5), USER_HZ). */
-const ticksPerS = 100;
 
 /** `args` are those of node: a script and its arguments. */
 export async function runMeasured(args: readonly string[], options: ChildOptions = {}): Promise<Measured> {
@@ -42,7 +39,7 @@ export async function runMeasured(args: readonly string[], options: ChildOptions
   const child = spawn(process.execPath, args, { env: { ...options.env }, stdio: 'pipe' });
   endWithUs(child);
   const peak = { rssMb: null as number | null };
-  const threads = new Map<string, ThreadStat>();
+  const threads = new Map<number, ThreadStat>();
   const timer = setInterval(() => {
     peak.rssMb = peakRssMbOf(child.pid) ?? peak.rssMb;
     for (const thread of threadStats(child.pid)) threads.set(thread.id, thread);
@@ -63,55 +60,9 @@ export async function runMeasured(args: readonly string[], options: ChildOptions
   return { stdout: output.stdout, wallS, cpuS, peakRssMb: peak.rssMb, cpuSByThread: byName([...threads.values()]) };
 }
 
-type ThreadStat = { readonly id: string; readonly name: string; readonly cpuS: number };
-
-/** Those that run at the moment. */
-function threadStats(pid: number | undefined): readonly ThreadStat[] {
-  return threadIds(`/proc/${pid}/task`).flatMap((id) => {
-    const stat = readProc(`/proc/${pid}/task/${id}/stat`);
-    if (stat === null) return [];
-    const end = stat.lastIndexOf(')');
-    const fields = stat.slice(end + 2).split(' ');
-    const name = id === String(pid) ? 'main' : stat.slice(stat.indexOf('(') + 1, end);
-    return [{ id, name, cpuS: (Number(fields[11]) + Number(fields[12])) / ticksPerS }];
-  });
-}
+type ThreadStat = ReturnType<typeof threadStats>[number];
 
 function byName(threads: readonly ThreadStat[]): ReadonlyMap<string, number> {
   const groups = Map.groupBy(threads, ({ name }) => name);
-  return new Map([...groups].map(([name, all]) => [name, all.reduce((sum, { cpuS }) => sum + cpuS, 0)]));
-}
-
-function threadIds(folder: string): readonly string[] {
-  try {
-    return readdirSync(folder);
-  } catch (error) {
-    if (['ENOENT', 'ESRCH'].includes(causeCode(error))) return [];
-    throw error;
-  }
-}
-
-/** User and system time of all our children that have ended, their threads included. */
-function endedChildrenCpuS(): number | null {
-  const stat = readProc('/proc/self/stat');
-  if (stat === null) return null;
-  // The second field is the program's name in brackets and may hold blanks; `cutime` and `cstime` are 16 and 17.
-  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-  return (Number(fields[13]) + Number(fields[14])) / ticksPerS;
-}
-
-/** The kernel's high-water mark so far; null when the process is gone, or the system has no /proc. */
-export function peakRssMbOf(pid: number | undefined): number | null {
-  const peakKb = /^VmHWM:\s+(\d+) kB$/m.exec(readProc(`/proc/${pid}/status`) ?? '')?.[1];
-  return peakKb === undefined ? null : Number(peakKb) / 1024;
-}
-
-/** null when the process is gone, or the system has no /proc. */
-function readProc(path: string): string | null {
-  try {
-    return readFileSync(path, 'latin1');
-  } catch (error) {
-    if (['ENOENT', 'ESRCH'].includes(causeCode(error))) return null;
-    throw error;
-  }
+  return new Map([...groups].map(([name, all]) => [name, all.reduce((sum, { ownS }) => sum + ownS, 0)]));
 }
