@@ -11,7 +11,7 @@
 import type { Writable } from 'node:stream';
 import { ImapFlow, type ImapFlowOptions } from 'imapflow';
 import { Failure } from '../../errors.ts';
-import { type SecretBytes, secretBuffer } from '../../secret/secret-bytes.ts';
+import { copySecret, type SecretBytes, secretBuffer } from '../../secret/secret-bytes.ts';
 import { type CommandToken, type ContinuationRequest, continuationText, internals } from './imapflow-internals.ts';
 
 /**
@@ -64,7 +64,7 @@ function plainResponses(user: Uint8Array, password: Uint8Array): readonly WriteR
     base64Line(user.length + password.length + 2, (clear) => {
       clear.fill(0);
       clear.set(user, 1);
-      clear.set(password, user.length + 2);
+      copySecret(password, clear, user.length + 2);
     }),
   ];
 }
@@ -72,7 +72,7 @@ function plainResponses(user: Uint8Array, password: Uint8Array): readonly WriteR
 function loginResponses(user: Uint8Array, password: Uint8Array): readonly WriteResponse[] {
   return [
     base64Line(user.length, (clear) => clear.set(user)),
-    base64Line(password.length, (clear) => clear.set(password)),
+    base64Line(password.length, (clear) => copySecret(password, clear)),
   ];
 }
 
@@ -84,7 +84,7 @@ function literalResponses(user: Uint8Array, password: Uint8Array): readonly Writ
       return user.length + writeLine(scratch.subarray(user.length), ` {${password.length}}`);
     },
     (scratch) => {
-      scratch.set(password);
+      copySecret(password, scratch);
       return appendCrLf(scratch, password.length);
     },
   ];
@@ -121,8 +121,8 @@ type LoginMethod = {
 
 /**
  * In order of preference. A new mechanism is a member of `Mechanism` and an entry here; one that answers an error
- * challenge (RFC 7628 section 3.2.3) has a writer more. For tokens, `ImapClient` must also be given one: a stored secret
- * has at most `passwordBytesMax` bytes.
+ * challenge (RFC 7628 section 3.2.3) has a writer more. Tokens need a source beside: `ImapClient` is given a password,
+ * and a stored secret has at most `passwordBytesMax` bytes.
  */
 const loginMethods: Readonly<Record<Mechanism, LoginMethod>> = {
   sasl_plain: {

@@ -2,10 +2,10 @@
  * Identity of this process: its worker name, which no other process ever has, its audit actor, and its version. Also
  * detects dead workers on this machine.
  *
- * A worker name contains host, boot id, PID namespace, PID and start time, so a reused PID, a reboot or a container with the
- * same host name is another worker. Only a process of the same boot and namespace can be known to be dead; the lease of
- * any other one expires. A worker of another boot most likely died with it, but another machine may have the same host
- * name.
+ * A worker name contains host, boot id, PID namespace, PID and start time, so a reused PID, a reboot or a container
+ * with the same host name is another worker. Only a process of the same boot and namespace can be known to be dead; the
+ * lease of any other one expires. A worker of another boot most likely died with it, but another machine may have the
+ * same host name.
  */
 
 import { readFileSync, readlinkSync } from 'node:fs';
@@ -87,8 +87,8 @@ function readOrNull(path: string): string | null {
 }
 
 /**
- * The person who runs this process, as `user@host`. Under sudo, and in the wrapper that switches to the user of the service, the calling user. A user without a name is a
- * number.
+ * The person who runs this process, as `user@host`. Under sudo, and in the wrapper that switches to the user of the
+ * service, the calling user. A user without a name is a number.
  */
 export function currentActor(
   environment: { readonly SUDO_USER?: string | undefined } = processEnvironment(),
