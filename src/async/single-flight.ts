@@ -25,7 +25,8 @@ export function singleFlight<T>(
   let latest: { readonly result: Promise<T>; goodUntilMs: number } | null = null;
   return () => {
     if (latest !== null && nowMs() < latest.goodUntilMs) return latest.result;
-    const mine = { result: begin(lookUp), goodUntilMs: nowMs() + abandonedMs };
+    // A synchronous throw becomes a rejection.
+    const mine = { result: Promise.try(lookUp), goodUntilMs: nowMs() + abandonedMs };
     latest = mine;
     mine.result.then(
       (value) => {
@@ -37,11 +38,6 @@ export function singleFlight<T>(
     );
     return mine.result;
   };
-}
-
-/** A synchronous throw becomes a rejection. */
-async function begin<T>(lookUp: () => Promise<T>): Promise<T> {
-  return lookUp();
 }
 
 /** Coalesces calls: `task` runs once at a time, and all calls during a run share the one run that follows it. */

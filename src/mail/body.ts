@@ -37,33 +37,27 @@ const inviteName = 'invite.ics';
 const invitesMax = 20;
 
 /** Collected on the way through the tree, in order. */
-type Findings = {
+class Findings {
   readonly charset: string | null;
-  readonly described: DescribedPart[];
-  readonly attached: AttachmentPart[];
-  readonly invites: Set<string>;
-  describedCalendars: number;
+  readonly described: DescribedPart[] = [];
+  readonly attached: AttachmentPart[] = [];
+  readonly invites = new Set<string>();
+  describedCalendars = 0;
   /** Bodies of winmail.dat: read only where the message has no other text. */
-  readonly hidden: { readonly piece: Piece; readonly file: AttachmentPart }[];
-  readonly budget: HtmlBudget;
-  readonly work: ReturnType<typeof envelopeWork>;
-  openedDepth: number;
-};
+  readonly hidden: { readonly piece: Piece; readonly file: AttachmentPart }[] = [];
+  readonly budget = htmlBudget();
+  readonly work = envelopeWork();
+  openedDepth = 0;
+
+  constructor(charset: string | null) {
+    this.charset = charset;
+  }
+}
 
 /** Reads the tree of a whole message. `charset` is for raw bytes in the fields of signed envelopes. */
 export function readBody(tree: MimePart, charset: string | null): Body {
-  const budget = htmlBudget();
-  const findings: Findings = {
-    charset,
-    described: [],
-    attached: [],
-    invites: new Set(),
-    describedCalendars: 0,
-    hidden: [],
-    budget,
-    work: envelopeWork(),
-    openedDepth: 0,
-  };
+  const findings = new Findings(charset);
+  const { budget } = findings;
   const read = readPart(tree, findings, true).filter(isFilled);
   const hidden = findings.hidden.map((one) => one.piece);
   const piece = joinPieces(read.length > 0 ? read : hidden, budget) ?? { text: '', html: null };

@@ -13,7 +13,6 @@ import { readMessageId } from './mime/structured-fields.ts';
 
 /** Sender and subject; empty where the header has none. */
 export type HeaderSummary = {
-  /** The From field as text. */
   readonly from: string;
   /** The address in it, in lower case. */
   readonly address: string;
@@ -21,7 +20,6 @@ export type HeaderSummary = {
 };
 
 const headBytesMax = 256 * 1024;
-/** Of a field of the summary. */
 const summaryLengthMax = 2000;
 
 /** Reads the first bytes of a message. */

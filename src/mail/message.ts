@@ -14,7 +14,6 @@ export type Address = { readonly name: string; readonly address: string };
  */
 export type MessageKind = 'human' | 'auto_reply' | 'bounce' | 'list' | 'feedback_report' | 'read_receipt';
 
-/** One recipient of a delivery report. */
 export type BouncedRecipient = {
   /** As in the report, without angle brackets and type (`rfc822;`). */
   readonly address: string;
@@ -26,7 +25,6 @@ export type BouncedRecipient = {
   readonly diagnostic: string;
 };
 
-/** Content of a delivery report. */
 export type Bounce = {
   /** Each recipient once, in the order of the report. */
   readonly recipients: readonly BouncedRecipient[];

@@ -1,6 +1,7 @@
-/** Deadlines on promises, with a clock and with the timer of Node. */
-import { expect, test } from 'vitest';
-import { withDatabaseDeadline, within } from '../../src/async/deadline.ts';
+/** Deadlines on promises, with a clock and with the timer of Node; and deadlines in run time. */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { describe, expect, test } from 'vitest';
+import { RunTimeDeadlines, withDatabaseDeadline, within } from '../../src/async/deadline.ts';
 
 const never = new Promise<never>(() => undefined);
 const expired = { sleep: () => Promise.resolve() };
@@ -37,5 +38,36 @@ test('a database query without an answer in time fails as an unreachable databas
   await expect(withDatabaseDeadline(never, 3000, expired)).rejects.toMatchObject({
     code: 'database_unavailable',
     message: 'the database has not answered for 3 s',
+  });
+});
+
+describe('deadlines in run time', () => {
+  test('each fires once after its time, and not after disposal', async () => {
+    const deadlines = new RunTimeDeadlines();
+    const over: string[] = [];
+    using _short = deadlines.start(60, () => over.push('short'));
+    using _long = deadlines.start(400, () => over.push('long'));
+    deadlines.start(60, () => over.push('disposed'))[Symbol.dispose]();
+    await sleep(250);
+    expect(over).toEqual(['short']);
+    await sleep(400);
+    expect(over).toEqual(['short', 'long']);
+    using _later = deadlines.start(60, () => over.push('later'));
+    await sleep(250);
+    expect(over).toEqual(['short', 'long', 'later']);
+  });
+
+  test('time during which the process was suspended does not count', async () => {
+    let pausedMs = 0;
+    const deadlines = new RunTimeDeadlines(() => performance.now() + pausedMs);
+    let isOver = false;
+    using _deadline = deadlines.start(3_000, () => {
+      isOver = true;
+    });
+    await sleep(100);
+    pausedMs = 3_600_000;
+    await sleep(200);
+    expect(isOver).toBe(false);
+    await expect.poll(() => isOver, { timeout: 10_000 }).toBe(true);
   });
 });

@@ -12,13 +12,13 @@
 
 import { Piscina } from 'piscina';
 import { release, transferOwnership } from '../../async/buffer-pool.ts';
+import { RunTimeDeadlines } from '../../async/deadline.ts';
 import { workerEnvironment } from '../../config/machine.ts';
 import { causeCode, Failure, isFailure } from '../../errors.ts';
 import type { CompressedSource, MessageParser, ParseResult } from '../../ingest/ports.ts';
 import { compress, compressLarge, decompress } from './compress.ts';
 import { createFairQueue } from './fair-queue.ts';
 import type { ParseBatch, ParseReply, ParserUnavailable } from './parse.worker.ts';
-import { RunTimeDeadlines } from './run-time-deadlines.ts';
 
 type ParserPoolOptions = { readonly threads: number; readonly timeoutMs: number; readonly memoryMb: number };
 

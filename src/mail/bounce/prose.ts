@@ -78,7 +78,6 @@ function domainEnd(text: string, from: number): number {
 
 // Recipients
 
-/** A recipient that the text names, and the words about it. */
 export type NamedRecipient = { readonly address: string; readonly words: string; readonly diagnostic: string };
 
 type Form = (words: string) => readonly AddressMatch[];

@@ -33,7 +33,6 @@ const statusTypes: ReadonlySet<string> = new Set(['message/delivery-status', 'me
 /** Recipients of one report; real ones name fewer. */
 const recipientsMax = 200;
 
-/** A recipient with its status fields and the words of the text about it. */
 type RecipientReport = StatusGroup & { readonly words: string };
 
 export function readBounce(message: MessageContent): Bounce {
@@ -50,11 +49,8 @@ export function readBounce(message: MessageContent): Bounce {
 const noStatus: StatusGroup = { address: '', addresses: [], action: '', status: '', diagnostic: '' };
 
 function recipientReports(message: MessageContent, words: string): readonly RecipientReport[] {
-  const excluded = new Set(
-    [message.from?.address ?? '', ...message.fields('to').flatMap((to) => to.split(/[\s,<>]+/u))].map((one) =>
-      one.toLowerCase(),
-    ),
-  );
+  const parties = [message.from?.address ?? '', ...message.fields('to').flatMap((to) => to.split(/[\s,<>]+/u))];
+  const excluded = new Set(parties.map((one) => one.toLowerCase()));
   const named = recipientsIn(words, excluded);
   const own = statusGroups(message);
   // A report may wrap another one without any recipients of its own.
@@ -177,7 +173,6 @@ function saysDelay(subject: string, words: string): boolean {
   return delayText.test(words.slice(0, 4000)) && !finalText.test(words.slice(0, 4000));
 }
 
-/** Status, permanence and diagnostic of one recipient. */
 function outcomeOf(recipient: RecipientReport, isReportOfDelay: boolean): BouncedRecipient {
   const isDelay = recipient.action === '' ? isReportOfDelay : recipient.action.startsWith('delay');
   const diagnostic = diagnosticOf(recipient);

@@ -26,7 +26,6 @@ const statusCode = /(?:^|[^\d.])([245]\.\d{1,3}\.\d{1,3})(?![\d.]*\d)/u;
 
 type Fields = Map<string, string>;
 
-/** The groups of one delivery-status part, in order. */
 export function readStatusPart(content: Uint8Array): readonly StatusGroup[] {
   const bytes = content.subarray(0, textMax);
   // Escape sequences mean ISO-2022-JP.

@@ -16,7 +16,6 @@ const chardet = lazyRequire((require) => require('chardet') as typeof import('ch
 const iconv = lazyRequire((require) => require('iconv-lite') as typeof import('iconv-lite'));
 
 const escapeByte = 0x1b;
-
 const searchedBytesMax = 65_536;
 
 const replacements = /\ufffd/gu;
@@ -167,20 +166,11 @@ export function detectCharset(bytes: Uint8Array): string | null {
   if (first < 0) return null;
   const start = Math.max(0, first - 256);
   const sample = bytes.subarray(start, start + sampleBytesMax);
-  if (!hasEnough(sample)) return null;
+  if (sample.filter((byte) => byte > 0x7f).length < nonAsciiBytesMin) return null;
   const best = chardet()
     .analyse(sample)
     .find(({ name }) => believed.has(name));
   return best === undefined || best.confidence < confidenceMin ? null : (believed.get(best.name) ?? null);
-}
-
-function hasEnough(sample: Uint8Array): boolean {
-  let nonAscii = 0;
-  for (const byte of sample) {
-    if (byte > 0x7f) nonAscii += 1;
-    if (nonAscii >= nonAsciiBytesMin) return true;
-  }
-  return false;
 }
 
 /** True where more bytes are non-ASCII than Latin letters: no language has so many, so that a Latin label is wrong. */

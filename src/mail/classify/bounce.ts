@@ -40,29 +40,7 @@ function isRepliedOrForwarded(message: MessageContent, { sender, hasNullReverseP
 }
 
 /** Evidence for a report; functions are evaluated only when they count. */
-type Evidence = {
-  readonly hasSubject: boolean;
-  /** The top of the text has words of failure. */
-  readonly opensWithFailure: boolean;
-  /** It speaks to the sender of the original message, or is not from a person. */
-  readonly addressesSender: boolean;
-  readonly isReply: boolean;
-  /** The text begins with an error: Apache James replies to the message with its transcript. */
-  readonly isHeadline: boolean;
-  readonly hasParts: boolean;
-  /** A field or sentence says that a program wrote it. */
-  readonly isMarked: boolean;
-  readonly hasOriginal: () => boolean;
-  /** The address or the server's reply has a line of its own, not within the sentences of a person. */
-  readonly isForm: boolean;
-  /** The original message, the reply of the refusing server, or a form that programs fill in. */
-  readonly hasProof: () => boolean;
-  readonly givesReason: () => boolean;
-  readonly hasNamedRecipient: () => boolean;
-  readonly isTranscript: () => boolean;
-  readonly soundsLikePerson: () => boolean;
-};
-
+type Evidence = ReturnType<typeof evidenceOf>;
 type SenderRow = Exclude<Sender, 'mail_admin'> | 'pathless';
 
 /** Sufficient evidence by sender; `pathless` is any other sender with a null reverse-path. */
@@ -94,29 +72,40 @@ const sufficient: Readonly<Record<SenderRow, (evidence: Evidence) => boolean>> =
 };
 
 function isSufficient(message: MessageContent, signals: Signals, hasSubject: boolean): boolean {
-  const { sender, hasNullReversePath } = signals;
+  const evidence = evidenceOf(message, signals, hasSubject);
+  if (has(message, 'x-failed-recipients'))
+    return signals.sender !== 'other' || (signals.hasNullReversePath && evidence.opensWithFailure);
+  return sufficient[rowOf(signals)](evidence);
+}
+
+function evidenceOf(message: MessageContent, signals: Signals, hasSubject: boolean) {
+  const { sender } = signals;
   const words = reportWords(message.text);
   const opening = unquoted(words.slice(0, openingMax));
-  const opensWithFailure = saysFailure(opening);
   const hasOriginal = () => hasReturned(message, words);
+  /** A line states the reason. */
   const givesReason = () => diagnosticIn(opening, '') !== '';
-  if (has(message, 'x-failed-recipients')) return sender !== 'other' || (hasNullReversePath && opensWithFailure);
-  return sufficient[rowOf(signals)]({
+  return {
     hasSubject,
-    opensWithFailure,
+    opensWithFailure: saysFailure(opening),
+    /** It speaks to the sender of the original message, or is not from a person. */
     addressesSender: sender === 'postmaster' || sender === 'none' || wordsToSender.test(opening.slice(0, 500)),
     isReply: sender !== 'mailer' && has(message, 'in-reply-to') && !hasPart(message, 'message/rfc822'),
+    /** The text begins with an error: Apache James replies to the message with its transcript. */
     isHeadline: /^\s{0,20}error: /iu.test(opening),
     hasParts: message.attachments.length > 0,
+    /** A field or sentence says that a program wrote it. */
     isMarked: isMarked(message, signals) || saysAutomatic(message.subject, opening),
+    /** The address or the server's reply has a line of its own, not within the sentences of a person. */
     isForm: ownLine.test(opening) || replyLine.test(opening),
     hasOriginal,
+    /** The original message, the reply of the refusing server, or a form that programs fill in. */
     hasProof: () => hasOriginal() || hasReply.test(opening) || (ownLine.test(opening) && givesReason()),
     givesReason,
     hasNamedRecipient: () => namesRecipient(words, partiesOf(message)),
     isTranscript: () => hasTranscript(opening),
     soundsLikePerson: () => asksLikePerson(opening),
-  });
+  };
 }
 
 /**

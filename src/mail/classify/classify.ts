@@ -12,14 +12,13 @@ import { isAutoReply, isChallenge } from './auto-reply.ts';
 import { isBounce } from './bounce.ts';
 import { field, has, hasPart, isSuppressed, readSignals, type Signals } from './signals.ts';
 
-/** The kind of a message, and for a report what it reports. */
 type Classification = Pick<ParsedMessage, 'kind' | 'bounce' | 'reportedMessageId'>;
 
 type Rule = { readonly kind: MessageKind; readonly matches: (message: MessageContent, signals: Signals) => boolean };
 
 const rules: readonly Rule[] = [
   // RFC 5965 and its predecessors
-  { kind: 'feedback_report', matches: isFeedback },
+  { kind: 'feedback_report', matches: (...given) => feedbackRules.some((matches) => matches(...given)) },
   // RFC 8098
   { kind: 'read_receipt', matches: isReceipt },
   // Challenges in the form of a delivery report
@@ -60,10 +59,6 @@ const feedbackRules: readonly Rule['matches'][] = [
 
 /** The word alone or with the token of a list after it; a person who asks about it writes more. */
 const unsubscribe = /^\s{0,3}unsubscribe(?:[\s:]{1,3}(?=\S{0,200}[@\d=<_])\S{1,200})?\s{0,3}$/iu;
-
-function isFeedback(message: MessageContent, signals: Signals): boolean {
-  return feedbackRules.some((matches) => matches(message, signals));
-}
 
 function hasReporterField(message: MessageContent): boolean {
   const original = message.attachments.find(({ type }) => type === 'message/rfc822');

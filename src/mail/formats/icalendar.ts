@@ -122,7 +122,6 @@ function repairedZone(name: string, line: string): string {
   return dateProperties.has(name) && zone !== undefined ? `${name};TZID="${zone}":${line.slice(valueAt + 1)}` : '';
 }
 
-/** The first property of that name. */
 export function propertyOf(component: CalendarComponent, name: string): CalendarProperty | undefined {
   return component.properties.find((property) => property.name === name);
 }

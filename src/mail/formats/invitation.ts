@@ -7,7 +7,6 @@
  * UTC offset is taken from the VTIMEZONE, else from the IANA name of the zone; without either none is shown. Zones are
  * evaluated for one year, recurrence rules are described and never expanded. Never fails.
  */
-
 import { plainLine } from '../mime/headers.ts';
 import { textOfHtml } from '../mime/html.ts';
 import { storable } from '../mime/text.ts';
@@ -173,7 +172,6 @@ const months = [
 /** Codes of the weekdays (RFC 5545 section 3.3.10), Sunday first. */
 const weekdayCodes: readonly string[] = ['SU', 'MO', 'TU', 'WE', 'TH', 'FR', 'SA'];
 
-/** The first time of a property; null for none. */
 function timeOf(property: CalendarProperty | undefined): CalendarTime | null {
   const [value] = property?.values ?? [];
   return typeof value === 'string' ? readTime(value, property?.params.get('tzid') ?? '') : null;
@@ -215,9 +213,8 @@ function spanInWords(start: CalendarTime, end: CalendarTime | null, zones: reado
 /** Whole days; their end is the first day after them. */
 function daysInWords(start: CalendarTime, end: CalendarTime | null): string {
   const last = (end?.wallMs ?? 0) - dayMs;
-  return last > start.wallMs
-    ? `${dayInWords(start.wallMs)} to ${dayInWords(last)} (all day)`
-    : `${dayInWords(start.wallMs)} (all day)`;
+  const until = last > start.wallMs ? ` to ${dayInWords(last)}` : '';
+  return `${dayInWords(start.wallMs)}${until} (all day)`;
 }
 
 /** A moment in words, as `Monday, 1 May 2023, 10:00 (UTC)`. */
@@ -248,32 +245,33 @@ function zoneInWords(time: CalendarTime, zones: readonly CalendarComponent[]): s
 /** Offset as `+02:00`; null where it is unknown. */
 function offsetOf(time: CalendarTime, zones: readonly CalendarComponent[]): string | null {
   const zone = zones.find((one) => propertyOf(one, 'tzid')?.values[0] === time.zone);
-  const minutes = zone === undefined ? null : offsetInZone(zone, time.wallMs);
-  if (minutes === null) return offsetByName(time);
+  const minutes = (zone === undefined ? null : offsetInZone(zone, time.wallMs)) ?? offsetByName(time);
+  if (minutes === null) return null;
   const sign = minutes < 0 ? '-' : '+';
   const [hours, rest] = [Math.floor(Math.abs(minutes) / 60), Math.abs(minutes) % 60];
   return `${sign}${String(hours).padStart(2, '0')}:${String(rest).padStart(2, '0')}`;
 }
 
-/** Offset by a name of the IANA database, which may follow a vendor's path. */
-function offsetByName({ zone, wallMs }: CalendarTime): string | null {
+/** Minutes east of UTC by a name of the IANA database, which may follow a vendor's path. */
+function offsetByName({ zone, wallMs }: CalendarTime): number | null {
   const name = /[A-Z][A-Za-z_]{1,20}\/[A-Za-z_/+-]{1,40}$/u.exec(zone)?.[0];
   if (name === undefined) return null;
   try {
     const format = new Intl.DateTimeFormat('en', { timeZone: name, timeZoneName: 'longOffset' });
-    const offsetAt = (atMs: number) =>
-      format.formatToParts(atMs).find(({ type }) => type === 'timeZoneName')?.value ?? '';
+    // `GMT+02:00`; `GMT` alone means +00:00.
+    const minutesAt = (atMs: number) =>
+      minutesOf(
+        format
+          .formatToParts(atMs)
+          .find(({ type }) => type === 'timeZoneName')
+          ?.value.slice('GMT'.length),
+      ) ?? 0;
     // The local time read as UTC gives nearly the right offset; applying it gives the right one.
-    return offsetIn(offsetAt(wallMs - (minutesOf(offsetIn(offsetAt(wallMs))) ?? 0) * minuteMs));
+    return minutesAt(wallMs - minutesAt(wallMs) * minuteMs);
   } catch (error) {
     if (!(error instanceof RangeError)) throw error;
     return null;
   }
-}
-
-/** The offset in `GMT+02:00`; `GMT` alone means +00:00. */
-function offsetIn(offsetAt: string): string {
-  return /[+-]\d\d:\d\d/u.exec(offsetAt)?.[0] ?? '+00:00';
 }
 
 /** Minutes of `+02:00`; null for anything else. */

@@ -5,7 +5,7 @@
  * stay open, control words may be unknown; bytes that are no RTF give null. Pictures, embedded objects and page headers
  * are left out. Never fails.
  */
-import { bufferOf, decodeCodePage } from '../charset/decode.ts';
+import { decodeCodePage } from '../charset/decode.ts';
 
 /** Either HTML or text. Line ends are LF. */
 export type RtfBody = { readonly html: string; readonly text: null } | { readonly html: null; readonly text: string };
@@ -20,7 +20,6 @@ const closingBrace = 0x7d;
 
 /** Settings that end with their group. */
 type Group = {
-  /** Code page of the font. */
   readonly codePage: number;
   /** Number of characters after `\u`, for readers without Unicode. */
   readonly replacementCount: number;
@@ -32,58 +31,44 @@ type Group = {
   readonly isSuppressed: boolean;
 };
 
-type Reader = {
-  readonly bytes: Buffer;
+class Reader {
+  readonly bytes: Uint8Array;
   readonly output: RtfOutput;
-  readonly groups: Group[];
-  readonly fonts: Map<number, number>;
-  group: Group;
-  at: number;
+  readonly groups: Group[] = [];
+  readonly fonts = new Map<number, number>();
+  group: Group = {
+    codePage: 1252,
+    replacementCount: 1,
+    isHidden: false,
+    isFontTable: false,
+    isTag: false,
+    isSuppressed: false,
+  };
+  at = 0;
   /** Open groups beyond `depthMax`, which are not in `groups`. */
-  deeper: number;
-  documentCodePage: number;
-  defaultFont: number;
-  fontInTable: number;
-  isHtml: boolean;
+  deeper = 0;
+  documentCodePage = 1252;
+  defaultFont = -1;
+  fontInTable = -1;
+  isHtml = false;
   /** After `\*`: the group is hidden unless its control word is known. */
-  isStarred: boolean;
+  isStarred = false;
   /** Characters still to skip after `\u`. */
-  skip: number;
-};
+  skip = 0;
+
+  constructor(bytes: Uint8Array) {
+    this.bytes = bytes;
+    this.output = makeRtfOutput(bytes.length);
+  }
+}
 
 /** null for bytes that do not start like RTF. */
 export function readRtf(bytes: Uint8Array): RtfBody | null {
-  const buffer = bufferOf(bytes);
-  if (buffer.toString('latin1', 0, 5) !== '{\\rtf') return null;
-  const reader = startReader(buffer);
+  if (latin1(bytes, 0, 5) !== '{\\rtf') return null;
+  const reader = new Reader(bytes);
   while (reader.at < bytes.length) readNext(reader);
   const text = reader.output.text();
   return reader.isHtml ? { html: text, text: null } : { html: null, text };
-}
-
-function startReader(bytes: Buffer): Reader {
-  return {
-    bytes,
-    output: makeRtfOutput(bytes.length),
-    groups: [],
-    fonts: new Map(),
-    group: {
-      codePage: 1252,
-      replacementCount: 1,
-      isHidden: false,
-      isFontTable: false,
-      isTag: false,
-      isSuppressed: false,
-    },
-    at: 0,
-    deeper: 0,
-    documentCodePage: 1252,
-    defaultFont: -1,
-    fontInTable: -1,
-    isHtml: false,
-    isStarred: false,
-    skip: 0,
-  };
 }
 
 function readNext(reader: Reader): void {
@@ -134,11 +119,11 @@ function readControl(reader: Reader): void {
 
 function readWord(reader: Reader, start: number): void {
   const { bytes } = reader;
-  const word = bytes.toString('latin1', start, reader.at);
+  const word = latin1(bytes, start, reader.at);
   const numberStart = reader.at;
   if (bytes[reader.at] === 0x2d) reader.at += 1;
   while (isDigit(bytes[reader.at]) && reader.at - numberStart < 11) reader.at += 1;
-  const digits = bytes.toString('latin1', numberStart, reader.at);
+  const digits = latin1(bytes, numberStart, reader.at);
   if (bytes[reader.at] === 0x20) reader.at += 1;
   const number = digits === '' || digits === '-' ? null : Number(digits);
   applyWord(reader, word, number);
@@ -148,7 +133,7 @@ function readWord(reader: Reader, start: number): void {
 function readSymbol(reader: Reader): void {
   const sign = String.fromCharCode(reader.bytes[reader.at++] ?? 0);
   if (sign === "'") {
-    const byte = Number.parseInt(reader.bytes.toString('latin1', reader.at, reader.at + 2), 16);
+    const byte = Number.parseInt(latin1(reader.bytes, reader.at, reader.at + 2), 16);
     reader.at += 2;
     if (!Number.isNaN(byte)) writeByte(reader, byte);
   } else if (sign === '*') reader.isStarred = true;
@@ -164,6 +149,13 @@ function isLetter(byte = 0): boolean {
 
 function isDigit(byte = 0): boolean {
   return byte >= 0x30 && byte <= 0x39;
+}
+
+/** Of a few bytes: `toString` of a Buffer takes longer. */
+function latin1(bytes: Uint8Array, start: number, end: number): string {
+  let text = '';
+  for (let at = start; at < end && at < bytes.length; at++) text += String.fromCharCode(bytes[at] ?? 0);
+  return text;
 }
 
 // Control words

@@ -79,13 +79,13 @@ type RemainingLimits = { rtfBytes: number; attachments: number; isWhole: boolean
 type AttachmentAttributes = { title: Uint8Array | null; data: Uint8Array | null; properties: MapiProperties };
 
 /** The attributes of one message, not decoded yet. */
-type MessageAttributes = {
-  codePage: number;
-  subject: Uint8Array | null;
-  body: Uint8Array | null;
-  properties: MapiProperties;
-  readonly attachments: AttachmentAttributes[];
-};
+class MessageAttributes {
+  codePage = defaultCodePage;
+  subject: Uint8Array | null = null;
+  body: Uint8Array | null = null;
+  properties: MapiProperties = new Map();
+  readonly attachments: AttachmentAttributes[] = [];
+}
 
 /** Everything readable of a TNEF stream; null for other bytes. */
 export function readTnef(bytes: Uint8Array): TnefContent | null {
@@ -101,13 +101,7 @@ function collectAttributes(bytes: Uint8Array, limits: RemainingLimits): MessageA
     limits.isWhole = false;
   });
   if (attributes === null) return null;
-  const content: MessageAttributes = {
-    codePage: defaultCodePage,
-    subject: null,
-    body: null,
-    properties: new Map(),
-    attachments: [],
-  };
+  const content = new MessageAttributes();
   for (const { level, id, value } of attributes) {
     if (level === 2) collectAttachmentAttribute(content, id, value, limits);
     else if (id === attributeIds.codePage) content.codePage = numberIn(value) || defaultCodePage;
@@ -161,12 +155,10 @@ function readBody(
 }
 
 function readCompressed(value: Uint8Array | undefined, limits: RemainingLimits): RtfBody | null {
-  const rtf = value === undefined ? null : decompressRtf(value, limits.rtfBytes);
-  if (rtf === null) {
-    if (value !== undefined) limits.isWhole = false;
-    return null;
-  }
-  if (rtf.length >= limits.rtfBytes) limits.isWhole = false;
+  if (value === undefined) return null;
+  const rtf = decompressRtf(value, limits.rtfBytes);
+  if (rtf === null || rtf.length >= limits.rtfBytes) limits.isWhole = false;
+  if (rtf === null) return null;
   limits.rtfBytes -= rtf.length;
   return readRtf(rtf);
 }
@@ -188,7 +180,9 @@ function attachmentPartOf(
   if (stored?.type === objectType)
     return [embeddedObject(read(propertyIds.displayName) ?? name ?? '', stored.value, limits, depth)];
   const contentId = read(propertyIds.contentId);
-  const isShown = contentId !== null && isShownInPlace(properties);
+  const number = (tag: number): number => numberIn(properties.get(tag)?.value);
+  // The HTML refers to it (ATT_MHTML_REF), or it is not to be listed.
+  const isShown = contentId !== null && ((number(propertyIds.flags) & 4) !== 0 || number(propertyIds.isHidden) !== 0);
   return [
     {
       name: name ?? '',
@@ -198,14 +192,6 @@ function attachmentPartOf(
       content: content ?? new Uint8Array(0),
     },
   ];
-}
-
-/** True for an attachment that the HTML refers to (ATT_MHTML_REF), or that is not to be listed. */
-function isShownInPlace(properties: MapiProperties): boolean {
-  return (
-    (numberIn(properties.get(propertyIds.flags)?.value) & 4) !== 0 ||
-    numberIn(properties.get(propertyIds.isHidden)?.value) !== 0
-  );
 }
 
 const objectType = 0x000d;

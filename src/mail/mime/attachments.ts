@@ -106,11 +106,7 @@ function shortened(name: string): string {
 }
 
 /** A part without a name. `type` is valid, `content` decoded. */
-type UnnamedPart = {
-  readonly description: string;
-  readonly type: string;
-  readonly content: Uint8Array<ArrayBuffer>;
-};
+type UnnamedPart = Pick<Attachment, 'type' | 'content'> & { readonly description: string };
 
 /** Makes a name for a part, different from all names it has made before. */
 type NameGenerator = (part: UnnamedPart) => string;
@@ -168,7 +164,6 @@ const words: readonly (readonly [type: RegExp, word: string])[] = [
   [/^application\/(?:pgp|pkcs7|x-pkcs7)-signature$/u, 'signature'],
 ];
 
-/** The media type that a file of that name usually has. */
 export function typeOfName(name: string): string {
   return libmime().detectMimeType(name);
 }

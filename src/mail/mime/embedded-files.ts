@@ -65,7 +65,12 @@ function filesOf(bytes: Buffer, { mark, head, decode }: FileFormat): EmbeddedFil
       const name = head.exec(line)?.groups?.name;
       const file = name === undefined ? null : decode(bytes, afterBreak(bytes, lineEnd), line);
       if (file !== null && name !== undefined) {
-        files.push({ name: bytesToName(name.trim()), content: file.content, start: at, end: file.end });
+        files.push({
+          name: Buffer.from(name.trim(), 'latin1').toString('utf8'),
+          content: file.content,
+          start: at,
+          end: file.end,
+        });
         next = file.end;
       }
     }
@@ -73,8 +78,6 @@ function filesOf(bytes: Buffer, { mark, head, decode }: FileFormat): EmbeddedFil
   }
   return files;
 }
-
-const bytesToName = (name: string) => Buffer.from(name, 'latin1').toString('utf8');
 
 // uuencode
 
@@ -96,16 +99,10 @@ export function decodeUuencode(bytes: Buffer): Uint8Array<ArrayBuffer> | null {
 function decodeWholeLines(bytes: Buffer, start: number): DecodedFile | null {
   const extent = measureLines(bytes, start);
   const end = afterEnd(bytes, extent.end);
-  const isCutOff = extent.hasFullLine && isBlankFrom(bytes, extent.end);
+  const isCutOff = extent.hasFullLine && bytes.subarray(extent.end).every((byte) => byte <= 0x20);
   if (end === extent.end && !isCutOff) return null;
   const content = decodeUuencodedLines(bytes, start, extent);
   return content === null ? null : { content, end };
-}
-
-function isBlankFrom(bytes: Buffer, start: number): boolean {
-  let at = start;
-  while (at < bytes.length && (bytes[at] ?? 0) <= 0x20) at += 1;
-  return at === bytes.length;
 }
 
 /** End of the lines of a file, and the number of bytes that they encode. */

@@ -222,8 +222,9 @@ export function storedHeaders(headers: readonly RawHeader[], charset: string | n
     .filter(([name]) => storedHeaderNames.has(name))
     .slice(0, storedHeadersMax)
     .map(([name, rawValue]) => {
-      const value = decodeField(rawValue.slice(0, storedValueLengthMax * 4), charset).slice(0, storedValueLengthMax);
-      return [name, value.replace(/[\ud800-\udbff]$/u, '')];
+      const value = decodeField(rawValue.slice(0, storedValueLengthMax * 4), charset);
+      const isLong = value.length > storedValueLengthMax;
+      return [name, isLong ? value.slice(0, storedValueLengthMax).replace(/[\ud800-\udbff]$/u, '') : value];
     });
 }
 
@@ -308,8 +309,7 @@ function endOfRun(text: string, from: number): number {
 /** Characters beyond one byte do not belong there; they are taken as UTF-8. */
 function decodeQ(encoded: string): Buffer {
   const text = encoded.replaceAll('_', ' ');
-  if (!text.includes('=')) return bytesOf(text);
-  return bytesOf(withoutEscapes(text, /=([0-9a-f]{2})/giu));
+  return bytesOf(text.includes('=') ? withoutEscapes(text, /=([0-9a-f]{2})/giu) : text);
 }
 
 /** Replaces each match of `form`, whose group is two hex digits, by the character of that number. */

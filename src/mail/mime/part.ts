@@ -53,7 +53,7 @@ export function describePart(headers: readonly RawHeader[], charset: string | nu
     headers,
     type: typeOf(contentType.value, name, defaultType),
     parameters: contentType.parameters,
-    disposition: /^[\w-]+/u.exec(disposition.value)?.[0] ?? '',
+    disposition: disposition.value === '' ? '' : (/^[\w-]+/u.exec(disposition.value)?.[0] ?? ''),
     name,
     encoding: encodingOf(firstRaw(headers, 'content-transfer-encoding') ?? ''),
   };
@@ -67,8 +67,11 @@ function nameOf(fileName: string, typeName: string): string {
 
 const isLossy = /[?\ufffd]/u;
 
+const noField: ParameterField = { value: '', parameters: new Map() };
+
 function readField(headers: readonly RawHeader[], name: string, charset: string | null): ParameterField {
-  return readParameters(unfold(firstRaw(headers, name) ?? '', charset), charset);
+  const raw = firstRaw(headers, name);
+  return raw === null ? noField : readParameters(unfold(raw, charset), charset);
 }
 
 function typeOf(sent: string, name: string, defaultType: string): string {

@@ -14,7 +14,6 @@ import { viewDecoded } from './transfer-encoding.ts';
 
 const lineFeed = 0x0a;
 const carriageReturn = 0x0d;
-
 const metaSearchBytes = 2048;
 
 /** The HTML of a part as sent, with LF line ends. */
@@ -41,13 +40,8 @@ export function readPlainPart(part: MimePart): { readonly text: string; readonly
 
 function withoutFiles(bytes: Buffer, files: readonly EmbeddedFile[]): Buffer {
   if (files.length === 0) return bytes;
-  const pieces: Buffer[] = [];
-  let from = 0;
-  for (const { start, end } of files) {
-    pieces.push(bytes.subarray(from, start));
-    from = end;
-  }
-  return Buffer.concat([...pieces, bytes.subarray(from)]);
+  const ends = [0, ...files.map(({ end }) => end)];
+  return Buffer.concat(ends.map((end, index) => bytes.subarray(end, files[index]?.start)));
 }
 
 function readable({ type, parameters }: MimePart, text: string): string {

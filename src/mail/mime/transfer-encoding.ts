@@ -75,7 +75,7 @@ function decodeWholeBase64(raw: Buffer): Uint8Array<ArrayBuffer> | null {
     at += done.read;
     length += done.written;
   }
-  return isBlank(raw, at) ? ownBytes(out.subarray(0, length)) : null;
+  return raw.subarray(at).every((byte) => base64Blanks.has(byte)) ? ownBytes(out.subarray(0, length)) : null;
 }
 
 function decodePiece(text: string, out: Uint8Array, isLast: boolean): { read: number; written: number } | null {
@@ -96,13 +96,6 @@ function decodedSizeMax(raw: Buffer): number {
   for (let at = lineBytes - 1; at >= 0 && at < end && raw[at] === lineFeed; at += lineBytes)
     breaks += raw[at - 1] === carriageReturn ? 2 : 1;
   return Math.floor(((end - breaks) * 3) / 4);
-}
-
-/** True when only white space that base64 may have follows from `start` on. */
-function isBlank(raw: Buffer, start: number): boolean {
-  let at = start;
-  while (at < raw.length && base64Blanks.has(raw[at] ?? 0)) at += 1;
-  return at === raw.length;
 }
 
 /** True for words with punctuation: the part declares `base64`, but its text was never encoded. */

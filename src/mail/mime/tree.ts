@@ -18,7 +18,6 @@ const endsMax = 20_000;
 const boundaryLengthMax = 1000;
 /** Boundaries that are guessed in one message: each guess is one more pass. */
 const guessesMax = 10;
-
 const candidatesMax = 100;
 
 const lineFeed = 0x0a;
@@ -187,13 +186,11 @@ function findLevel(scan: Scan, text: string): { readonly level: Level; readonly 
   const exact = innermost(scan, text);
   if (exact !== null) return { level: exact, isLast: false };
   // What follows the last dashes was added in transit.
-  for (
-    let at = text.lastIndexOf('--'), tries = 0;
-    at > 0 && tries < 3;
-    at = text.lastIndexOf('--', at - 1), tries += 1
-  ) {
+  let at = text.lastIndexOf('--');
+  for (let tries = 0; at > 0 && tries < 3; tries += 1) {
     const closed = innermost(scan, text.slice(0, at).trimEnd());
     if (closed !== null) return { level: closed, isLast: true };
+    at = text.lastIndexOf('--', at - 1);
   }
   return null;
 }

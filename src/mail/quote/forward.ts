@@ -16,7 +16,6 @@ import {
   lineKinds,
   lowered,
   splitLines,
-  startOf,
   type TextLines,
 } from './lines.ts';
 import { anyOf, entriesOf, forwardTitleBeginnings, forwardTitles, originalTitles, replyAboveParts } from './words.ts';
@@ -162,21 +161,10 @@ export function plainReplyAbove(lines: TextLines): number {
   for (const words of plainAbove) {
     const at = lines.text.indexOf(words);
     if (at === -1) continue;
-    const index = lineOfOffset(lines, at);
+    const index = lines.starts.subarray(0, lines.count).findLastIndex((start) => start <= at);
     if (lengthOf(lines, index) <= titleLengthMax && above.test(lowered(lineAt(lines, index)))) return index;
   }
   return -1;
-}
-
-function lineOfOffset(lines: TextLines, offset: number): number {
-  let low = 0;
-  let high = lines.count - 1;
-  while (low < high) {
-    const middle = (low + high + 1) >> 1;
-    if (startOf(lines, middle) <= offset) low = middle;
-    else high = middle - 1;
-  }
-  return low;
 }
 
 function withoutDecoration(line: string): string {

@@ -58,10 +58,8 @@ const digit = /\d/u;
 /** A sentence that ends within the line. */
 const prosePattern = /[\p{L}]{3}[.!?] \p{Lu}/u;
 
-/** The first line of an attribution that ends with the line `last`, not before `floor`; -1 for none. */
-export type AttributionFinder = (last: number, floor: number, isQuoteBelow: boolean) => number;
-
-export function attributionFinder(lines: TextLines): AttributionFinder {
+/** Finds the first line of an attribution that ends with the line `last`, not before `floor`; -1 for none. */
+export function attributionFinder(lines: TextLines) {
   const cache = new Map<number, number>();
   const componentsAt = (index: number) => {
     const before = cache.get(index);
@@ -71,7 +69,7 @@ export function attributionFinder(lines: TextLines): AttributionFinder {
     cache.set(index, result);
     return result;
   };
-  return (last, floor, isQuoteBelow) => {
+  return (last: number, floor: number, isQuoteBelow: boolean): number => {
     const lowest = firstOfWrapped(lines, last, floor);
     let found = 0;
     let sufficient = -1;
@@ -162,10 +160,8 @@ for (const [role, row] of headerLabels) {
 
 const formatting = /[*_\p{Cf}]/gu;
 
-/** The line after a header block that begins with the line `index`; -1 for none. */
-export type HeaderBlockFinder = (index: number) => number;
-
-export function headerBlockFinder(lines: TextLines): HeaderBlockFinder {
+/** Finds the line after a header block that begins with the line `index`; -1 for none. */
+export function headerBlockFinder(lines: TextLines) {
   let rolesOfLines: Uint8Array | null = null;
   let tries = 0;
   const rolesAt: RolesAt = (index) => {
@@ -177,7 +173,7 @@ export function headerBlockFinder(lines: TextLines): HeaderBlockFinder {
     rolesOfLines[index] = found + read;
     return found;
   };
-  return (index) => {
+  return (index: number): number => {
     // Nearly all lines have no label, and are not remembered.
     const first = rolesOfLines === null ? readRoles(lines, index) : rolesAt(index);
     if (first === 0 || tries >= triesMax) return -1;
@@ -218,11 +214,8 @@ function blockEnd(lines: TextLines, index: number, rolesAt: RolesAt): number {
     end = at + 1;
     wrappedLines = 0;
   }
-  const others =
-    Number((found & roleBits.sent) !== 0) +
-    Number((found & roleBits.to) !== 0) +
-    Number((found & roleBits.subject) !== 0);
-  return count >= 3 && (found & roleBits.from) !== 0 && others >= 2 ? withWrapped(lines, end) : -1;
+  const others = [roleBits.sent, roleBits.to, roleBits.subject].filter((bit) => (found & bit) !== 0);
+  return count >= 3 && (found & roleBits.from) !== 0 && others.length >= 2 ? withWrapped(lines, end) : -1;
 }
 
 /** True for a blank line between two fields (text made of HTML), and for the rest of a wrapped field. */

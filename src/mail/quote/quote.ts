@@ -5,17 +5,9 @@
  * an attribution without `>`, or the line of a helpdesk. Replies between quotes stay. A forwarded message is no
  * history. The text is never cut. Linear in the length of the text; never fails.
  */
-
 import type { Mark } from '../message.ts';
 import { plainReplyAbove, type SubjectKind, subjectKind, titleAt } from './forward.ts';
-import {
-  type AttributionFinder,
-  attributionFinder,
-  type HeaderBlockFinder,
-  headerBlockFinder,
-  labelledEnd,
-  mayEndAttribution,
-} from './introductions.ts';
+import { attributionFinder, headerBlockFinder, labelledEnd, mayEndAttribution } from './introductions.ts';
 import {
   endsWithColon,
   isRule,
@@ -36,8 +28,8 @@ type Introduction = LineRange & { readonly by: 'title' | 'fields' | 'attribution
 
 type Scan = {
   readonly lines: TextLines;
-  readonly findAttribution: AttributionFinder;
-  readonly findHeaderBlock: HeaderBlockFinder;
+  readonly findAttribution: ReturnType<typeof attributionFinder>;
+  readonly findHeaderBlock: ReturnType<typeof headerBlockFinder>;
   readonly subject: SubjectKind | null;
   /** The undecorated line that asks for the reply above it; -1 for none. */
   readonly plainReplyAboveLine: number;
@@ -88,7 +80,7 @@ function marksIn(text: string, subject: string): readonly Mark[] {
 /** The line that is read next; or the end, the line from which on nothing is marked. */
 type Step = { readonly next: number } | { readonly end: number };
 
-/** Fills `walk.quotes`. Returns the line from which on nothing is marked: the beginning of a forwarded message. */
+/** Fills `scan.quotes`. Returns the line from which on nothing is marked: the beginning of a forwarded message. */
 function scanLines(scan: Scan): number {
   const { lines } = scan;
   let index = skipBlank(lines, 0, lines.count);

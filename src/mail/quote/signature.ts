@@ -47,7 +47,6 @@ const namesDevice = new RegExp(`(?<!\\p{L})(?:${anyOf(deviceNames)})`, 'iu');
 const beginsNotice = new RegExp(`^[*_\\p{Cf}]{0,4}(?:${anyOf(noticeBeginnings)})`, 'iu');
 const noticeWords = new RegExp(anyOf(noticeSubjects), 'giu');
 const question = /[?？](?:\s|$)/u;
-/** A link, as in text made of HTML. */
 const linkPattern = /[<[(]?https?:\/\/[^\s>\])]{1,300}[>\])]?/giu;
 const contactPattern = /[^\s<>@]@[^\s<>@]|https?:\/\/|\bwww\.|(?:\+|\(0|\b0)\d[\d ()/.-]{5,20}/iu;
 /** A drawn line of dashes; other signs underline a heading, or make a table. */
@@ -192,9 +191,7 @@ function joined(lines: TextLines, ranges: readonly LineRange[]): readonly LineRa
     const before = whole.at(-1);
     if (before !== undefined && skipBlank(lines, before.end, range.start) === range.start) {
       whole[whole.length - 1] = { start: before.start, end: range.end };
-    } else {
-      whole.push(range);
-    }
+    } else whole.push(range);
   }
   return whole;
 }

@@ -29,7 +29,6 @@ export type ThreadKeys = {
   readonly isAutomatic: boolean;
 };
 
-/** A Message-ID in the message, and the field or report that holds it. */
 type ReferencedId = { readonly id: string; readonly rule: 'reported' | 'in_reply_to' | 'references' };
 
 /** Of a long References field: the nearest ids, and the first, which began the conversation. */
