@@ -9,7 +9,7 @@ import type { Selectable } from 'kysely';
 import type { AdminAccount, AdminStore, StoredAdminSession } from '../../../admin/ports.ts';
 import type { AuditEntry } from '../../../encryption/ports.ts';
 import { addAudit } from '../rows/audit.ts';
-import { inTransaction } from '../sql/statements.ts';
+import { bindDatabase, inTransaction } from '../sql/statements.ts';
 import { type AdminAccountTable, fromForeignTime, type SqlExecutor, toDatabaseTime } from '../sql/tables.ts';
 
 type Accounts = Pick<
@@ -29,24 +29,20 @@ type Accounts = Pick<
 >;
 
 export function adminAccounts(db: SqlExecutor): Accounts {
-  return {
-    accountByName: (name) => accountByName(db, name),
-    listAccounts: async () =>
-      (await db.selectFrom('admin_account').selectAll().orderBy('name_key').execute()).map(toAccount),
-    countAccounts: () => countAccounts(db),
-    addAccount: (account, audit) => addAccount(db, account, audit),
-    setPasswordHash: (id, passwordHash, changedAtMs, audit) =>
-      setPasswordHash(db, { id, passwordHash, changedAtMs }, audit),
-    upgradePasswordHash: (id, before, passwordHash) => upgradePasswordHash(db, id, before, passwordHash),
-    removeAccount: (id, audit) => removeAccount(db, id, audit),
-    addSession: (tokenHash, account, atMs, audit) => addSession(db, { tokenHash, account, atMs }, audit),
-    readSession: (tokenHash) => readSession(db, tokenHash),
-    touchSession: (tokenHash, atMs) => touchSession(db, tokenHash, atMs),
-    removeSession: async (tokenHash) => {
-      await db.deleteFrom('admin_session').where('token_hash', '=', tokenHash).execute();
-    },
-    removeSessionsBefore: (seenAtMs, createdAtMs) => removeSessionsBefore(db, seenAtMs, createdAtMs),
-  };
+  return bindDatabase(db, {
+    accountByName,
+    listAccounts,
+    countAccounts,
+    addAccount,
+    setPasswordHash,
+    upgradePasswordHash,
+    removeAccount,
+    addSession,
+    readSession,
+    touchSession,
+    removeSession,
+    removeSessionsBefore,
+  });
 }
 
 /** Lower case, Unicode normal form C: equal keys are the same name in both dialects. */
@@ -68,6 +64,11 @@ function toAccount(row: Selectable<AdminAccountTable>): AdminAccount {
 async function accountByName(db: SqlExecutor, name: string): Promise<AdminAccount | null> {
   const row = await db.selectFrom('admin_account').selectAll().where('name_key', '=', keyOf(name)).executeTakeFirst();
   return row === undefined ? null : toAccount(row);
+}
+
+async function listAccounts(db: SqlExecutor): Promise<readonly AdminAccount[]> {
+  const rows = await db.selectFrom('admin_account').selectAll().orderBy('name_key').execute();
+  return rows.map(toAccount);
 }
 
 async function countAccounts(db: SqlExecutor): Promise<number> {
@@ -103,17 +104,19 @@ async function addAccount(
 
 async function setPasswordHash(
   db: SqlExecutor,
-  change: { readonly id: string; readonly passwordHash: string; readonly changedAtMs: number },
+  id: string,
+  passwordHash: string,
+  changedAtMs: number,
   audit: AuditEntry,
 ): Promise<boolean> {
   return inTransaction(db, async (transaction) => {
     const result = await transaction
       .updateTable('admin_account')
-      .set({ password_hash: change.passwordHash, password_changed_at: toDatabaseTime(change.changedAtMs) })
-      .where('id', '=', change.id)
+      .set({ password_hash: passwordHash, password_changed_at: toDatabaseTime(changedAtMs) })
+      .where('id', '=', id)
       .executeTakeFirst();
     if (result.numUpdatedRows !== 1n) return false;
-    await transaction.deleteFrom('admin_session').where('account_id', '=', change.id).execute();
+    await transaction.deleteFrom('admin_session').where('account_id', '=', id).execute();
     await addAudit(transaction, [audit]);
     return true;
   });
@@ -138,15 +141,11 @@ async function removeAccount(db: SqlExecutor, id: string, audit: AuditEntry): Pr
   });
 }
 
-type NewSession = {
-  readonly tokenHash: string;
-  readonly account: Pick<AdminAccount, 'id' | 'passwordChangedAtMs'>;
-  readonly atMs: number;
-};
-
 async function addSession(
   db: SqlExecutor,
-  { tokenHash, account, atMs }: NewSession,
+  tokenHash: string,
+  account: Pick<AdminAccount, 'id' | 'passwordChangedAtMs'>,
+  atMs: number,
   audit: AuditEntry,
 ): Promise<boolean> {
   const at = toDatabaseTime(atMs);
@@ -193,6 +192,10 @@ async function touchSession(db: SqlExecutor, tokenHash: string, atMs: number): P
     .where('token_hash', '=', tokenHash)
     .where('seen_at', '<', at)
     .execute();
+}
+
+async function removeSession(db: SqlExecutor, tokenHash: string): Promise<void> {
+  await db.deleteFrom('admin_session').where('token_hash', '=', tokenHash).execute();
 }
 
 async function removeSessionsBefore(db: SqlExecutor, seenAtMs: number, createdAtMs: number): Promise<void> {

@@ -10,27 +10,19 @@ import type { AdminStore } from '../../../admin/ports.ts';
 import type { AuditEntry } from '../../../encryption/ports.ts';
 import { isFailure } from '../../../errors.ts';
 import { addAudit } from '../rows/audit.ts';
+import { clockSkewMsMax } from '../rows/workers.ts';
 import { isTransient } from '../sql/errors.ts';
-import { inTransaction, withRetries } from '../sql/statements.ts';
+import { bindDatabase, inTransaction, withRetries } from '../sql/statements.ts';
 import { fromForeignTime, type SqlExecutor } from '../sql/tables.ts';
 
 type Attempts = Pick<AdminStore, 'countAttempt' | 'uncountAttempt' | 'clearAttempts' | 'clearAllAttempts'>;
 type Attempt = Awaited<ReturnType<AdminStore['countAttempt']>>;
 
-/** Maximum clock difference between two nodes of one database. */
-const aheadMsMax = 60_000;
 /** More than one per new window, so that the table shrinks. */
 const purgedAtOnce = 100;
 
 export function adminAttempts(db: SqlExecutor): Attempts {
-  return {
-    countAttempt: (bucket, windowMs) => countAttempt(db, bucket, windowMs),
-    uncountAttempt: (bucket) => uncountAttempt(db, bucket),
-    clearAttempts: async (bucket) => {
-      await db.deleteFrom('admin_attempt').where('bucket', '=', bucket).execute();
-    },
-    clearAllAttempts: (audit) => clearAll(db, audit),
-  };
+  return bindDatabase(db, { countAttempt, uncountAttempt, clearAttempts, clearAllAttempts });
 }
 
 async function countAttempt(db: SqlExecutor, bucket: string, windowMs: number): Promise<Attempt> {
@@ -45,7 +37,7 @@ async function countAttempt(db: SqlExecutor, bucket: string, windowMs: number): 
 /** `count` first: MySQL assigns columns in order, and it depends on the previous end of the window. */
 async function addAttempt(db: SqlExecutor, bucket: string, windowMs: number): Promise<void> {
   const until = sql.ref<string>('admin_attempt.window_until');
-  const isOver = sql`${until} <= ${db.dialect.now} or ${until} > ${db.dialect.nowPlus(windowMs + aheadMsMax)}`;
+  const isOver = sql`${until} <= ${db.dialect.now} or ${until} > ${db.dialect.nowPlus(windowMs + clockSkewMsMax)}`;
   const next = {
     count: sql<number>`case when ${isOver} then 1 else ${sql.ref('admin_attempt.count')} + 1 end`,
     window_until: sql<string>`case when ${isOver} then ${db.dialect.nowPlus(windowMs)} else ${until} end`,
@@ -84,7 +76,11 @@ async function uncountAttempt(db: SqlExecutor, bucket: string): Promise<void> {
   }, isTransient);
 }
 
-async function clearAll(db: SqlExecutor, audit: AuditEntry): Promise<void> {
+async function clearAttempts(db: SqlExecutor, bucket: string): Promise<void> {
+  await db.deleteFrom('admin_attempt').where('bucket', '=', bucket).execute();
+}
+
+async function clearAllAttempts(db: SqlExecutor, audit: AuditEntry): Promise<void> {
   await inTransaction(db, async (transaction) => {
     await transaction.deleteFrom('admin_attempt').execute();
     await addAudit(transaction, [audit]);

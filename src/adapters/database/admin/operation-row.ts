@@ -10,7 +10,7 @@ import { sql } from 'kysely';
 import type { AdminStore, StoredOperation } from '../../../admin/ports.ts';
 import type { OperationKind } from '../../../admin/service.ts';
 import { isDuplicateKey } from '../sql/errors.ts';
-import { inTransaction } from '../sql/statements.ts';
+import { bindDatabase, inTransaction } from '../sql/statements.ts';
 import { fromForeignTime, fromOptionalTime, type SqlExecutor, toDatabaseTime, truncate } from '../sql/tables.ts';
 
 type OperationStore = Pick<AdminStore, 'readOperation' | 'beginOperation' | 'updateOperation'>;
@@ -26,14 +26,12 @@ const kinds: readonly OperationKind[] = ['enable', 'rotate', 'disable'];
 const states: readonly State[] = ['running', 'done', 'failed'];
 
 export function adminOperation(db: SqlExecutor): OperationStore {
-  return {
-    readOperation: async () => {
-      const row = await selectRow(db).executeTakeFirst();
-      return row === undefined ? null : toOperation(row);
-    },
-    beginOperation: (next, before) => beginOperation(db, next, before),
-    updateOperation: (next) => updateOperation(db, next),
-  };
+  return bindDatabase(db, { readOperation, beginOperation, updateOperation });
+}
+
+async function readOperation(db: SqlExecutor): Promise<StoredOperation | null> {
+  const row = await selectRow(db).executeTakeFirst();
+  return row === undefined ? null : toOperation(row);
 }
 
 /** Reads one character more than each limit: enough to see that a text is too long. */

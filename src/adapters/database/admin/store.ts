@@ -6,6 +6,7 @@ import type { AdminStore } from '../../../admin/ports.ts';
 import type { HourlyActivity } from '../../../admin/service.ts';
 import { allOutcomes, outcomeRules } from '../../../ingest/model.ts';
 import { lastAudit } from '../rows/audit.ts';
+import { bindDatabase } from '../sql/statements.ts';
 import { fromForeignTime, type SqlExecutor, type Tables, toDatabaseTime } from '../sql/tables.ts';
 import { adminAccounts } from './accounts.ts';
 import { adminAttempts } from './attempts.ts';
@@ -16,8 +17,7 @@ export function adminStore(db: SqlExecutor): AdminStore {
     ...adminAccounts(db),
     ...adminAttempts(db),
     ...adminOperation(db),
-    lastAudit: (action) => lastAudit(db, action),
-    activitySince: (sinceMs) => activitySince(db, sinceMs),
+    ...bindDatabase(db, { lastAudit, activitySince }),
   };
 }
 

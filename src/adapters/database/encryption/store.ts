@@ -11,6 +11,7 @@ import { Failure } from '../../../errors.ts';
 import { addAudit, readAudit } from '../rows/audit.ts';
 import { lacksOpenKey, mailboxColumn } from '../rows/mailbox-columns.ts';
 import { listWorkers, removeWorker, reportWorker } from '../rows/workers.ts';
+import { bindDatabase } from '../sql/statements.ts';
 import { fromForeignTime, type SqlExecutor } from '../sql/tables.ts';
 import { rewritePasswords } from './password-batch.ts';
 import { claimOperation, endOperation, readSwitch, renewOperation, writeSwitch } from './switch-row.ts';
@@ -20,21 +21,23 @@ const truncateRetryMs = 50;
 
 export function encryptionStore(db: SqlExecutor): EncryptionStore {
   return {
-    readSwitch: () => readSwitch(db),
-    writeSwitch: (row, expectedRevision, audit) => writeSwitch(db, row, expectedRevision, audit),
-    claimOperation: (owner, forMs, isDead) => claimOperation(db, owner, forMs, isDead),
-    renewOperation: (owner, forMs) => renewOperation(db, owner, forMs),
-    endOperation: (owner) => endOperation(db, owner),
     rewritePasswords: db.dialect.kind === 'mysql' ? onServer(db) : inFile(db),
-    passwordCounts: () => passwordCounts(db),
-    plaintextPeriods: () => plaintextPeriods(db),
-    countMailboxesWithoutKey: (keyIds) => countMailboxesWithoutKey(db, keyIds),
     rebuildMailboxTable: () => (db.dialect.kind === 'mysql' ? rebuildTable(db) : rebuildFile(db)),
-    audit: (entries) => addAudit(db, entries),
-    readAudit: (limit, about) => readAudit(db, limit, about),
-    reportWorker: (report) => reportWorker(db, report),
-    removeWorker: (worker) => removeWorker(db, worker),
-    listWorkers: (liveMs) => listWorkers(db, liveMs),
+    ...bindDatabase(db, {
+      readSwitch,
+      writeSwitch,
+      claimOperation,
+      renewOperation,
+      endOperation,
+      passwordCounts,
+      plaintextPeriods,
+      countMailboxesWithoutKey,
+      audit: addAudit,
+      readAudit,
+      reportWorker,
+      removeWorker,
+      listWorkers,
+    }),
   };
 }
 

@@ -17,21 +17,21 @@ import {
   type NewFolderEpoch,
 } from '../../../ingest/stores.ts';
 import { toCursor } from '../rows/mailboxes.ts';
-import { inTransaction } from '../sql/statements.ts';
+import { bindDatabase, inTransaction } from '../sql/statements.ts';
 import { fromOptionalTime, type SqlExecutor, type Tables } from '../sql/tables.ts';
 import { isLeaseOwner } from './leases.ts';
 
 const rowsPerBatch = 2000;
 
 export function folderEpochStore(db: SqlExecutor): FolderStore {
-  return {
-    readFolderProgress: (mailboxId) => readFolderProgress(db, mailboxId),
-    isEpochUsed: (mailboxId, folderEpoch) => isEpochUsed(db, mailboxId, folderEpoch),
-    lastHandled: (mailboxId, cursor, limit) => lastHandled(db, mailboxId, cursor, limit),
-    beginFolderEpoch: (lease, start) => beginFolderEpoch(db, lease, start),
-    forgetEarlierEpochs: (lease, folderEpoch) => forgetEarlierEpochs(db, lease, folderEpoch),
-    recordStartUid: (lease, uid) => setState(db, lease, { cursor_start_uid: uid }),
-  };
+  return bindDatabase(db, {
+    readFolderProgress,
+    isEpochUsed,
+    lastHandled,
+    beginFolderEpoch,
+    forgetEarlierEpochs,
+    recordStartUid,
+  });
 }
 
 async function readFolderProgress(db: SqlExecutor, mailboxId: string): Promise<FolderProgress> {
@@ -87,6 +87,10 @@ async function beginFolderEpoch(
 ): Promise<void> {
   const cursor = { cursor_folder_epoch: folderEpoch, cursor_uid: uid, cursor_start_uid: null };
   await setState(db, lease, { ...cursor, folder_generation: generation, cursor_folder_hash: folder });
+}
+
+async function recordStartUid(db: SqlExecutor, lease: Lease, uid: number): Promise<void> {
+  await setState(db, lease, { cursor_start_uid: uid });
 }
 
 async function setState(db: SqlExecutor, lease: Lease, values: Updateable<Tables['mailbox_state']>): Promise<void> {

@@ -11,7 +11,7 @@ import type { Cursor, PollResult } from '../../../ingest/model.ts';
 import { type Lease, type LeaseStore, leaseLost } from '../../../ingest/stores.ts';
 import { clockSkewMsMax } from '../rows/workers.ts';
 import type { SqlDialect } from '../sql/dialect.ts';
-import { chunks } from '../sql/statements.ts';
+import { bindDatabase, chunks } from '../sql/statements.ts';
 import type { SqlExecutor, Tables } from '../sql/tables.ts';
 
 type StateWhere = ExpressionBuilder<Tables, 'mailbox_state'>;
@@ -20,15 +20,15 @@ type StateWhere = ExpressionBuilder<Tables, 'mailbox_state'>;
 const leaseMsMax = 3_600_000 + clockSkewMsMax;
 
 export function leaseStore(db: SqlExecutor): LeaseStore {
-  return {
-    acquireLease: (...from) => acquireLease(db, ...from),
-    leaseOwner: (mailboxId) => leaseOwner(db, mailboxId),
-    reclaimLeases: (...from) => reclaimLeases(db, ...from),
-    reclaimLeasesOfDeadWorkers: (liveMs, me) => reclaimLeasesOfDeadWorkers(db, liveMs, me),
-    renewLeases: (leases, leaseMs) => renewLeases(db, leases, leaseMs),
-    recordPollSuccess: (lease, nextPollAfterMs) => recordPollSuccess(db, lease, nextPollAfterMs),
-    releaseLease: (lease, result, version) => releaseLease(db, lease, result, version),
-  };
+  return bindDatabase(db, {
+    acquireLease,
+    leaseOwner,
+    reclaimLeases,
+    reclaimLeasesOfDeadWorkers,
+    renewLeases,
+    recordPollSuccess,
+    releaseLease,
+  });
 }
 
 async function acquireLease(

@@ -14,7 +14,7 @@ import { lacksOpenKey, listedColumns, mailboxColumn } from '../rows/mailbox-colu
 import { mailboxOrNull } from '../rows/mailboxes.ts';
 import { clockSkewMsMax } from '../rows/workers.ts';
 import type { SqlDialect } from '../sql/dialect.ts';
-import { chunks, rowsInChunks } from '../sql/statements.ts';
+import { bindDatabase, chunks, rowsInChunks } from '../sql/statements.ts';
 import { compareTexts, fromDatabaseTime, type SqlExecutor, type Tables } from '../sql/tables.ts';
 import { isLeaseExpired } from './leases.ts';
 
@@ -40,19 +40,17 @@ const crowdDivisor = 4;
 const excludedMax = 100;
 
 export function scheduleStore(db: SqlExecutor): ScheduleStore {
-  return {
-    dueMailboxes: (limit, keyIds, loginFailuresMax, excludedServers = []) =>
-      dueMailboxes(db, { limit, keyIds, loginFailuresMax, excludedServers }),
-    scheduleOf: (mailboxId) => scheduleOf(db, mailboxId),
-    makeDue: (codes, host) => makeDue(db, codes, host),
-    makeAllDue: () => makeAllDue(db),
-    makeStrandedDue: (longestWaitMs) => makeStrandedDue(db, longestWaitMs),
-    mailboxVersions: (mailboxIds) => mailboxVersions(db, mailboxIds),
-  };
+  return bindDatabase(db, { dueMailboxes, scheduleOf, makeDue, makeAllDue, makeStrandedDue, mailboxVersions });
 }
 
-async function dueMailboxes(db: SqlExecutor, query: DueQuery): Promise<readonly DueMailbox[]> {
-  const { limit } = query;
+async function dueMailboxes(
+  db: SqlExecutor,
+  limit: number,
+  keyIds: readonly string[],
+  loginFailuresMax: number,
+  excludedServers: readonly Server[] = [],
+): Promise<readonly DueMailbox[]> {
+  const query = { limit, keyIds, loginFailuresMax, excludedServers };
   const healthy = await candidates(db, query, false, limit);
   const failingMax = Math.max(Math.floor(limit / 2), limit - healthy.length);
   const failing = shared(await candidates(db, query, true, failingMax), failingMax);

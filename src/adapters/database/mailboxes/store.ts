@@ -31,28 +31,28 @@ import {
   toListedMailbox,
   toMailbox,
 } from '../rows/mailboxes.ts';
-import { inTransaction } from '../sql/statements.ts';
+import { bindDatabase, inTransaction } from '../sql/statements.ts';
 import type { SqlExecutor } from '../sql/tables.ts';
 
 const outcomesPerDelete = 2000;
 const newPerInsert = 500;
 
 export function mailboxStore(db: SqlExecutor): MailboxStore {
-  return {
-    addMailbox: (mailbox, password, cursor, by) => addMailbox(db, mailbox, password, cursor, by),
-    mailboxByName: (name) => mailboxByName(db, name),
-    mailboxById: (id) => mailboxById(db, id),
-    listMailboxes: () => listMailboxes(db),
-    leasedMailboxes: () => leasedMailboxes(db),
-    setMailboxState: (id, state) => setMailboxState(db, id, state),
-    setAddresses: (id, addresses) => setAddresses(db, id, addresses),
-    setPassword: (id, password, by) => setPassword(db, id, password, by),
-    versionedMailbox: (name) => versionedMailbox(db, name),
-    changeMailbox: (before, after, password, by) => changeMailbox(db, before, after, password, by),
-    removeMailbox: (id, by) => removeMailbox(db, id, by),
-    scheduleNewMailboxes: () => scheduleNewMailboxes(db),
-    readPassword: (id) => readPassword(db, id),
-  };
+  return bindDatabase(db, {
+    addMailbox,
+    mailboxByName,
+    mailboxById,
+    listMailboxes,
+    leasedMailboxes,
+    setMailboxState,
+    setAddresses,
+    setPassword,
+    versionedMailbox,
+    changeMailbox,
+    removeMailbox,
+    scheduleNewMailboxes,
+    readPassword,
+  });
 }
 
 async function addMailbox(

@@ -15,17 +15,12 @@ import { type BatchStore, type Lease, leaseLost } from '../../../ingest/stores.t
 import { advanceCursorFenced, isLeaseOwner, lockMailbox } from '../mailboxes/leases.ts';
 import { attachmentRow, hashOf, messageRow, outcomeRow, ticketRow } from '../rows/messages.ts';
 import type { SqlDialect } from '../sql/dialect.ts';
-import { chunks, insertRows, inTransaction } from '../sql/statements.ts';
+import { bindDatabase, chunks, insertRows, inTransaction } from '../sql/statements.ts';
 import { type SqlExecutor, toClaimedTime } from '../sql/tables.ts';
 import { addLinks, mergeTickets } from './tickets.ts';
 
 export function batchStore(db: SqlExecutor): BatchStore {
-  return {
-    commitBatch: (lease, batch) => commitBatch(db, lease, batch),
-    commitResolved: (mailboxId, batch) => commitResolved(db, mailboxId, batch),
-    pendingActions: (mailboxId, folderEpoch, limit) => pendingActions(db, mailboxId, folderEpoch, limit),
-    completeActions: (lease, folderEpoch, uids) => completeActions(db, lease, folderEpoch, uids),
-  };
+  return bindDatabase(db, { commitBatch, commitResolved, pendingActions, completeActions });
 }
 
 async function commitBatch(db: SqlExecutor, lease: Lease, batch: Batch): Promise<void> {

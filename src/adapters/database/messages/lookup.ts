@@ -86,13 +86,13 @@ async function lookUp(db: SqlExecutor, request: LookupRequest, caches: LookupCac
 
 type TicketOf = (row: TicketRow) => LookupTicket | null;
 
-type MessageRow = Pick<
+type LookupMessageRow = Pick<
   Selectable<MessageTable>,
   'id' | 'mailbox_id' | 'message_id_hash' | 'content_hash' | 'received_at'
 > &
   TicketRow;
 
-async function messageRows(db: SqlExecutor, hashes: readonly string[]): Promise<readonly MessageRow[]> {
+async function messageRows(db: SqlExecutor, hashes: readonly string[]): Promise<readonly LookupMessageRow[]> {
   const rows = await rowsInChunks(hashes, (chunk) =>
     db
       .selectFrom('message')
@@ -104,7 +104,11 @@ async function messageRows(db: SqlExecutor, hashes: readonly string[]): Promise<
   return rows.sort((a, b) => compareTexts(a.received_at, b.received_at) || compareTexts(a.id, b.id));
 }
 
-function toLookupMessage(row: MessageRow, idsByHash: ReadonlyMap<string, string>, ticketOf: TicketOf): LookupMessage {
+function toLookupMessage(
+  row: LookupMessageRow,
+  idsByHash: ReadonlyMap<string, string>,
+  ticketOf: TicketOf,
+): LookupMessage {
   return {
     id: row.id,
     mailboxId: row.mailbox_id,

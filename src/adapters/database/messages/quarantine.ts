@@ -13,22 +13,22 @@ import type {
   Requarantine,
 } from '../../../ingest/stores.ts';
 import { toStoredSource } from '../rows/messages.ts';
+import { bindDatabase } from '../sql/statements.ts';
 import { fromDatabaseTime, fromOptionalTime, type SqlExecutor } from '../sql/tables.ts';
 
 const rowsPerPage = 500;
 
 export function quarantineStore(db: SqlExecutor): QuarantineStore & QuarantineReader {
-  return {
-    quarantineCounts: () => quarantineCounts(db),
-    quarantinedMessages: (filter) => quarantinedMessages(db, filter),
-    quarantinedByUid: (mailboxId, folderEpoch, uid, discarded) =>
-      quarantinedByUid(db, mailboxId, folderEpoch, uid, discarded ?? false),
-    quarantinedByName: (name, discarded) => quarantinedByName(db, name, discarded),
-    quarantinePage: (reason, offset, limit) => quarantinePage(db, reason, offset, limit),
-    discard: (message) => discard(db, message),
-    undiscard: (message) => undiscard(db, message),
-    requarantine: (message, found) => requarantine(db, message, found),
-  };
+  return bindDatabase(db, {
+    quarantineCounts,
+    quarantinedMessages,
+    quarantinedByUid,
+    quarantinedByName,
+    quarantinePage,
+    discard,
+    undiscard,
+    requarantine,
+  });
 }
 
 async function quarantineCounts(db: SqlExecutor): ReturnType<QuarantineReader['quarantineCounts']> {
@@ -119,7 +119,7 @@ async function quarantinedByUid(
   mailboxId: string,
   folderEpoch: number | null,
   uid: number,
-  discarded: boolean,
+  discarded = false,
 ): Promise<readonly QuarantinedMessage[]> {
   let query = quarantined(db, discarded).where('outcome.mailbox_id', '=', mailboxId).where('outcome.uid', '=', uid);
   if (folderEpoch !== null) query = query.where('outcome.folder_epoch', '=', folderEpoch);

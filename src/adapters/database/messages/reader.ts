@@ -15,7 +15,7 @@ import type {
 import type { TicketReader } from '../../../ingest/stores.ts';
 import { epochAfter } from '../mailboxes/folders.ts';
 import { toRawLocation, toStoredMessage } from '../rows/messages.ts';
-import { rowsInChunks } from '../sql/statements.ts';
+import { bindDatabase, rowsInChunks } from '../sql/statements.ts';
 import { fromDatabaseTime, fromOptionalTime, type MessageRow, type SqlExecutor } from '../sql/tables.ts';
 import { reconcile } from './reconcile.ts';
 import { linksOf, noTicket } from './tickets.ts';
@@ -25,14 +25,7 @@ const outcomesPerPage = 500;
 const messagesPerPage = 20;
 
 export function ticketReader(db: SqlExecutor): TicketReader {
-  return {
-    listTickets: (limit) => listTickets(db, limit),
-    ticketByRef: (ref) => ticketByRef(db, ref),
-    outcomes: (mailboxId, full) => outcomes(db, mailboxId, full),
-    reconcile: () => reconcile(db),
-    unreferencedBlobs: (hashes) => unreferencedBlobs(db, hashes),
-    retainedSegments: (segments) => retainedSegments(db, segments),
-  };
+  return bindDatabase(db, { listTickets, ticketByRef, outcomes, reconcile, unreferencedBlobs, retainedSegments });
 }
 
 function summaries(db: SqlExecutor) {

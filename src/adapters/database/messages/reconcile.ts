@@ -19,7 +19,7 @@ import type { ParsedMessage } from '../../../mail/message.ts';
 import { lockMailbox } from '../mailboxes/leases.ts';
 import { attachmentRow, messageRow, outcomeRow, toStoredSource } from '../rows/messages.ts';
 import { isDuplicateKey } from '../sql/errors.ts';
-import { insertRows, inTransaction } from '../sql/statements.ts';
+import { bindDatabase, insertRows, inTransaction } from '../sql/statements.ts';
 import { fromDatabaseTime, fromOptionalTime, type SqlExecutor } from '../sql/tables.ts';
 
 const rowsPerPage = 5000;
@@ -27,14 +27,16 @@ const mergesMax = 20;
 
 export function reconcileStore(db: SqlExecutor): ReconcileStore {
   return {
-    countReferencedBlobs: () => countReferencedBlobs(db),
-    referencedBlobs: () => referencedBlobs(db),
-    referencedSegments: () => referencedSegments(db),
-    comparedOutcomes: (mailboxId, folderEpoch) => comparedOutcomes(db, mailboxId, folderEpoch),
-    inconsistentRows: (counts, limit) => inconsistentRows(db, counts, limit),
-    lostMessages: (mailboxId) => lostMessages(db, mailboxId),
     restoreMessage: (lost, parsed) => inTransaction(db, (transaction) => restoreMessage(transaction, lost, parsed)),
-    quarantineMissed: (mailboxId, folderEpoch, message) => quarantineMissed(db, mailboxId, folderEpoch, message),
+    ...bindDatabase(db, {
+      countReferencedBlobs,
+      referencedBlobs,
+      referencedSegments,
+      comparedOutcomes,
+      inconsistentRows,
+      lostMessages,
+      quarantineMissed,
+    }),
   };
 }
 

@@ -10,7 +10,7 @@ import { type NewMessage, type Outcome, storedOutcomes } from '../../../ingest/m
 import type { MessageReplacement, ReprocessStore, ReprocessTarget } from '../../../ingest/stores.ts';
 import { dedupKey } from '../../../mail/fingerprint.ts';
 import { attachmentRow, messageRow, ticketRow, toStoredSource } from '../rows/messages.ts';
-import { insertRows, inTransaction } from '../sql/statements.ts';
+import { bindDatabase, insertRows, inTransaction } from '../sql/statements.ts';
 import {
   type AttachmentRow,
   fromDatabaseTime,
@@ -34,10 +34,9 @@ const unchangedColumns: ReadonlySet<string> = new Set([
 
 export function reprocessStore(db: SqlExecutor): ReprocessStore {
   return {
-    reprocessTarget: (id) => reprocessTarget(db, id),
-    messageIdsSince: (mailboxId, sinceMs) => messageIdsSince(db, mailboxId, sinceMs),
     replaceMessage: (target, replacement) =>
       inTransaction(db, (transaction) => replaceMessage(transaction, target, replacement)),
+    ...bindDatabase(db, { reprocessTarget, messageIdsSince }),
   };
 }
 

@@ -10,15 +10,11 @@ import type { TicketHeader, TicketStore } from '../../../ingest/stores.ts';
 import { mailboxColumn } from '../rows/mailbox-columns.ts';
 import { toAddresses } from '../rows/mailboxes.ts';
 import { hashOf } from '../rows/messages.ts';
-import { chunks, rowsInChunks } from '../sql/statements.ts';
+import { bindDatabase, chunks, rowsInChunks } from '../sql/statements.ts';
 import type { SqlExecutor } from '../sql/tables.ts';
 
 export function ticketStore(db: SqlExecutor): TicketStore {
-  return {
-    ticketHeader: (ref) => ticketHeader(db, ref),
-    setTicketState: (id, state) => setTicketState(db, id, state),
-    replyKey: () => replyKey(db),
-  };
+  return bindDatabase(db, { ticketHeader, setTicketState, replyKey });
 }
 
 async function ticketHeader(db: SqlExecutor, ref: string): Promise<TicketHeader> {

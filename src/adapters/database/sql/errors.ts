@@ -119,7 +119,7 @@ export function sqliteFailure(error: unknown, where: string): Failure {
   const fields: FailureFields = { cause: causeCode(error), ...(number === null ? {} : { errno: number }) };
   if (number !== null && sqliteUnique.has(number))
     return duplicate(/failed: ([a-z_]+\.[a-z_]+)/.exec(text)?.[1], fields);
-  const code = number === null ? systemCode(error) : resultCode(number, text);
+  const code = number === null ? (fileCodes.get(causeCode(error)) ?? 'database_failed') : resultCode(number, text);
   const sentence = sentences[code] ?? 'The database reported an error';
   // SQLite's own texts name tables, columns and files; they quote no value.
   const detail = text === '' ? causeCode(error) : text;
@@ -135,26 +135,12 @@ function resultCode(number: number, text: string): FailureCode {
   return sqliteNumbers.get(number & 0xff) ?? 'database_failed';
 }
 
-/** Codes for a file that cannot be created or opened. */
-function systemCode(error: unknown): FailureCode {
-  switch (causeCode(error)) {
-    case 'EACCES':
-    case 'EPERM':
-    case 'EROFS':
-      return 'database_denied';
-    case 'ENOSPC':
-    case 'EDQUOT':
-      return 'disk_full';
-    case 'ENOENT':
-    case 'ENOTDIR':
-    case 'EISDIR':
-    case 'EIO':
-    case 'EMFILE':
-      return 'database_unavailable';
-    default:
-      return 'database_failed';
-  }
-}
+/** A file that cannot be created or opened. */
+const fileCodes = new Map<string, FailureCode>([
+  ...['EACCES', 'EPERM', 'EROFS'].map((cause) => [cause, 'database_denied'] as const),
+  ...['ENOSPC', 'EDQUOT'].map((cause) => [cause, 'disk_full'] as const),
+  ...['ENOENT', 'ENOTDIR', 'EISDIR', 'EIO', 'EMFILE'].map((cause) => [cause, 'database_unavailable'] as const),
+]);
 
 function duplicate(key: string | undefined, fields: FailureFields): Failure {
   const [code, message] = uniqueKeys.get(key ?? '') ?? ['row_refused', 'A row of this key exists already.'];

@@ -13,6 +13,17 @@ import { type SqlExecutor, type Tables, withDialect } from './tables.ts';
 
 type Row = Readonly<Record<string, unknown>>;
 
+type DatabaseFunctions = Readonly<Record<string, (db: SqlExecutor, ...rest: never[]) => unknown>>;
+type Bound<F extends DatabaseFunctions> = {
+  readonly [K in keyof F]: F[K] extends (db: SqlExecutor, ...rest: infer R) => infer T ? (...rest: R) => T : never;
+};
+
+/** Store methods: the same functions without their first argument, which is `db`. */
+export function bindDatabase<F extends DatabaseFunctions>(db: SqlExecutor, functions: F): Bound<F> {
+  const bound = Object.entries(functions).map(([name, run]) => [name, run.bind(null, db)]);
+  return Object.fromEntries(bound) as Bound<F>;
+}
+
 /** An INSERT of one row, and the text that every further row adds. */
 type Statement = { readonly one: CompiledQuery; readonly further: string };
 
