@@ -50,7 +50,7 @@ function missingPackages(): string[] {
   const missing = needs.filter(({ program }) => findProgram(program) === null).map(({ packageName }) => packageName);
   if (!imapServices.some((path) => existsSync(path))) missing.push('dovecot-imapd');
   if (!galeraLibraries.some((path) => existsSync(path))) missing.push('galera-4');
-  if (browserPrograms.every((program) => findProgram(program) === null)) missing.push('chromium');
+  if (browserPrograms.every((program) => findProgram(program) === null)) missing.push('chromium-headless-shell');
   if (findFaketime() === null) missing.push('libfaketime');
   return [...new Set(missing)];
 }
