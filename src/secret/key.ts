@@ -7,7 +7,7 @@
  */
 import { createHash, createSecretKey, type KeyObject } from 'node:crypto';
 import { Failure } from '../errors.ts';
-import { SecretBytes, secretBuffer } from './secret-bytes.ts';
+import { copySecret, SecretBytes, secretBuffer } from './secret-bytes.ts';
 
 /** First 16 lower-case hex digits of SHA-256("ticketmaild key id\0" || key). */
 export type KeyId = string;
@@ -75,7 +75,7 @@ export function serializeKeySet(keys: KeySet): SecretBytes {
   const content = secretBuffer(keys.length * keyBytes);
   for (const [index, key] of keys.entries()) {
     const bytes = key.object.export();
-    content.set(bytes, index * keyBytes);
+    copySecret(bytes, content, index * keyBytes);
     bytes.fill(0);
   }
   return SecretBytes.take(content);

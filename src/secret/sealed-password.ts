@@ -83,9 +83,11 @@ export function sealPassword(
     const members = { alg, enc, kid: key.id, ctx: hashContext(context), ...mark };
     const header = base64url(Buffer.from(JSON.stringify(members)));
     const iv = randomFillSync(Buffer.alloc(ivBytes));
+    const overwriteRegisters = prepareOverwrite(plaintext.length);
     const sealing = createCipheriv(cipher, key.object, iv, { authTagLength: tagBytes }).setAAD(Buffer.from(header));
-    const ciphertext = Buffer.concat([sealing.update(plaintext), sealing.final()]);
-    overwriteRegisters(plaintext.length);
+    const first = sealing.update(plaintext);
+    overwriteRegisters();
+    const ciphertext = Buffer.concat([first, sealing.final()]);
     return Buffer.from([header, '', base64url(iv), base64url(ciphertext), base64url(sealing.getAuthTag())].join('.'));
   });
 }
@@ -137,11 +139,12 @@ function isCanonical(part: string): boolean {
 
 /** The plaintext has a buffer of its own, outside the heap. Throws `password_damaged` for a wrong tag. */
 function decrypt({ header, iv, ciphertext, tag }: ParsedJwe, key: Key): Uint8Array {
+  const overwriteRegisters = prepareOverwrite(ciphertext.length);
   const decipher = createDecipheriv(cipher, key.object, iv, { authTagLength: tagBytes })
     .setAAD(Buffer.from(header))
     .setAuthTag(tag);
   const plaintext = decipher.update(ciphertext);
-  overwriteRegisters(ciphertext.length);
+  overwriteRegisters();
   try {
     decipher.final();
     return plaintext;
@@ -151,15 +154,20 @@ function decrypt({ header, iv, ciphertext, tag }: ParsedJwe, key: Key): Uint8Arr
   }
 }
 
-/** Runs the cipher on zeros: overwrites the vector registers, which still contain the password. */
-function overwriteRegisters(lengthBytes: number): void {
+/**
+ * Returns a function that runs the cipher on zeros: overwrites the vector registers, which still contain the password.
+ * All else is prepared here: between the cipher and the overwrite nothing may run that V8 could deoptimize.
+ */
+function prepareOverwrite(lengthBytes: number): () => void {
   const zeros = Buffer.alloc(Math.max(lengthBytes, overwriteBytes));
   const nothing = createCipheriv(cipher, zeros.subarray(0, 32), zeros.subarray(0, ivBytes), {
     authTagLength: tagBytes,
   });
-  nothing.update(zeros.subarray(0, lengthBytes));
-  nothing.update(zeros);
-  nothing.final();
+  const asLong = zeros.subarray(0, lengthBytes);
+  return () => {
+    nothing.update(asLong);
+    nothing.update(zeros);
+  };
 }
 
 function base64url(bytes: Buffer): string {
@@ -179,9 +187,9 @@ function asciiLowerCase(text: string): string {
   return text.replace(/[A-Z]/g, (letter) => letter.toLowerCase());
 }
 
-/** 1 to 1024 bytes without NUL. */
+/** 1 to 1024 bytes without NUL. Byte by byte, for the reason of `copySecret`. */
 export function isValidPassword(bytes: Uint8Array): boolean {
-  return bytes.length >= 1 && bytes.length <= passwordBytesMax && !bytes.includes(0);
+  return bytes.length >= 1 && bytes.length <= passwordBytesMax && bytes.every((byte) => byte !== 0);
 }
 
 /** `cause`: the code of the cipher's error, without the error itself. */

@@ -2,7 +2,8 @@
  * Secret bytes: redacted in every printed form (JSON, string, inspection) and zeroed after use.
  *
  * Each secret has an ArrayBuffer of its own of at least 4 KiB: V8 keeps typed arrays of up to 64 bytes on its moving
- * heap and leaves copies of them behind. After `wipe` the bytes are zeros and `use` throws.
+ * heap and leaves copies of them behind. After `wipe` the bytes are zeros and `use` throws. Secrets are copied with
+ * `copySecret` alone.
  */
 import { timingSafeEqual } from 'node:crypto';
 import { inspect } from 'node:util';
@@ -21,7 +22,7 @@ export class SecretBytes {
   /** Copies `source` and wipes it: the only constructor. */
   static take(source: Uint8Array): SecretBytes {
     const bytes = secretBuffer(source.length);
-    bytes.set(source);
+    copySecret(source, bytes);
     source.fill(0);
     return new SecretBytes(bytes);
   }
@@ -69,4 +70,12 @@ export class SecretBytes {
  */
 export function secretBuffer(sizeBytes: number): Uint8Array<ArrayBuffer> {
   return new Uint8Array(new ArrayBuffer(Math.max(blockBytes, sizeBytes)), 0, sizeBytes);
+}
+
+/**
+ * Copies `source` to `target` from `at` on, byte by byte in general registers. `TypedArray.set` copies through vector
+ * registers, and V8 saves those to memory that is never wiped when it deoptimizes a function that runs next.
+ */
+export function copySecret(source: Uint8Array, target: Uint8Array, at = 0): void {
+  for (let index = 0; index < source.length; index += 1) target[at + index] = source[index] ?? 0;
 }

@@ -1,5 +1,6 @@
 /**
- * Vector registers in a core dump: the thread that opened a password does not retain it, unlike an idle pool thread.
+ * Vector registers in a core dump: the thread that opened a password does not retain it, unlike an idle pool thread, and
+ * V8 did not save it to memory while it deoptimized code.
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -12,7 +13,7 @@ import { temporaryFolder } from '../support/temporary.ts';
 
 const holder = fileURLToPath(new URL('./registers-holder.ts', import.meta.url));
 
-async function hitsAfter(how: 'pool' | 'daemon'): Promise<number> {
+async function hitsAfter(how: 'pool' | 'daemon' | 'deoptimized'): Promise<number> {
   const canary = newCanary(16);
   await using folder = await temporaryFolder('registers');
   const child = spawn(process.execPath, [...smallCore, holder, how, Buffer.from(canary).toString('hex')]);
@@ -33,4 +34,8 @@ test('after opening a password no register contains it, unlike in a thread pool'
   // The search would see it: known of processors with vector AES.
   const flags = await readFile('/proc/cpuinfo', 'utf8');
   if (/\bvaes\b/.test(flags)) expect(await hitsAfter('pool')).toBeGreaterThan(0);
+}, 60_000);
+
+test('V8 saves no register with a password when it deoptimizes code that handled it', async () => {
+  expect(await hitsAfter('deoptimized')).toBe(0);
 }, 60_000);
