@@ -46,8 +46,8 @@ export function databaseTimeout(ms: number): Failure {
   return new Failure('database_unavailable', `the database has not answered for ${ms / 1000} s`);
 }
 
-// Deadlines in run time: time during which the machine is suspended (a paused virtual machine, a frozen cgroup, SIGSTOP)
-// does not count. One timer serves all of them.
+// Deadlines in run time: time during which the machine is suspended (a paused virtual machine, a frozen cgroup,
+// SIGSTOP) does not count. One timer serves all of them.
 
 const tickMs = 50;
 /** Limit of what one late tick counts: this thread may have been busy while a parser thread ran. */

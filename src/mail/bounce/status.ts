@@ -1,6 +1,6 @@
 /**
- * Machine-readable delivery status: message/delivery-status (RFC 3464; internationalised, RFC 6533), also where a broken
- * report left it in the text, and the JSON notifications of Amazon SES.
+ * Machine-readable delivery status: message/delivery-status (RFC 3464; internationalised, RFC 6533), also where a
+ * broken report left it in the text, and the JSON notifications of Amazon SES.
  *
  * Groups of fields are separated by empty lines and by a second recipient field, since programs use both loosely. Lines
  * that are no known field are skipped. Bounded: 200,000 characters, 1,000 groups. Never fails.
@@ -115,8 +115,8 @@ export function isAddress(text: string): boolean {
   return /^[^\s<>]{1,256}@[^\s<>@]{1,255}$/u.test(text);
 }
 
-// Amazon SES notifications (bounces, complaints, deliveries), which arrive as JSON through SNS: it may wrap the JSON as a
-// string, append an explanation and break its lines
+// Amazon SES notifications (bounces, complaints, deliveries), which arrive as JSON through SNS: it may wrap the JSON as
+// a string, append an explanation and break its lines
 
 type SesNotification = {
   readonly type: 'bounce' | 'complaint' | 'delivery';

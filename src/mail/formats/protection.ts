@@ -1,6 +1,6 @@
 /**
- * Signed and encrypted messages: S/MIME (RFC 8551) and PGP (RFC 3156, RFC 9580), recognised by their form alone; and the
- * content of cleartext and opaque signatures.
+ * Signed and encrypted messages: S/MIME (RFC 8551) and PGP (RFC 3156, RFC 9580), recognised by their form alone; and
+ * the content of cleartext and opaque signatures.
  *
  * Nothing is verified or decrypted: neither the signer nor the validity of a signature is known here. A message that is
  * both signed and encrypted counts as encrypted. Keys and signed files that are merely attached do not count.

@@ -219,9 +219,9 @@ function withExtension(name: string, extension: string): string {
   return name === '' || name.toLowerCase().endsWith(extension) ? name : name + extension;
 }
 
-// An embedded message as a MIME message (RFC 5322, RFC 2045), which any program can open: subject, sender, recipients by
-// name and time become header fields, its body and its attachments become parts. Each part is base64, so that nothing in
-// it can be taken for a boundary.
+// An embedded message as a MIME message (RFC 5322, RFC 2045), which any program can open: subject, sender, recipients
+// by name and time become header fields, its body and its attachments become parts. Each part is base64, so that
+// nothing in it can be taken for a boundary.
 
 type TnefMessage = Omit<TnefContent, 'isWhole'> &
   Pick<MessageAttributes, 'properties' | 'codePage'> & { readonly subject: string };

@@ -1,6 +1,6 @@
 /**
- * MIME part: type, parameters (RFC 2045 section 5.1, RFC 2231), disposition (RFC 2183), file name and transfer encoding,
- * read from its fields.
+ * MIME part: type, parameters (RFC 2045 section 5.1, RFC 2231), disposition (RFC 2183), file name and transfer
+ * encoding, read from its fields.
  *
  * Missing and malformed fields are filled in as the standards and the habits of mail programs say. Never fails.
  */

@@ -2,9 +2,9 @@
  * Forwards and replies: subject prefixes (RFC 5322 section 3.6.5, RFC 5256 section 2.1) and title lines in text
  * ("Forwarded message", "Original message", "Reply above this line"), in many languages.
  *
- * The outermost prefix of a subject counts: `Re: Fwd: x` is a reply, and `[list] Re: x`. A prefix that is a reply in one
- * language and a forward in another is a reply unless the text has the title of a forward. The two ends of a line are
- * read before its words, so that nearly all lines cost a few characters. Linear in the length; never fails.
+ * The outermost prefix of a subject counts: `Re: Fwd: x` is a reply, and `[list] Re: x`. A prefix that is a reply in
+ * one language and a forward in another is a reply unless the text has the title of a forward. The two ends of a line
+ * are read before its words, so that nearly all lines cost a few characters. Linear in the length; never fails.
  */
 import {
   decoration,

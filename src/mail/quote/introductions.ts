@@ -1,9 +1,10 @@
 /**
- * Introductions of quoted history: attribution lines ("On … wrote:") and header blocks (From, Sent, To, Subject), in the
- * languages of `words.ts`.
+ * Introductions of quoted history: attribution lines ("On … wrote:") and header blocks (From, Sent, To, Subject), in
+ * the languages of `words.ts`.
  *
- * Each line is read once and alone, so that an attribution wrapped over several lines costs no more, however many blocks
- * a line could belong to. Bounded: 20,000 lines of attributions, five lines each; 5,000 header blocks. Never fails.
+ * Each line is read once and alone, so that an attribution wrapped over several lines costs no more, however many
+ * blocks a line could belong to. Bounded: 20,000 lines of attributions, five lines each; 5,000 header blocks. Never
+ * fails.
  */
 import {
   endsWithColon,
