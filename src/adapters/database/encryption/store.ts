@@ -1,8 +1,8 @@
 /**
  * Encryption store: counts of sealed and plain passwords, table rebuild, and truncation of SQLite's write-ahead log.
  *
- * Implements EncryptionStore of the ports together with switch-row.ts and password-batch.ts. A mailbox in removal counts nowhere:
- * it has no password any more. Errors are Failures.
+ * Implements EncryptionStore of the ports together with switch-row.ts and password-batch.ts. A mailbox in removal
+ * counts nowhere: it has no password any more. Errors are Failures.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { sql } from 'kysely';

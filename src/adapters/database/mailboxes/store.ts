@@ -140,8 +140,6 @@ async function readPassword(db: SqlExecutor, id: string): Promise<StoredPassword
   }
 }
 
-// Changes
-
 async function setMailboxState(db: SqlExecutor, id: string, state: 'active' | 'paused'): Promise<void> {
   await inTransaction(db, async (transaction) => {
     const result = await transaction
@@ -275,8 +273,6 @@ function settingsChanged({ id, name }: Mailbox, columns: readonly string[], by: 
 function noMailbox(id: string): Failure {
   return new Failure('not_found', `There is no mailbox ${id}.`);
 }
-
-// Removal, and rows of other programs
 
 /**
  * First the password is emptied, and state `removing` keeps the mailbox off the schedule. Then `mailbox_state` is

@@ -7,6 +7,7 @@ import { constants, createHash, publicEncrypt } from 'node:crypto';
 import { connect, type OnReadOpts, type Socket } from 'node:net';
 import type { AuthPlugin, ConnectionOptions } from 'mysql2';
 import type { DatabaseConfig } from '../../../config/config.ts';
+import { urlHost } from '../../../config/machine.ts';
 import { copySecret, type SecretBytes } from '../../../secret/secret-bytes.ts';
 
 export type MysqlConfig = Extract<DatabaseConfig, { kind: 'mysql' }>;
@@ -42,7 +43,7 @@ export function serversOf({ hosts, socketPath }: MysqlConfig): readonly MysqlSer
 
 /** `host:port` or the path of the socket, for messages. */
 export function serverName({ host, port, socketPath }: MysqlServer): string {
-  return socketPath ?? `${host.includes(':') ? `[${host}]` : host}:${port}`;
+  return socketPath ?? `${urlHost(host)}:${port}`;
 }
 
 /**

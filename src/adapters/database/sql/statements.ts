@@ -1,5 +1,5 @@
 /**
- * Statements of bounded size (multi-row INSERT, chunks of keys), and transactions with retry and jitter.
+ * Statements of bounded size (multi-row INSERT, chunks of keys), transactions with retry, and binding of store methods.
  *
  * Small rows are inserted together. Larger ones go in a few fixed sizes, so that their statements stay prepared, and a
  * row above the size limit goes alone. The text that all rows of the same columns share is compiled once.
@@ -12,17 +12,6 @@ import { isTransient } from './errors.ts';
 import { type SqlExecutor, type Tables, withDialect } from './tables.ts';
 
 type Row = Readonly<Record<string, unknown>>;
-
-type DatabaseFunctions = Readonly<Record<string, (db: SqlExecutor, ...rest: never[]) => unknown>>;
-type Bound<F extends DatabaseFunctions> = {
-  readonly [K in keyof F]: F[K] extends (db: SqlExecutor, ...rest: infer R) => infer T ? (...rest: R) => T : never;
-};
-
-/** Store methods: the same functions without their first argument, which is `db`. */
-export function bindDatabase<F extends DatabaseFunctions>(db: SqlExecutor, functions: F): Bound<F> {
-  const bound = Object.entries(functions).map(([name, run]) => [name, run.bind(null, db)]);
-  return Object.fromEntries(bound) as Bound<F>;
-}
 
 /** An INSERT of one row, and the text that every further row adds. */
 type Statement = { readonly one: CompiledQuery; readonly further: string };
@@ -123,9 +112,9 @@ export async function rowsInChunks<T, Row>(
   values: readonly T[],
   query: (chunk: readonly T[]) => { execute(): Promise<readonly Row[]> },
 ): Promise<Row[]> {
-  const rows: Row[] = [];
-  for (const chunk of chunks(values)) rows.push(...(await query(chunk).execute()));
-  return rows;
+  const found: (readonly Row[])[] = [];
+  for (const chunk of chunks(values)) found.push(await query(chunk).execute());
+  return found.flat();
 }
 
 /** `values` in their order, each chunk as long as one of `sizes`, the largest that fits: few different statements. */
@@ -168,4 +157,15 @@ export async function withRetries<T>(work: () => Promise<T>, isRetryable: (failu
     // Jitter, so that two conflicting transactions do not meet again.
     await sleep(Math.random() * pauseMs * 2 ** tries);
   }
+}
+
+type DatabaseFunctions = Readonly<Record<string, (db: SqlExecutor, ...rest: never[]) => unknown>>;
+type Bound<F extends DatabaseFunctions> = {
+  readonly [K in keyof F]: F[K] extends (db: SqlExecutor, ...rest: infer R) => infer T ? (...rest: R) => T : never;
+};
+
+/** Store methods: the same functions without their first argument, which is `db`. */
+export function bindDatabase<F extends DatabaseFunctions>(db: SqlExecutor, functions: F): Bound<F> {
+  const bound = Object.entries(functions).map(([name, run]) => [name, run.bind(null, db)]);
+  return Object.fromEntries(bound) as Bound<F>;
 }
