@@ -4,7 +4,6 @@
  *
  * Missing and malformed fields are filled in as the standards and the habits of mail programs say. Never fails.
  */
-
 import { decodeText } from '../charset/decode.ts';
 import { typeOfName } from './attachments.ts';
 import { decodeWords, firstRaw, type RawHeader, unfold, withoutEscapes } from './headers.ts';
