@@ -157,8 +157,8 @@ type OutcomeRules<O extends Outcome = Outcome> = {
 };
 
 /**
- * The rules of each outcome, for all code that depends on it. A new outcome does not compile until it has rules here, an
- * event (fetch/pipeline.ts), a resolution (quarantine/resolve.ts) and words (commands/poll.ts).
+ * The rules of each outcome, for all code that depends on it. A new outcome does not compile until it has rules here,
+ * an event (fetch/pipeline.ts), a resolution (quarantine/resolve.ts) and words (commands/poll.ts).
  */
 export const outcomeRules: { readonly [O in Outcome]: OutcomeRules<O> } = {
   ticket_opened: {

@@ -27,7 +27,7 @@ export type ResolveMode = 'requeue' | 'release';
 /** An outcome with which a message leaves quarantine. */
 type ReleasedOutcome = TicketOutcome | 'recorded' | 'duplicate';
 
-/** How each outcome of an attempt resolves the message. A released message is not fetched anew, and cannot vanish. */
+/** How each outcome of an attempt resolves the message. A released message has a source, and cannot vanish. */
 const resolvedAs: { readonly [O in Outcome]: O extends ReleasedOutcome ? 'stored' : 'quarantined' | 'gone' } = {
   ticket_opened: 'stored',
   reply_added: 'stored',
