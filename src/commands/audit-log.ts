@@ -6,7 +6,7 @@ import type { StoredAuditEntry } from '../encryption/ports.ts';
 import { isoTime, shortTime } from '../text/time.ts';
 import { type Context, withApp } from './context.ts';
 import { type LimitOptions, noteLimit, readLimit } from './option-values.ts';
-import { printList, type TableColumn } from './output.ts';
+import { keyIdsText, printList, type TableColumn } from './output.ts';
 
 type AuditLogView = {
   /** Undefined: entries about keys, sealed passwords and the switch. */
@@ -41,17 +41,18 @@ async function list({ topic, whenEmpty }: AuditLogView, options: LimitOptions, c
   });
 }
 
+const keyColumn: TableColumn<StoredAuditEntry> = {
+  title: 'KEY',
+  cell: ({ keyId, nextKeyId }) => keyIdsText(keyId, nextKeyId),
+};
+
 /** Only changes of encryption name a key. */
 function columns(topic: AuditLogView['topic']): readonly TableColumn<StoredAuditEntry>[] {
-  const key: TableColumn<StoredAuditEntry> = {
-    title: 'KEY',
-    cell: ({ keyId, nextKeyId }) => [keyId, nextKeyId].filter((id) => id !== null).join(', next '),
-  };
   return [
     { title: 'WHEN (UTC)', cell: ({ atMs }) => shortTime(atMs) },
     { title: 'WHO', shrinks: true, cell: ({ who }) => who },
     { title: 'WHAT', cell: ({ action }) => action },
-    ...(topic === undefined ? [key] : []),
+    ...(topic === undefined ? [keyColumn] : []),
     { title: 'DETAIL', shrinks: true, cell: ({ detail }) => detail ?? '' },
   ];
 }

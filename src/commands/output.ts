@@ -74,6 +74,11 @@ export async function printResult(
   else for (const line of [text].flat()) await terminal.line(line, style);
 }
 
+/** `KEY, next KEY`, as far as there are any. */
+export function keyIdsText(keyId: string | null | undefined, nextKeyId: string | null | undefined): string {
+  return [keyId, nextKeyId].filter((id) => typeof id === 'string').join(', next ');
+}
+
 /** Prints lines for people, to standard error with `--json`. */
 export async function printLines(
   { json }: CommonOptions,

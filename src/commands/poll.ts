@@ -11,6 +11,7 @@ import { allOutcomes, type Mailbox, type Outcome } from '../ingest/model.ts';
 import type { PollObserver, RoundReport } from '../ingest/poll/poll-context.ts';
 import { durationText } from '../text/units.ts';
 import { type CommonOptions, type Context, migrateFirst, withApp } from './context.ts';
+import { printResult } from './output.ts';
 
 /** Throws `not_found` for an unknown name. */
 export async function pollMailboxes(options: CommonOptions & { name?: string }, context: Context): Promise<number> {
@@ -47,8 +48,8 @@ async function pollOne(app: App, mailbox: Mailbox, json: boolean, { terminal, si
       if (event.what === 'progress') bar.update(event.done, event.total);
     });
     bar.clear();
-    if (json) await terminal.json(reportJson(report));
-    else await terminal.line(`${mailbox.name}: ${outcomesText(report)} (${durationText(report.durationMs)})`);
+    const text = `${mailbox.name}: ${outcomesText(report)} (${durationText(report.durationMs)})`;
+    await printResult({ json }, { terminal }, reportJson(report), text);
     return true;
   } catch (error) {
     bar.clear();

@@ -112,11 +112,9 @@ export function* uidSets(uids: readonly number[]): Generator<string> {
   if (set !== '') yield set;
 }
 
-// Actions after a fetch. A plain EXPUNGE is never sent: it would remove messages that other clients marked. Without
-// UIDPLUS
+// Post-actions. A plain EXPUNGE is never sent: it would remove messages that other clients marked. Without UIDPLUS
 // (RFC 4315) messages are only marked as deleted. Without MOVE (RFC 6851) a message is copied, then removed; one that
-// is
-// marked already was copied by an earlier attempt and is not copied again.
+// is marked already was copied by an earlier attempt and is not copied again.
 
 const byUid = { uid: true, silent: true } as const;
 

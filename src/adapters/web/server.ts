@@ -10,6 +10,7 @@ import { setTimeout } from 'node:timers/promises';
 import type { AdminService } from '../../admin/service.ts';
 import { coalesce } from '../../async/single-flight.ts';
 import type { AdminConfig } from '../../config/config.ts';
+import { urlHost } from '../../config/machine.ts';
 import { asFailure, type Failure } from '../../errors.ts';
 import { events, type Log } from '../../events.ts';
 import { createHttpServer, listenOn } from '../http/http-server.ts';
@@ -151,7 +152,7 @@ async function open({ config, service, log, report, limits }: Parts): Promise<Pa
     await ended;
   });
   // The origin as a browser on this machine would write it.
-  const host = config.host.includes(':') ? `[${config.host}]` : config.host;
+  const host = urlHost(config.host);
   const address = `${config.tls === null ? 'http' : 'https'}://${host}:${port}`;
   log.info({ address }, events.adminListening);
   const all = undo.move();

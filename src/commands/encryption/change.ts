@@ -18,7 +18,15 @@ import { shellArg } from '../../text/shell.ts';
 import { isoTime, shortTime } from '../../text/time.ts';
 import { countText } from '../../text/units.ts';
 import { type CommonOptions, type Context, migrateFirst, withApp } from '../context.ts';
-import { isConfirmed, nothingChanged, printLines, printResult, printTable, type TableColumn } from '../output.ts';
+import {
+  isConfirmed,
+  keyIdsText,
+  nothingChanged,
+  printLines,
+  printResult,
+  printTable,
+  type TableColumn,
+} from '../output.ts';
 import { noteUnopened, operationOptions, runOperation, type WaitOptions } from './operation-progress.ts';
 
 export type EnableOptions = WaitOptions & { readonly acceptKeyLoss?: boolean; readonly backupPrepared?: boolean };
@@ -242,7 +250,7 @@ type NamedSwitch = readonly [name: string, row: SwitchRow | null];
 const columns: readonly TableColumn<NamedSwitch>[] = [
   { title: '', cell: ([name]) => name },
   { title: 'STATE', cell: ([, row]) => row?.state ?? 'none' },
-  { title: 'KEY', cell: ([, row]) => [row?.keyId, row?.nextKeyId].filter((id) => id).join(', next ') },
+  { title: 'KEY', cell: ([, row]) => keyIdsText(row?.keyId, row?.nextKeyId) },
   { title: 'REVISION', align: 'right', cell: ([, row]) => `${row?.revision ?? ''}` },
   { title: 'CHANGED (UTC)', cell: ([, row]) => (row === null ? '' : shortTime(row.changedAtMs)) },
   { title: 'BY', shrinks: true, cell: ([, row]) => row?.changedBy ?? '' },

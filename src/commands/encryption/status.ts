@@ -8,7 +8,7 @@ import type { Terminal } from '../../adapters/terminal/terminal.ts';
 import type { Style } from '../../adapters/terminal/text-layout.ts';
 import { type EncryptionStatus, encryptionDiagnostics, encryptionStatus } from '../../encryption/status.ts';
 import { type CommonOptions, type Context, withApp } from '../context.ts';
-import { printTable, type TableColumn } from '../output.ts';
+import { keyIdsText, printTable, type TableColumn } from '../output.ts';
 import { runOperation } from './operation-progress.ts';
 
 /** Exit code 0 also with problems. */
@@ -38,7 +38,7 @@ async function print(status: EncryptionStatus, terminal: Terminal): Promise<void
 function summary(status: EncryptionStatus): readonly (readonly [text: string, style?: Style])[] {
   const { state, vault, sealed, plaintext: plain } = status;
   const changed = status.changed_at === null ? '' : `, since ${shown(status.changed_at)} UTC by ${status.changed_by}`;
-  const keys = [status.key_id, status.next_key_id].filter((id) => id !== null).join(', next ');
+  const keys = keyIdsText(status.key_id, status.next_key_id);
   const open = vault.key_ids.length === 0 ? '' : `: ${vault.key_ids.join(', ')}`;
   return [
     [`encryption ${state}${changed} (revision ${status.revision})`, state === 'on' ? 'green' : 'bold'],
