@@ -4,8 +4,9 @@
 import { expect, test } from 'vitest';
 import { startScriptedServer } from '../adapters/imap/scripted-server.ts';
 import { type FaultProxy, startFaultProxy } from '../support/faults/proxy.ts';
-import { checkOf, count, metrics, named, opened, openInstance, until } from '../support/instance.ts';
+import { checkOf, count, metrics, named, opened, openInstance } from '../support/instance.ts';
 import { outcomesOf } from '../support/outcomes.ts';
+import { until } from '../support/promises.ts';
 import { boxWith, inClear, mail, newMessages, poll, sceneOfFile, ticketsOf } from './scene.ts';
 
 const at = sceneOfFile();

@@ -9,8 +9,9 @@ import type { Mailbox } from '../../src/ingest/model.ts';
 import { parseMessage } from '../../src/mail/parse.ts';
 import { type TestApp, testApp } from '../support/app.ts';
 import { startFaultProxy } from '../support/faults/proxy.ts';
-import { named, opened, openInstance, until } from '../support/instance.ts';
+import { named, opened, openInstance } from '../support/instance.ts';
 import { messagesOf, outcomesOf, rowsOf } from '../support/outcomes.ts';
+import { until } from '../support/promises.ts';
 import {
   boxWith,
   bytesBelow,

@@ -5,11 +5,12 @@
 import { hash, randomBytes } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { expect, test } from 'vitest';
-import { failure, openHastily, plainTo, tookMs } from '../adapters/imap/setting.ts';
+import { openHastily, plainTo, tookMs } from '../adapters/imap/setting.ts';
 import { startFaultProxy } from '../support/faults/proxy.ts';
-import { metrics, opened, openInstance, readiness, until } from '../support/instance.ts';
+import { metrics, opened, openInstance, readiness } from '../support/instance.ts';
 import { messagesOf, outcomesOf } from '../support/outcomes.ts';
 import type { Daemon } from '../support/processes/daemon.ts';
+import { failureOf, until } from '../support/promises.ts';
 import { boxWith, inClear, mail, mailWith, poll, sceneOfFile, ticketsOf } from './scene.ts';
 
 const at = sceneOfFile({ TICKETMAILD_MESSAGE_BATCH_MESSAGES_MAX: '10' });
@@ -165,7 +166,7 @@ test('case 68 (postalsys/imapflow#401): a literal of 1 MB that never ends is giv
   await at.dovecot.append(user, 'INBOX', [mail({ body: 'x'.repeat(76).concat('\n').repeat(14_000) })]);
   proxy.fault = { kind: 'stall_after', bytes: 600_000 };
   await using session = await openHastily(plainTo(proxy.port, { user }));
-  const fetching = failure(Array.fromAsync(session.fetch([1])));
+  const fetching = failureOf(Array.fromAsync(session.fetch([1])));
   expect(await tookMs(fetching)).toBeLessThan(3000);
   expect(await fetching).toMatchObject({ code: 'server_timeout' });
   // The same message, once the line is good again.

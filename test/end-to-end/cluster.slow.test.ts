@@ -10,7 +10,9 @@ import { type Database, openDatabase } from '../../src/adapters/database/databas
 import type { Readiness } from '../../src/ingest/readiness.ts';
 import { batchOf, batchWith, by, opened, plain, sampleMailbox } from '../adapters/database/samples.ts';
 import { testApp } from '../support/app.ts';
+import { mail } from '../support/instance.ts';
 import { type Daemon, type LogLine, runCommand, startDaemon } from '../support/processes/daemon.ts';
+import { until } from '../support/promises.ts';
 import { type Dovecot, startDovecot } from '../support/servers/dovecot.ts';
 import { type ClusterDatabase, type Galera, type GaleraNode, startGalera } from '../support/servers/galera.ts';
 import { temporaryFolder } from '../support/temporary.ts';
@@ -146,12 +148,6 @@ function mailFlow(users: readonly string[], everyMs: number) {
   return { sent, stop };
 }
 
-const mail = (subject: string) =>
-  Buffer.from(
-    `From: Ada <ada${subject}@example.test>\r\nTo: support@example.test\r\nSubject: ${subject}\r\n` +
-      `Message-ID: <${subject}@x>\r\n\r\nHello\r\n`,
-  );
-
 /** The subjects of all tickets, in order; throws while that node cannot answer. */
 async function ticketSubjects(database: ClusterDatabase, node: number): Promise<readonly string[]> {
   const sql = `set session wsrep_sync_wait = 1; select subject from ${database.name}.ticket`;
@@ -160,13 +156,6 @@ async function ticketSubjects(database: ClusterDatabase, node: number): Promise<
 }
 
 const byNumber = (one: string, other: string): number => Number(one.slice(5)) - Number(other.slice(5));
-
-async function until(what: string, timeoutMs: number, look: () => Promise<boolean>): Promise<void> {
-  for (const endMs = Date.now() + timeoutMs; Date.now() < endMs; await sleep(200)) {
-    if (await look()) return;
-  }
-  throw new Error(`it never came within ${timeoutMs} ms: ${what}`);
-}
 
 /** What `/readyz` says of the database, and why; `silent` when the answer takes too long. */
 async function databaseCheck(daemon: Daemon) {
@@ -205,7 +194,7 @@ test('nodes that crash or freeze, a lost quorum, and workers that die or stand s
   const users = await addMailboxes(database);
   const workers = await startWorkers(undo, database);
   const [one, two, three] = galera.nodes;
-  await until('all are ready', 20_000, () => allSay(workers, 'ok'));
+  await until('all are ready', () => allSay(workers, 'ok'), 20_000);
   const flow = mailFlow(users, 100);
   await allStore(workers, 0);
 
@@ -215,23 +204,22 @@ test('nodes that crash or freeze, a lost quorum, and workers that die or stand s
 
   two.freeze();
   await allStore(workers, Date.now());
-  await until('all work without it', 5000, () => allSay(workers, 'ok'));
+  await until('all work without it', () => allSay(workers, 'ok'), 5000);
   two.thaw();
-  await until('it is back among them', 20_000, async () => (await clusterSize(three)) === 3);
+  await until('it is back among them', async () => (await clusterSize(three)) === 3, 20_000);
   await two.untilReady();
 
   // Of the two that are left then, one alone is no quorum.
   await one.kill();
-  await until('two are left', 20_000, async () => (await clusterSize(three)) === 2);
+  await until('two are left', async () => (await clusterSize(three)) === 2, 20_000);
   two.freeze();
-  await until('the lost quorum is reported', 20_000, () =>
-    allSay(workers, 'failing', /^database_unavailable: .*(WSREP|wsrep)/),
-  );
+  const isLost = () => allSay(workers, 'failing', /^database_unavailable: .*(WSREP|wsrep)/);
+  await until('the lost quorum is reported', isLost, 20_000);
   const heldBack = await ticketCount(three);
   await sleep(1000);
   expect(await ticketCount(three)).toBe(heldBack);
   two.thaw();
-  await until('the quorum is back', 20_000, () => allSay(workers, 'ok'));
+  await until('the quorum is back', () => allSay(workers, 'ok'), 20_000);
   await one.restart();
   await allStore(workers, Date.now());
 
@@ -242,7 +230,7 @@ test('nodes that crash or freeze, a lost quorum, and workers that die or stand s
   await flow.stop();
   // The mailboxes of both continue with the third.
   const subjects = () => ticketSubjects(database, 2);
-  await until('all mail of dead workers', 20_000, async () => (await subjects()).length >= flow.sent.length);
+  await until('all mail of dead workers', async () => (await subjects()).length >= flow.sent.length, 20_000);
   second?.daemon.signal('SIGCONT');
   await sleep(1000);
 

@@ -4,9 +4,10 @@
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import type { Readiness } from '../../src/ingest/readiness.ts';
 import { startFaultProxy } from '../support/faults/proxy.ts';
-import { type Daemon, type LogLine, runCommand, startDaemon } from '../support/processes/daemon.ts';
+import { type Env, mail, named, readiness } from '../support/instance.ts';
+import { runCommand, startDaemon } from '../support/processes/daemon.ts';
+import { until } from '../support/promises.ts';
 import { type Dovecot, startDovecot } from '../support/servers/dovecot.ts';
 import { startMariadb } from '../support/servers/mariadb.ts';
 import { type TemporaryFolder, temporaryFolder } from '../support/temporary.ts';
@@ -18,13 +19,6 @@ beforeAll(async () => {
 });
 
 afterAll(() => dovecot?.[Symbol.asyncDispose]());
-
-const mail = (id: string) =>
-  Buffer.from(
-    `From: Ada <ada@example.test>\r\nTo: support@example.test\r\nSubject: ${id}\r\nMessage-ID: <${id}@x>\r\n\r\nHello\r\n`,
-  );
-
-type Env = Readonly<Record<string, string>>;
 
 function environment(folder: TemporaryFolder, more: Env = {}): Env {
   return {
@@ -53,22 +47,6 @@ async function addMailbox(env: Env, user: string, more: readonly string[] = [], 
   ];
   const ended = await runCommand(args, { env, input: `${password}\n` });
   if (ended.code !== 0) throw new Error(`mailbox add: ${ended.stdout}${ended.stderr}`);
-}
-
-const named = (event: string) => (line: LogLine) => line['event'] === event;
-
-async function readiness(daemon: Daemon): Promise<{ status: number; body: Readiness }> {
-  const { address } = await daemon.waitFor(named('http.listening'));
-  const response = await fetch(`${address}/readyz`);
-  return { status: response.status, body: (await response.json()) as Readiness };
-}
-
-async function until<T>(what: string, look: () => Promise<T | null>): Promise<T> {
-  for (const endMs = Date.now() + 15_000; Date.now() < endMs; await sleep(100)) {
-    const found = await look();
-    if (found !== null) return found;
-  }
-  throw new Error(`it never came: ${what}`);
 }
 
 test('mail that arrives becomes a ticket, health answers, and SIGTERM ends it with exit code 0', async () => {

@@ -2,13 +2,11 @@
  * IDLE (RFC 2177) with the real daemon and a real Dovecot: messages are fetched as they are announced, and a connection
  * that idles ends when its mailbox changes.
  */
-import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { metrics, openInstance, readiness } from '../support/instance.ts';
-import { type Daemon, type LogLine, runCommand, startDaemon } from '../support/processes/daemon.ts';
+import { type Env, mail, metrics, named, opened, openInstance, readiness } from '../support/instance.ts';
+import { until } from '../support/promises.ts';
 import { type Dovecot, startDovecot } from '../support/servers/dovecot.ts';
-import { temporaryFolder } from '../support/temporary.ts';
 
 let dovecot: Dovecot;
 
@@ -18,45 +16,13 @@ beforeAll(async () => {
 
 afterAll(() => dovecot?.[Symbol.asyncDispose]());
 
-const mail = (id: string) =>
-  Buffer.from(`From: Ada <ada@example.test>\r\nSubject: ${id}\r\nMessage-ID: <${id}@x>\r\n\r\nHello\r\n`);
-
-const named = (event: string) => (line: LogLine) => line['event'] === event;
-
 /** A daemon that polls once an hour, so that whatever is fetched sooner was announced. */
-async function scene(more: Readonly<Record<string, string>> = {}) {
-  const folder = await temporaryFolder('idle');
-  const env = {
-    TICKETMAILD_DATA_DIR: join(folder.path, 'data'),
-    TICKETMAILD_HTTP_LISTEN: '127.0.0.1:0',
-    TICKETMAILD_LOG_LEVEL: 'debug',
-    TICKETMAILD_POLL_INTERVAL_S: '3600',
-    ...more,
-  };
+async function scene(more: Env = {}) {
+  const hourly = { TICKETMAILD_POLL_INTERVAL_S: '3600', TICKETMAILD_IDLE_CONNECTIONS_MAX: '100' };
+  const instance = await openInstance({ env: { ...hourly, TICKETMAILD_LOG_LEVEL: 'debug', ...more } });
   const user = dovecot.newUser();
-  const server = ['--host', 'localhost', '--port', `${dovecot.tlsPort}`, '--ca-file', dovecot.caFile];
-  const args = ['mailbox', 'add', '--name', user, '--user', user, '--since', 'all', '--password-stdin', ...server];
-  const added = await runCommand(args, { env, input: 'pw\n' });
-  if (added.code !== 0) throw new Error(added.stderr);
-  const daemon = startDaemon(['run'], { env });
-  return {
-    env,
-    user,
-    daemon,
-    [Symbol.asyncDispose]: async () => {
-      await daemon[Symbol.asyncDispose]();
-      await folder[Symbol.asyncDispose]();
-    },
-  };
-}
-
-function opened(daemon: Daemon): number {
-  return daemon.lines.filter(named('message.ticket_opened')).length;
-}
-
-async function until(what: string, isSo: () => boolean | Promise<boolean>, timeoutMs = 20_000): Promise<void> {
-  for (const endMs = Date.now() + timeoutMs; Date.now() < endMs; await sleep(20)) if (await isSo()) return;
-  throw new Error(`it never came: ${what}`);
+  const { name } = await instance.add(dovecot, user);
+  return { ...instance, user, name, daemon: instance.start() };
 }
 
 test.concurrent('messages are fetched as they are announced, on one login, and a stop ends the IDLE at once', async () => {
@@ -88,12 +54,12 @@ test.concurrent('a message that arrives while others are fetched is not missed (
 test.concurrent('the connection of a mailbox that is paused or changed ends within seconds', async () => {
   await using at = await scene();
   await at.daemon.waitFor(named('idle.started'));
-  expect(await runCommand(['mailbox', 'pause', at.user], { env: at.env })).toMatchObject({ code: 0 });
+  expect(await at.command('mailbox', 'pause', at.name)).toMatchObject({ code: 0 });
   await sleep(4000);
   await dovecot.append(at.user, 'INBOX', [mail('while-paused')]);
   await sleep(1500);
   expect(opened(at.daemon)).toBe(0);
-  expect(await runCommand(['mailbox', 'resume', at.user], { env: at.env })).toMatchObject({ code: 0 });
+  expect(await at.command('mailbox', 'resume', at.name)).toMatchObject({ code: 0 });
   await until('the mail', () => opened(at.daemon) === 1);
 });
 
@@ -108,7 +74,7 @@ test.concurrent('a mailbox that idled in a killed worker is polled at once by th
   at.daemon.signal('SIGKILL');
   await at.daemon.exit;
   await dovecot.append(at.user, 'INBOX', [mail('meanwhile')]);
-  await using next = startDaemon(['run'], { env: at.env });
+  const next = at.start();
   await until('the mail', () => opened(next) === 1);
 });
 
@@ -157,8 +123,7 @@ test.concurrent('an IDLE is renewed at every interval, on the same login', async
   }
   expect(await metrics(at.daemon)).toMatch(/^ticketmaild_idle_latency_seconds_count [123]$/m);
   const logins = (await dovecot.log()).split('\n').filter((line) => line.includes('Login: ') && line.includes(at.user));
-  // That of `mailbox add`, and that of the daemon.
-  expect(logins).toHaveLength(2);
+  expect(logins).toHaveLength(1);
   expect(at.daemon.lines.filter(named('idle.started'))).toHaveLength(1);
 });
 

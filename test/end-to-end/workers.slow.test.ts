@@ -7,8 +7,9 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { preferredWorker } from '../../src/ingest/scheduler/workers.ts';
-import { type Instance, mail, named, openInstance, readiness, until } from '../support/instance.ts';
+import { type Instance, mail, named, openInstance, readiness } from '../support/instance.ts';
 import type { Daemon, LogLine } from '../support/processes/daemon.ts';
+import { until } from '../support/promises.ts';
 import { type Dovecot, startDovecot } from '../support/servers/dovecot.ts';
 import { type Mariadb, startMariadb } from '../support/servers/mariadb.ts';
 

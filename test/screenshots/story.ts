@@ -10,7 +10,7 @@ import {
   type SignedIn,
   untilSwitch,
 } from '../admin/admin-scene.ts';
-import { until } from '../support/instance.ts';
+import { until } from '../support/promises.ts';
 
 /** Takes the page unchanged, under a name. */
 export type Shot = (name: string) => Promise<void>;

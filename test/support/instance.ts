@@ -5,13 +5,13 @@
  * Polls come every second and push is off, unless a test says otherwise.
  */
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { DatabaseConfig } from '../../src/config/config.ts';
 import type { Mailbox } from '../../src/ingest/model.ts';
 import type { Readiness } from '../../src/ingest/readiness.ts';
 import { SecretBytes } from '../../src/secret/secret-bytes.ts';
 import { type TestApp, testApp } from './app.ts';
 import { type Daemon, type Ended, type LogLine, runCommand, startDaemon } from './processes/daemon.ts';
+import { until } from './promises.ts';
 import type { Dovecot } from './servers/dovecot.ts';
 import { temporaryFolder } from './temporary.ts';
 
@@ -117,18 +117,4 @@ export function untilWell(daemon: Daemon): Promise<unknown> {
     const { database, scheduler, servers, mailboxes } = body.checks;
     return status === 200 && [database, scheduler, servers, mailboxes].every((check) => check.status === 'ok');
   });
-}
-
-/** Asks again and again; fails with `what`, and with what it saw last. */
-export async function until<T>(
-  what: string,
-  look: () => T | Promise<T>,
-  timeoutMs = 30_000,
-): Promise<Exclude<T, false | null | undefined>> {
-  let last: T | undefined;
-  for (const endMs = performance.now() + timeoutMs; performance.now() < endMs; await sleep(50)) {
-    last = await look();
-    if (last !== false && last !== null && last !== undefined) return last as Exclude<T, false | null | undefined>;
-  }
-  throw new Error(`it never came within ${timeoutMs} ms: ${what}`);
 }

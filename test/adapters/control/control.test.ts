@@ -1,39 +1,24 @@
 import { execFile } from 'node:child_process';
 import { once } from 'node:events';
 import { chmod, lstat, readdir, rename, writeFile } from 'node:fs/promises';
-import { createConnection, createServer, type Socket } from 'node:net';
+import { createConnection, createServer } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
 import { promisify } from 'node:util';
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { sendControlRequest } from '../../../src/adapters/control/client.ts';
-import { type ControlHandlers, startControlServer } from '../../../src/adapters/control/server.ts';
+import { startControlServer } from '../../../src/adapters/control/server.ts';
 import { Failure } from '../../../src/errors.ts';
-import { type TemporaryFolder, temporaryFolder } from '../../support/temporary.ts';
+import { failureOf } from '../../support/promises.ts';
+import { echo, request, socketScene } from './socket-scene.ts';
 
-let folder: TemporaryFolder;
-let path: string;
-
-beforeEach(async () => {
-  folder = await temporaryFolder('control');
-  path = join(folder.path, 'control.sock');
-});
-
-afterEach(() => folder[Symbol.asyncDispose]());
-
-const echo: ControlHandlers = {
-  recover: async (who) => ({ done: 'recover', who }),
-  disable: async (who) => ({ done: 'disable', who }),
-  log_level: async (who, level) => ({ done: 'log_level', who, level }),
-};
-
-const request = { command: 'recover', who: 'ann@desk' } as const;
+const { at, connected } = socketScene();
 
 type Exchanged = { readonly status: number; readonly body: unknown };
 
 /** Sends bytes and collects all that comes back until the connection ends. */
 async function exchange(bytes: Uint8Array, how: { end: boolean } = { end: false }): Promise<Exchanged> {
-  const socket = createConnection(path);
+  const socket = createConnection(at.path);
   let answer = '';
   socket.setEncoding('utf8').on('data', (piece: string) => {
     answer += piece;
@@ -52,43 +37,27 @@ function post(command: string, body: string | Uint8Array): Buffer {
   return Buffer.concat([Buffer.from(`POST /${command} HTTP/1.1\r\nContent-Length: ${bytes.length}\r\n\r\n`), bytes]);
 }
 
-async function connected(): Promise<Socket> {
-  const socket = createConnection(path);
-  socket.on('error', () => undefined);
-  await once(socket, 'connect');
-  return socket;
-}
-
 /** A stale socket file, as after kill -9. */
 async function leaveStaleSocket(): Promise<void> {
-  const server = createServer().listen(path);
+  const server = createServer().listen(at.path);
   await once(server, 'listening');
   // Closing removes the file of that name: it is out of the way meanwhile.
-  const away = join(folder.path, 'away');
-  await rename(path, away);
+  const away = join(at.folder, 'away');
+  await rename(at.path, away);
   server.close();
   await once(server, 'close');
-  await rename(away, path);
-}
-
-async function failureOf(work: Promise<unknown>): Promise<Failure> {
-  const error: unknown = await work.then(
-    () => null,
-    (thrown) => thrown,
-  );
-  if (error instanceof Failure) return error;
-  throw new Error(`no failure: ${String(error)}`);
+  await rename(away, at.path);
 }
 
 describe('a request', () => {
   test('reaches its handler with the user, and the result is the answer', async () => {
-    await using _server = await startControlServer(path, echo);
-    expect(await sendControlRequest(path, request)).toEqual({ done: 'recover', who: 'ann@desk' });
-    expect(await sendControlRequest(path, { command: 'disable', who: 'bob@desk' })).toEqual({
+    await using _server = await startControlServer(at.path, echo);
+    expect(await sendControlRequest(at.path, request)).toEqual({ done: 'recover', who: 'ann@desk' });
+    expect(await sendControlRequest(at.path, { command: 'disable', who: 'bob@desk' })).toEqual({
       done: 'disable',
       who: 'bob@desk',
     });
-    expect(await sendControlRequest(path, { command: 'log_level', who: 'bob@desk', level: 'debug' })).toEqual({
+    expect(await sendControlRequest(at.path, { command: 'log_level', who: 'bob@desk', level: 'debug' })).toEqual({
       done: 'log_level',
       who: 'bob@desk',
       level: 'debug',
@@ -99,8 +68,8 @@ describe('a request', () => {
     const refuse = async (): Promise<object> => {
       throw new Failure('key_file_missing', 'there is no key here either', { hint: 'Look for a backup.' });
     };
-    await using _server = await startControlServer(path, { ...echo, recover: refuse });
-    const failure = await failureOf(sendControlRequest(path, request));
+    await using _server = await startControlServer(at.path, { ...echo, recover: refuse });
+    const failure = await failureOf(sendControlRequest(at.path, request));
     expect({ code: failure.code, message: failure.message, hint: failure.hint }).toEqual({
       code: 'key_file_missing',
       message: 'there is no key here either',
@@ -112,9 +81,9 @@ describe('a request', () => {
     const broken = async (): Promise<object> => {
       throw new TypeError('x is not a function');
     };
-    await using _server = await startControlServer(path, { ...echo, recover: broken });
-    expect((await failureOf(sendControlRequest(path, request))).code).toBe('unexpected');
-    expect(await sendControlRequest(path, { ...request, command: 'disable' })).toMatchObject({ done: 'disable' });
+    await using _server = await startControlServer(at.path, { ...echo, recover: broken });
+    expect((await failureOf(sendControlRequest(at.path, request))).code).toBe('unexpected');
+    expect(await sendControlRequest(at.path, { ...request, command: 'disable' })).toMatchObject({ done: 'disable' });
   });
 
   test('that is worked on when the daemon stops is answered first', async () => {
@@ -127,8 +96,8 @@ describe('a request', () => {
       await wait(300);
       return { done: 'before the end' };
     };
-    const server = await startControlServer(path, { ...echo, disable: slow });
-    const answer = sendControlRequest(path, { ...request, command: 'disable' });
+    const server = await startControlServer(at.path, { ...echo, disable: slow });
+    const answer = sendControlRequest(at.path, { ...request, command: 'disable' });
     await begun;
     await server?.[Symbol.asyncDispose]();
     expect(await answer).toEqual({ done: 'before the end' });
@@ -139,59 +108,59 @@ describe('the socket', () => {
   test('is for its user alone, from the first moment on, and gone after the end', async () => {
     const seen = new Set<string>();
     const look = setInterval(async () => {
-      const there = await lstat(path).catch(() => null);
+      const there = await lstat(at.path).catch(() => null);
       if (there !== null) seen.add((there.mode & 0o777).toString(8));
     }, 1);
     const before = process.umask();
-    const server = await startControlServer(path, echo);
-    expect(((await lstat(path)).mode & 0o777).toString(8)).toBe('600');
+    const server = await startControlServer(at.path, echo);
+    expect(((await lstat(at.path)).mode & 0o777).toString(8)).toBe('600');
     await wait(20);
     clearInterval(look);
     expect([...seen]).toEqual(['600']);
     expect(process.umask()).toBe(before);
-    expect(await readdir(folder.path)).toEqual(['control.sock']);
+    expect(await readdir(at.folder)).toEqual(['control.sock']);
     await server?.[Symbol.asyncDispose]();
-    expect(await readdir(folder.path)).toEqual([]);
+    expect(await readdir(at.folder)).toEqual([]);
   });
 
   test.runIf(process.getuid?.() === 0)('refuses another user even where the folder is opened later', async () => {
-    await using _server = await startControlServer(path, echo);
-    await chmod(folder.path, 0o711);
+    await using _server = await startControlServer(at.path, echo);
+    await chmod(at.folder, 0o711);
     const script = `const s = require('node:net').createConnection(process.argv[1]);
       s.on('connect', () => { console.log('connected'); s.destroy(); }).on('error', (e) => console.log(e.code));`;
-    const { stdout } = await promisify(execFile)(process.execPath, ['-e', script, path], { uid: 65534, gid: 65534 });
+    const { stdout } = await promisify(execFile)(process.execPath, ['-e', script, at.path], { uid: 65534, gid: 65534 });
     expect(stdout.trim()).toBe('EACCES');
   });
 
   test('is not made in a folder that others can enter', async () => {
     for (const mode of [0o710, 0o701, 0o755]) {
-      await chmod(folder.path, mode);
-      const failure = await failureOf(startControlServer(path, echo));
-      expect(failure).toMatchObject({ code: 'refused', hint: expect.stringContaining(`chmod 0700 ${folder.path}`) });
+      await chmod(at.folder, mode);
+      const failure = await failureOf(startControlServer(at.path, echo));
+      expect(failure).toMatchObject({ code: 'refused', hint: expect.stringContaining(`chmod 0700 ${at.folder}`) });
     }
-    expect(await readdir(folder.path)).toEqual([]);
+    expect(await readdir(at.folder)).toEqual([]);
   });
 
   test('is not made at a path that is too long for one', async () => {
-    const long = join(folder.path, 'x'.repeat(100));
+    const long = join(at.folder, 'x'.repeat(100));
     expect(await failureOf(startControlServer(long, echo))).toMatchObject({ code: 'config_invalid', exitCode: 2 });
     expect(await failureOf(sendControlRequest(long, request))).toMatchObject({ code: 'config_invalid' });
   });
 
   test('of a process that died is replaced', async () => {
     await leaveStaleSocket();
-    await using _server = await startControlServer(path, echo);
-    expect(await sendControlRequest(path, request)).toMatchObject({ done: 'recover' });
-    expect(await readdir(folder.path)).toEqual(['control.sock']);
+    await using _server = await startControlServer(at.path, echo);
+    expect(await sendControlRequest(at.path, request)).toMatchObject({ done: 'recover' });
+    expect(await readdir(at.folder)).toEqual(['control.sock']);
   });
 
   test('of a live process is not removed, and continues to work', async () => {
-    await using first = await startControlServer(path, echo);
-    const second = await startControlServer(path, { ...echo, recover: async () => ({ done: 'by the second' }) });
+    await using first = await startControlServer(at.path, echo);
+    const second = await startControlServer(at.path, { ...echo, recover: async () => ({ done: 'by the second' }) });
     expect(first).not.toBeNull();
     expect(second).toBeNull();
-    expect(await sendControlRequest(path, request)).toMatchObject({ done: 'recover' });
-    expect(await readdir(folder.path)).toEqual(['control.sock']);
+    expect(await sendControlRequest(at.path, request)).toMatchObject({ done: 'recover' });
+    expect(await readdir(at.folder)).toEqual(['control.sock']);
   });
 
   test('is made once when several start at the same time over a dead one', async () => {
@@ -200,22 +169,22 @@ describe('the socket', () => {
       const starts = Array.from({ length: 8 }, async (_, index) => {
         // Some check while others have created theirs already.
         await wait(index % 4);
-        return await startControlServer(path, echo);
+        return await startControlServer(at.path, echo);
       });
       const servers = await Promise.all(starts);
       expect(servers.filter((server) => server !== null)).toHaveLength(1);
       // The connections of the checks are over.
       await wait(20);
-      expect(await sendControlRequest(path, request)).toMatchObject({ done: 'recover' });
+      expect(await sendControlRequest(at.path, request)).toMatchObject({ done: 'recover' });
       for (const server of servers) await server?.[Symbol.asyncDispose]();
-      expect(await readdir(folder.path)).toEqual([]);
+      expect(await readdir(at.folder)).toEqual([]);
     }
   });
 
   test('never replaces a file that is no socket', async () => {
-    await writeFile(path, 'precious');
-    expect(await failureOf(startControlServer(path, echo))).toMatchObject({ code: 'refused' });
-    expect((await lstat(path)).isFile()).toBe(true);
+    await writeFile(at.path, 'precious');
+    expect(await failureOf(startControlServer(at.path, echo))).toMatchObject({ code: 'refused' });
+    expect((await lstat(at.path)).isFile()).toBe(true);
   });
 });
 
@@ -235,33 +204,33 @@ describe('a client that misbehaves', () => {
     ['a body that is too long', post('recover', `{"who":"ann@desk","x":"${'a'.repeat(5000)}"}`)],
     ['a body without its length', Buffer.from('POST /recover HTTP/1.1\r\n\r\n{"who":"ann@desk"}')],
   ])('is answered so, and harms no other: %s', async (_title, bytes) => {
-    await using _server = await startControlServer(path, echo);
+    await using _server = await startControlServer(at.path, echo);
     expect(await exchange(bytes)).toMatchObject({ status: 400, body: { code: 'usage', hint: expect.any(String) } });
-    expect(await sendControlRequest(path, request)).toMatchObject({ done: 'recover' });
+    expect(await sendControlRequest(at.path, request)).toMatchObject({ done: 'recover' });
   });
 
   test('gets an answer also when it closes its side at once, as nc does', async () => {
     const slow = (): Promise<object> => wait(100, { done: 'recover' });
-    await using _server = await startControlServer(path, { ...echo, recover: slow });
+    await using _server = await startControlServer(at.path, { ...echo, recover: slow });
     const got = await exchange(post('recover', '{"who":"ann@desk"}'), { end: true });
     expect(got).toEqual({ status: 200, body: { done: 'recover' } });
   });
 
   test('and opens many connections gets four, and the others are closed', async () => {
-    await using _server = await startControlServer(path, echo);
+    await using _server = await startControlServer(at.path, echo);
     const flood = await Promise.all(Array.from({ length: 40 }, connected));
     const open = new Set(flood);
     for (const socket of flood) socket.resume().once('close', () => open.delete(socket));
     await wait(500);
     expect(open.size).toBe(4);
-    expect((await failureOf(sendControlRequest(path, request))).code).toBe('daemon_unreachable');
+    expect((await failureOf(sendControlRequest(at.path, request))).code).toBe('daemon_unreachable');
     for (const socket of flood) socket.destroy();
     await wait(50);
-    expect(await sendControlRequest(path, request)).toMatchObject({ done: 'recover' });
+    expect(await sendControlRequest(at.path, request)).toMatchObject({ done: 'recover' });
   });
 
   test('and sends without an end is not read to it', async () => {
-    await using _server = await startControlServer(path, echo);
+    await using _server = await startControlServer(at.path, echo);
     const socket = await connected();
     const closed = new Promise((resolve) => socket.once('close', resolve));
     const piece = Buffer.alloc(64 * 1024, 'x');
@@ -272,11 +241,11 @@ describe('a client that misbehaves', () => {
     }
     socket.destroy();
     expect(sent).toBeLessThan(10 * 1024 * 1024);
-    expect(await sendControlRequest(path, request)).toMatchObject({ done: 'recover' });
+    expect(await sendControlRequest(at.path, request)).toMatchObject({ done: 'recover' });
   });
 
   test('and leaves in the middle of its request delays no other', async () => {
-    const server = await startControlServer(path, { ...echo, recover: () => wait(200, {}) });
+    const server = await startControlServer(at.path, { ...echo, recover: () => wait(200, {}) });
     const socket = await connected();
     socket.write(post('recover', '{"who":"ann@desk"}'));
     await wait(50);
@@ -291,10 +260,10 @@ describe('a client that misbehaves', () => {
 
 describe('a daemon that cannot be asked is daemon_unreachable', () => {
   test('when none runs, or it died', async () => {
-    const none = await failureOf(sendControlRequest(path, request));
-    expect(none).toMatchObject({ code: 'daemon_unreachable', message: `no daemon answers at ${path} (ENOENT)` });
+    const none = await failureOf(sendControlRequest(at.path, request));
+    expect(none).toMatchObject({ code: 'daemon_unreachable', message: `no daemon answers at ${at.path} (ENOENT)` });
     await leaveStaleSocket();
-    expect((await failureOf(sendControlRequest(path, request))).message).toContain('ECONNREFUSED');
+    expect((await failureOf(sendControlRequest(at.path, request))).message).toContain('ECONNREFUSED');
   });
 
   test.each<[string, string, string | null]>([
@@ -308,9 +277,9 @@ describe('a daemon that cannot be asked is daemon_unreachable', () => {
       if (answer === null) socket.end();
       else socket.write(answer);
       socket.resume();
-    }).listen(path);
+    }).listen(at.path);
     await once(server, 'listening');
-    const failure = await failureOf(sendControlRequest(path, request));
+    const failure = await failureOf(sendControlRequest(at.path, request));
     server.close();
     await once(server, 'close');
     expect(failure.code).toBe('daemon_unreachable');
@@ -320,9 +289,9 @@ describe('a daemon that cannot be asked is daemon_unreachable', () => {
   test('and an unknown code is unexpected', async () => {
     const answer = 'HTTP/1.1 409 Conflict\r\n\r\n{"code":"toString","message":"x"}';
     const server = createServer((socket) => void socket.resume().end(answer));
-    server.listen(path);
+    server.listen(at.path);
     await once(server, 'listening');
-    const failure = await failureOf(sendControlRequest(path, request));
+    const failure = await failureOf(sendControlRequest(at.path, request));
     server.close();
     expect({ code: failure.code, exitCode: failure.exitCode }).toEqual({ code: 'unexpected', exitCode: 1 });
   });

@@ -4,8 +4,9 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { type FaultProxy, startFaultProxy } from '../../support/faults/proxy.ts';
+import { failureOf } from '../../support/promises.ts';
 import { type Dovecot, startDovecot } from '../../support/servers/dovecot.ts';
-import { connectionTo, failure, fetchAll, mail, never, openHastily, openSession, plainTo, tookMs } from './setting.ts';
+import { connectionTo, fetchAll, mail, never, openHastily, openSession, plainTo, tookMs } from './setting.ts';
 
 let dovecot: Dovecot;
 let proxy: FaultProxy;
@@ -74,7 +75,7 @@ test('a network that is cut without a word while waiting is found when the wait 
   const user = dovecot.newUser();
   proxy.fault = { kind: 'none' };
   await using session = await openHastily(connectionTo(dovecot, user, { port: proxy.port }), 400);
-  const refused = failure(session.idle(200, never));
+  const refused = failureOf(session.idle(200, never));
   await sleep(50);
   proxy.fault = { kind: 'blackhole' };
   expect(await tookMs(refused)).toBeLessThan(2000);
@@ -124,7 +125,7 @@ test.each(['implicit', 'starttls'] as const)('with --tls %s a rest is bounded as
   await using session = await openSession(connectionTo(dovecot, user, { tls }));
   await using other = await openSession(connectionTo(dovecot, user));
   const uids = await other.listAbove(0);
-  const resting = failure(session.idle(20_000, never));
+  const resting = failureOf(session.idle(20_000, never));
   await other.apply({ kind: 'seen' }, uids);
   expect((await resting).code).toBe('server_protocol_error');
   // The mailbox is none the worse for it: the next poll goes as ever.

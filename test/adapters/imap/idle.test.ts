@@ -3,8 +3,9 @@
  */
 import { getEventListeners } from 'node:events';
 import { expect, test } from 'vitest';
+import { failureOf } from '../../support/promises.ts';
 import { type Script, type ScriptedServer, startScriptedServer, type Talk } from './scripted-server.ts';
-import { failure, fetchAll, never, openHastily, plainTo, tookMs } from './setting.ts';
+import { fetchAll, never, openHastily, plainTo, tookMs } from './setting.ts';
 
 const capabilities = 'IMAP4rev1 AUTH=PLAIN IDLE';
 const longMs = 20_000;
@@ -172,11 +173,11 @@ test('mail announced in the response to DONE ends the wait, also after the time 
 test('a server that does not answer the DONE is server_timeout by the deadline, and the connection is ended', async () => {
   await using server = await startIdling({ answers: false });
   await using session = await openHastily(plainTo(server.port), 200);
-  const refused = failure(session.idle(50, never));
+  const refused = failureOf(session.idle(50, never));
   expect(await tookMs(refused)).toBeLessThan(1500);
   expect((await refused).code).toBe('server_timeout');
-  expect((await failure(session.listAbove(0))).code).toBe('server_timeout');
-  expect((await failure(session.idle(50, never))).code).toBe('server_timeout');
+  expect((await failureOf(session.listAbove(0))).code).toBe('server_timeout');
+  expect((await failureOf(session.idle(50, never))).code).toBe('server_timeout');
 });
 
 test('a server that keeps sending and never responds to DONE is server_timeout after three deadlines', async () => {
@@ -188,7 +189,7 @@ test('a server that keeps sending and never responds to DONE is server_timeout a
     },
   });
   await using session = await openHastily(plainTo(server.port), 150);
-  const refused = failure(session.idle(50, never));
+  const refused = failureOf(session.idle(50, never));
   expect(await tookMs(refused)).toBeLessThan(2000);
   expect((await refused).code).toBe('server_timeout');
   clearInterval(timer);
@@ -197,7 +198,7 @@ test('a server that keeps sending and never responds to DONE is server_timeout a
 test('a server that does not even begin to idle is server_timeout by the deadline', async () => {
   await using server = await startScriptedServer({ capabilities, script: (command) => command === 'IDLE' });
   await using session = await openHastily(plainTo(server.port), 200);
-  expect((await failure(session.idle(longMs, never))).code).toBe('server_timeout');
+  expect((await failureOf(session.idle(longMs, never))).code).toBe('server_timeout');
 });
 
 test.each<[string, (talk: Talk) => void]>([
@@ -207,7 +208,7 @@ test.each<[string, (talk: Talk) => void]>([
 ])('a server that %s while it idles is connection_lost at once', async (_what, act) => {
   await using server = await startIdling({ whenIdle: (talk) => setTimeout(act, 30, talk) });
   await using session = await openHastily(plainTo(server.port));
-  const refused = failure(session.idle(longMs, never));
+  const refused = failureOf(session.idle(longMs, never));
   expect(await tookMs(refused)).toBeLessThan(400);
   expect((await refused).code).toBe('connection_lost');
 });
@@ -223,9 +224,9 @@ test.each(['NO [CANNOT] not here', 'BAD unknown command'])(
       },
     });
     await using session = await openHastily(plainTo(server.port));
-    expect((await failure(session.idle(longMs, never))).code).toBe('server_refused');
+    expect((await failureOf(session.idle(longMs, never))).code).toBe('server_refused');
     expect(session.supportsIdle).toBe(false);
-    expect((await failure(session.idle(longMs, never))).code).toBe('unexpected');
+    expect((await failureOf(session.idle(longMs, never))).code).toBe('unexpected');
     expect(await session.listAbove(0)).toEqual([]);
   },
 );
@@ -233,7 +234,7 @@ test.each(['NO [CANNOT] not here', 'BAD unknown command'])(
 test('a server that ends IDLE at once is server_refused, which prevents a busy loop', async () => {
   await using server = await startIdling({ endsAfterMs: 0 });
   await using session = await openHastily(plainTo(server.port));
-  expect((await failure(session.idle(longMs, never))).code).toBe('server_refused');
+  expect((await failureOf(session.idle(longMs, never))).code).toBe('server_refused');
   expect(session.supportsIdle).toBe(false);
 });
 
@@ -248,7 +249,7 @@ test('a server without IDLE is not waited for', async () => {
   await using server = await startScriptedServer();
   await using session = await openHastily(plainTo(server.port));
   expect(session.supportsIdle).toBe(false);
-  expect((await failure(session.idle(50, never))).code).toBe('unexpected');
+  expect((await failureOf(session.idle(50, never))).code).toBe('unexpected');
   expect(count(server, 'IDLE')).toBe(0);
 });
 
@@ -289,7 +290,7 @@ test('a stop while the server is slow to idle waits for the +, and sends DONE on
 test('a session that is closed while it waits ends at once, also when the server is dead', async () => {
   await using server = await startIdling({ answers: false });
   const session = await openHastily(plainTo(server.port));
-  const waiting = failure(session.idle(longMs, never));
+  const waiting = failureOf(session.idle(longMs, never));
   await soon(30);
   expect(await tookMs(session.close())).toBeLessThan(100);
   expect((await waiting).code).toBe('connection_lost');
@@ -300,7 +301,7 @@ test('a stop of the whole session ends the wait as interrupted', async () => {
   const stop = new AbortController();
   await using session = await openHastily(plainTo(server.port), 500, stop.signal);
   setTimeout(() => stop.abort(), 30);
-  expect((await failure(session.idle(longMs, never))).code).toBe('interrupted');
+  expect((await failureOf(session.idle(longMs, never))).code).toBe('interrupted');
 });
 
 test('a stop of session and wait at the same moment, as when a lease is lost, ends both and throws nothing besides', async () => {
@@ -308,7 +309,7 @@ test('a stop of session and wait at the same moment, as when a lease is lost, en
   const stop = new AbortController();
   await using session = await openHastily(plainTo(server.port), 500, stop.signal);
   setTimeout(() => stop.abort(), 30);
-  expect((await failure(session.idle(longMs, AbortSignal.any([stop.signal])))).code).toBe('interrupted');
+  expect((await failureOf(session.idle(longMs, AbortSignal.any([stop.signal])))).code).toBe('interrupted');
 });
 
 test('the silence of an idling server is normal, and nothing ticks meanwhile', async () => {
@@ -329,8 +330,8 @@ test('a second question while waiting is refused', async () => {
   await using server = await startIdling({});
   await using session = await openHastily(plainTo(server.port));
   const waiting = session.idle(200, never);
-  expect((await failure(session.listAbove(0))).code).toBe('unexpected');
-  expect((await failure(session.idle(10, never))).code).toBe('unexpected');
+  expect((await failureOf(session.listAbove(0))).code).toBe('unexpected');
+  expect((await failureOf(session.idle(10, never))).code).toBe('unexpected');
   expect(await waiting).toBe('timed_out');
 });
 

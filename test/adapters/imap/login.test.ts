@@ -4,9 +4,10 @@
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { failureOf } from '../../support/promises.ts';
 import { type Dovecot, startDovecot } from '../../support/servers/dovecot.ts';
 import { startScriptedServer } from './scripted-server.ts';
-import { connectionTo, failure, openSession, plainTo, secret, sessions } from './setting.ts';
+import { connectionTo, openSession, plainTo, secret, sessions } from './setting.ts';
 
 let dovecot: Dovecot;
 
@@ -25,7 +26,7 @@ describe('against a real server', () => {
   test.each(['implicit', 'starttls', 'none'] as const)(
     'a wrong password with --tls %s is login_refused, with the code of the server',
     async (tls) => {
-      const refused = await failure(openSession(connectionTo(dovecot, 'ada', { tls }), secret('wrong')));
+      const refused = await failureOf(openSession(connectionTo(dovecot, 'ada', { tls }), secret('wrong')));
       expect(refused.code).toBe('login_refused');
       expect(refused.fields).toEqual({ status: 'NO', response_code: 'AUTHENTICATIONFAILED' });
     },
@@ -99,7 +100,7 @@ test.each(['', ' LITERAL+'])('the LOGIN command with literals is the last resort
 
 test('a server that offers no password login is login_unsupported, and gets nothing', async () => {
   await using server = await startScriptedServer({ capabilities: 'IMAP4rev1 LOGINDISABLED AUTH=GSSAPI' });
-  expect(await failure(openSession(plainTo(server.port)))).toMatchObject({ code: 'login_unsupported' });
+  expect(await failureOf(openSession(plainTo(server.port)))).toMatchObject({ code: 'login_unsupported' });
   expect(server.lines.filter((line) => /LOGIN|AUTH/.test(line))).toEqual([]);
 });
 
@@ -115,7 +116,7 @@ test('a server that asks twice gets the cancel line, not the password again', as
       return true;
     },
   });
-  expect(await failure(openSession(plainTo(server.port)))).toMatchObject({ code: 'server_refused' });
+  expect(await failureOf(openSession(plainTo(server.port)))).toMatchObject({ code: 'server_refused' });
   const at = server.lines.findIndex((line) => line.endsWith('AUTHENTICATE PLAIN'));
   expect(server.lines[at + 2]).toBe('*');
 });
@@ -140,21 +141,21 @@ test.each([
       return true;
     },
   });
-  expect((await failure(openSession(plainTo(server.port)))).code).toBe(code);
+  expect((await failureOf(openSession(plainTo(server.port)))).code).toBe(code);
 });
 
 test('a failure carries no command, no response and no object of the library', async () => {
-  const refused = await failure(openSession(connectionTo(dovecot, 'ada'), secret('wrong-password')));
+  const refused = await failureOf(openSession(connectionTo(dovecot, 'ada'), secret('wrong-password')));
   const inside = JSON.stringify(refused, Object.getOwnPropertyNames(refused));
   expect(inside).not.toMatch(/wrong-password|executedCommand|AUTHENTICATE PLAIN/);
 });
 
 test('the password crosses no network in clear unless the mailbox allows it', async () => {
   const far = plainTo(143, { host: 'mail.example.test' });
-  expect(await failure(openSession(far))).toMatchObject({ code: 'plaintext_refused', domain: 'configuration' });
-  expect(await failure(sessions.probe(far, secret(), () => undefined))).toMatchObject({ code: 'plaintext_refused' });
+  expect(await failureOf(openSession(far))).toMatchObject({ code: 'plaintext_refused', domain: 'configuration' });
+  expect(await failureOf(sessions.probe(far, secret(), () => undefined))).toMatchObject({ code: 'plaintext_refused' });
   const allowed = plainTo(1, { host: '0.0.0.0', allowPlaintext: true });
-  expect(await failure(openSession(allowed))).toMatchObject({ code: 'connect_refused' });
+  expect(await failureOf(openSession(allowed))).toMatchObject({ code: 'connect_refused' });
 });
 
 test('a server that greets as logged in already gets no password', async () => {

@@ -2,9 +2,10 @@
  * Actions after a fetch: idempotent, and never on messages of other clients.
  */
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { failureOf } from '../../support/promises.ts';
 import { type Dovecot, startDovecot } from '../../support/servers/dovecot.ts';
 import { type Script, startScriptedServer } from './scripted-server.ts';
-import { connectionTo, failure, mail, openSession, plainTo } from './setting.ts';
+import { connectionTo, mail, openSession, plainTo } from './setting.ts';
 
 let dovecot: Dovecot;
 let simple: Dovecot;
@@ -108,7 +109,7 @@ test.each([
   const capabilities = 'IMAP4rev1 AUTH=PLAIN UIDPLUS MOVE';
   await using server = await startScriptedServer({ capabilities, script });
   await using session = await openSession(plainTo(server.port));
-  const refused = await failure(session.apply(kind === 'move' ? { kind, folder: 'INBOX' } : { kind }, [1]));
+  const refused = await failureOf(session.apply(kind === 'move' ? { kind, folder: 'INBOX' } : { kind }, [1]));
   expect(refused.code).toBe('server_refused');
   expect(refused.fields).toEqual({ status: 'NO', response_code: 'OVERQUOTA' });
 });
@@ -117,7 +118,7 @@ test('a target folder that the server does not make is named, with the separator
   await using server = await startDovecot({ settings: 'namespace inbox {\n  separator = .\n}' });
   const user = await filled(server);
   await using session = await openSession(connectionTo(server, user));
-  const refused = await failure(session.apply({ kind: 'move', folder: 'Büro/Done' }, [1]));
+  const refused = await failureOf(session.apply({ kind: 'move', folder: 'Büro/Done' }, [1]));
   expect(refused).toMatchObject({
     code: 'server_refused',
     message: 'The server refused to create the folder "Büro/Done".',
@@ -152,5 +153,5 @@ test('a folder that forbids the read flag is refused, not taken for done', async
   };
   await using server = await startScriptedServer({ script });
   await using session = await openSession(plainTo(server.port));
-  expect((await failure(session.apply({ kind: 'seen' }, [1]))).code).toBe('server_refused');
+  expect((await failureOf(session.apply({ kind: 'seen' }, [1]))).code).toBe('server_refused');
 });

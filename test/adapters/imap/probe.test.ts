@@ -3,9 +3,10 @@
  */
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { ProbeReport } from '../../../src/ingest/ports.ts';
+import { failureOf } from '../../support/promises.ts';
 import { type Dovecot, startDovecot } from '../../support/servers/dovecot.ts';
 import { startScriptedServer } from './scripted-server.ts';
-import { connectionTo, failure, mail, openSession, plainTo, secret, sessions } from './setting.ts';
+import { connectionTo, mail, openSession, plainTo, secret, sessions } from './setting.ts';
 
 let dovecot: Dovecot;
 
@@ -69,7 +70,7 @@ test('a probe sends nothing that could change a server', async () => {
 test('a probe of a missing folder names the folders that are there', async () => {
   const user = dovecot.newUser();
   await dovecot.createFolder(user, 'Заявки');
-  const missing = failure(sessions.probe(connectionTo(dovecot, user, { folder: 'no' }), secret(), () => undefined));
+  const missing = failureOf(sessions.probe(connectionTo(dovecot, user, { folder: 'no' }), secret(), () => undefined));
   expect(await missing).toMatchObject({
     code: 'folder_missing',
     fields: { folders: expect.stringContaining('Заявки') },
@@ -79,6 +80,6 @@ test('a probe of a missing folder names the folders that are there', async () =>
 test('a probe ends at the step that fails', async () => {
   const steps: string[] = [];
   const told = (step: string): void => void steps.push(step);
-  await failure(sessions.probe(connectionTo(dovecot, 'ada', { caPem: null }), secret(), told));
+  await failureOf(sessions.probe(connectionTo(dovecot, 'ada', { caPem: null }), secret(), told));
   expect(steps).toEqual(['name', 'connect', 'tls']);
 });

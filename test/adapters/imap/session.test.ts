@@ -3,9 +3,10 @@
  */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { release } from '../../../src/async/buffer-pool.ts';
+import { failureOf } from '../../support/promises.ts';
 import { type Dovecot, startDovecot } from '../../support/servers/dovecot.ts';
 import { type Script, startScriptedServer } from './scripted-server.ts';
-import { connectionTo, failure, fetchAll, mail, openSession, plainTo } from './setting.ts';
+import { connectionTo, fetchAll, mail, openSession, plainTo } from './setting.ts';
 
 let dovecot: Dovecot;
 
@@ -232,8 +233,8 @@ test('a call within the loop of a fetch is refused instead of a deadlock', async
   await dovecot.append(user, 'INBOX', [mail('a')]);
   await using session = await openSession(connectionTo(dovecot, user));
   for await (const { uid } of session.fetch([1])) {
-    expect((await failure(session.apply({ kind: 'seen' }, [uid]))).code).toBe('unexpected');
-    expect((await failure(session.listAbove(0))).code).toBe('unexpected');
+    expect((await failureOf(session.apply({ kind: 'seen' }, [uid]))).code).toBe('unexpected');
+    expect((await failureOf(session.listAbove(0))).code).toBe('unexpected');
   }
   expect(await session.listAbove(0)).toEqual([1]);
 });
@@ -262,7 +263,7 @@ const utf8: Script = (command, _rest, tag, { say }) => {
 };
 
 test.each(['no/such', 'kein Ordner ü'])('the folder %s that is not there is folder_missing', async (folder) => {
-  expect((await failure(openSession(connectionTo(dovecot, 'ada', { folder })))).code).toBe('folder_missing');
+  expect((await failureOf(openSession(connectionTo(dovecot, 'ada', { folder })))).code).toBe('folder_missing');
 });
 
 test.each([
@@ -277,7 +278,7 @@ test.each([
     return command === 'SELECT';
   };
   await using server = await startScriptedServer({ script });
-  expect((await failure(openSession(plainTo(server.port, { folder })))).code).toBe(code);
+  expect((await failureOf(openSession(plainTo(server.port, { folder })))).code).toBe(code);
 });
 
 test('without UIDNEXT the last UID is searched', async () => {

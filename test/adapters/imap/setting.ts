@@ -2,7 +2,6 @@
  * Fixtures of the IMAP tests: short deadlines, connections to the test server, messages, passwords.
  */
 import { imapSessions } from '../../../src/adapters/imap/session.ts';
-import { Failure } from '../../../src/errors.ts';
 import type { Connection } from '../../../src/ingest/model.ts';
 import type { Session } from '../../../src/ingest/ports.ts';
 import { SecretBytes } from '../../../src/secret/secret-bytes.ts';
@@ -58,17 +57,6 @@ export function mail(subject: string, bytes = 0): Buffer {
   const line = `${'lorem ipsum dolor sit amet '.repeat(2)}\r\n`;
   const head = `From: ada@example.test\r\nSubject: ${subject}\r\n\r\n`;
   return Buffer.from(head + line.repeat(Math.ceil(bytes / line.length) + 1));
-}
-
-/** The failure that `promise` rejects with; throws when it resolves or rejects with something else. */
-export async function failure(promise: Promise<unknown>): Promise<Failure> {
-  try {
-    await promise;
-  } catch (error) {
-    if (error instanceof Failure) return error;
-    throw error;
-  }
-  throw new Error('it did not fail');
 }
 
 /** All messages of a fetch as [UID, source as text or null]. */

@@ -7,12 +7,13 @@ import { TLSSocket } from 'node:tls';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { Connection } from '../../../src/ingest/model.ts';
 import { isServerFailure } from '../../../src/ingest/poll/server-failures.ts';
+import { failureOf } from '../../support/promises.ts';
 import { type CertificateKind, readCertificates } from '../../support/servers/authority.ts';
 import { type Dovecot, startDovecot } from '../../support/servers/dovecot.ts';
 import { freePort } from '../../support/servers/programs.ts';
 import { certificatesTemplate } from '../../support/servers/templates.ts';
 import { converse, type ScriptedServer, startScriptedServer } from './scripted-server.ts';
-import { connectionTo, failure, openHastily, openSession, plainTo } from './setting.ts';
+import { connectionTo, openHastily, openSession, plainTo } from './setting.ts';
 
 let dovecot: Dovecot;
 
@@ -67,20 +68,20 @@ function to(server: ScriptedServer, tls: 'implicit' | 'starttls', more: Partial<
 }
 
 test.each(modes)('with --tls %s an unknown authority is tls_untrusted', async (tls) => {
-  expect(await failure(openSession(connectionTo(dovecot, 'ada', { tls, caPem: null })))).toMatchObject({
+  expect(await failureOf(openSession(connectionTo(dovecot, 'ada', { tls, caPem: null })))).toMatchObject({
     code: 'tls_untrusted',
   });
 });
 
 test.each(modes)('with --tls %s a certificate for another name is tls_name_mismatch', async (tls) => {
   await using server = await startTlsServer('other_name', tls);
-  const refused = await failure(openSession(to(server, tls, { caPem: dovecot.caPem })));
+  const refused = await failureOf(openSession(to(server, tls, { caPem: dovecot.caPem })));
   expect(refused.code).toBe('tls_name_mismatch');
 });
 
 test.each(modes)('with --tls %s an expired certificate is tls_expired', async (tls) => {
   await using server = await startTlsServer('expired', tls);
-  expect((await failure(openSession(to(server, tls, { caPem: dovecot.caPem })))).code).toBe('tls_expired');
+  expect((await failureOf(openSession(to(server, tls, { caPem: dovecot.caPem })))).code).toBe('tls_expired');
 });
 
 test.each(modes)('with --tls %s an address is checked against the addresses in the certificate', async (tls) => {
@@ -102,7 +103,7 @@ test.each(modes)(
     await using server = await startTlsServer('good', tls);
     const wrong = '0'.repeat(64);
     // The authority is right, and does not help.
-    const refused = await failure(openSession(to(server, tls, { fingerprint: wrong, caPem: dovecot.caPem })));
+    const refused = await failureOf(openSession(to(server, tls, { fingerprint: wrong, caPem: dovecot.caPem })));
     expect(refused).toMatchObject({ code: 'tls_pin_mismatch', fields: { pinned: wrong, shown: server.pin } });
     await new Promise((resolve) => setTimeout(resolve, 50));
     const said = server.lines.map((line) => line.replace(/^\S+ /, ''));
@@ -112,19 +113,19 @@ test.each(modes)(
 
 test('an untrusted certificate also closes the connection before any IMAP data', async () => {
   await using server = await startTlsServer('good', 'implicit');
-  expect((await failure(openSession(to(server, 'implicit', {})))).code).toBe('tls_untrusted');
+  expect((await failureOf(openSession(to(server, 'implicit', {})))).code).toBe('tls_untrusted');
   await new Promise((resolve) => setTimeout(resolve, 50));
   expect(server.lines).toEqual([]);
 });
 
 test('a CA file without a certificate is reported as such', async () => {
-  const refused = await failure(openSession(connectionTo(dovecot, 'ada', { caPem: 'nonsense' })));
+  const refused = await failureOf(openSession(connectionTo(dovecot, 'ada', { caPem: 'nonsense' })));
   expect(refused.code).toBe('tls_untrusted');
 });
 
 test('a server without STARTTLS is starttls_missing and gets no login', async () => {
   await using server = await startScriptedServer();
-  expect((await failure(openSession(plainTo(server.port, { tls: 'starttls' })))).code).toBe('starttls_missing');
+  expect((await failureOf(openSession(plainTo(server.port, { tls: 'starttls' })))).code).toBe('starttls_missing');
   expect(server.lines.filter((line) => /LOGIN|AUTH/.test(line))).toEqual([]);
 });
 
@@ -135,12 +136,12 @@ test('a server that refuses the STARTTLS it offered, or greets as logged in alre
   };
   for (const greeting of ['* OK ready', '* PREAUTH welcome']) {
     await using server = await startScriptedServer({ greeting, capabilities: 'IMAP4rev1 STARTTLS', script });
-    expect((await failure(openSession(plainTo(server.port, { tls: 'starttls' })))).code).toBe('starttls_missing');
+    expect((await failureOf(openSession(plainTo(server.port, { tls: 'starttls' })))).code).toBe('starttls_missing');
   }
 });
 
 test('TLS to a port in clear is tls_failed', async () => {
-  expect((await failure(openSession(connectionTo(dovecot, 'ada', { port: dovecot.port })))).code).toBe('tls_failed');
+  expect((await failureOf(openSession(connectionTo(dovecot, 'ada', { port: dovecot.port })))).code).toBe('tls_failed');
 });
 
 test.each<[string, (socket: Socket) => void]>([
@@ -150,14 +151,14 @@ test.each<[string, (socket: Socket) => void]>([
   'a server that breaks the handshake off %s is tls_failed, and that is the trouble of all its mailboxes',
   async (_, serve) => {
     await using server = await startScriptedServer({}, serve);
-    const broken = await failure(openSession(to(server, 'implicit', {})));
+    const broken = await failureOf(openSession(to(server, 'implicit', {})));
     expect(broken).toMatchObject({ code: 'tls_failed', fields: { stage: 'tls' } });
     expect(isServerFailure(broken)).toBe(true);
   },
 );
 
 test('plain text to a TLS port, where neither side speaks first, ends at the deadline', async () => {
-  const refused = await failure(openHastily(plainTo(dovecot.tlsPort)));
+  const refused = await failureOf(openHastily(plainTo(dovecot.tlsPort)));
   expect(refused.code).toBe('connect_timeout');
 });
 
@@ -170,7 +171,7 @@ test('TLS older than 1.2 is not spoken', async () => {
   });
   const port = await freePort();
   await new Promise<void>((resolve) => server.listen(port, '127.0.0.1', resolve));
-  const refused = await failure(openSession(plainTo(port, { tls: 'implicit', fingerprint: pin(files.fingerprint) })));
+  const refused = await failureOf(openSession(plainTo(port, { tls: 'implicit', fingerprint: pin(files.fingerprint) })));
   server.close();
   expect(refused.code).toBe('tls_failed');
 });

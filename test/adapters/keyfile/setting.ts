@@ -1,14 +1,16 @@
 /**
  * Fixtures of the key file tests: key files, passphrases, failures; failures are searched for every secret made here.
  */
+
 import { randomFillSync } from 'node:crypto';
 import { join } from 'node:path';
 import { inspect } from 'node:util';
 import { createKeyFile, type KeyFileMaintenance, type KeyFileOptions } from '../../../src/adapters/keyfile/key-file.ts';
 import type { KeyFile, KeyFileReading } from '../../../src/encryption/ports.ts';
-import { Failure } from '../../../src/errors.ts';
+import type { Failure } from '../../../src/errors.ts';
 import { generateKey, type KeySet, keyIds, serializeKeySet } from '../../../src/secret/key.ts';
 import { SecretBytes } from '../../../src/secret/secret-bytes.ts';
+import { failureOf as anyFailureOf } from '../../support/promises.ts';
 
 /** Cheap enough for a test; the age tool opens it too. */
 export const testWorkFactor = 10;
@@ -81,14 +83,9 @@ export function failureIn(reading: KeyFileReading): Failure {
   return holdsNoSecret(reading.failure);
 }
 
-/** The failure of `task`. */
+/** The failure of `task`, which shows no secret. */
 export async function failureOf(task: Promise<unknown>): Promise<Failure> {
-  const error = await task.then(
-    () => null,
-    (reason: unknown) => reason,
-  );
-  if (!(error instanceof Failure)) throw new Error(`no failure: ${inspect(error)}`);
-  return holdsNoSecret(error);
+  return holdsNoSecret(await anyFailureOf(task));
 }
 
 function holdsNoSecret(failure: Failure): Failure {

@@ -14,6 +14,7 @@ import { events } from '../../../src/events.ts';
 import { generateKey } from '../../../src/secret/key.ts';
 import { by, plainNow } from '../../adapters/database/samples.ts';
 import { Death } from '../../encryption/operations/process.ts';
+import { until } from '../../support/promises.ts';
 import { isOver, password, type Scene, type Server, startServer, viewWhen, type Worker } from './operation-scene.ts';
 
 const options: OperationOptions = { force: false, waitMs: 0, signal: new AbortController().signal };
@@ -185,7 +186,7 @@ async function bringTo(
     const worker = await scene.worker({ fate });
     const answer = kind === 'disable' ? worker.operations.startProven('ann') : worker.operations.start(kind, 'ann');
     await answer;
-    await until(() => writes === afterWrites);
+    await until('the writes', () => writes === afterWrites);
     scene.bury(worker);
     await worker.stop();
   };
@@ -196,13 +197,6 @@ async function bringTo(
   if (state === 'behind') await dying('rotate', 3);
   if (state === 'disabling') await dying('disable', 1);
   if (state === 'done') await dying('disable', 2);
-}
-
-async function until(isSo: () => boolean): Promise<void> {
-  for (const endMs = Date.now() + 15_000; !isSo(); ) {
-    if (Date.now() > endMs) throw new Error('it never came to that');
-    await new Promise((resolve) => setTimeout(resolve, 5));
-  }
 }
 
 async function replaceRow(row: StoredOperation): Promise<void> {
@@ -416,7 +410,7 @@ describe('a daemon that ends in the middle', () => {
     };
     const worker = await scene.worker({ fate });
     await worker.operations.start('enable', 'ann');
-    await until(() => stopping !== null);
+    await until('the stop', () => stopping !== null);
     await stopping;
     expect(await scene.row()).toMatchObject({ state: 'enabling' });
     expect(await scene.database.readOperation()).toMatchObject({ state: 'running' });

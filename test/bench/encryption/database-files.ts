@@ -7,10 +7,11 @@
  * The course `others` shows what a slow shutdown, a restart and writing over do without the first of them. SQLite gets
  * `enable` alone. Fails when a command or a statement fails.
  */
-import { setTimeout as sleep } from 'node:timers/promises';
+
 import { type Connection, createConnection } from 'mysql2/promise';
 import { newCanary } from '../../support/leaks/canary.ts';
 import { type FileKind, hitsByKind, searchFiles } from '../../support/leaks/files-search.ts';
+import { until } from '../../support/promises.ts';
 import { type Mariadb, startMariadb } from '../../support/servers/mariadb.ts';
 import { addMailboxes, type NewRow } from '../many-mailboxes.ts';
 import { enable, openSetting, type Setting } from '../setting.ts';
@@ -33,8 +34,6 @@ type Place = { readonly setting: Setting; readonly mariadb: Mariadb; readonly sn
 type Step = readonly [name: string, act: (place: Place) => Promise<void>];
 
 const mariadbArgs = ['--log-bin=mysql-bin', '--server-id=1', '--innodb-log-file-size=64M'];
-const waitMs = 200;
-const waitsMax = 150;
 /** More than the redo log holds, and than undo and the doublewrite buffer do. */
 const overwrittenRows = 40_000;
 
@@ -151,14 +150,6 @@ async function scrub(mariadb: Mariadb): Promise<void> {
 }
 
 /** Asks again and again; throws when the answer never comes. */
-async function until(what: string, isSo: () => Promise<boolean>): Promise<void> {
-  for (let wait = 0; wait < waitsMax; wait += 1) {
-    if (await isSo()) return;
-    await sleep(waitMs);
-  }
-  throw new Error(`the database never gets there: ${what}`);
-}
-
 async function untilPurged(mariadb: Mariadb): Promise<void> {
   await until('history list 0', async () =>
     /History list length 0\b/.test(await mariadb.query('SHOW ENGINE INNODB STATUS')),

@@ -29,8 +29,9 @@ import {
 } from '../../admin/admin-scene.ts';
 import { type Attacker, changingForms, cookieOf, createAttacker } from '../../admin/attacker.ts';
 import { lockMailbox } from '../../admin/locked-row.ts';
-import { count, until } from '../../support/instance.ts';
+import { count } from '../../support/instance.ts';
 import type { Daemon } from '../../support/processes/daemon.ts';
+import { until } from '../../support/promises.ts';
 import { freePort } from '../../support/servers/programs.ts';
 
 let scene: AdminScene;
@@ -60,9 +61,11 @@ afterAll(async () => {
   await scene?.[Symbol.asyncDispose]();
 });
 
+/** State of the switch and its next key, as the database has them. */
 async function state(): Promise<unknown> {
-  const [status = {}] = await scene.json(['encryption', 'status', '--json']);
-  return [status['state'], status['next_key_id']];
+  const [row = ''] = await scene.rows('select state, next_key_id from encryption_switch');
+  const [name, nextKeyId] = row.split('\t');
+  return [name, nextKeyId === 'NULL' ? null : nextKeyId];
 }
 
 async function post(path: string, fields: Readonly<Record<string, string>>, headers = {}): Promise<number> {

@@ -18,8 +18,9 @@ import {
   untilSwitch,
 } from '../../admin/admin-scene.ts';
 import { type OpenedPage, startBrowser, type TestBrowser } from '../../support/browser.ts';
-import { count, until } from '../../support/instance.ts';
+import { count } from '../../support/instance.ts';
 import type { Daemon } from '../../support/processes/daemon.ts';
+import { until } from '../../support/promises.ts';
 
 let scene: AdminScene;
 let browser: TestBrowser;

@@ -19,10 +19,11 @@ import {
   untilSwitch,
 } from '../../admin/admin-scene.ts';
 import { changingForms, createAttacker } from '../../admin/attacker.ts';
-import { named, until } from '../../support/instance.ts';
+import { named } from '../../support/instance.ts';
 import { newCanary } from '../../support/leaks/canary.ts';
 import { countFormsIn } from '../../support/leaks/form-search.ts';
 import type { Daemon } from '../../support/processes/daemon.ts';
+import { until } from '../../support/promises.ts';
 
 const pages = [
   '/admin/sign-in',

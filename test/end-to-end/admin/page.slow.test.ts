@@ -25,8 +25,9 @@ import {
 import { lockMailbox } from '../../admin/locked-row.ts';
 import { shellRun } from '../../admin/shell.ts';
 import { type OpenedPage, startBrowser, type TestBrowser } from '../../support/browser.ts';
-import { count, named, until } from '../../support/instance.ts';
+import { count, named } from '../../support/instance.ts';
 import type { Daemon } from '../../support/processes/daemon.ts';
+import { until } from '../../support/promises.ts';
 
 const polled = 200;
 const resting = 250;

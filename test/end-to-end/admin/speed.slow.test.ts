@@ -14,7 +14,7 @@ import {
   untilSwitch,
 } from '../../admin/admin-scene.ts';
 import { startBrowser } from '../../support/browser.ts';
-import { until } from '../../support/instance.ts';
+import { until } from '../../support/promises.ts';
 
 const firstLoadBytesMax = 30_000;
 /** The overview with its longest list, with nothing in the cache. */

@@ -24,8 +24,8 @@ import {
   opened,
   openInstance,
   readiness,
-  until,
 } from '../../support/instance.ts';
+import { until } from '../../support/promises.ts';
 import { type Dovecot, startDovecot } from '../../support/servers/dovecot.ts';
 import { type Mariadb, startMariadb } from '../../support/servers/mariadb.ts';
 import { temporaryFolder } from '../../support/temporary.ts';

@@ -13,9 +13,9 @@ import {
   opened,
   openInstance,
   readiness,
-  until,
   untilWell,
 } from '../../support/instance.ts';
+import { until } from '../../support/promises.ts';
 import { type Dovecot, startDovecot } from '../../support/servers/dovecot.ts';
 import { startMariadb } from '../../support/servers/mariadb.ts';
 

@@ -17,9 +17,9 @@ import {
   opened,
   openInstance,
   readiness,
-  until,
   untilWell,
 } from '../../support/instance.ts';
+import { until } from '../../support/promises.ts';
 import { type Dovecot, startDovecot } from '../../support/servers/dovecot.ts';
 import { type Mariadb, startMariadb } from '../../support/servers/mariadb.ts';
 import { runProgram } from '../../support/servers/programs.ts';

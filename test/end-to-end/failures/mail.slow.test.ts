@@ -6,17 +6,8 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { startFaultProxy } from '../../support/faults/proxy.ts';
-import {
-  checkOf,
-  count,
-  mail,
-  named,
-  opened,
-  openInstance,
-  readiness,
-  until,
-  untilWell,
-} from '../../support/instance.ts';
+import { checkOf, count, mail, named, opened, openInstance, readiness, untilWell } from '../../support/instance.ts';
+import { until } from '../../support/promises.ts';
 import { type Dovecot, startDovecot } from '../../support/servers/dovecot.ts';
 import { startMariadb } from '../../support/servers/mariadb.ts';
 

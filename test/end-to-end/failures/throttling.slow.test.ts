@@ -4,7 +4,8 @@
  */
 import { expect, test } from 'vitest';
 import { type Script, startScriptedServer } from '../../adapters/imap/scripted-server.ts';
-import { checkOf, count, mail, metrics, opened, openInstance, readiness, until } from '../../support/instance.ts';
+import { checkOf, count, mail, metrics, opened, openInstance, readiness } from '../../support/instance.ts';
+import { until } from '../../support/promises.ts';
 import { startDovecot } from '../../support/servers/dovecot.ts';
 
 const second = 1000;

@@ -9,7 +9,8 @@ import type { Mailbox } from '../../../src/ingest/model.ts';
 import { inClear, newMessages } from '../../cases/scene.ts';
 import { type ScriptedMailboxOptions, startScriptedMailbox } from '../../cases/scripted-mailbox.ts';
 import { type TestApp, testApp } from '../../support/app.ts';
-import { named, openInstance, until } from '../../support/instance.ts';
+import { named, openInstance } from '../../support/instance.ts';
+import { until } from '../../support/promises.ts';
 import { type Dovecot, startDovecot } from '../../support/servers/dovecot.ts';
 import { runFolder } from '../../support/temporary.ts';
 

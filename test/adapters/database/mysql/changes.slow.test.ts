@@ -8,10 +8,11 @@ import { type Database, openDatabase } from '../../../../src/adapters/database/d
 import { testApp } from '../../../support/app.ts';
 import { startFaultProxy } from '../../../support/faults/proxy.ts';
 import { reset } from '../../../support/faults/reset.ts';
+import { failureOf } from '../../../support/promises.ts';
 import { type Dovecot, startDovecot } from '../../../support/servers/dovecot.ts';
 import { type Mariadb, type MysqlConfig, startMariadb } from '../../../support/servers/mariadb.ts';
 import { batchOf, by, opened, plain, sampleMailbox } from '../samples.ts';
-import { type ChunkProxy, failureOf, type Host, hostsOf, type OnChunk, startChunkProxy } from './hosts-scene.ts';
+import { type ChunkProxy, type Host, hostsOf, type OnChunk, startChunkProxy } from './hosts-scene.ts';
 
 const minuteMs = 60_000;
 

@@ -8,10 +8,11 @@ import { MysqlConnection } from '../../../../src/adapters/database/mysql/connect
 import { MysqlFailover } from '../../../../src/adapters/database/mysql/failover.ts';
 import { serversOf } from '../../../../src/adapters/database/mysql/options.ts';
 import { startFaultProxy } from '../../../support/faults/proxy.ts';
+import { failureOf } from '../../../support/promises.ts';
 import { type Mariadb, type MysqlConfig, startMariadb } from '../../../support/servers/mariadb.ts';
 import { freePort } from '../../../support/servers/programs.ts';
 import { by, plain, sampleMailbox, secret } from '../samples.ts';
-import { failureOf, type Host, hostsOf } from './hosts-scene.ts';
+import { type Host, hostsOf } from './hosts-scene.ts';
 
 const stack = new AsyncDisposableStack();
 let mariadb: Mariadb;

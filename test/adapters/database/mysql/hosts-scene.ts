@@ -1,9 +1,8 @@
 /**
- * Fixtures of the MySQL tests: a configuration with other hosts, the failure of a call, and a TCP proxy that decides
+ * Fixtures of the MySQL tests: a configuration with other hosts, and a TCP proxy that decides
  * about each chunk in both directions.
  */
 import { createServer, connect as dial, type Socket } from 'node:net';
-import { Failure } from '../../../../src/errors.ts';
 import type { MysqlConfig } from '../../../support/servers/mariadb.ts';
 
 export type Host = { readonly host: string; readonly port: number };
@@ -11,16 +10,6 @@ export type Host = { readonly host: string; readonly port: number };
 /** The hosts of a configuration. */
 export function hostsOf(...hosts: readonly Host[]): Pick<MysqlConfig, 'hosts'> {
   return { hosts: hosts.map(({ host, port }) => ({ host, port })) };
-}
-
-/** Throws when the work succeeds, or fails with an error that is no `Failure`. */
-export async function failureOf(work: Promise<unknown>): Promise<Failure> {
-  const error = await work.then(
-    () => null,
-    (reason: unknown) => reason,
-  );
-  if (error instanceof Failure) return error;
-  throw new Error('expected a failure', { cause: error });
 }
 
 /** Called with each chunk; `pass` forwards it, or `other` bytes in its place. */

@@ -9,9 +9,10 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type Database, openDatabase } from '../../../../src/adapters/database/database.ts';
 import type { Failure } from '../../../../src/errors.ts';
 import { startFaultProxy } from '../../../support/faults/proxy.ts';
+import { failureOf } from '../../../support/promises.ts';
 import { type Mariadb, type MysqlConfig, startMariadb, type TestDatabase } from '../../../support/servers/mariadb.ts';
 import { batchOf, batchWith, by, opened, plain, sampleMailbox, secret } from '../samples.ts';
-import { failureOf, hostsOf } from './hosts-scene.ts';
+import { hostsOf } from './hosts-scene.ts';
 
 const minuteMs = 60_000;
 const packetBytesMax = 1_048_576;

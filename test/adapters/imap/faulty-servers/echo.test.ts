@@ -3,8 +3,9 @@
  */
 import { expect, test } from 'vitest';
 import type { Failure } from '../../../../src/errors.ts';
+import { failureOf } from '../../../support/promises.ts';
 import { type Script, startScriptedServer } from '../scripted-server.ts';
-import { failure, openSession, plainTo, secret } from '../setting.ts';
+import { openSession, plainTo, secret } from '../setting.ts';
 
 const password = 'XQ7-Z9+W_K#42!';
 const bytes = Buffer.from(password);
@@ -61,7 +62,7 @@ async function refusalOf(stage: string, line: (tag: string) => string): Promise<
     await using session = await openSession(plainTo(server.port), secret(password));
     await session.apply({ kind: 'seen' }, [1]);
   };
-  const refused = await failure(run());
+  const refused = await failureOf(run());
   expect(server.lines.some((sent) => sent.includes(stage))).toBe(true);
   return refused;
 }

@@ -4,21 +4,11 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { isServerFailure } from '../../../../src/ingest/poll/server-failures.ts';
 import { type FaultProxy, startFaultProxy } from '../../../support/faults/proxy.ts';
+import { failureOf } from '../../../support/promises.ts';
 import { type Dovecot, startDovecot } from '../../../support/servers/dovecot.ts';
 import { freePort } from '../../../support/servers/programs.ts';
 import { type Script, startScriptedServer } from '../scripted-server.ts';
-import {
-  connectionTo,
-  failure,
-  fetchAll,
-  mail,
-  never,
-  openSession,
-  plainTo,
-  secret,
-  sessions,
-  tookMs,
-} from '../setting.ts';
+import { connectionTo, fetchAll, mail, never, openSession, plainTo, secret, sessions, tookMs } from '../setting.ts';
 
 let dovecot: Dovecot;
 let proxy: FaultProxy;
@@ -49,14 +39,14 @@ function throughProxy(user: string): ReturnType<typeof connectionTo> {
 }
 
 test('a name that does not resolve is name_not_found', async () => {
-  const refused = await failure(openSession(plainTo(993, { host: 'nowhere.invalid', tls: 'implicit' })));
+  const refused = await failureOf(openSession(plainTo(993, { host: 'nowhere.invalid', tls: 'implicit' })));
   expect(refused).toMatchObject({ code: 'name_not_found', domain: 'server' });
 });
 
 test('a port without a listener is connect_refused', async () => {
   const port = await freePort();
-  expect((await failure(openSession(plainTo(port)))).code).toBe('connect_refused');
-  expect((await failure(openSession(plainTo(port, { host: 'localhost', tls: 'implicit' })))).code).toBe(
+  expect((await failureOf(openSession(plainTo(port)))).code).toBe('connect_refused');
+  expect((await failureOf(openSession(plainTo(port, { host: 'localhost', tls: 'implicit' })))).code).toBe(
     'connect_refused',
   );
 });
@@ -68,7 +58,7 @@ test.each([
 ] as const)('with --tls %s a connection that is reset at once is %s', async (tls, code) => {
   const connection = { ...throughProxy('ada'), tls };
   proxy.fault = { kind: 'refuse' };
-  const reset = await failure(openSession(connection));
+  const reset = await failureOf(openSession(connection));
   expect(reset.code).toMatch(code);
   expect(isServerFailure(reset)).toBe(true);
 });
@@ -79,7 +69,7 @@ test.each([
   ['* BYE Too many connections from your address', 'server_busy'],
 ])('a server that greets with "%s" is %s at once', async (greeting, code) => {
   await using server = await startScriptedServer({ greeting });
-  const refused = failure(openSession(plainTo(server.port)));
+  const refused = failureOf(openSession(plainTo(server.port)));
   expect(await tookMs(refused)).toBeLessThan(2000);
   expect((await refused).code).toBe(code);
 });
@@ -87,8 +77,8 @@ test.each([
 test('a fetch that breaks within a message is connection_lost, and so is every later call', async () => {
   await using session = await openSession(throughProxy(await filled()));
   proxy.fault = { kind: 'cut_after', bytes: 400_000 };
-  expect((await failure(fetchAll(session, [1, 2, 3, 4]))).code).toBe('connection_lost');
-  expect((await failure(session.apply({ kind: 'seen' }, [1]))).code).toBe('connection_lost');
+  expect((await failureOf(fetchAll(session, [1, 2, 3, 4]))).code).toBe('connection_lost');
+  expect((await failureOf(session.apply({ kind: 'seen' }, [1]))).code).toBe('connection_lost');
 });
 
 test('a BYE in the middle is connection_lost', async () => {
@@ -98,7 +88,7 @@ test('a BYE in the middle is connection_lost', async () => {
   };
   await using server = await startScriptedServer({ script });
   await using session = await openSession(plainTo(server.port));
-  expect(await failure(session.listAbove(0))).toMatchObject({ code: 'connection_lost', fields: {} });
+  expect(await failureOf(session.listAbove(0))).toMatchObject({ code: 'connection_lost', fields: {} });
 });
 
 test('a refused search or fetch is server_refused, and the session remains usable', async () => {
@@ -109,8 +99,8 @@ test('a refused search or fetch is server_refused, and the session remains usabl
   await using server = await startScriptedServer({ script });
   await using session = await openSession(plainTo(server.port));
   const expected = { code: 'server_refused', fields: { status: 'NO', response_code: 'SERVERBUG' } };
-  expect(await failure(session.listAbove(0))).toMatchObject(expected);
-  expect(await failure(fetchAll(session, [1]))).toMatchObject(expected);
+  expect(await failureOf(session.listAbove(0))).toMatchObject(expected);
+  expect(await failureOf(fetchAll(session, [1]))).toMatchObject(expected);
   await session.apply({ kind: 'seen' }, [1]);
 });
 
@@ -125,7 +115,7 @@ test('a stop ends the connection at any stage and is interrupted', async () => {
     };
     await using server = await startScriptedServer({ greeting, script });
     if (stage === '') setTimeout(() => stop.abort(), 50);
-    const refused = failure(openSession(plainTo(server.port), secret(), stop.signal));
+    const refused = failureOf(openSession(plainTo(server.port), secret(), stop.signal));
     expect(await tookMs(refused)).toBeLessThan(2000);
     expect((await refused).code).toBe('interrupted');
   }
@@ -133,7 +123,7 @@ test('a stop ends the connection at any stage and is interrupted', async () => {
 
 test('a stop before the start connects to nothing', async () => {
   await using server = await startScriptedServer();
-  const refused = await failure(openSession(plainTo(server.port), secret(), AbortSignal.abort()));
+  const refused = await failureOf(openSession(plainTo(server.port), secret(), AbortSignal.abort()));
   expect(refused.code).toBe('interrupted');
   expect(server.lines).toEqual([]);
 });
@@ -142,7 +132,7 @@ test('a stop in the middle of a fetch ends it', async () => {
   const stop = new AbortController();
   await using session = await openSession(throughProxy(await filled()), secret(), stop.signal);
   const seen: number[] = [];
-  const refused = await failure(
+  const refused = await failureOf(
     (async () => {
       for await (const { uid } of session.fetch([1, 2, 3, 4])) {
         seen.push(uid);
@@ -159,7 +149,7 @@ test('closing is quick and quiet: again, when the server is gone, silent, or res
   const session = await openSession(throughProxy(user));
   await session.close();
   await session.close();
-  expect((await failure(session.listAbove(0))).code).toBe('connection_lost');
+  expect((await failureOf(session.listAbove(0))).code).toBe('connection_lost');
 
   const reset = await openSession(throughProxy(user));
   const closing = reset.close();
@@ -190,7 +180,7 @@ test('a connection that is lost between commands is reported by the next command
   const session = await openSession(throughProxy(await filled()));
   proxy.kill('reset');
   await new Promise((resolve) => setTimeout(resolve, 50));
-  expect((await failure(session.listAbove(0))).code).toBe('connection_lost');
+  expect((await failureOf(session.listAbove(0))).code).toBe('connection_lost');
   await session.close();
 });
 
@@ -200,7 +190,7 @@ test('a restart of the server in the middle is connection_lost, and the next ses
   await other.append(user, 'INBOX', [mail('a')]);
   const session = await openSession(connectionTo(other, user));
   await other.restart();
-  expect((await failure(session.listAbove(0))).code).toBe('connection_lost');
+  expect((await failureOf(session.listAbove(0))).code).toBe('connection_lost');
   await session.close();
   await using again = await openSession(connectionTo(other, user));
   expect(await again.listAbove(0)).toEqual([1]);
@@ -218,7 +208,7 @@ test('50 sessions cut at random moments leave no unheard error', async () => {
       await using session = await sessions.open(connectionTo(dovecot, user, { port: cut.port }), secret(), never);
       return fetchAll(session, [1, 2, 3, 4]);
     })();
-    const code = (await failure(run)).code;
+    const code = (await failureOf(run)).code;
     await cut[Symbol.asyncDispose]();
     return code;
   });

@@ -6,9 +6,10 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { commandBytesMax, idleBytesMax, loginBytesMax } from '../../../../src/adapters/imap/limits.ts';
 import { imapSessions } from '../../../../src/adapters/imap/session.ts';
 import type { Session } from '../../../../src/ingest/ports.ts';
+import { failureOf } from '../../../support/promises.ts';
 import { type Dovecot, startDovecot } from '../../../support/servers/dovecot.ts';
 import { type Script, startScriptedServer } from '../scripted-server.ts';
-import { connectionTo, failure, fetchAll, mail, never, openSession, plainTo, secret, tookMs } from '../setting.ts';
+import { connectionTo, fetchAll, mail, never, openSession, plainTo, secret, tookMs } from '../setting.ts';
 
 const longMs = 20_000;
 const capabilities = 'IMAP4rev1 AUTH=PLAIN IDLE UIDPLUS';
@@ -85,7 +86,7 @@ test.each([
   const flood: Flood = { bytes: 0, isClosed: false };
   await using server = await startScriptedServer({ capabilities, script: flooding(flooded, text, flood) });
   let session: Session | null = null;
-  const refused = failure(
+  const refused = failureOf(
     (async () => {
       session = await openSession(plainTo(server.port));
       await everything(session);
@@ -95,7 +96,7 @@ test.each([
   expect(await refused).toMatchObject({ code: 'server_protocol_error', domain: 'server' });
   await expect.poll(() => flood.isClosed).toBe(true);
   expect(flood.bytes).toBeLessThan(onTheWayBytes);
-  if (session !== null) expect((await failure((session as Session).listAbove(0))).code).toBe('server_protocol_error');
+  if (session !== null) expect((await failureOf((session as Session).listAbove(0))).code).toBe('server_protocol_error');
 });
 
 test.each([
@@ -133,7 +134,7 @@ test('a server that floods between commands is disconnected too', async () => {
   await session.listAbove(0);
   await expect.poll(() => flood.isClosed).toBe(true);
   expect(flood.bytes).toBeLessThan(onTheWayBytes);
-  expect((await failure(session.listAbove(0))).code).toBe('server_protocol_error');
+  expect((await failureOf(session.listAbove(0))).code).toBe('server_protocol_error');
 });
 
 test('messages are no flood: many of nearly the size limit, and the rest of an abandoned fetch', async () => {

@@ -4,9 +4,10 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { imapSessions } from '../../../../src/adapters/imap/session.ts';
 import { type FaultProxy, startFaultProxy } from '../../../support/faults/proxy.ts';
+import { failureOf } from '../../../support/promises.ts';
 import { type Dovecot, startDovecot } from '../../../support/servers/dovecot.ts';
 import { type Script, startScriptedServer, type Talk } from '../scripted-server.ts';
-import { connectionTo, failure, fetchAll, mail, never, openHastily, plainTo, secret, tookMs } from '../setting.ts';
+import { connectionTo, fetchAll, mail, never, openHastily, plainTo, secret, tookMs } from '../setting.ts';
 
 let dovecot: Dovecot;
 let proxy: FaultProxy;
@@ -41,7 +42,7 @@ test.each(['implicit', 'starttls', 'none'] as const)(
   async (tls) => {
     const connection = { ...throughProxy('ada'), tls };
     proxy.fault = { kind: 'blackhole' };
-    const refused = failure(openHastily(connection));
+    const refused = failureOf(openHastily(connection));
     expect(await tookMs(refused)).toBeLessThan(4000);
     expect((await refused).code).toBe('connect_timeout');
   },
@@ -51,7 +52,7 @@ test.each(['CAPABILITY', 'AUTHENTICATE', 'SELECT'])(
   'a server that falls silent at %s ends by the deadline',
   async (silent) => {
     await using server = await startScriptedServer({ script: (command) => command === silent });
-    const refused = failure(openHastily(plainTo(server.port)));
+    const refused = failureOf(openHastily(plainTo(server.port)));
     expect(await tookMs(refused)).toBeLessThan(4000);
     expect((await refused).code).toBe('server_timeout');
   },
@@ -61,7 +62,7 @@ test('a fetch that stalls within a message ends at the deadline', async () => {
   await using session = await openHastily(throughProxy(await filled()), 1000);
   proxy.fault = { kind: 'stall_after', bytes: 400_000 };
   const got: number[] = [];
-  const refused = failure(
+  const refused = failureOf(
     (async () => {
       for await (const { uid } of session.fetch([1, 2, 3, 4])) got.push(uid);
     })(),
@@ -69,7 +70,7 @@ test('a fetch that stalls within a message ends at the deadline', async () => {
   expect(await tookMs(refused)).toBeLessThan(4000);
   expect(await refused).toMatchObject({ code: 'server_timeout', domain: 'server' });
   expect(got).toEqual([1]);
-  expect((await failure(session.listAbove(0))).code).toBe('server_timeout');
+  expect((await failureOf(session.listAbove(0))).code).toBe('server_timeout');
 });
 
 test('a slow message is not silence: it may take longer than the deadline while bytes arrive', async () => {
@@ -106,7 +107,7 @@ test.each([
   };
   await using server = await startScriptedServer({ script });
   const deadlineMs = 200;
-  const refused = failure(
+  const refused = failureOf(
     (async () => {
       await using session = await openHastily(plainTo(server.port), deadlineMs);
       await session.listAbove(0);
@@ -162,7 +163,7 @@ test('a server that throttles is server_busy at once, not after the minutes that
   };
   await using server = await startScriptedServer({ script });
   await using session = await openHastily(plainTo(server.port), 10_000);
-  const refused = failure(fetchAll(session, [1]));
+  const refused = failureOf(fetchAll(session, [1]));
   expect(await tookMs(refused)).toBeLessThan(1000);
   expect(await refused).toMatchObject({ code: 'server_busy', fields: { retry_after_ms: 92_415 } });
 });
@@ -178,7 +179,7 @@ test.each([
   };
   await using server = await startScriptedServer({ script });
   await using session = await openHastily(plainTo(server.port));
-  const refused = failure(fetchAll(session, [1]));
+  const refused = failureOf(fetchAll(session, [1]));
   expect(await tookMs(refused)).toBeLessThan(4000);
   expect((await refused).code).toMatch(/^server_(protocol_error|timeout)$/);
 });
@@ -193,7 +194,7 @@ test('a server that agrees to STARTTLS and then falls silent is tls_failed by th
     return true;
   };
   await using server = await startScriptedServer({ capabilities: 'IMAP4rev1 STARTTLS', script: silent });
-  const refused = failure(
+  const refused = failureOf(
     imapSessions(() => deadlines).open(plainTo(server.port, { tls: 'starttls' }), secret(), never),
   );
   expect(await tookMs(refused)).toBeLessThan(4000);

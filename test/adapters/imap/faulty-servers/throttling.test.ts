@@ -5,8 +5,9 @@
 import { afterEach, describe, expect, test } from 'vitest';
 import { meaningOfRefusal } from '../../../../src/adapters/imap/throttling.ts';
 import type { Failure } from '../../../../src/errors.ts';
+import { failureOf } from '../../../support/promises.ts';
 import { type Script, type ScriptedServer, startScriptedServer } from '../scripted-server.ts';
-import { failure, fetchAll, never, openHastily, plainTo, tookMs } from '../setting.ts';
+import { fetchAll, never, openHastily, plainTo, tookMs } from '../setting.ts';
 
 const second = 1000;
 const minute = 60 * second;
@@ -29,7 +30,7 @@ const commands = ['AUTHENTICATE', 'SELECT', 'UID SEARCH', 'UID FETCH', 'UID STOR
 
 /** Opens a session and asks for everything, until something fails. */
 async function poll(server: ScriptedServer): Promise<Failure> {
-  return failure(
+  return failureOf(
     (async () => {
       await using session = await openHastily(plainTo(server.port), 5000);
       await session.listAbove(0);
@@ -70,14 +71,14 @@ test.each(['UID FETCH', 'SELECT'])('a throttled %s with a BYE behind it is still
 test('a throttled session is closed and sends no further command', async () => {
   const busy = await started(answering('UID FETCH', `BAD ${throttled}`));
   await using session = await openHastily(plainTo(busy.port));
-  expect((await failure(fetchAll(session, [1]))).code).toBe('server_busy');
-  expect((await failure(session.listAbove(0))).code).toBe('server_busy');
+  expect((await failureOf(fetchAll(session, [1]))).code).toBe('server_busy');
+  expect((await failureOf(session.listAbove(0))).code).toBe('server_busy');
 });
 
 test('an IDLE that is refused by throttling is server_busy, and can be repeated', async () => {
   const busy = await started(answering('IDLE', 'NO [THROTTLED] slow down'));
   await using session = await openHastily(plainTo(busy.port));
-  expect(await failure(session.idle(50, never))).toMatchObject({ code: 'server_busy' });
+  expect(await failureOf(session.idle(50, never))).toMatchObject({ code: 'server_busy' });
   expect(session.supportsIdle).toBe(true);
   expect(await session.listAbove(0)).toEqual([]);
 });

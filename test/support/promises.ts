@@ -1,0 +1,27 @@
+/** Promises in tests: waiting for a condition, and the failure with which a promise rejects. */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Failure } from '../../src/errors.ts';
+
+/** Asks again and again; fails with `what`, and with what it saw last. */
+export async function until<T>(
+  what: string,
+  look: () => T | Promise<T>,
+  timeoutMs = 30_000,
+): Promise<Exclude<T, false | null | undefined>> {
+  let last: T | undefined;
+  for (const endMs = performance.now() + timeoutMs; performance.now() < endMs; await sleep(50)) {
+    last = await look();
+    if (last !== false && last !== null && last !== undefined) return last as Exclude<T, false | null | undefined>;
+  }
+  throw new Error(`it never came within ${timeoutMs} ms: ${what}`);
+}
+
+/** Throws when the work succeeds, or fails with an error that is no `Failure`. */
+export async function failureOf(work: Promise<unknown>): Promise<Failure> {
+  const error: unknown = await work.then(
+    () => null,
+    (reason: unknown) => reason,
+  );
+  if (error instanceof Failure) return error;
+  throw new Error(`no failure: ${String(error)}`, { cause: error });
+}
