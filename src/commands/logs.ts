@@ -10,7 +10,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { type FileHandle, open, stat } from 'node:fs/promises';
 import { setTimeout as wait } from 'node:timers/promises';
-import { type LogEntry, logEntryLines, readLogEntry } from '../adapters/terminal/log-lines.ts';
+import { type LogEntry, logEntryLines, parseObject, readLogEntry } from '../adapters/terminal/log-lines.ts';
 import type { StyledLine } from '../adapters/terminal/text-layout.ts';
 import { causeCode, Failure } from '../errors.ts';
 import { type LogLevel, logLevels } from '../events.ts';
@@ -174,7 +174,7 @@ export function journalArgs(
 
 /** The lines of one entry; anything else is one line. */
 export function readJournalLine(text: string): readonly JournalLine[] {
-  const entry = parsed(text);
+  const entry = parseObject(text);
   if (entry === null || !('MESSAGE' in entry)) return [{ text, worker: '' }];
   // A message of systemd about a unit names that unit in UNIT.
   const unit = [entry['UNIT'], entry['_SYSTEMD_UNIT']].find((name) => typeof name === 'string') ?? '';
@@ -183,17 +183,6 @@ export function readJournalLine(text: string): readonly JournalLine[] {
     .replace(/\n$/, '')
     .split('\n')
     .map((line) => ({ text: line, worker }));
-}
-
-function parsed(text: string): Readonly<Record<string, unknown>> | null {
-  if (!text.startsWith('{')) return null;
-  try {
-    const value: unknown = JSON.parse(text);
-    return typeof value === 'object' && value !== null ? { ...value } : null;
-  } catch (error) {
-    if (error instanceof SyntaxError) return null;
-    throw error;
-  }
 }
 
 /** A repeated field is an array of its values; the first is the message. */

@@ -8,7 +8,7 @@
 import { readFileSync } from 'node:fs';
 import { Command } from 'commander';
 import type { Context } from './context.ts';
-import { addMailboxOptions, passwordStdin } from './mailbox/flags.ts';
+import { addMailboxFlags, passwordStdin } from './mailbox/flags.ts';
 
 /** Writes help and the version. */
 export type Print = (text: string) => void;
@@ -138,7 +138,7 @@ function addMailboxCommands(program: Command, add: AddTo): void {
   const mailbox = program.command('mailbox').description('Add, list, test and change mailboxes');
   const { listing } = add(mailbox, () => import('./mailbox/view.ts'));
   const adding = add(mailbox, () => import('./mailbox/add.ts'));
-  addMailboxOptions(adding.listing('add', 'Probe a mailbox and add it', 'addMailbox'), 'add');
+  addMailboxFlags(adding.listing('add', 'Probe a mailbox and add it', 'addMailbox'), 'add');
   listing('list', 'List the mailboxes and their health', 'listMailboxes');
   listing('show', 'Show one mailbox, without its password', 'showMailbox').argument(...mailboxName);
   add(mailbox, () => import('./mailbox/probe.ts'))
@@ -155,7 +155,7 @@ function addMailboxChanges(mailbox: Command, add: AddTo): void {
   configured('remove', 'Remove the settings, password and cursor of a mailbox; its tickets stay', 'removeMailbox')
     .argument(...mailboxName)
     .option(...yes);
-  addMailboxOptions(
+  addMailboxFlags(
     settings
       .listing('set', 'Probe changed settings of a mailbox and store them', 'setMailbox')
       .argument('<mailbox>', 'name of the mailbox'),

@@ -5,6 +5,7 @@
  */
 
 import { mkdirSync } from 'node:fs';
+import type { Terminal } from '../adapters/terminal/terminal.ts';
 import type { App } from '../compose/compose.ts';
 import { causeCode, Failure, isFailure } from '../errors.ts';
 import { epochText, generationOf, uidValidityOf } from '../ingest/folder-epoch.ts';
@@ -15,7 +16,6 @@ import {
   isResolved,
   quarantineActions,
   type ResolveResult,
-  type ResolveTally,
   resolveOne,
   resultHint,
   resultName,
@@ -284,68 +284,48 @@ async function resolveSelected(options: ResolveOptions, context: Context, mode: 
     await app.vault.refresh();
     const messages = await Array.fromAsync(selectedMessages(app, options));
     if (messages.length === 0) terminal.note('No quarantined message matches.');
-    const waiting = await withTally(app, mode, messages, options, context, (run) =>
-      resolveEach(app, messages, mode, run),
-    );
+    const waiting = await resolveEach(app, mode, messages, options, context);
     return waiting === 0 && !signal.aborted ? 0 : 1;
   });
 }
 
-type ResolveRun = {
-  /** Prints JSON, a line for each message, or for failures alone. */
-  readonly output: 'json' | 'line' | 'failure';
-  readonly tally: ResolveTally;
-  readonly context: Context;
-};
-
-/** Prints the counts of many messages at the end, and writes one audit entry, also after a failure. */
-async function withTally<T>(
+/** Returns how many still wait. Writes the audit entry also after a failure. */
+async function resolveEach(
   app: App,
   action: keyof typeof quarantineActions,
   messages: readonly QuarantinedMessage[],
   { json, verbose }: ResolveOptions,
   context: Context,
-  work: (run: ResolveRun) => Promise<T>,
-): Promise<T> {
-  const isAlone = messages.length === 1;
-  const output = json === true ? 'json' : verbose === true || isAlone ? 'line' : 'failure';
+): Promise<number> {
+  const { terminal } = context;
+  const printsEach = verbose === true || messages.length === 1;
   const tally = createResolveTally();
+  const hints = new Set<string>();
+  let waiting = 0;
   try {
-    const result = await work({ output, tally, context });
-    if (output !== 'json' && messages.length > 1)
-      await context.terminal.line(`${tally.messages()} messages: ${countsText(tally.results)}`);
-    return result;
+    await forEachWithProgress(`quarantine ${action}`, messages, context, async (message, hideBar) => {
+      const result =
+        action === 'discard' ? await discardOne(app.store, message) : await resolveOne(app, message, action);
+      hideBar();
+      tally.add(message, resultName(result));
+      if (!isResolved(result)) waiting += 1;
+      if (json === true) await terminal.json(resultJson(message, result));
+      else if (printsEach || result.what === 'failed' || result.what === 'gone')
+        await printResolved(message, result, terminal);
+      const hint = resultHint(result);
+      if (hint !== null) hints.add(hint);
+    });
+    if (json === true) return waiting;
+    for (const hint of hints) terminal.note(`hint: ${hint}`);
+    if (messages.length > 1) await terminal.line(`${tally.messages()} messages: ${countsText(tally.results)}`);
+    return waiting;
   } finally {
     await tally.write(app.store, app.actor, quarantineActions[action]);
   }
 }
 
-/** Returns how many still wait. */
-async function resolveEach(
-  app: App,
-  messages: readonly QuarantinedMessage[],
-  mode: ResolveMode,
-  { output, tally, context }: ResolveRun,
-): Promise<number> {
-  const { terminal } = context;
-  const hints = new Set<string>();
-  let waiting = 0;
-  await forEachWithProgress(`quarantine ${mode}`, messages, context, async (message, hideBar) => {
-    const result = await resolveOne(app, message, mode);
-    hideBar();
-    tally.add(message, resultName(result));
-    if (!isResolved(result)) waiting += 1;
-    if (output === 'json') await terminal.json(resultJson(message, result));
-    else if (output === 'line' || result.what === 'failed' || result.what === 'gone')
-      await terminal.line(
-        `${quarantineId(message)}: ${resultSentence(result)}`,
-        isResolved(result) ? 'green' : 'yellow',
-      );
-    const hint = resultHint(result);
-    if (hint !== null) hints.add(hint);
-  });
-  if (output !== 'json') for (const hint of hints) terminal.note(`hint: ${hint}`);
-  return waiting;
+async function printResolved(message: QuarantinedMessage, result: ResolveResult, terminal: Terminal): Promise<void> {
+  await terminal.line(`${quarantineId(message)}: ${resultSentence(result)}`, isResolved(result) ? 'green' : 'yellow');
 }
 
 function resultJson(message: QuarantinedMessage, result: ResolveResult): Record<string, unknown> {
@@ -371,23 +351,9 @@ export async function discardQuarantined(options: DiscardOptions, context: Conte
     if (messages.length === 0) context.terminal.note('No quarantined message matches.');
     else if (options.yes !== true && !(await isConfirmed(options, context, await discardQuestion(app, messages))))
       return nothingChanged(context);
-    await withTally(app, 'discard', messages, options, context, async (run) => {
-      for (const message of messages) await discardMessage(app, message, run);
-    });
+    await resolveEach(app, 'discard', messages, options, context);
     return 0;
   });
-}
-
-async function discardMessage(
-  app: App,
-  message: QuarantinedMessage,
-  { output, tally, context: { terminal } }: ResolveRun,
-): Promise<void> {
-  const { what: result } = await discardOne(app.store, message);
-  tally.add(message, result);
-  if (output === 'json') await terminal.json({ id: quarantineId(message), result });
-  else if (output === 'line' || result === 'resolved')
-    await terminal.line(`${quarantineId(message)}: ${result === 'discarded' ? result : 'already resolved'}`);
 }
 
 async function discardQuestion(app: App, messages: readonly QuarantinedMessage[]): Promise<string> {

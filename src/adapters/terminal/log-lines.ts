@@ -29,16 +29,17 @@ const journalPriority = /^<[0-7]>(?=\{)/;
 /** A log line, with or without a journal priority in front; null for anything else. */
 export function readLogEntry(line: string): LogEntry | null {
   const text = line.replace(journalPriority, '');
-  if (!text.startsWith('{')) return null;
-  const value = parsed(text);
-  if (typeof value !== 'object' || value === null) return null;
-  const { level, time, event, ...fields } = value as Record<string, unknown>;
+  const value = parseObject(text);
+  if (value === null) return null;
+  const { level, time, event, ...fields } = value;
   if (typeof level !== 'string' || typeof time !== 'string' || typeof event !== 'string') return null;
   const timeMs = Date.parse(time);
   return Number.isNaN(timeMs) ? null : { level, timeMs, event, fields };
 }
 
-function parsed(text: string): unknown {
+/** The object in one line of JSON; null for anything else. */
+export function parseObject(text: string): Readonly<Record<string, unknown>> | null {
+  if (!text.startsWith('{')) return null;
   try {
     return JSON.parse(text);
   } catch (error) {

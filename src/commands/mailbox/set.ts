@@ -115,40 +115,25 @@ async function refuseDoubtfulServer({ app, before, options }: PendingChange): Pr
   });
 }
 
-type SettingWords = {
-  readonly [K in Exclude<keyof Mailbox, 'id' | 'state' | 'addresses'>]: K extends 'connection'
-    ? Readonly<Record<keyof Connection, string>>
-    : string;
-};
+type ChangeableSetting = Exclude<keyof Mailbox, 'id' | 'state' | 'addresses' | 'connection'> | keyof Connection;
 
 /** How a change of each setting is reported, named as the options are. A setting without a word does not compile. */
-const settingWords: SettingWords = {
+const settingWords: Readonly<Record<ChangeableSetting, string>> = {
   name: 'name',
-  connection: {
-    ...{ host: 'host', port: 'port', tls: 'TLS', caPem: 'authorities', fingerprint: 'fingerprint' },
-    ...{ allowPlaintext: 'plaintext allowed', user: 'user', folder: 'folder' },
-  },
+  ...{ host: 'host', port: 'port', tls: 'TLS', caPem: 'authorities', fingerprint: 'fingerprint' },
+  ...{ allowPlaintext: 'plaintext allowed', user: 'user', folder: 'folder' },
   start: 'since',
   postAction: 'on_success',
   pollIntervalMs: 'interval',
 };
 
 function changedSettings(before: Mailbox, after: Mailbox): readonly string[] {
-  const { name, connection, ...others } = settingWords;
-  return [
-    ...changedWords({ name }, before, after),
-    ...changedWords(connection, before.connection, after.connection),
-    ...changedWords(others, before, after),
+  const [was, is] = [
+    { ...before, ...before.connection },
+    { ...after, ...after.connection },
   ];
-}
-
-function changedWords<K extends string>(
-  words: Readonly<Record<K, string>>,
-  before: Readonly<Record<NoInfer<K>, unknown>>,
-  after: Readonly<Record<NoInfer<K>, unknown>>,
-): readonly string[] {
-  const keys = Object.keys(words) as K[];
-  return keys.filter((key) => !isSame(before[key], after[key])).map((key) => words[key]);
+  const settings = Object.keys(settingWords) as ChangeableSetting[];
+  return settings.filter((setting) => !isSame(was[setting], is[setting])).map((setting) => settingWords[setting]);
 }
 
 function isSame<T>(one: T, other: T): boolean {
@@ -188,9 +173,10 @@ async function printChanged(
   if (changed.some((word) => folderSettings.includes(word))) terminal.note(startText(after));
 }
 
-const { host, port, user, folder } = settingWords.connection;
 /** Settings that make it another folder. */
-const folderSettings: readonly string[] = [host, port, user, folder];
+const folderSettings: readonly string[] = [
+  ...[settingWords.host, settingWords.port, settingWords.user, settingWords.folder],
+];
 
 function startText({ start }: Mailbox): string {
   const messages = start.from === 'all' ? 'all messages' : `messages from ${isoTime(start.atMs)} on`;
