@@ -6,7 +6,7 @@
  * alone, so that inserts do not wait. Every buffer that held a password is wiped. Errors: `switch_changed`,
  * `database_*`.
  */
-import { type ExpressionBuilder, type RawBuilder, sql } from 'kysely';
+import { type RawBuilder, sql } from 'kysely';
 import type {
   AuditEntry,
   PasswordBatch,
@@ -16,16 +16,21 @@ import type {
   PasswordSelection,
 } from '../../../encryption/ports.ts';
 import { addAudit } from '../rows/audit.ts';
-import { connectionColumns, isSealable, mailboxColumn, passwordBytes } from '../rows/mailbox-columns.ts';
+import {
+  connectionColumns,
+  isSealable,
+  type MailboxWhere,
+  mailboxColumn,
+  passwordBytes,
+} from '../rows/mailbox-columns.ts';
 import { rowConnection } from '../rows/mailboxes.ts';
 import type { SqlDialect } from '../sql/dialect.ts';
 import { chunksOfSizes, inTransaction } from '../sql/statements.ts';
-import type { SqlExecutor, Tables } from '../sql/tables.ts';
+import type { SqlExecutor } from '../sql/tables.ts';
 import { countPasswordWrite, lockSwitch } from './switch-row.ts';
 
 type Rewrite = (row: PasswordRow) => Promise<PasswordRewrite>;
 type NewForm = Exclude<PasswordRewrite, null>;
-type MailboxWhere = ExpressionBuilder<Tables, 'mailboxes'>;
 
 /** `change` must not use the store: it would wait for the locks of this transaction. It may run again for a row. */
 export async function rewritePasswords(

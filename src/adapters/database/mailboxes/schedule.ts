@@ -6,20 +6,17 @@
  * other. A server with very many due mailboxes (it hangs, or its limit is reached) is excluded from a further query, so
  * that it cannot take a whole share. Servers with an open circuit breaker are excluded from the start.
  */
-import { type ExpressionBuilder, type SqlBool, sql } from 'kysely';
-import type { Connection } from '../../../ingest/model.ts';
+import { type SqlBool, sql } from 'kysely';
+import { type Server, serverKey } from '../../../ingest/model.ts';
 import type { WaitingMailbox } from '../../../ingest/polling-policy.ts';
 import type { DueMailbox, MailboxVersion, ScheduleStore } from '../../../ingest/stores.ts';
-import { lacksOpenKey, listedColumns, mailboxColumn } from '../rows/mailbox-columns.ts';
+import { lacksOpenKey, listedColumns, type MailboxWhere, mailboxColumn } from '../rows/mailbox-columns.ts';
 import { mailboxOrNull } from '../rows/mailboxes.ts';
 import { clockSkewMsMax } from '../rows/workers.ts';
 import type { SqlDialect } from '../sql/dialect.ts';
 import { bindDatabase, chunks, rowsInChunks } from '../sql/statements.ts';
-import { compareTexts, fromDatabaseTime, type SqlExecutor, type Tables } from '../sql/tables.ts';
+import { compareTexts, fromDatabaseTime, type SqlExecutor } from '../sql/tables.ts';
 import { isLeaseExpired } from './leases.ts';
-
-type MailboxWhere = ExpressionBuilder<Tables, 'mailboxes'>;
-type Server = Pick<Connection, 'host' | 'port'>;
 
 type DueQuery = {
   readonly limit: number;
@@ -147,7 +144,7 @@ function shared(candidates: readonly Candidate[], limit: number): readonly Candi
 }
 
 function serverOf({ mailbox: { connection } }: Candidate): string {
-  return `${connection.host}:${connection.port}`;
+  return serverKey(connection);
 }
 
 function byAge(a: Candidate, b: Candidate): number {

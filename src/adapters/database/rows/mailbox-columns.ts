@@ -127,6 +127,8 @@ export function tooLongText(row: ListedMailboxRow): { readonly column: string; r
  * `plaintext_until` record when the password was stored in plain text.
  */
 
+export type MailboxWhere = ExpressionBuilder<Tables, 'mailboxes'>;
+
 /** The size of the MySQL column; a sealed password is no longer. */
 const storedBytesMax = 4096;
 
@@ -175,7 +177,7 @@ function sealedColumns(password: Uint8Array, keyId: string | null) {
  * True for a sealed password whose key is not open. One without a key id may be under any key, so it matches only
  * while no key is open.
  */
-export function lacksOpenKey(where: ExpressionBuilder<Tables, 'mailboxes'>, keyIds: readonly string[]) {
+export function lacksOpenKey(where: MailboxWhere, keyIds: readonly string[]) {
   const isSealed = where('mailboxes.password_form', '=', 'sealed');
   if (keyIds.length === 0) return isSealed;
   const named = where('mailboxes.password_key_id', 'is not', null);
