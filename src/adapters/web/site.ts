@@ -145,7 +145,9 @@ async function answer(site: Site, request: SiteRequest, route: Route): Promise<R
 
 type HandledRequest = { readonly response: PageResponse; readonly refused: Omit<ReportedRefusal, 'about'> | null };
 
-/** Checks session and CSRF token, and calls the route. `form`: null for a page; its password is wiped. Never rejects. */
+/**
+ * Checks session and CSRF token, and calls the route. `form`: null for a page; its password is wiped. Never rejects.
+ */
 async function handle(
   site: Site,
   route: Route,

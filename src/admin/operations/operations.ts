@@ -132,9 +132,9 @@ export function actorIn({ by }: Pick<StoredOperation, 'by'>): string {
 }
 
 // Failover: an operation whose worker is dead is resumed when the sealed switch shows it as unfinished. For every other
-// orphaned row only the row is ended, and no key, file or password is touched: `done` when the switch reached the target
-// of the operation, else `failed` with `interrupted`. Anyone with write access to the database can write that row, so it
-// orders nothing: it only points to what the switch says.
+// orphaned row only the row is ended, and no key, file or password is touched: `done` when the switch reached the
+// target of the operation, else `failed` with `interrupted`. Anyone with write access to the database can write that
+// row, so it orders nothing: it only points to what the switch says.
 
 /** Throws `database_*`. */
 async function resumeOrphaned(runner: Runner): Promise<void> {

@@ -1,6 +1,6 @@
 /**
- * View model of the page Server > Encryption: status, diagnostics, the last operation and its progress, the key file, the
- * last verified backup.
+ * View model of the page Server > Encryption: status, diagnostics, the last operation and its progress, the key file,
+ * the last verified backup.
  */
 import type { DisableRequest, EncryptionControl } from '../../encryption/control.ts';
 import { commandLine, type DatabaseLocation, plaintextRemnants, preparationAdvice } from '../../encryption/help.ts';
@@ -160,8 +160,8 @@ function countUnderNewKey(status: EncryptionStatus, running: OperationView | nul
 }
 
 // Rendering of a stored operation: data of the row in, sentences of this program out. Anyone with write access to the
-// database can forge the row. Of its texts only the actor and mailbox names reach the page, as names; a step that is not
-// known is shown as "unknown step". Advice follows from the code of a failure and the kind.
+// database can forge the row. Of its texts only the actor and mailbox names reach the page, as names; a step that is
+// not known is shown as "unknown step". Advice follows from the code of a failure and the kind.
 
 /** Properties of the daemon that renders it. */
 type Renderer = { readonly keyFilePath: string; readonly configFile: string | null };

@@ -122,8 +122,8 @@ export function cookieSettings(isSecure: boolean): CookieSettings {
 }
 
 /**
- * The token in the first cookie of that name in a Cookie header (RFC 6265); null: there is none, or it has another form.
- * `getCookie` of Hono would decode it.
+ * The token in the first cookie of that name in a Cookie header (RFC 6265); null: there is none, or it has another
+ * form. `getCookie` of Hono would decode it.
  */
 export function tokenInCookie(header: string | undefined, name: string): string | null {
   const cookies = (header ?? '').split(';').map((cookie) => cookie.trim());

@@ -204,7 +204,8 @@ function messageResponse({ code, ...view }: MessageText, assets: string, { isKno
   return page(messagePage(frame, { ...view, isKnown, isRepeatable: !isForm }), code);
 }
 
-// Flash messages: the result of a form, for the next page of that admin session. In memory, bounded, by hash of the token.
+// Flash messages: the result of a form, for the next page of that admin session. In memory, bounded, by hash of the
+// token.
 
 type Flashes = {
   put(token: string, flash: Flash): void;
