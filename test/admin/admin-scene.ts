@@ -7,8 +7,9 @@
  */
 import { join } from 'node:path';
 import { type Browser, browser, csrfIn, type Got } from '../adapters/web/page-client.ts';
-import { type Env, named } from '../support/instance.ts';
-import { type Daemon, type Ended, type LogLine, runCommand, startDaemon } from '../support/processes/daemon.ts';
+import type { Env } from '../support/instance.ts';
+
+import { type Daemon, type Ended, type LogLine, named, runCommand, startDaemon } from '../support/processes/daemon.ts';
 import { until } from '../support/promises.ts';
 import { type Dovecot, type DovecotOptions, startDovecot } from '../support/servers/dovecot.ts';
 import { type Mariadb, startMariadb } from '../support/servers/mariadb.ts';

@@ -1,11 +1,13 @@
 /**
  * Numberings that changed and connections that were too many, in what others used.
  */
+
 import { expect, test } from 'vitest';
 import { startScriptedServer } from '../adapters/imap/scripted-server.ts';
 import { type FaultProxy, startFaultProxy } from '../support/faults/proxy.ts';
-import { checkOf, count, metrics, named, opened, openInstance } from '../support/instance.ts';
+import { checkOf, count, metrics, opened, openInstance } from '../support/instance.ts';
 import { outcomesOf } from '../support/outcomes.ts';
+import { named } from '../support/processes/daemon.ts';
 import { until } from '../support/promises.ts';
 import { boxWith, inClear, mail, newMessages, poll, sceneOfFile, ticketsOf } from './scene.ts';
 

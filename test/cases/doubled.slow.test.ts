@@ -5,9 +5,10 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, test } from 'vitest';
 import { startFaultProxy } from '../support/faults/proxy.ts';
-import { named, opened, openInstance } from '../support/instance.ts';
+import { opened, openInstance } from '../support/instance.ts';
+
 import { outcomesOf, rowsOf } from '../support/outcomes.ts';
-import { startDaemon } from '../support/processes/daemon.ts';
+import { named, startDaemon } from '../support/processes/daemon.ts';
 import { until } from '../support/promises.ts';
 import { boxWith, flagged, healthy, inClear, mail, newMessages, poll, sceneOfFile, sql, ticketsOf } from './scene.ts';
 import { startScriptedMailbox } from './scripted-mailbox.ts';

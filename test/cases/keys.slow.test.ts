@@ -12,11 +12,12 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { startScriptedServer } from '../adapters/imap/scripted-server.ts';
-import { named, openSetting, type Setting } from '../support/encryption-setting.ts';
+import { openSetting, type Setting } from '../support/encryption-setting.ts';
+
 import { checkOf, count, opened, readiness } from '../support/instance.ts';
 import { newCanary } from '../support/leaks/canary.ts';
 import { countFormsIn } from '../support/leaks/form-search.ts';
-import { type Daemon, runCommand, startDaemon } from '../support/processes/daemon.ts';
+import { type Daemon, named, runCommand, startDaemon } from '../support/processes/daemon.ts';
 import { until } from '../support/promises.ts';
 import { type Dovecot, startDovecot } from '../support/servers/dovecot.ts';
 import { type Mariadb, startMariadb } from '../support/servers/mariadb.ts';

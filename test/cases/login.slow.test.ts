@@ -6,9 +6,10 @@
  */
 import { beforeAll, expect, test } from 'vitest';
 import { startScriptedServer } from '../adapters/imap/scripted-server.ts';
-import { checkOf, type Instance, metrics, named, opened, openInstance, readiness } from '../support/instance.ts';
+import { checkOf, type Instance, metrics, opened, openInstance, readiness } from '../support/instance.ts';
+
 import type { Daemon } from '../support/processes/daemon.ts';
-import { runCommand } from '../support/processes/daemon.ts';
+import { named, runCommand } from '../support/processes/daemon.ts';
 import { until } from '../support/promises.ts';
 import { inClear, mail, sceneOfFile } from './scene.ts';
 

@@ -10,9 +10,10 @@ import { migrations } from '../../src/adapters/database/schema/migrations.ts';
 import { testApp } from '../support/app.ts';
 import { clockVariables, findFaketime, setClock } from '../support/faults/faked-clock.ts';
 import { startFaultProxy } from '../support/faults/proxy.ts';
-import { named, opened, openInstance } from '../support/instance.ts';
+import { opened, openInstance } from '../support/instance.ts';
+
 import { messagesOf, outcomesOf, rowsOf } from '../support/outcomes.ts';
-import { runCommand } from '../support/processes/daemon.ts';
+import { named, runCommand } from '../support/processes/daemon.ts';
 import { until } from '../support/promises.ts';
 import { temporaryFolder } from '../support/temporary.ts';
 import {

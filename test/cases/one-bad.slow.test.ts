@@ -2,6 +2,7 @@
  * One message that blocked or killed everything, in what others used: here the messages before and after it become
  * tickets, in the same poll.
  */
+
 import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
@@ -9,8 +10,9 @@ import type { Mailbox } from '../../src/ingest/model.ts';
 import { parseMessage } from '../../src/mail/parse.ts';
 import { type TestApp, testApp } from '../support/app.ts';
 import { startFaultProxy } from '../support/faults/proxy.ts';
-import { named, opened, openInstance } from '../support/instance.ts';
+import { opened, openInstance } from '../support/instance.ts';
 import { messagesOf, outcomesOf, rowsOf } from '../support/outcomes.ts';
+import { named } from '../support/processes/daemon.ts';
 import { until } from '../support/promises.ts';
 import {
   boxWith,

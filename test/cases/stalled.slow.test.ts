@@ -2,13 +2,15 @@
  * Fetches that stood still, or never came back, in what others used: here each of them ends automatically, and said so
  * meanwhile.
  */
+
 import { setTimeout as sleep } from 'node:timers/promises';
 import { beforeAll, expect, test, vi } from 'vitest';
 import type { Mailbox } from '../../src/ingest/model.ts';
 import { type FaultProxy, startFaultProxy } from '../support/faults/proxy.ts';
-import { checkOf, type Instance, metrics, named, opened, openInstance } from '../support/instance.ts';
+import { checkOf, type Instance, metrics, opened, openInstance } from '../support/instance.ts';
 import { outcomesOf, rowsOf } from '../support/outcomes.ts';
 import type { Daemon } from '../support/processes/daemon.ts';
+import { named } from '../support/processes/daemon.ts';
 import { until } from '../support/promises.ts';
 import { boxWith, inClear, mail, newMessages, poll, sceneOfFile, ticketsOf } from './scene.ts';
 import { startScriptedMailbox } from './scripted-mailbox.ts';

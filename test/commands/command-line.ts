@@ -7,6 +7,7 @@
  */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
 import { PassThrough, Readable, Writable } from 'node:stream';
 import { stripVTControlCharacters } from 'node:util';
 import { expect } from 'vitest';
@@ -40,6 +41,8 @@ export type CommandLine = AsyncDisposable & {
   run(args: readonly string[], input?: string): Promise<Ran>;
   /** The same at a terminal. */
   typed(args: readonly string[], answers: Answers): Promise<Ran>;
+  /** Changes the tables as another program does. */
+  sql(...statements: readonly string[]): void;
   /** The application itself, as another process would have it. */
   open(): Promise<App>;
   /** Fails when anything printed so far has one of `secrets`, or one of the keys in the key file, in any usual form. */
@@ -65,6 +68,10 @@ export async function openCommandLine(env: Record<string, string> = {}): Promise
     env: environment,
     run: (args, input = '') => ran(args, { input }),
     typed: (args, answers) => ran(args, { input: null, answers }),
+    sql: (...statements) => {
+      using database = new DatabaseSync(join(dataDir, 'ticketmaild.db'));
+      for (const statement of statements) database.exec(statement);
+    },
     open: () => compose(configOf(null, environment), createLog({ level: 'error', pretty: false, destination: silent })),
     expectNothingLeaked: (secrets) =>
       expectNothingLeaked(printed.join('\n'), [...secrets.map(Buffer.from), ...keys(dataDir)]),

@@ -9,8 +9,9 @@ import { appendFile, mkdir, readFile, unlink, writeFile } from 'node:fs/promises
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { named, openSetting, type Setting } from '../support/encryption-setting.ts';
-import { type Daemon, runCommand, startDaemon } from '../support/processes/daemon.ts';
+import { openSetting, type Setting } from '../support/encryption-setting.ts';
+
+import { type Daemon, named, runCommand, startDaemon } from '../support/processes/daemon.ts';
 import { type Dovecot, startDovecot } from '../support/servers/dovecot.ts';
 import { type Mariadb, startMariadb } from '../support/servers/mariadb.ts';
 

@@ -8,11 +8,12 @@
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { named, openSetting } from '../support/encryption-setting.ts';
+import { openSetting } from '../support/encryption-setting.ts';
+
 import { startFaultProxy } from '../support/faults/proxy.ts';
 import { newCanary } from '../support/leaks/canary.ts';
 import { countFormsIn } from '../support/leaks/form-search.ts';
-import { runCommand, startDaemon } from '../support/processes/daemon.ts';
+import { named, runCommand, startDaemon } from '../support/processes/daemon.ts';
 import { startDovecot } from '../support/servers/dovecot.ts';
 import { startMariadb } from '../support/servers/mariadb.ts';
 

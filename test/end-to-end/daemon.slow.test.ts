@@ -5,8 +5,9 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { startFaultProxy } from '../support/faults/proxy.ts';
-import { type Env, mail, named, readiness } from '../support/instance.ts';
-import { runCommand, startDaemon } from '../support/processes/daemon.ts';
+import { type Env, mail, readiness } from '../support/instance.ts';
+
+import { named, runCommand, startDaemon } from '../support/processes/daemon.ts';
 import { until } from '../support/promises.ts';
 import { type Dovecot, startDovecot } from '../support/servers/dovecot.ts';
 import { startMariadb } from '../support/servers/mariadb.ts';

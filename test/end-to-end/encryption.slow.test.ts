@@ -2,13 +2,15 @@
  * Encryption under a running daemon, with real servers: every mishap of key file and switch has its state, one alert
  * and a reason on /readyz, and ends without a restart when it is put right. No login fails meanwhile.
  */
+
 import { randomBytes } from 'node:crypto';
 import { chmod, mkdir, readFile, rename, rm, stat, symlink, truncate, unlink, writeFile } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Readiness } from '../../src/ingest/readiness.ts';
-import { enabled, named, openSetting, type Setting } from '../support/encryption-setting.ts';
+import { enabled, openSetting, type Setting } from '../support/encryption-setting.ts';
 import type { Daemon } from '../support/processes/daemon.ts';
+import { named } from '../support/processes/daemon.ts';
 import { type Dovecot, startDovecot } from '../support/servers/dovecot.ts';
 import { type Mariadb, startMariadb } from '../support/servers/mariadb.ts';
 

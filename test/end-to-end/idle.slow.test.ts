@@ -2,9 +2,12 @@
  * IDLE (RFC 2177) with the real daemon and a real Dovecot: messages are fetched as they are announced, and a connection
  * that idles ends when its mailbox changes.
  */
+
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { type Env, mail, metrics, named, opened, openInstance, readiness } from '../support/instance.ts';
+import { type Env, mail, metrics, opened, openInstance, readiness } from '../support/instance.ts';
+import { named } from '../support/processes/daemon.ts';
+
 import { until } from '../support/promises.ts';
 import { type Dovecot, startDovecot } from '../support/servers/dovecot.ts';
 

@@ -2,13 +2,15 @@
  * Failover of several workers on one database: they share the mailboxes evenly and take over from one that dies or is
  * suspended; no message is lost or doubled, whatever a suspended one does when it resumes.
  */
+
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { preferredWorker } from '../../src/ingest/scheduler/workers.ts';
-import { type Instance, mail, named, openInstance, readiness } from '../support/instance.ts';
+import { type Instance, mail, openInstance, readiness } from '../support/instance.ts';
 import type { Daemon, LogLine } from '../support/processes/daemon.ts';
+import { named } from '../support/processes/daemon.ts';
 import { until } from '../support/promises.ts';
 import { type Dovecot, startDovecot } from '../support/servers/dovecot.ts';
 import { type Mariadb, startMariadb } from '../support/servers/mariadb.ts';

@@ -4,7 +4,7 @@
  */
 import { chmod, rename, statfs } from 'node:fs/promises';
 import { setClock } from '../support/faults/faked-clock.ts';
-import type { LinkFault } from '../support/faults/link.ts';
+import type { Fault } from '../support/faults/proxy.ts';
 import { childrenNamed, signalGroup } from '../support/processes/proc.ts';
 import { runProgram } from '../support/servers/programs.ts';
 import type { Scene } from './scene.ts';
@@ -52,11 +52,11 @@ export function stopServer(program: 'dovecot' | 'mariadbd'): Undo {
   };
 }
 
-export function breakLinks(targets: readonly Worker[], which: 'mail' | 'database', fault: LinkFault): Undo {
+export function breakLinks(targets: readonly Worker[], which: 'mail' | 'database', fault: Fault): Undo {
   const links = new Set(targets.map((worker) => (which === 'mail' ? worker.mailLink : worker.databaseLink)));
-  for (const link of links) link.set(fault);
+  for (const link of links) link.fault = fault;
   return async () => {
-    for (const link of links) link.set({ kind: 'none' });
+    for (const link of links) link.fault = { kind: 'none' };
   };
 }
 
@@ -64,8 +64,8 @@ export async function forgetName(targets: readonly Worker[]): Promise<Undo> {
   await each(targets, (worker) => worker.setName(false));
   // Sessions that are open need no name.
   for (const { mailLink } of targets) {
-    mailLink.set({ kind: 'cut' });
-    mailLink.set({ kind: 'none' });
+    mailLink.fault = { kind: 'cut' };
+    mailLink.fault = { kind: 'none' };
   }
   return () => each(targets, (worker) => worker.setName(true));
 }

@@ -7,7 +7,7 @@
  * `visible` gets what a worker answers now and what it answered before the fault.
  */
 
-import type { LinkFault } from '../support/faults/link.ts';
+import type { Fault } from '../support/faults/proxy.ts';
 import type { SeededRandom } from '../support/random.ts';
 import * as actions from './actions.ts';
 import type { Scene } from './scene.ts';
@@ -163,7 +163,7 @@ function linkKinds(
   which: 'mail' | 'database',
   seconds: readonly [number, number],
   told: Told,
-  fault: (random: SeededRandom) => LinkFault,
+  fault: (random: SeededRandom) => Fault,
 ): readonly Kind[] {
   const begin: Kind['begin'] = async (_scene, targets, random) => actions.breakLinks(targets, which, fault(random));
   return [
@@ -182,25 +182,25 @@ export const kinds: readonly Kind[] = [
   kind('mariadb stopped', 'database', 'all', [10, 20], failedDatabase, async () => actions.stopServer('mariadbd')),
   ...linkKinds('cut', 'mail', [4, 20], failedMail, () => ({ kind: 'cut' })),
   ...linkKinds('delayed', 'mail', [10, 20], slowMail, (random) => ({
-    kind: 'delay',
+    kind: 'latency',
     delayMs: random.between(700, 1_500),
   })),
   ...linkKinds('throttled', 'mail', [12, 20], slowMail, (random) => ({
     kind: 'throttle',
     bytesPerS: random.between(300, 1_500),
   })),
-  ...linkKinds('black-holed', 'mail', [10, 20], failedMail, () => ({ kind: 'blackhole' })),
+  ...linkKinds('black-holed', 'mail', [10, 20], failedMail, () => ({ kind: 'hold' })),
   ...linkKinds('garbage', 'mail', [6, 20], failedMail, () => ({ kind: 'garbage' })),
   ...linkKinds('cut', 'database', [2, 20], failedDatabase, () => ({ kind: 'cut' })),
   ...linkKinds('delayed', 'database', [10, 20], slowDatabase, (random) => ({
-    kind: 'delay',
+    kind: 'latency',
     delayMs: random.between(500, 1_000),
   })),
   ...linkKinds('throttled', 'database', [12, 20], slowDatabase, (random) => ({
     kind: 'throttle',
     bytesPerS: random.between(300, 1_500),
   })),
-  ...linkKinds('black-holed', 'database', [10, 20], failedDatabase, () => ({ kind: 'blackhole' })),
+  ...linkKinds('black-holed', 'database', [10, 20], failedDatabase, () => ({ kind: 'hold' })),
   ...linkKinds('garbage', 'database', [6, 20], failedDatabase, () => ({ kind: 'garbage' })),
   kind('name unknown', 'mail', 'one', [6, 20], failedMail, (_scene, targets) => actions.forgetName(targets), 'root'),
   kind('disk full', 'disk', 'one', [13, 20], failedDisk, (_scene, targets) => actions.fillDisks(targets), 'root'),

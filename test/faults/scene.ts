@@ -10,7 +10,7 @@ import { spawnSync } from 'node:child_process';
 import { chmod, copyFile, mkdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createFakedClock, type FakedClock, findFaketime } from '../support/faults/faked-clock.ts';
-import { startFaultLink } from '../support/faults/link.ts';
+import { startFaultProxy } from '../support/faults/proxy.ts';
 import { newCanary } from '../support/leaks/canary.ts';
 import { childrenNamed, signalGroup } from '../support/processes/proc.ts';
 import { type Dovecot, startDovecot } from '../support/servers/dovecot.ts';
@@ -115,7 +115,7 @@ async function underClock<T>(clock: FakedClock | null, start: () => Promise<T>):
 async function prepareWorkers(plan: Plan, building: AsyncDisposableStack): Promise<readonly Worker[]> {
   const { dovecot, mariadb, isRoot, folder, options } = plan;
   const toMail = { host: '127.0.0.1', port: dovecot.tlsPort };
-  const shared = isRoot ? null : building.use(await startFaultLink({ host: '127.0.0.1', port: 0 }, toMail));
+  const shared = isRoot ? null : building.use(await startFaultProxy(toMail));
   const workers: Worker[] = [];
   let mailPort = 0;
   for (let index = 0; index < options.workers; index += 1) {
@@ -123,10 +123,10 @@ async function prepareWorkers(plan: Plan, building: AsyncDisposableStack): Promi
     await mkdir(dataDir, { mode: 0o700 });
     if (isRoot) await mountSmall(dataDir, options.dataMb, building);
     const own = { host: `127.0.1.${index + 11}`, port: mailPort };
-    const mailLink = shared ?? building.use(await startFaultLink(own, toMail));
+    const mailLink = shared ?? building.use(await startFaultProxy(toMail, own));
     mailPort = mailLink.port;
     const toDatabase = { host: '127.0.0.1', port: mariadb.port };
-    const databaseLink = building.use(await startFaultLink({ host: '127.0.0.1', port: 0 }, toDatabase));
+    const databaseLink = building.use(await startFaultProxy(toDatabase));
     workers.push(await oneWorker(plan, { index, dataDir, mailLink, databaseLink }));
   }
   building.defer(async () => void (await Promise.all(workers.map((worker) => worker.kill()))));

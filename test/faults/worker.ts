@@ -12,7 +12,7 @@ import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { clockVariables, setClock } from '../support/faults/faked-clock.ts';
-import type { FaultLink } from '../support/faults/link.ts';
+import type { FaultProxy } from '../support/faults/proxy.ts';
 import { ended, findProgram, runProgram } from '../support/servers/programs.ts';
 import { collectLines, type Printed } from './log-lines.ts';
 
@@ -24,8 +24,8 @@ export type Worker = {
   readonly httpPort: number;
   readonly dataDir: string;
   readonly keyFile: string;
-  readonly mailLink: FaultLink;
-  readonly databaseLink: FaultLink;
+  readonly mailLink: FaultProxy;
+  readonly databaseLink: FaultProxy;
   readonly printed: Printed;
   /** Times at which the daemon ended without our doing. */
   readonly ownEnds: readonly OwnEnd[];
@@ -53,8 +53,8 @@ export type WorkerPlan = {
   readonly dataDir: string;
   readonly httpPort: number;
   readonly env: Readonly<Record<string, string>>;
-  readonly mailLink: FaultLink;
-  readonly databaseLink: FaultLink;
+  readonly mailLink: FaultProxy;
+  readonly databaseLink: FaultProxy;
   readonly mailHost: string;
   /** Own name space for mounts. */
   readonly isRoot: boolean;

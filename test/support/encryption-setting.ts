@@ -24,8 +24,6 @@ export type Setting = AsyncDisposable & {
   start(): Daemon;
 };
 
-export const named = (event: string) => (line: LogLine) => line['event'] === event;
-
 /** `password` is that of every user of the mail server. */
 export async function openSetting(
   mariadb: Mariadb,

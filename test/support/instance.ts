@@ -10,7 +10,7 @@ import type { Mailbox } from '../../src/ingest/model.ts';
 import type { Readiness } from '../../src/ingest/readiness.ts';
 import { SecretBytes } from '../../src/secret/secret-bytes.ts';
 import { type TestApp, testApp } from './app.ts';
-import { type Daemon, type Ended, type LogLine, runCommand, startDaemon } from './processes/daemon.ts';
+import { type Daemon, type Ended, type LogLine, named, runCommand, startDaemon } from './processes/daemon.ts';
 import { until } from './promises.ts';
 import type { Dovecot } from './servers/dovecot.ts';
 import { temporaryFolder } from './temporary.ts';
@@ -81,8 +81,6 @@ export const mail = (id: string, more = '', headers = ''): Buffer =>
     `From: Ada <ada-${id}@example.test>\r\nTo: support@example.test\r\nSubject: ${id}\r\n` +
       `Message-ID: <${id}@x>\r\n${headers}\r\nHello\r\n${more}`,
   );
-
-export const named = (event: string) => (line: LogLine) => line['event'] === event;
 
 export function count(daemon: Daemon, event: string): number {
   return daemon.lines.filter(named(event)).length;

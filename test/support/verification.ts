@@ -156,7 +156,7 @@ async function isOnDisk(dataDirs: readonly string[], sha256: string): Promise<bo
 }
 
 /** SHA-256 of the bytes of a stored attachment; null when there is no such file. */
-export async function blobSha256(dataDir: string, sha256: string): Promise<string | null> {
+async function blobSha256(dataDir: string, sha256: string): Promise<string | null> {
   try {
     const bytes = await readFile(join(dataDir, 'blobs', sha256.slice(0, 2), sha256));
     return createHash('sha256').update(bytes).digest('hex');

@@ -1,6 +1,5 @@
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { DatabaseSync } from 'node:sqlite';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { isoTime, shortTime } from '../../src/text/time.ts';
 import { type CommandLine, openCommandLine } from '../commands/command-line.ts';
@@ -18,12 +17,6 @@ beforeEach(async () => {
 
 afterEach(() => cli[Symbol.asyncDispose]());
 
-function sql(statement: string): void {
-  const database = new DatabaseSync(join(cli.dataDir, 'ticketmaild.db'));
-  database.exec(statement);
-  database.close();
-}
-
 test('an invalid time is unknown for people and null for scripts', () => {
   for (const ms of [Number.NaN, Number.POSITIVE_INFINITY, 8.64e15 + 1])
     expect([shortTime(ms), isoTime(ms)]).toEqual(['unknown', null]);
@@ -37,8 +30,8 @@ describe.each(['garbage', '', '2026-99-99 00:00:00.000'])('with %j in place of a
     const idle = { keyIds: [], vault: 'closed', revision: 0 };
     await app.store.reportWorker({ worker: 'w1', host: 'elsewhere', pid: 4711, ...idle });
     await app.store.reportWorker({ worker: 'w2', host: 'beyond', pid: 4712, ...idle });
-    sql(`update workers set started_at = '${text}'`);
-    sql(`update workers set heartbeat_at = '${text}' where worker = 'w1'`);
+    cli.sql(`update workers set started_at = '${text}'`);
+    cli.sql(`update workers set heartbeat_at = '${text}' where worker = 'w1'`);
     const { code, json } = await cli.run(['encryption', 'status', '--json']);
     expect(code).toBe(0);
     // As text it lies before or after every time, more than a day away.
@@ -50,7 +43,7 @@ describe.each(['garbage', '', '2026-99-99 00:00:00.000'])('with %j in place of a
   });
 
   test('encryption log shows the entry', async () => {
-    sql(`update audit set at = '${text}'`);
+    cli.sql(`update audit set at = '${text}'`);
     const { code, json } = await cli.run(['encryption', 'log', '--json']);
     expect(code).toBe(0);
     expect(json[0]).toMatchObject({ at: null, action: 'switch.on' });
@@ -61,7 +54,7 @@ describe.each(['garbage', '', '2026-99-99 00:00:00.000'])('with %j in place of a
   });
 
   test('a switch row is shown beside the one in force, which is restored', async () => {
-    sql(`update encryption_switch set changed_at = '${text}'`);
+    cli.sql(`update encryption_switch set changed_at = '${text}'`);
     const { code, json } = await cli.run(['encryption', 'status', '--json']);
     expect(code).toBe(0);
     expect(json[0]).toMatchObject({ state: 'on', problem: { code: 'switch_forged' }, stored_state: 'on' });
@@ -72,7 +65,7 @@ describe.each(['garbage', '', '2026-99-99 00:00:00.000'])('with %j in place of a
   });
 
   test('a switch row is printed without its time for scripts', async () => {
-    sql(`update encryption_switch set changed_at = '${text}'`);
+    cli.sql(`update encryption_switch set changed_at = '${text}'`);
     const { code, json } = await cli.run(['encryption', 'trust-restored', '--yes', '--json']);
     expect(code).toBe(0);
     expect(json).toMatchObject([{ state: 'on', found: { state: 'on', changed_at: null } }]);
@@ -81,7 +74,7 @@ describe.each(['garbage', '', '2026-99-99 00:00:00.000'])('with %j in place of a
   test('a switch row that cannot be verified ends both commands with a failure', async () => {
     await rm(join(cli.dataDir, 'encryption-key.bin'));
     await rm(join(cli.dataDir, 'switch-state'));
-    sql(`update encryption_switch set changed_at = '${text}'`);
+    cli.sql(`update encryption_switch set changed_at = '${text}'`);
     expect((await cli.run(['encryption', 'status'])).code).toBe(0);
     expect((await cli.run(['encryption', 'status', '--json'])).json).toHaveLength(1);
     expect(await cli.run(['encryption', 'trust-restored', '--yes'])).toMatchObject({

@@ -1,6 +1,5 @@
 import { copyFile, readdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { DatabaseSync } from 'node:sqlite';
 import { setTimeout as wait } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { runCommand, startDaemon } from '../../support/processes/daemon.ts';
@@ -35,12 +34,6 @@ async function report(...args: string[]): Promise<Record<string, unknown>> {
 }
 
 /** What a database administrator does to the tables. */
-function sql(...statements: string[]): void {
-  const database = new DatabaseSync(join(cli.dataDir, 'ticketmaild.db'));
-  for (const statement of statements) database.exec(statement);
-  database.close();
-}
-
 /** The key file that switching off put aside. */
 async function setAside(): Promise<Buffer> {
   const name = (await readdir(cli.dataDir)).find((one) => one.startsWith('encryption-key.bin.disabled-'));
@@ -255,7 +248,7 @@ describe('encryption status and log', () => {
   test('a problem comes first, with its hint: encryption was switched off in the database', async () => {
     await addMailbox('one');
     await report('encryption', 'enable', ...flags);
-    sql(`update encryption_switch set state = 'off', key_id = null, revision = revision + 1`);
+    cli.sql(`update encryption_switch set state = 'off', key_id = null, revision = revision + 1`);
     expect(await report('encryption', 'status')).toMatchObject({
       ...{ state: 'on', stored_state: 'off', problem: { code: 'switch_forged', hint: expect.any(String) } },
     });
@@ -331,7 +324,7 @@ describe('encryption rotate and reseal', () => {
   test('leave and list what cannot be opened, and retain its key', async () => {
     for (const name of ['one', 'two']) await addMailbox(name);
     const { key_id: former } = await report('encryption', 'enable', ...flags);
-    sql(`update mailboxes set host = 'elsewhere.example' where name = 'one'`);
+    cli.sql(`update mailboxes set host = 'elsewhere.example' where name = 'one'`);
     const { code, json, err } = await cli.run(['encryption', 'rotate', '--json']);
     expect(code).toBe(1);
     expect(json[0]).toMatchObject({
@@ -349,7 +342,9 @@ describe('encryption rotate and reseal', () => {
   test('seal a password written into the table in plain text', async () => {
     await addMailbox('one');
     await report('encryption', 'enable', ...flags);
-    sql(`update mailboxes set password = cast('${secret}' as blob), password_form = 'plain', password_key_id = null`);
+    cli.sql(
+      `update mailboxes set password = cast('${secret}' as blob), password_form = 'plain', password_key_id = null`,
+    );
     expect((await cli.run(['encryption', 'status'])).out).toMatch(/^wrong {6}1 password in plain text although/m);
     expect(await report('encryption', 'reseal')).toMatchObject({ sealed: 1 });
     expect(await report('encryption', 'status')).toMatchObject({ plaintext: 0, sealed: 1 });
@@ -395,7 +390,7 @@ describe('encryption disable', () => {
   test('stays disabling while a password cannot be opened, and ends when that is set again', async () => {
     for (const name of ['one', 'two']) await addMailbox(name);
     await report('encryption', 'enable', ...flags);
-    sql(`update mailboxes set username = 'somebody' where name = 'one'`);
+    cli.sql(`update mailboxes set username = 'somebody' where name = 'one'`);
     const { code, json, err } = await cli.run(['encryption', 'disable', '--yes', '--json']);
     expect({ code, state: json[0]?.state, count: json[0]?.unopened_count }).toEqual({
       ...{ code: 1, state: 'disabling', count: 1 },
@@ -522,7 +517,7 @@ describe('mailbox commands while encryption is on', () => {
 
   test('change nothing of a partly removed mailbox, but remove it', async () => {
     await addMailbox('one');
-    sql(`update mailboxes set state = 'removing'`);
+    cli.sql(`update mailboxes set state = 'removing'`);
     for (const args of [
       ['pause', 'one'],
       ['resume', 'one'],

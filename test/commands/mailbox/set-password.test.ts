@@ -1,6 +1,5 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { DatabaseSync } from 'node:sqlite';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { serverText } from '../../../src/commands/mailbox/view.ts';
 import type { Connection } from '../../../src/ingest/model.ts';
@@ -37,14 +36,8 @@ async function enable(): Promise<void> {
 }
 
 /** Changes the row as an attacker with write access to the database would. */
-function sql(statement: string): void {
-  const database = new DatabaseSync(join(cli.dataDir, 'ticketmaild.db'));
-  database.exec(statement);
-  database.close();
-}
-
 function pointElsewhere(): void {
-  sql(`update mailboxes set host = 'evil.example', port = 143, tls_mode = 'starttls'`);
+  cli.sql(`update mailboxes set host = 'evil.example', port = 143, tls_mode = 'starttls'`);
 }
 
 /** The password that the mailbox as it is now would log in with. */
@@ -82,7 +75,7 @@ describe('the password of a mailbox that points where it did', () => {
   test('a certificate that is pinned and an authority that is given are part of the place', async () => {
     await addMailbox('--ca-file', join(await certificatesTemplate(), 'ca.pem'));
     expect((await piped()).err).toBe('for desk at mail.example:993 (TLS implicit, own CA)\n');
-    sql(`update mailboxes set fingerprint = '${pin}'`);
+    cli.sql(`update mailboxes set fingerprint = '${pin}'`);
     expect((await piped()).err).toBe(
       'for desk at mail.example:993 (TLS implicit, certificate pinned sha256 0123456789abcdef…, own CA)\n',
     );
@@ -95,7 +88,7 @@ describe('the password of a mailbox that points where it did', () => {
     'while encryption is off is set, whatever is stored: %s',
     async (stored) => {
       await addMailbox();
-      sql(`update mailboxes set port = 994, password = cast(${stored} as blob)`);
+      cli.sql(`update mailboxes set port = 994, password = cast(${stored} as blob)`);
       expect(await piped()).toMatchObject({ code: 0, err: 'for desk at mail.example:994 (TLS implicit)\n' });
       expect(await opened()).toBe(secret);
     },
@@ -123,12 +116,12 @@ describe('the password of a mailbox for whose server nothing vouches', () => {
     /^The stored password of mailbox one cannot be opened here, so nothing proves which server it was for\./;
 
   test.each<[title: string, statement: RegExp, change: () => Promise<void> | void]>([
-    ['written with another server', table, () => sql(`update mailboxes set ${evil}`)],
+    ['written with another server', table, () => cli.sql(`update mailboxes set ${evil}`)],
     [
       '… and sealed on sight',
       table,
       () => {
-        sql(`update mailboxes set ${evil}`);
+        cli.sql(`update mailboxes set ${evil}`);
         return sealed();
       },
     ],
@@ -136,19 +129,19 @@ describe('the password of a mailbox for whose server nothing vouches', () => {
       '… and sealed again under another key',
       table,
       async () => {
-        sql(`update mailboxes set ${evil}`);
+        cli.sql(`update mailboxes set ${evil}`);
         await sealed();
         await encryption('rotate');
         await encryption('rotate');
       },
     ],
-    ['that was damaged', closed, () => sql(`update mailboxes set port = 994, password = x'00'`)],
-    ['that is none', closed, () => sql(`update mailboxes set port = 994, password = '', ${written}`)],
+    ['that was damaged', closed, () => cli.sql(`update mailboxes set port = 994, password = x'00'`)],
+    ['that is none', closed, () => cli.sql(`update mailboxes set port = 994, password = '', ${written}`)],
     [
       'whose key is lost',
       closed,
       async () => {
-        sql(`update mailboxes set port = 994`);
+        cli.sql(`update mailboxes set port = 994`);
         await writeFile(join(cli.dataDir, 'encryption-key.bin'), Buffer.alloc(32, 7), { mode: 0o600 });
         // Nothing can be sealed before there is another key.
         expect(await piped('--accept-connection')).toMatchObject({ code: 1, out: '' });
@@ -201,8 +194,8 @@ describe('the password of a mailbox whose row was pointed elsewhere', () => {
   test.each(['port = 994', "username = 'desk2'", `fingerprint = '${pin}'`, "ca_pem = 'x'", "tls_mode = 'starttls'"])(
     'is refused when no more is changed than %s',
     async (change) => {
-      sql(`update mailboxes set host = 'mail.example', port = 993, tls_mode = 'implicit'`);
-      sql(`update mailboxes set ${change}`);
+      cli.sql(`update mailboxes set host = 'mail.example', port = 993, tls_mode = 'implicit'`);
+      cli.sql(`update mailboxes set ${change}`);
       expect(await piped()).toMatchObject({ code: 3, out: '' });
     },
   );

@@ -6,7 +6,6 @@ import { once } from 'node:events';
 import { unlink } from 'node:fs/promises';
 import { type AddressInfo, createServer } from 'node:net';
 import { join } from 'node:path';
-import { DatabaseSync } from 'node:sqlite';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { type Dovecot, startDovecot } from '../../support/servers/dovecot.ts';
 import { type CommandLine, openCommandLine, type Ran } from '../command-line.ts';
@@ -59,12 +58,6 @@ async function poll(): Promise<number> {
   return (await cli.run(['poll', 'one'])).code;
 }
 
-function sql(statement: string): void {
-  const database = new DatabaseSync(join(cli.dataDir, 'ticketmaild.db'));
-  database.exec(statement);
-  database.close();
-}
-
 const implicit = (): string[] => ['--tls', 'implicit', '--port', `${dovecot.tlsPort}`];
 
 describe.each([
@@ -111,7 +104,7 @@ describe.each([
 test('a row that was pointed elsewhere gets neither the stored password nor a new one', async () => {
   await add();
   await enable();
-  sql(`update mailboxes set host = 'evil.example'`);
+  cli.sql(`update mailboxes set host = 'evil.example'`);
   for (const more of [['--user', 'x'], implicit(), ['--folder', 'Other']]) {
     const { code, err } = await set(...more);
     expect(code).toBe(1);
@@ -131,7 +124,7 @@ async function pointToTheirs(stored: string): Promise<AsyncDisposable & { readon
   const theirs = createServer((socket) => accepted.push(socket.destroy())).listen(0, '127.0.0.1');
   await once(theirs, 'listening');
   const { port } = theirs.address() as AddressInfo;
-  sql(`update mailboxes set host = '127.0.0.1', port = ${port}, tls_mode = 'none', ca_pem = null, ${stored}`);
+  cli.sql(`update mailboxes set host = '127.0.0.1', port = ${port}, tls_mode = 'none', ca_pem = null, ${stored}`);
   return { accepted, [Symbol.asyncDispose]: async () => void theirs.close() };
 }
 
@@ -162,10 +155,10 @@ describe('a new password goes to no server for which nothing vouches', () => {
     await add();
     await enable();
     await using theirs = await pointToTheirs(written);
-    sql(
+    cli.sql(
       `insert into mailboxes (id, name, host, username, password, password_form) values ('2', 'two', 'h', 'u', 'x', 'sealed')`,
     );
-    sql('delete from encryption_switch');
+    cli.sql('delete from encryption_switch');
     for (const name of ['switch-state', 'encryption-key.bin']) await unlink(join(cli.dataDir, name));
     const given = await cli.run(['mailbox', 'set', 'one', '--interval', '79', '--password-stdin'], secret);
     expect(given).toMatchObject({ code: 3, out: '', err: expect.stringContaining('encryption_switch') });
@@ -175,7 +168,9 @@ describe('a new password goes to no server for which nothing vouches', () => {
   test('a stored one written into the table was moved to another server', async () => {
     await add();
     await enable();
-    sql(`update mailboxes set password = cast('${password}' as blob), password_form = 'plain', password_key_id = null`);
+    cli.sql(
+      `update mailboxes set password = cast('${password}' as blob), password_form = 'plain', password_key_id = null`,
+    );
     expect(await cli.run(['encryption', 'reseal'])).toMatchObject({ code: 0 });
     expect(await set(...implicit())).toMatchObject({ code: 0 });
     const given = ['mailbox', 'set-password', 'one', '--password-stdin'];

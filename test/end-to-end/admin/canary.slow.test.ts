@@ -4,6 +4,7 @@
  *
  * That the search finds what is there is shown by the table of mailboxes before encryption is on.
  */
+
 import { chmod, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
@@ -19,10 +20,10 @@ import {
   untilSwitch,
 } from '../../admin/admin-scene.ts';
 import { changingForms, createAttacker } from '../../admin/attacker.ts';
-import { named } from '../../support/instance.ts';
 import { newCanary } from '../../support/leaks/canary.ts';
 import { countFormsIn } from '../../support/leaks/form-search.ts';
 import type { Daemon } from '../../support/processes/daemon.ts';
+import { named } from '../../support/processes/daemon.ts';
 import { until } from '../../support/promises.ts';
 
 const pages = [

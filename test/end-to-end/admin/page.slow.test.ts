@@ -5,6 +5,7 @@
  * Every state is pictured in light and dark, wide and narrow, and axe looks at each. The tests are one story, in this
  * order.
  */
+
 import { randomBytes } from 'node:crypto';
 import { chown, mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -25,8 +26,9 @@ import {
 import { lockMailbox } from '../../admin/locked-row.ts';
 import { shellRun } from '../../admin/shell.ts';
 import { type OpenedPage, startBrowser, type TestBrowser } from '../../support/browser.ts';
-import { count, named } from '../../support/instance.ts';
+import { count } from '../../support/instance.ts';
 import type { Daemon } from '../../support/processes/daemon.ts';
+import { named } from '../../support/processes/daemon.ts';
 import { until } from '../../support/promises.ts';
 
 const polled = 200;

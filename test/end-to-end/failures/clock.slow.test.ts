@@ -4,6 +4,7 @@
  *
  * libfaketime (Debian's package `faketime`) sets the time of day of a process; without it these tests are skipped.
  */
+
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -20,11 +21,12 @@ import {
   type Instance,
   mail,
   metrics,
-  named,
   opened,
   openInstance,
   readiness,
 } from '../../support/instance.ts';
+import { named } from '../../support/processes/daemon.ts';
+
 import { until } from '../../support/promises.ts';
 import { type Dovecot, startDovecot } from '../../support/servers/dovecot.ts';
 import { type Mariadb, startMariadb } from '../../support/servers/mariadb.ts';

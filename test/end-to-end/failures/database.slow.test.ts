@@ -2,6 +2,7 @@
  * Failures of the database while the daemon runs: deadlock, a limit that is too small, a restart, read-only, and an
  * outage of ten seconds. Each has its reason on `/readyz` or costs nothing at all, and ends without a restart.
  */
+
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import {
@@ -9,12 +10,13 @@ import {
   type Instance,
   mail,
   metrics,
-  named,
   opened,
   openInstance,
   readiness,
   untilWell,
 } from '../../support/instance.ts';
+import { named } from '../../support/processes/daemon.ts';
+
 import { until } from '../../support/promises.ts';
 import { type Dovecot, startDovecot } from '../../support/servers/dovecot.ts';
 import { startMariadb } from '../../support/servers/mariadb.ts';

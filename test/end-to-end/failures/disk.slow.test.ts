@@ -2,6 +2,7 @@
  * A disk under data_dir that is full, or that is read-only: polls wait, the check says why, nothing is lost, and all
  * of it comes in as soon as there is room again. The disk is a small file system of its own, which takes root to mount.
  */
+
 import { randomBytes } from 'node:crypto';
 import { mkdir, readdir, readFile, rm, statfs, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -13,12 +14,13 @@ import {
   type Instance,
   mail,
   metrics,
-  named,
   opened,
   openInstance,
   readiness,
   untilWell,
 } from '../../support/instance.ts';
+import { named } from '../../support/processes/daemon.ts';
+
 import { until } from '../../support/promises.ts';
 import { type Dovecot, startDovecot } from '../../support/servers/dovecot.ts';
 import { type Mariadb, startMariadb } from '../../support/servers/mariadb.ts';

@@ -2,11 +2,14 @@
  * Failures of mail servers and of the network before them: each has its reason on `/readyz`, costs the other
  * mailboxes nothing, and ends without a restart.
  */
+
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { startFaultProxy } from '../../support/faults/proxy.ts';
-import { checkOf, count, mail, named, opened, openInstance, readiness, untilWell } from '../../support/instance.ts';
+import { checkOf, count, mail, opened, openInstance, readiness, untilWell } from '../../support/instance.ts';
+import { named } from '../../support/processes/daemon.ts';
+
 import { until } from '../../support/promises.ts';
 import { type Dovecot, startDovecot } from '../../support/servers/dovecot.ts';
 import { startMariadb } from '../../support/servers/mariadb.ts';

@@ -9,7 +9,7 @@ import { createSecureContext, createServer } from 'node:tls';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { Readiness } from '../../../src/ingest/readiness.ts';
 import { prepareWorker } from '../../faults/worker.ts';
-import { startFaultLink } from '../../support/faults/link.ts';
+import { startFaultProxy } from '../../support/faults/proxy.ts';
 import { checkOf, mail, metrics, opened, openInstance, readiness } from '../../support/instance.ts';
 import { until } from '../../support/promises.ts';
 import { readCertificates } from '../../support/servers/authority.ts';
@@ -33,7 +33,7 @@ test.skipIf(!isRoot).concurrent(
   async () => {
     await using named = await startDovecot({ certificate: 'other_name' });
     const mailHost = 'mail.example.test';
-    await using link = await startFaultLink({ host: '127.0.0.1', port: 0 }, { host: '127.0.0.1', port: named.tlsPort });
+    await using link = await startFaultProxy({ host: '127.0.0.1', port: named.tlsPort });
     await using instance = await openInstance();
     const user = named.newUser();
     const connection = {

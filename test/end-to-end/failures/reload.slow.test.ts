@@ -6,8 +6,9 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { count, mail, named, opened, openInstance, readiness } from '../../support/instance.ts';
-import { type Daemon, startDaemon } from '../../support/processes/daemon.ts';
+import { count, mail, opened, openInstance, readiness } from '../../support/instance.ts';
+
+import { type Daemon, named, startDaemon } from '../../support/processes/daemon.ts';
 import { until } from '../../support/promises.ts';
 import { type Dovecot, startDovecot } from '../../support/servers/dovecot.ts';
 import { startMariadb } from '../../support/servers/mariadb.ts';

@@ -2,6 +2,7 @@
  * Messages that a server lists and does not deliver, on a real Dovecot and on servers that say what a test wants: those
  * before and after come in, that one is quarantined, and a server that is ill altogether costs no message its ticket.
  */
+
 import { chmod, readdir, rm } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -9,7 +10,9 @@ import type { Mailbox } from '../../../src/ingest/model.ts';
 import { inClear, newMessages } from '../../cases/scene.ts';
 import { type ScriptedMailboxOptions, startScriptedMailbox } from '../../cases/scripted-mailbox.ts';
 import { type TestApp, testApp } from '../../support/app.ts';
-import { named, openInstance } from '../../support/instance.ts';
+import { openInstance } from '../../support/instance.ts';
+import { named } from '../../support/processes/daemon.ts';
+
 import { until } from '../../support/promises.ts';
 import { type Dovecot, startDovecot } from '../../support/servers/dovecot.ts';
 import { runFolder } from '../../support/temporary.ts';

@@ -1,9 +1,12 @@
 /**
- * The fault proxy passes everything on, until it is reported not to.
+ * Fault proxy: it passes everything on until a fault is set, and again after it.
  */
+import { once } from 'node:events';
 import { connect, createServer, type Socket } from 'node:net';
 import { buffer } from 'node:stream/consumers';
-import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterAll, beforeAll, beforeEach, expect, onTestFinished, test } from 'vitest';
+import { until } from '../promises.ts';
 import { type FaultProxy, startFaultProxy } from './proxy.ts';
 
 /** Sends back what it gets. */
@@ -31,6 +34,21 @@ afterAll(async () => {
 
 function open(): Socket {
   return connect({ host: proxy.host, port: proxy.port, allowHalfOpen: true });
+}
+
+/** Text that has arrived so far, and whether the connection has ended. */
+function watched(socket: Socket): { text: string; hasEnded: boolean } {
+  const seen = { text: '', hasEnded: false };
+  socket.setEncoding('latin1').on('data', (text: string) => {
+    seen.text += text;
+  });
+  socket
+    .on('error', () => socket.destroy())
+    .on('close', () => {
+      seen.hasEnded = true;
+    });
+  onTestFinished(() => void socket.destroy());
+  return seen;
 }
 
 /** What arrived, and how it ended: in order, by an error code, or not within 200 ms. */
@@ -95,4 +113,51 @@ test('kill ends the connections that are open, and the next one works', async ()
   proxy.kill('reset');
   expect((await ended).end).toBe('ECONNRESET');
   expect((await answerTo(open(), Buffer.from('again'))).got).toBe(5);
+});
+
+test('what is held back arrives, whole and in order, when the fault ends', async () => {
+  const socket = open();
+  const seen = watched(socket);
+  proxy.fault = { kind: 'hold' };
+  socket.write('one ');
+  await sleep(100);
+  expect(seen.text).toBe('');
+  proxy.fault = { kind: 'none' };
+  socket.write('two');
+  await until('both', () => seen.text === 'one two', 3000);
+});
+
+test('a cut resets what is open and refuses what is new, until it is over', async () => {
+  const first = open();
+  const seen = watched(first);
+  await once(first, 'connect');
+  await until('it is accepted', () => proxy.open > 0, 3000);
+  proxy.fault = { kind: 'cut' };
+  await until('the end of the open one', () => seen.hasEnded, 3000);
+  expect(await answerTo(open(), Buffer.from('hello'))).toEqual({ got: 0, end: 'ECONNRESET' });
+  proxy.fault = { kind: 'none' };
+  expect((await answerTo(open(), Buffer.from('again'))).got).toBe(5);
+});
+
+test('garbage is as long as the answer and is not the answer, and its connections do not survive it', async () => {
+  const socket = open();
+  const seen = watched(socket);
+  await once(socket, 'connect');
+  await until('it is accepted', () => proxy.open > 0, 3000);
+  proxy.fault = { kind: 'garbage' };
+  socket.write('sixteen letters!');
+  await until('as much', () => seen.text.length === 16, 3000);
+  expect(seen.text).not.toBe('sixteen letters!');
+  proxy.fault = { kind: 'none' };
+  await until('its end', () => seen.hasEnded, 3000);
+});
+
+test('a throttled proxy passes so many bytes a second', async () => {
+  proxy.fault = { kind: 'throttle', bytesPerS: 40_000 };
+  const socket = open();
+  const seen = watched(socket);
+  const startedAt = performance.now();
+  socket.write('x'.repeat(12_000));
+  await until('all bytes', () => seen.text.length === 12_000, 3000);
+  expect(performance.now() - startedAt).toBeGreaterThanOrEqual(295);
 });

@@ -11,6 +11,9 @@ import { ended, endWithUs } from '../servers/programs.ts';
 
 export type LogLine = Readonly<Record<string, unknown>>;
 
+/** Whether a line is that event. */
+export const named = (event: string) => (line: LogLine) => line['event'] === event;
+
 export type Ended = { readonly code: number | string; readonly stdout: string; readonly stderr: string };
 
 export type Daemon = {

@@ -5,7 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { openDatabase } from '../../../../src/adapters/database/database.ts';
 import { Failure } from '../../../../src/errors.ts';
-import { startFaultLink } from '../../../support/faults/link.ts';
+import { startFaultProxy } from '../../../support/faults/proxy.ts';
 import { type Mariadb, type MysqlConfig, startMariadb } from '../../../support/servers/mariadb.ts';
 import { type ChunkProxy, type Host, hostsOf, startChunkProxy } from './hosts-scene.ts';
 
@@ -34,7 +34,7 @@ async function causeOf(work: Promise<unknown>): Promise<unknown> {
 }
 
 /** A way to the database that can hold everything back and let it arrive later. */
-const startLink = () => startFaultLink({ host: '127.0.0.1', port: 0 }, mariadb);
+const startLink = () => startFaultProxy(mariadb);
 
 /** No liveness probes, and logins have all the time of the test. */
 const patient = { connectTimeoutMs: 20_000, probeAfterMs: 60_000, statementTimeoutMs: 2000 };
@@ -43,7 +43,7 @@ test('a connection that opens after its waiter timed out goes to the next waiter
   await using link = await startLink();
   await using db = await openDatabase({ ...at(link), connectionsMax: 1 }, patient);
   await db.ping();
-  link.set({ kind: 'blackhole' });
+  link.fault = { kind: 'hold' };
   const ping = db.ping();
   const message = ping.catch((error: Error) => error.message);
   const first = causeOf(ping);
@@ -52,7 +52,7 @@ test('a connection that opens after its waiter timed out goes to the next waiter
   expect(await first).toBe('deadline');
   expect(await message).toMatch(/did not answer a statement within 2 s\.$/);
   expect(await second).toBe('pool_busy');
-  link.set({ kind: 'none' });
+  link.fault = { kind: 'none' };
   await expect.poll(() => db.pool(), { timeout: 3000 }).toEqual({ open: 1, busy: 0, waiting: 0, max: 1 });
   expect(await causeOf(db.ping())).toBe('done');
 });
@@ -61,7 +61,7 @@ test('a waiter that times out while its connection opens leaves it, and the queu
   await using link = await startLink();
   await using db = await openDatabase({ ...at(link), connectionsMax: 1 }, patient);
   await db.ping();
-  link.set({ kind: 'blackhole' });
+  link.fault = { kind: 'hold' };
   const first = causeOf(db.ping());
   await sleep(700);
   const second = causeOf(db.ping());
@@ -69,7 +69,7 @@ test('a waiter that times out while its connection opens leaves it, and the queu
   const [third, fourth] = [causeOf(db.ping()), causeOf(db.ping())];
   expect([await first, await second]).toEqual(['deadline', 'pool_busy']);
   expect(db.pool()).toMatchObject({ open: 0, waiting: 2 });
-  link.set({ kind: 'none' });
+  link.fault = { kind: 'none' };
   expect([await third, await fourth]).toEqual(['done', 'done']);
   await expect.poll(() => db.pool()).toEqual({ open: 1, busy: 0, waiting: 0, max: 1 });
 });
@@ -79,13 +79,13 @@ test('a connection that opens after the pool was closed is closed too', async ()
   await using db = await openDatabase({ ...at(link), connectionsMax: 1 }, patient);
   await expect.poll(connections).toBe('0\n');
   await db.ping();
-  link.set({ kind: 'blackhole' });
+  link.fault = { kind: 'hold' };
   const first = causeOf(db.ping());
   await sleep(1000);
   const second = causeOf(db.ping());
   expect([await first, await second]).toEqual(['deadline', 'pool_busy']);
   await db[Symbol.asyncDispose]();
-  link.set({ kind: 'none' });
+  link.fault = { kind: 'none' };
   await expect.poll(connections, { timeout: 3000 }).toBe('0\n');
 });
 
@@ -137,10 +137,10 @@ test('after a period with silent hosts and many waiters every connection is free
   };
   await using db = await openDatabase({ ...at(link, link, link), connectionsMax: 4 }, limits);
   await Promise.all(Array.from({ length: 4 }, () => db.ping()));
-  link.set({ kind: 'blackhole' });
+  link.fault = { kind: 'hold' };
   const pings = Array.from({ length: 20 }, () => causeOf(db.ping()));
   await sleep(1625);
-  link.set({ kind: 'none' });
+  link.fault = { kind: 'none' };
   await Promise.all(pings);
   await expect.poll(() => db.pool(), { timeout: 5000 }).toMatchObject({ busy: 0, waiting: 0 });
   await Promise.all(Array.from({ length: 8 }, () => db.ping()));
