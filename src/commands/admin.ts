@@ -48,7 +48,7 @@ export async function addAdmin(options: PasswordOptions, context: Context): Prom
     await migrateFirst(app, config);
     const ports = portsOf(app, context);
     await requireFreeName(ports, name);
-    using password = await newAdminPassword(options, context, { name, check: requireGoodPassword });
+    using password = await newAdminPassword(options, context, name);
     await addAccount(ports, name, password);
     await terminal.line(`added admin ${name}`);
     for (const line of pageLines(config.admin, app.actor.host)) terminal.note(line);
@@ -80,7 +80,7 @@ export async function setAdminPassword(options: PasswordOptions, context: Contex
     const ports = portsOf(app, context);
     const account = await findAccount(ports, options.name);
     const { name } = account;
-    using password = await newAdminPassword(options, context, { name, check: requireGoodPassword });
+    using password = await newAdminPassword(options, context, name);
     await setAccountPassword(ports, account, password);
     await terminal.line(`set the password of admin ${name}, and ended the sessions of that account`);
     return 0;
@@ -136,20 +136,24 @@ function ownOrigin({ host, port, tls }: AdminConfig, thisHost: string): string {
 }
 
 /**
- * Reads a password from the prompt, twice, or from standard input. `check` runs before it is asked for again.
- *
- * Throws the failures of `check`, `password_missing`, and `usage` for two that differ.
+ * Reads a password from the prompt, twice, or from standard input. Throws the failures of `requireGoodPassword`,
+ * `password_missing`, and `usage` for two that differ.
  */
 async function newAdminPassword(
-  { passwordStdin }: { readonly passwordStdin?: boolean },
+  { passwordStdin }: PasswordOptions,
   { terminal }: Context,
-  { name, check }: { readonly name: string; readonly check: (password: SecretBytes) => void },
+  name: string,
 ): Promise<SecretBytes> {
   if (passwordStdin !== true)
-    return await askTwice(terminal, `New password of admin ${JSON.stringify(name)}: `, 'passwords', check);
+    return await askTwice(
+      terminal,
+      `New password of admin ${JSON.stringify(name)}: `,
+      'passwords',
+      requireGoodPassword,
+    );
   const password = await terminal.readPassword();
   try {
-    check(password);
+    requireGoodPassword(password);
     return password;
   } catch (error) {
     password.wipe();

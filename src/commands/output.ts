@@ -11,7 +11,7 @@ type WithTerminal = Pick<Context, 'terminal'>;
 /** A column with the text of its cell in each row. */
 export type TableColumn<T> = Column & { readonly cell: (row: T) => string };
 
-export type ListView<T> = {
+type ListView<T> = {
   readonly columns: readonly TableColumn<T>[];
   /** The object of `--json` for a row. Its field names are stable for scripts. */
   readonly json: (row: T) => Record<string, unknown>;
