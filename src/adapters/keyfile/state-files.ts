@@ -21,7 +21,6 @@ import { causeCode, Failure, isFailure } from '../../errors.ts';
 import { isSameSwitchRow, type SwitchRow } from '../../secret/switch.ts';
 import { shellArg } from '../../text/shell.ts';
 import {
-  type FileRules,
   onDiskAt,
   type RuleViolation,
   readSmallFile,
@@ -76,13 +75,8 @@ async function readTrusted(path: string, folder: string): Promise<Uint8Array | n
   }
 }
 
-const stateFileRules: Omit<FileRules, 'owners'> = {
-  description: 'the switch state file',
-  code: 'disk_failed',
-  forbiddenMode: writableByOthers,
-  isLinkFollowed: false,
-  sizeBytesMax: 4096,
-};
+const bothRules = { code: 'disk_failed', forbiddenMode: writableByOthers, isLinkFollowed: false } as const;
+const stateFileRules = { ...bothRules, description: 'the switch state file', sizeBytesMax: 4096 };
 
 const keyId = z.nullable(z.string().check(z.regex(/^[0-9a-f]{16}$/)));
 const count = z.int().check(z.nonnegative());
@@ -153,13 +147,7 @@ function unchecked(name: ProofCheck['name']): ProofCheck {
 }
 
 /** Any size: its content is not read. */
-const proofFileRules: Omit<FileRules, 'owners'> = {
-  description: 'the proof file',
-  code: 'disk_failed',
-  forbiddenMode: writableByOthers,
-  isLinkFollowed: false,
-  sizeBytesMax: Number.MAX_SAFE_INTEGER,
-};
+const proofFileRules = { ...bothRules, description: 'the proof file', sizeBytesMax: Number.MAX_SAFE_INTEGER };
 
 async function statProof(path: string): Promise<BigIntStats | null> {
   try {
