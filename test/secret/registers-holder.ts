@@ -1,9 +1,9 @@
 /**
  * Process that opens and wipes a sealed password repeatedly, then idles, for a core dump.
  *
- * Argument `pool`: opened by Web Crypto, in a thread pool; `daemon`: as the daemon does it; `deoptimized`: as the daemon
- * does it when encryption is enabled, plain passwords until V8 has optimized the code, then sealed ones. The password is
- * the second argument, in hex, so that it occurs nowhere in clear.
+ * Argument `pool`: opened by Web Crypto, in a thread pool; `daemon`: as the daemon does it; `deoptimized`: as the
+ * daemon does it when encryption is enabled, plain passwords until V8 has optimized the code, then sealed ones. The
+ * password is the second argument, in hex, so that it occurs nowhere in clear.
  */
 import { randomFillSync } from 'node:crypto';
 import { CompactEncrypt, compactDecrypt } from 'jose';

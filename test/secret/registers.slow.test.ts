@@ -1,6 +1,6 @@
 /**
- * Vector registers in a core dump: the thread that opened a password does not retain it, unlike an idle pool thread, and
- * V8 did not save it to memory while it deoptimized code.
+ * Vector registers in a core dump: the thread that opened a password does not retain it, unlike an idle pool thread,
+ * and V8 did not save it to memory while it deoptimized code.
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';

@@ -1,10 +1,10 @@
 /**
  * Fault proxy: the network between a client and a real server, with faults on request.
  *
- * A fault is set with `fault` and holds for what passes from then on, in open connections too. `hold` takes no bytes out
- * of the middle of a stream: they arrive when it ends, as TCP would bring them, so that a commit may reach the database
- * long after its sender has given up; what `blackhole` and `stall_after` swallow never arrives. Garbage is what a broken
- * middlebox answers; requests still reach the server. Closing the proxy resets what passes through it.
+ * A fault is set with `fault` and holds for what passes from then on, in open connections too. `hold` takes no bytes
+ * out of the middle of a stream: they arrive when it ends, as TCP would bring them, so that a commit may reach the
+ * database long after its sender has given up; what `blackhole` and `stall_after` swallow never arrives. Garbage is
+ * what a broken middlebox answers; requests still reach the server. Closing the proxy resets what passes through it.
  */
 import { randomBytes } from 'node:crypto';
 import { connect, createServer, type Server, type Socket } from 'node:net';
