@@ -280,6 +280,7 @@ describe('a form', () => {
     expect(got.status).toBe(status);
     expect(changed()).toEqual(reason === null ? ['start rotate ada'] : []);
     expect(service.refusals.map((refusal) => refusal.reason)).toEqual(reason === null ? [] : [reason]);
+    if (reason === 'foreign_origin') expect(got.text).toContain('The form was sent from another site.');
   });
 
   test('without an origin is refused', async () => {
