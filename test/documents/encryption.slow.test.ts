@@ -4,27 +4,24 @@
  * A real daemon runs beside, on a real mail server and database; mail must become tickets after every line. Only the
  * paths are replaced by those of this test.
  */
+
 import { spawnSync } from 'node:child_process';
 import { appendFile, mkdir, readFile, unlink, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { expect, test } from 'vitest';
 import { openSetting, type Setting } from '../support/encryption-setting.ts';
+import { serversOfFile } from '../support/file-servers.ts';
 
 import { type Daemon, named, runCommand, startDaemon } from '../support/processes/daemon.ts';
-import { type Dovecot, startDovecot } from '../support/servers/dovecot.ts';
-import { type Mariadb, startMariadb } from '../support/servers/mariadb.ts';
+import type { Dovecot } from '../support/servers/dovecot.ts';
+import type { Mariadb } from '../support/servers/mariadb.ts';
 
 let dovecot: Dovecot;
 let mariadb: Mariadb;
 
-beforeAll(async () => {
-  [dovecot, mariadb] = await Promise.all([startDovecot(), startMariadb()]);
-});
-
-afterAll(async () => {
-  await dovecot?.[Symbol.asyncDispose]();
-  await mariadb?.[Symbol.asyncDispose]();
+serversOfFile((servers) => {
+  ({ dovecot, mariadb } = servers);
 });
 
 const readme = await readFile(fileURLToPath(new URL('../../src/encryption/README.md', import.meta.url)), 'utf8');

@@ -6,24 +6,20 @@
 import { randomBytes } from 'node:crypto';
 import { chmod, mkdir, readFile, rename, rm, stat, symlink, truncate, unlink, writeFile } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import type { Readiness } from '../../src/ingest/readiness.ts';
 import { enabled, openSetting, type Setting } from '../support/encryption-setting.ts';
+import { serversOfFile } from '../support/file-servers.ts';
 import type { Daemon } from '../support/processes/daemon.ts';
 import { named } from '../support/processes/daemon.ts';
-import { type Dovecot, startDovecot } from '../support/servers/dovecot.ts';
-import { type Mariadb, startMariadb } from '../support/servers/mariadb.ts';
+import type { Dovecot } from '../support/servers/dovecot.ts';
+import type { Mariadb } from '../support/servers/mariadb.ts';
 
 let dovecot: Dovecot;
 let mariadb: Mariadb;
 
-beforeAll(async () => {
-  [dovecot, mariadb] = await Promise.all([startDovecot(), startMariadb()]);
-});
-
-afterAll(async () => {
-  await dovecot?.[Symbol.asyncDispose]();
-  await mariadb?.[Symbol.asyncDispose]();
+serversOfFile((servers) => {
+  ({ dovecot, mariadb } = servers);
 });
 
 const mail = (id: string) =>

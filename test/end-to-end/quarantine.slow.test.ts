@@ -5,7 +5,7 @@
 
 import { randomBytes, randomUUIDv7 } from 'node:crypto';
 import { zstdCompressSync } from 'node:zlib';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import type { DatabaseConfig } from '../../src/config/config.ts';
 import { Failure } from '../../src/errors.ts';
 import type { Mailbox } from '../../src/ingest/model.ts';
@@ -17,21 +17,17 @@ import { parseMessage } from '../../src/mail/parse.ts';
 import { newReference } from '../../src/mail/thread/reply-token.ts';
 import { type TestApp, testApp } from '../support/app.ts';
 import { type DatabaseKind, databaseKinds } from '../support/database-kinds.ts';
+import { serversOfFile } from '../support/file-servers.ts';
 import { outcomesOf } from '../support/outcomes.ts';
-import { type Dovecot, startDovecot } from '../support/servers/dovecot.ts';
+import type { Dovecot } from '../support/servers/dovecot.ts';
 import { type Mariadb, startMariadb } from '../support/servers/mariadb.ts';
 
 let dovecot: Dovecot;
 let mariadb: Mariadb;
 const never = new AbortController().signal;
 
-beforeAll(async () => {
-  [dovecot, mariadb] = await Promise.all([startDovecot(), startMariadb()]);
-});
-
-afterAll(async () => {
-  await dovecot?.[Symbol.asyncDispose]();
-  await mariadb?.[Symbol.asyncDispose]();
+serversOfFile((servers) => {
+  ({ dovecot, mariadb } = servers);
 });
 
 function mail(id: string, headers = '', body = 'It does not print.'): Buffer {

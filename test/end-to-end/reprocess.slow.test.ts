@@ -2,27 +2,24 @@
  * Stored messages read again from their sources, on both databases; and folders compared with their outcomes, on a real
  * Dovecot.
  */
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+
+import { describe, expect, test } from 'vitest';
 import type { DatabaseConfig } from '../../src/config/config.ts';
 import type { Mailbox } from '../../src/ingest/model.ts';
 import { reconcileFolder } from '../../src/ingest/repair/reconcile.ts';
 import { testApp } from '../support/app.ts';
 import { databaseKinds } from '../support/database-kinds.ts';
+import { serversOfFile } from '../support/file-servers.ts';
 import { execute, messagesOf, outcomesOf } from '../support/outcomes.ts';
-import { type Dovecot, startDovecot } from '../support/servers/dovecot.ts';
-import { type Mariadb, startMariadb } from '../support/servers/mariadb.ts';
+import type { Dovecot } from '../support/servers/dovecot.ts';
+import type { Mariadb } from '../support/servers/mariadb.ts';
 
 let dovecot: Dovecot;
 let mariadb: Mariadb;
 const never = new AbortController().signal;
 
-beforeAll(async () => {
-  [dovecot, mariadb] = await Promise.all([startDovecot(), startMariadb()]);
-});
-
-afterAll(async () => {
-  await dovecot?.[Symbol.asyncDispose]();
-  await mariadb?.[Symbol.asyncDispose]();
+serversOfFile((servers) => {
+  ({ dovecot, mariadb } = servers);
 });
 
 function mail(id: string, headers = '', body = 'It does not print.'): Buffer {

@@ -2,27 +2,24 @@
  * Folders whose numbers cannot be relied on, on a real Dovecot and on servers that say what a test wants: what is there
  * already is known again, what is new comes in, and rows do not grow without end.
  */
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+
+import { describe, expect, test } from 'vitest';
 import type { DatabaseConfig } from '../../src/config/config.ts';
 import type { Mailbox } from '../../src/ingest/model.ts';
 import { reconcileFolder } from '../../src/ingest/repair/reconcile.ts';
 import { startScriptedServer } from '../adapters/imap/scripted-server.ts';
 import { type TestApp, testApp } from '../support/app.ts';
 import { type DatabaseKind, databaseKinds } from '../support/database-kinds.ts';
-import { type Dovecot, startDovecot } from '../support/servers/dovecot.ts';
-import { type Mariadb, startMariadb } from '../support/servers/mariadb.ts';
+import { serversOfFile } from '../support/file-servers.ts';
+import type { Dovecot } from '../support/servers/dovecot.ts';
+import type { Mariadb } from '../support/servers/mariadb.ts';
 
 let dovecot: Dovecot;
 let mariadb: Mariadb;
 const never = new AbortController().signal;
 
-beforeAll(async () => {
-  [dovecot, mariadb] = await Promise.all([startDovecot(), startMariadb()]);
-});
-
-afterAll(async () => {
-  await dovecot?.[Symbol.asyncDispose]();
-  await mariadb?.[Symbol.asyncDispose]();
+serversOfFile((servers) => {
+  ({ dovecot, mariadb } = servers);
 });
 
 function mail(id: string, more = ''): Buffer {

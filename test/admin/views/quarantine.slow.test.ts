@@ -2,8 +2,9 @@
  * Messages in quarantine on the admin page: real ones of a real Dovecot, taken out one by one, twice at the same
  * moment, from a server that hangs, and while the database is away.
  */
+
 import { createServer, type Socket } from 'node:net';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { systemClock } from '../../../src/adapters/clock/clock.ts';
 import { Failure } from '../../../src/errors.ts';
 import type { Mailbox } from '../../../src/ingest/model.ts';
@@ -11,20 +12,16 @@ import { shellArg } from '../../../src/text/shell.ts';
 import { by, plain, sampleMailbox } from '../../adapters/database/samples.ts';
 import { type TestApp, testApp } from '../../support/app.ts';
 import { databaseKinds } from '../../support/database-kinds.ts';
-import { type Dovecot, startDovecot } from '../../support/servers/dovecot.ts';
+import { serversOfFile } from '../../support/file-servers.ts';
+import type { Dovecot } from '../../support/servers/dovecot.ts';
 import { type Mariadb, startMariadb } from '../../support/servers/mariadb.ts';
 import { overviewOf } from './overview-scene.ts';
 
 let dovecot: Dovecot;
 let mariadb: Mariadb;
 
-beforeAll(async () => {
-  [dovecot, mariadb] = await Promise.all([startDovecot(), startMariadb()]);
-});
-
-afterAll(async () => {
-  await dovecot?.[Symbol.asyncDispose]();
-  await mariadb?.[Symbol.asyncDispose]();
+serversOfFile((servers) => {
+  ({ dovecot, mariadb } = servers);
 });
 
 const never = new AbortController().signal;

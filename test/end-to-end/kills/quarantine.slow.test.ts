@@ -2,22 +2,19 @@
  * Crash safety of `quarantine release`: SIGKILL at growing life times beside a running daemon. Each message is stored
  * once, and marked on the server after that.
  */
-import { afterAll, beforeAll, expect, test } from 'vitest';
+
+import { expect, test } from 'vitest';
 import { openCommandLine } from '../../commands/command-line.ts';
+import { serversOfFile } from '../../support/file-servers.ts';
 import { runCommand, startDaemon } from '../../support/processes/daemon.ts';
-import { type Dovecot, startDovecot } from '../../support/servers/dovecot.ts';
-import { type Mariadb, startMariadb } from '../../support/servers/mariadb.ts';
+import type { Dovecot } from '../../support/servers/dovecot.ts';
+import type { Mariadb } from '../../support/servers/mariadb.ts';
 
 let dovecot: Dovecot;
 let mariadb: Mariadb;
 
-beforeAll(async () => {
-  [dovecot, mariadb] = await Promise.all([startDovecot(), startMariadb()]);
-});
-
-afterAll(async () => {
-  await dovecot?.[Symbol.asyncDispose]();
-  await mariadb?.[Symbol.asyncDispose]();
+serversOfFile((servers) => {
+  ({ dovecot, mariadb } = servers);
 });
 
 const count = 40;

@@ -2,21 +2,18 @@
  * Crash safety of the switch operations: enable, rotate and disable, each killed with SIGKILL before one of its
  * effects, other ones in each run. `npm run bench -- switch-kills` kills before every effect.
  */
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+
+import { describe, expect, test } from 'vitest';
 import { killRun, operations } from '../../bench/encryption/kills.ts';
-import { type Dovecot, startDovecot } from '../../support/servers/dovecot.ts';
-import { type Mariadb, startMariadb } from '../../support/servers/mariadb.ts';
+import { serversOfFile } from '../../support/file-servers.ts';
+import type { Dovecot } from '../../support/servers/dovecot.ts';
+import type { Mariadb } from '../../support/servers/mariadb.ts';
 
 let dovecot: Dovecot;
 let mariadb: Mariadb;
 
-beforeAll(async () => {
-  [dovecot, mariadb] = await Promise.all([startDovecot(), startMariadb()]);
-});
-
-afterAll(async () => {
-  await dovecot?.[Symbol.asyncDispose]();
-  await mariadb?.[Symbol.asyncDispose]();
+serversOfFile((servers) => {
+  ({ dovecot, mariadb } = servers);
 });
 
 describe.each([

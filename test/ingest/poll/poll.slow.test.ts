@@ -2,27 +2,24 @@
  * Whole polls against a real Dovecot, on both databases: what is fetched, once, and what is done on the server.
  * Titles name what went wrong for others.
  */
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+
+import { describe, expect, test } from 'vitest';
 import type { DatabaseConfig } from '../../../src/config/config.ts';
 import { isFailure } from '../../../src/errors.ts';
 import type { Mailbox } from '../../../src/ingest/model.ts';
 import { testApp } from '../../support/app.ts';
 import { databaseKinds } from '../../support/database-kinds.ts';
+import { serversOfFile } from '../../support/file-servers.ts';
 import { execute, messagesOf, outcomesOf } from '../../support/outcomes.ts';
-import { type Dovecot, startDovecot } from '../../support/servers/dovecot.ts';
+import type { Dovecot } from '../../support/servers/dovecot.ts';
 import { type Mariadb, startMariadb } from '../../support/servers/mariadb.ts';
 
 let dovecot: Dovecot;
 let mariadb: Mariadb;
 const never = new AbortController().signal;
 
-beforeAll(async () => {
-  [dovecot, mariadb] = await Promise.all([startDovecot(), startMariadb()]);
-});
-
-afterAll(async () => {
-  await dovecot?.[Symbol.asyncDispose]();
-  await mariadb?.[Symbol.asyncDispose]();
+serversOfFile((servers) => {
+  ({ dovecot, mariadb } = servers);
 });
 
 type MailOptions = { id?: string | null; subject?: string; headers?: readonly string[]; body?: string };
