@@ -1,9 +1,9 @@
 /**
  * Vitest configuration: three worker processes for two cores, since slow tests wait as long as they compute.
  *
- * Project `quick` is `*.test.ts`, project `slow` is `*.slow.test.ts`; the files of a project share the processes. Node loads
- * and strips the modules itself, as in production, with one compile cache for all processes and runs. Tests with the tag
- * `long` are long forms of proofs that others have in short.
+ * Project `quick` is `*.test.ts`, project `slow` is `*.slow.test.ts`; the files of a project share the processes. Node
+ * loads and strips the modules itself, as in production, with one compile cache for all processes and runs. Tests with
+ * the tag `long` are long forms of proofs that others have in short.
  */
 import { fileURLToPath } from 'node:url';
 import { defineConfig } from 'vitest/config';
