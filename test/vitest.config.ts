@@ -43,7 +43,7 @@ export default defineConfig({
     tags: [{ name: 'long', description: 'Long form of a proof; runs by `npm run test:long` alone.' }],
     projects: [
       { extends: true, test: { name: 'quick', include: ['test/**/*.test.ts'], exclude: [slow] } },
-      { extends: true, test: { name: 'slow', include: [slow] } },
+      { extends: true, test: { name: 'slow', include: [slow], testTimeout: 60_000 } },
     ],
   },
 });
