@@ -1,7 +1,7 @@
 /**
  * Fixtures for the database tests: mailboxes, messages and batches.
  */
-import { randomUUIDv7 } from 'node:crypto';
+import { createUuidV7Generator } from '../../../src/adapters/process/uuid-v7.ts';
 import type { EncryptionStore } from '../../../src/encryption/ports.ts';
 import type { LookupRequest } from '../../../src/ingest/batch-lookup.ts';
 import type {
@@ -15,6 +15,9 @@ import type {
 } from '../../../src/ingest/model.ts';
 import type { Attachment, ParsedMessage } from '../../../src/mail/message.ts';
 import { SecretBytes } from '../../../src/secret/secret-bytes.ts';
+
+/** Sorted as in production: messages of one moment are listed in this order. */
+const newId = createUuidV7Generator(Date.now);
 
 export const nowMs = Date.UTC(2024, 4, 17, 9, 30, 15, 250);
 
@@ -40,7 +43,7 @@ export function sealed(keyId: string, text = `sealed under ${keyId}`): NewPasswo
 }
 
 export function sampleMailbox(more: Partial<Mailbox> = {}): Mailbox {
-  const id = randomUUIDv7();
+  const id = newId();
   return {
     id,
     name: `box ${id}`,
@@ -65,7 +68,7 @@ export function sampleMailbox(more: Partial<Mailbox> = {}): Mailbox {
 
 export function sampleParsed(more: Partial<ParsedMessage> = {}): ParsedMessage {
   return {
-    messageId: `${randomUUIDv7()}@example.org`,
+    messageId: `${newId()}@example.org`,
     messageIdMissing: false,
     inReplyTo: [],
     references: [],
@@ -108,15 +111,15 @@ type Opened = { readonly ticket: NewTicket; readonly message: NewMessage; readon
 export function opened(uid: number, more: Partial<ParsedMessage> = {}): Opened {
   const parsed = sampleParsed(more);
   const ticket: NewTicket = {
-    id: randomUUIDv7(),
-    ref: randomUUIDv7().slice(-12),
+    id: newId(),
+    ref: newId().slice(-12),
     subject: parsed.subject,
     requester: parsed.from ?? { name: '', address: '' },
     createdAtMs: nowMs,
     isOrphan: false,
   };
   const message: NewMessage = {
-    id: randomUUIDv7(),
+    id: newId(),
     ticketId: ticket.id,
     threadRule: null,
     receivedAtMs: nowMs,
