@@ -39,7 +39,7 @@ export function notValue(document: Document, path: string): string {
 function unknownKey(document: Document, above: readonly PropertyKey[], key: string): ConfigProblem {
   const path = [...above, key].join('.');
   if (isTable(document.value(path))) {
-    const meant = nearestWord(path, tableNames);
+    const meant = nearestWord(path, tableNames) ?? tableNames.find((name) => path.startsWith(name)) ?? null;
     return { path, rule: `is not a known table${meant === null ? '' : `; did you mean [${meant}]?`}` };
   }
   const meant = suggestedKey(above.join('.'), key);

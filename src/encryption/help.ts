@@ -40,7 +40,7 @@ const scrubAdvice = [
 
 export const questions = {
   keyLoss: 'If data/encryption-key.bin is lost, all sealed passwords are lost with it. Do you accept that?',
-  backup: 'Is a safe backup of the key file prepared, apart from the backups of the database?',
+  backup: 'Is a safe place for the backup of the key file prepared, apart from the backups of the database?',
 } as const;
 
 /** Next steps once encryption is on. */

@@ -115,6 +115,7 @@ describe('errors are one line', () => {
     ['interval_s = 5', 'mail.toml:1: interval_s is not a known key; did you mean poll.interval_s?'],
     ['datadir = "x"', 'mail.toml:1: datadir is not a known key; did you mean data_dir?'],
     ['colour = "red"', 'mail.toml:1: colour is not a known key'],
+    ['[polling]\ninterval_s = 5', 'mail.toml:1: polling is not a known table; did you mean [poll]?'],
     ['# x\n[pol]\ninterval_s = 5', 'mail.toml:2: pol is not a known table; did you mean [poll]?'],
     ['[poll]\ninterval_s = ', 'mail.toml:2: this is not TOML: invalid value'],
     [

@@ -273,7 +273,11 @@ export async function trustRestoredSwitch(options: TrustOptions, context: Contex
       ['accepted last', remembered],
     ];
     if (options.json !== true) await printTable(columns, rows, context);
-    const question = 'Accept what was found, for this host and every worker?';
+    const isForged = problem?.code === 'switch_forged' && remembered !== null;
+    const act = isForged
+      ? `Write the switch in force (${remembered.state}) back over what was found`
+      : 'Accept what was found';
+    const question = `${act}, for this host and every worker?`;
     // Without a problem there is nothing to confirm: the operation refuses.
     if (problem !== null && !(await isConfirmed(options, context, question))) return nothingChanged(context);
     const done = await trust(app, options, context);

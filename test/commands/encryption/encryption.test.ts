@@ -448,6 +448,16 @@ describe('encryption trust-restored', () => {
     expect(await report('encryption', 'status')).toMatchObject({ state: 'on', problem: null });
   });
 
+  test('asks for a forged row whether the switch in force is written back', async () => {
+    await addMailbox('one');
+    await report('encryption', 'enable', ...flags);
+    cli.sql(`update encryption_switch set state = 'off', key_id = null, revision = revision + 1`);
+    const question = 'Write the switch in force (on) back over what was found, for this host and every worker? [y/N]';
+    const yes = await cli.typed(['encryption', 'trust-restored'], [[question, 'y\n']]);
+    expect(yes).toMatchObject({ code: 0, out: expect.stringContaining('encryption is on') });
+    expect(await report('encryption', 'status')).toMatchObject({ state: 'on', problem: null });
+  });
+
   test('has nothing to accept while nothing is wrong, and does not ask then', async () => {
     await cli.run(['migrate']);
     const { code, err } = await cli.run(['encryption', 'trust-restored']);

@@ -82,9 +82,11 @@ export function runningCard(view: EncryptionView): Markup {
   return card(
     'accent',
     running,
-    markup`${bar(progress, running)}<ol class="steps">${doneSteps(operation?.steps ?? [])}<li class="now">${now}</li></ol>${by}<p class="hint">It runs in the background: this page can be left or reloaded, and a restarted daemon resumes it. Mail keeps flowing.</p>`,
+    markup`${bar(progress, running)}<ol class="steps">${doneSteps(operation?.steps ?? [])}<li class="now">${now}</li></ol>${by}${view.unfinished === null ? background : nothing}`,
   );
 }
+
+const background = markup`<p class="hint">It runs in the background: this page can be left or reloaded, and a restarted daemon resumes it. Mail keeps flowing.</p>`;
 
 function doneSteps(steps: OperationView['steps']): readonly Markup[] {
   return steps.map((step) => markup`<li class="done">${step}</li>`);
@@ -97,10 +99,13 @@ function bar(progress: EncryptionView['progress'], name: string): Markup {
   return markup`<div class="progress"><progress aria-label="${name}" value="${done}" max="${total}">${share} %</progress><b>${share} %</b></div>`;
 }
 
-export function unfinishedCard(frame: Frame, { unfinished: kind }: EncryptionView): Markup {
+/** After a failed attempt: its error and the unopened passwords, which Continue alone does not change. */
+export function unfinishedCard(frame: Frame, { unfinished: kind, operation }: EncryptionView): Markup {
   if (kind === null) return nothing;
   const button = markup`<button type="submit" class="primary">Continue</button>`;
   const form = postForm(frame, 'server/encryption/continue', button, { kind });
+  if (operation?.state === 'failed' && operation.kind === kind)
+    return card('bad', words[kind].failed, markup`${failure(operation.error)}${details(operation)}${form}`);
   const text = 'It is not finished, and no worker runs it now. Every mailbox keeps working. Continue resumes it.';
   return card('warn', words[kind].unfinished, markup`<p>${text}</p>${form}`);
 }

@@ -196,6 +196,13 @@ describe('what a page asks for', () => {
     expect(page).not.toContain(' checked');
   });
 
+  test('an unfinished operation whose last attempt failed shows why, and not that it runs', () => {
+    const html = encryptionPage(frame, { ...encryption.unfinished, mode: 'working' }, null);
+    expect(html).toContain('Live workers lack the key');
+    expect(html).not.toContain('no worker runs it now');
+    expect(html).not.toContain('It runs in the background');
+  });
+
   test('a box that was ticked when the form was refused stays ticked', () => {
     const page = encryptionPage(frame, encryption.off, { keyLoss: true, backup: false });
     expect(page).toMatch(/name="accept_key_loss" value="yes" required checked/);
