@@ -197,5 +197,8 @@ async function takeSnapshot(path: string): Promise<FileSnapshot> {
 }
 
 function keyFileMissing(path: string): Failure {
-  return new Failure('key_file_missing', `there is no key file at ${path}`);
+  const hint =
+    'Restore it from its backup; where ticketmaild status shows the vault as orphaned, run ticketmaild key recover. ' +
+    'If encryption was never enabled: ticketmaild encryption enable';
+  return new Failure('key_file_missing', `there is no key file at ${path}`, { hint });
 }

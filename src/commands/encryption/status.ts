@@ -30,6 +30,8 @@ async function print(status: EncryptionStatus, terminal: Terminal): Promise<void
   for (const [text, style] of summary(status)) await terminal.line(text, style);
   if (status.workers.length > 0) await printTable(workerColumns, status.workers, { terminal });
   if (status.state === 'off') terminal.note('Switch it on with: ticketmaild encryption enable');
+  if (status.next_key_id !== null)
+    terminal.note('A rotation is in progress or was interrupted. To resume it: ticketmaild encryption rotate');
   if (status.state === 'off' || status.plaintext_periods.length === 0) return;
   await terminal.line('These passwords were stored in plain text. Change them at the provider:', 'yellow');
   await printTable(plaintextColumns, status.plaintext_periods, { terminal });

@@ -261,6 +261,12 @@ describe('encryption status and log', () => {
     expect((await cli.run(['mailbox', 'list', '--json'])).json).toHaveLength(1);
   });
 
+  test('without a key file, key backup names the command that enables encryption', async () => {
+    await cli.run(['migrate']);
+    const { code, err } = await cli.run(['key', 'backup', join(cli.folder, 'copy.bin')]);
+    expect({ code, err }).toEqual({ code: 1, err: expect.stringContaining('ticketmaild encryption enable') });
+  });
+
   test('the log lists who changed what, newest first', async () => {
     await addMailbox('one');
     const { key_id: id } = await report('encryption', 'enable', ...flags);
