@@ -24,6 +24,7 @@ const database = '[--database mariadb|sqlite] [--json]';
 const usage = [
   'usage: npm run bench [-- performance] [--only SCENE] [--runs N] [--count N] [--largest N] [--mailboxes N]',
   '                                      [--polls N] [--huge-mb N] [--json]',
+  '       npm run bench -- ingest [--runs N] [--count N] [--json]',
   `       npm run bench -- crash [--count N] [--kills N] ${database}`,
   `       npm run bench -- core-dump [--mailboxes N] ${database}`,
   `       npm run bench -- switch-kills [--stride N] ${database}`,
@@ -74,7 +75,10 @@ export function readOptions(args: readonly string[]): Options {
     },
     allowPositionals: true,
   });
-  const [benchmark = 'performance', ...others] = positionals;
+  const [name = 'performance', ...others] = positionals;
+  // Scene `single` alone.
+  const benchmark = name === 'ingest' ? 'performance' : name;
+  const only = name === 'ingest' ? 'single' : values.only;
   const [unknown] = isBenchmark(benchmark) ? others : [benchmark];
   if (!isBenchmark(benchmark) || unknown !== undefined) throw new TypeError(unknownName(unknown ?? benchmark));
   const { database, json } = values;
@@ -84,8 +88,8 @@ export function readOptions(args: readonly string[]): Options {
   if (database === 'sqlite' && withMariadbOnly.includes(benchmark)) {
     throw new TypeError(`${benchmark} needs --database mariadb`);
   }
-  if (values.only !== undefined && benchmark !== 'performance') throw new TypeError(`${benchmark} takes no --only`);
-  if (values.only !== undefined && !sceneNames.includes(values.only)) {
+  if (values.only !== undefined && name !== 'performance') throw new TypeError(`${name} takes no --only`);
+  if (only !== undefined && !sceneNames.includes(only)) {
     throw new TypeError(`--only takes a scene of the performance report: ${sceneNames.join(', ')}`);
   }
   const usual = usualOf(benchmark);
@@ -99,7 +103,7 @@ export function readOptions(args: readonly string[]): Options {
     stride: wholeNumber('--stride', values.stride, 1),
     intervalS: wholeNumber('--interval', values.interval, 1),
     profileFolder: values.profile ?? null,
-    only: values.only ?? null,
+    only: only ?? null,
     largest: largestOf(values.largest, given('count')),
     polls: wholeNumber('--polls', values.polls, 1),
     hugeMb: wholeNumber('--huge-mb', values['huge-mb'], 1, hugeMbMax),
@@ -128,13 +132,14 @@ function usualOf(benchmark: Options['benchmark']): Pick<Options, 'count' | 'runs
 
 const names: readonly string[] = [
   'performance',
+  'ingest',
   'crash',
   ...Object.keys(encryptionBenchmarks),
   ...Object.keys(serviceBenchmarks),
 ];
 
 function isBenchmark(name: string): name is Options['benchmark'] {
-  return names.includes(name);
+  return name !== 'ingest' && names.includes(name);
 }
 
 function isAboutEncryption(name: string): name is EncryptionName {
