@@ -167,7 +167,7 @@ const credential = 'ticketmaild-key-passphrase';
  */
 export async function protectKey(options: ProtectOptions, context: Context): Promise<number> {
   return await withApp(options, context, async (app, config) => {
-    await requireBareKeyFile(app);
+    await explainMissing(app, () => requireBareKeyFile(app));
     if (config.encryption.passphraseFile === null) warnNoPassphraseFile(context);
     using passphrase = await newPassphrase(options, context);
     await app.keyFile.protect(passphrase);
@@ -184,13 +184,29 @@ export async function protectKey(options: ProtectOptions, context: Context): Pro
 /** `key unprotect`: removes the passphrase. Throws `refused` when there is none, `key_file_*`, `disk_*`. */
 export async function unprotectKey(options: CommonOptions, context: Context): Promise<number> {
   return await withApp(options, context, async (app) => {
-    await app.keyFile.unprotect();
+    await explainMissing(app, () => app.keyFile.unprotect());
     const recorded = await recordKeyChange(app, context, 'key.unprotected', null);
     const { path } = app.keyFile;
     const done = `removed the passphrase of the key file ${path}`;
     await printResult(options, context, { path, protected: false, recorded }, done, 'green');
     return 0;
   });
+}
+
+/** `key_file_missing` of the task gets another hint where encryption is off. */
+async function explainMissing(app: App, task: () => Promise<void>): Promise<void> {
+  try {
+    await task();
+  } catch (error) {
+    if (!isFailure(error, 'key_file_missing')) throw error;
+    const { switch: inForce, problem } = await app.vault.refresh();
+    const isNew = inForce.revision === 0;
+    const isOff = problem === null && inForce.state === 'off' && (!isNew || (await isDatabaseAvailable(app)));
+    if (!isOff) throw error;
+    const state = isNew ? 'was never enabled' : 'is off';
+    const hint = `Encryption ${state}: ticketmaild encryption enable creates a key file.`;
+    throw new Failure('key_file_missing', error.message, { hint });
+  }
 }
 
 /** Checked before a passphrase is asked for. */
@@ -248,7 +264,7 @@ async function readPassphrase({ passphraseStdin }: ProtectOptions, { terminal }:
 export async function backUpKey(options: CommonOptions & { readonly file: string }, context: Context): Promise<number> {
   const file = resolve(options.file);
   return await withApp(options, context, async (app, config) => {
-    await app.keyFile.copyTo(file);
+    await explainMissing(app, () => app.keyFile.copyTo(file));
     const recorded = await recordKeyChange(app, context, 'key.backed_up', `to ${file}`);
     const fields = { file, key_file: app.keyFile.path, recorded };
     await printResult(options, context, fields, `copied the key file to ${file}`, 'green');

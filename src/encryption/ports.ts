@@ -145,6 +145,8 @@ export interface EncryptionStore {
    * over.
    */
   claimOperation(owner: string, forMs: number, isDead: (owner: string) => boolean): Promise<string | null>;
+  /** Owner of the claim in force; null: none. */
+  operationOwner(): Promise<string | null>;
   /** Throws `operation_running` when another owner has it. */
   renewOperation(owner: string, forMs: number): Promise<void>;
   endOperation(owner: string): Promise<void>;

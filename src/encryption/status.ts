@@ -33,6 +33,9 @@ export type EncryptionStatus = {
   readonly problem: { readonly code: string; readonly message: string; readonly hint: string } | null;
   /** The state in the table when it is not in force; `gone`: no row. */
   readonly stored_state: SwitchState | 'gone' | null;
+  /** Of that row. */
+  readonly stored_key_id: KeyId | null;
+  readonly stored_revision: number | null;
   readonly vault: {
     readonly state: VaultState['kind'];
     readonly key_ids: readonly KeyId[];
@@ -93,6 +96,8 @@ function switchStatus({ switch: row, stored, problem }: VaultView) {
     changed_by: row.revision === 0 ? null : row.changedBy,
     problem: problem === null ? null : { code: problem.code, message: problem.message, hint: problem.hint },
     stored_state: isInForce ? null : (stored?.state ?? 'gone'),
+    stored_key_id: isInForce ? null : (stored?.keyId ?? null),
+    stored_revision: isInForce ? null : (stored?.revision ?? null),
   } as const;
 }
 
@@ -126,13 +131,19 @@ function isoTime(ms: number): string {
  */
 export function encryptionChecks({ view, keys }: Pick<Vault, 'view' | 'keys'>): EncryptionChecks {
   const { state, problem, switch: inForce } = view;
+  // A first row without its key: off is not known.
+  const isKnown = problem?.code !== 'key_unknown' || inForce.revision > 0;
   const stateFailure = 'failure' in state ? state.failure : null;
   const isShut = state.kind === 'missing' || state.kind === 'refused';
   const isNeeded = state.kind === 'missing' || requiredKeyIds(inForce).length > 0 || problem?.code === 'key_unknown';
   return {
     needsKey: isShut && isNeeded,
     vault: { ...checkResult(stateFailure, view.stateSinceMs), state: state.kind, key_ids: keyIds(keys()) },
-    switch: { ...checkResult(problem, view.problemSinceMs), state: inForce.state, revision: inForce.revision },
+    switch: {
+      ...checkResult(problem, view.problemSinceMs),
+      state: isKnown ? inForce.state : 'unknown',
+      revision: inForce.revision,
+    },
   };
 }
 
@@ -154,6 +165,9 @@ export type EncryptionDiagnostic = {
 export function encryptionDiagnostics(status: EncryptionStatus): readonly EncryptionDiagnostic[] {
   const { problem, vault, plaintext, waiting, workers, state } = status;
   const lacking = workers.filter(({ live, has_key: hasKey }) => live && !hasKey);
+  // After a restored backup the key may be in the key file of that time: no hint gives up passwords.
+  const isRolledBack = problem?.code === 'switch_rolled_back';
+  const ifLost = isRolledBack ? '' : '; if it is lost: ticketmaild encryption replace-lost-key';
   const found: (EncryptionDiagnostic | false)[] = [
     problem !== null && { subject: 'switch', message: problem.message, hint: problem.hint },
     vault.reason !== null && {
@@ -164,7 +178,7 @@ export function encryptionDiagnostics(status: EncryptionStatus): readonly Encryp
     waiting > 0 && {
       subject: 'waiting',
       message: `${waiting === 1 ? '1 mailbox waits' : `${waiting} mailboxes wait`}: no live worker has the key of the password`,
-      hint: 'Restore the key file with that key; if it is lost: ticketmaild encryption replace-lost-key. To list the mailboxes: ticketmaild mailbox list',
+      hint: `Restore the key file with that key${ifLost}. To list the mailboxes: ticketmaild mailbox list`,
     },
     plaintext > 0 &&
       state === 'on' && {

@@ -224,7 +224,8 @@ function problemOf(verdict: SwitchJudgement | null): Failure | null {
   if (verdict.kind === 'rolled_back')
     return new Failure('switch_rolled_back', `the row in encryption_switch was rolled back: ${verdict.reason}`);
   const message = `the row in encryption_switch is sealed by key ${verdict.keyId}, which is not in the key file`;
-  return new Failure('key_unknown', message, { fields: { key_id: verdict.keyId } });
+  const hint = 'Put the key file that contains this key on this host: from its backup, or from a worker that has it.';
+  return new Failure('key_unknown', message, { fields: { key_id: verdict.keyId }, hint });
 }
 
 function stateOf(file: KeyFileReading, wanted: readonly KeyId[], inMemory: KeySet, path: string): VaultState {

@@ -161,7 +161,9 @@ function checkRevision({ row }: World, expected: number): void {
   if (revision !== expected) throw new Failure('switch_changed', `the switch is at revision ${revision}`);
 }
 
-function claimsOf(world: World): Pick<EncryptionStore, 'claimOperation' | 'renewOperation' | 'endOperation'> {
+function claimsOf(
+  world: World,
+): Pick<EncryptionStore, 'claimOperation' | 'operationOwner' | 'renewOperation' | 'endOperation'> {
   return {
     claimOperation: async (owner, forMs, isDead) => {
       const { claim } = world;
@@ -170,6 +172,7 @@ function claimsOf(world: World): Pick<EncryptionStore, 'claimOperation' | 'renew
       world.claim = { owner, untilMs: world.nowMs + forMs };
       return null;
     },
+    operationOwner: async () => (world.claim !== null && world.claim.untilMs > world.nowMs ? world.claim.owner : null),
     renewOperation: async (owner, forMs) => {
       if (world.claim?.owner !== owner) throw new Failure('operation_running', 'the claim is lost');
       world.claim = { owner, untilMs: world.nowMs + forMs };

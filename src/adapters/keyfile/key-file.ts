@@ -197,8 +197,5 @@ async function takeSnapshot(path: string): Promise<FileSnapshot> {
 }
 
 function keyFileMissing(path: string): Failure {
-  const hint =
-    'Restore it from its backup; where ticketmaild status shows the vault as orphaned, run ticketmaild key recover. ' +
-    'If encryption was never enabled: ticketmaild encryption enable';
-  return new Failure('key_file_missing', `there is no key file at ${path}`, { hint });
+  return new Failure('key_file_missing', `there is no key file at ${path}`);
 }

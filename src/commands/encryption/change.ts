@@ -10,7 +10,12 @@ import { disable } from '../../encryption/operations/disable.ts';
 import { enable } from '../../encryption/operations/enable.ts';
 import { replaceLostKey } from '../../encryption/operations/replace-lost-key.ts';
 import { reseal, rotate } from '../../encryption/operations/rotate.ts';
-import { type TrustResult, trustRestored } from '../../encryption/operations/trust-restored.ts';
+import {
+  plannedSwitch,
+  type SwitchPlan,
+  type TrustResult,
+  trustRestored,
+} from '../../encryption/operations/trust-restored.ts';
 import type { PasswordCounts } from '../../encryption/ports.ts';
 import { Failure, isFailure } from '../../errors.ts';
 import type { SwitchRow } from '../../secret/switch.ts';
@@ -273,17 +278,21 @@ export async function trustRestoredSwitch(options: TrustOptions, context: Contex
       ['accepted last', remembered],
     ];
     if (options.json !== true) await printTable(columns, rows, context);
-    const isForged = problem?.code === 'switch_forged' && remembered !== null;
-    const act = isForged
-      ? `Write the switch in force (${remembered.state}) back over what was found`
-      : 'Accept what was found';
-    const question = `${act}, for this host and every worker?`;
+    const question = `${trustQuestion(await plannedSwitch(app), row)}, for this host and every worker?`;
     // Without a problem there is nothing to confirm: the operation refuses.
     if (problem !== null && !(await isConfirmed(options, context, question))) return nothingChanged(context);
     const done = await trust(app, options, context);
     await printResult(options, context, trustedJson(done), trustedText(done.trusted, done.counts), 'green');
     return 0;
   });
+}
+
+function trustQuestion(plan: SwitchPlan | null, found: SwitchRow | null): string {
+  const over = found === null ? '' : ' over what was found';
+  if (plan?.source === 'remembered') return `Write the switch in force (${plan.state}) back${over}`;
+  if (plan?.source !== 'derived') return 'Accept what was found';
+  const proof = plan.state === 'on' ? ', as sealed passwords prove' : '';
+  return `Write the switch (${plan.state}${proof})${over}`;
 }
 
 /** At a terminal, a second question confirms that encryption would be off afterwards. */

@@ -15,14 +15,20 @@ import { runOperation } from './operation-progress.ts';
 export async function showEncryption(options: CommonOptions, context: Context): Promise<number> {
   const { terminal } = context;
   return await withApp(options, context, async (app) => {
-    const status = await runOperation(app, context, 'reading the status', (ports) => encryptionStatus(ports));
+    const [status, owner] = await runOperation(app, context, 'reading the status', async (ports) => {
+      const current = await ports.store.operationOwner();
+      return [
+        await encryptionStatus(ports),
+        current !== null && ports.worker.isDead(current) ? null : current,
+      ] as const;
+    });
     if (options.json === true) await terminal.json(status);
-    else await print(status, terminal);
+    else await print(status, owner !== null, terminal);
     return 0;
   });
 }
 
-async function print(status: EncryptionStatus, terminal: Terminal): Promise<void> {
+async function print(status: EncryptionStatus, isRunning: boolean, terminal: Terminal): Promise<void> {
   for (const { message, hint } of encryptionDiagnostics(status)) {
     await terminal.line(`wrong      ${message}`, 'red');
     await terminal.line(`  hint     ${hint}`);
@@ -30,11 +36,28 @@ async function print(status: EncryptionStatus, terminal: Terminal): Promise<void
   for (const [text, style] of summary(status)) await terminal.line(text, style);
   if (status.workers.length > 0) await printTable(workerColumns, status.workers, { terminal });
   if (status.state === 'off') terminal.note('Switch it on with: ticketmaild encryption enable');
-  if (status.next_key_id !== null)
-    terminal.note('A rotation is in progress or was interrupted. To resume it: ticketmaild encryption rotate');
+  const command = unfinishedCommand(status);
+  if (command !== null)
+    terminal.note(
+      isRunning
+        ? `An operation is running: encryption ${command}`
+        : `Encryption ${command} is unfinished, and no process runs it. To resume it: ticketmaild encryption ${command}`,
+    );
   if (status.state === 'off' || status.plaintext_periods.length === 0) return;
   await terminal.line('These passwords were stored in plain text. Change them at the provider:', 'yellow');
   await printTable(plaintextColumns, status.plaintext_periods, { terminal });
+}
+
+function storedText({ stored_state: state, stored_key_id: id, stored_revision: revision }: EncryptionStatus): string {
+  const key = id === null ? '' : `, key ${id}`;
+  return revision === null ? `${state}` : `${state}${key}, revision ${revision}`;
+}
+
+/** Command that completes the operation in the switch; null: none began, or it was completed. */
+function unfinishedCommand({ state, next_key_id: next }: EncryptionStatus): string | null {
+  if (state === 'enabling') return 'enable';
+  if (state === 'disabling') return 'disable';
+  return next === null ? null : 'rotate';
 }
 
 function summary(status: EncryptionStatus): readonly (readonly [text: string, style?: Style])[] {
@@ -44,7 +67,7 @@ function summary(status: EncryptionStatus): readonly (readonly [text: string, st
   const open = vault.key_ids.length === 0 ? '' : `: ${vault.key_ids.join(', ')}`;
   return [
     [`encryption ${state}${changed} (revision ${status.revision})`, state === 'on' ? 'green' : 'bold'],
-    ...(status.stored_state === null ? [] : [[`in table   ${status.stored_state}`, 'red'] as const]),
+    ...(status.stored_state === null ? [] : [[`in table   ${storedText(status)}`, 'red'] as const]),
     ...(keys === '' ? [] : [[`key        ${keys}`] as const]),
     [`vault here ${vault.state}${open}`],
     [`passwords  ${sealed} sealed, ${plain} in plain text`],

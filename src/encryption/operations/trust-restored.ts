@@ -10,7 +10,13 @@
  */
 import { Failure, isFailure } from '../../errors.ts';
 import { type Key, type KeyId, type KeySet, keyById } from '../../secret/key.ts';
-import { initialSwitchRow, judgeSwitchRow, requiredKeyIds, type SwitchRow } from '../../secret/switch.ts';
+import {
+  initialSwitchRow,
+  judgeSwitchRow,
+  requiredKeyIds,
+  type SwitchRow,
+  type SwitchState,
+} from '../../secret/switch.ts';
 import type { PasswordCounts, SwitchStateFile } from '../ports.ts';
 import {
   auditEntry,
@@ -63,7 +69,28 @@ async function trustEvidence(operation: Operation, acceptOff: boolean): Promise<
   return { found, remembered, trusted, counts };
 }
 
-async function gatherEvidence({ keyFile, stateFile, store }: OperationPorts): Promise<SwitchEvidence> {
+export type SwitchPlan = {
+  readonly state: SwitchState;
+  /** `found`: the row in the table. `remembered`: the row accepted last. `derived`: from the sealed passwords. */
+  readonly source: 'found' | 'remembered' | 'derived';
+};
+
+/** Switch that the operation would put in force, for the question before it; null: it would fail. */
+export async function plannedSwitch(ports: EvidencePorts): Promise<SwitchPlan | null> {
+  try {
+    const evidence = await gatherEvidence(ports);
+    const next = switchToTrust(evidence, true);
+    const { found, remembered } = evidence;
+    return { state: next.state, source: next === found ? 'found' : next === remembered ? 'remembered' : 'derived' };
+  } catch (error) {
+    if (isFailure(error)) return null;
+    throw error;
+  }
+}
+
+type EvidencePorts = Pick<OperationPorts, 'keyFile' | 'stateFile' | 'store'>;
+
+async function gatherEvidence({ keyFile, stateFile, store }: EvidencePorts): Promise<SwitchEvidence> {
   const reading = await keyFile.read();
   if (reading.kind === 'refused') throw reading.failure;
   const { row: found } = await store.readSwitch();

@@ -37,7 +37,8 @@ const wordings = {
   },
   switch: {
     title: 'Encryption switch',
-    facts: ({ state, revision }) => `encryption ${state}, revision ${numberText(revision)}`,
+    facts: ({ state, revision }) =>
+      state === 'unknown' ? 'state unknown' : `encryption ${state}, revision ${numberText(revision)}`,
   },
   workers: { title: 'Workers', facts: workersFacts },
   servers: { title: 'Mail servers', facts: serversFacts },

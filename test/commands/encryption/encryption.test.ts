@@ -198,6 +198,8 @@ describe('encryption status and log', () => {
       changed_by: null,
       problem: null,
       stored_state: null,
+      stored_key_id: null,
+      stored_revision: null,
       sealed: 0,
       plaintext: 1,
       by_key: [],
@@ -254,17 +256,64 @@ describe('encryption status and log', () => {
     });
     const { out } = await cli.run(['encryption', 'status']);
     expect(out).toMatch(/^wrong {6}the row in encryption_switch is not trusted.+\n {2}hint {5}.+\n/);
-    expect(out).toMatch(/^in table {3}off$/m);
+    expect(out).toMatch(/^in table {3}off, revision 3$/m);
     const add = ['mailbox', 'add', '--name', 'two', '--host', 'h', '--user', 'u', '--no-probe', '--password-stdin'];
     expect(await cli.run(add, secret)).toMatchObject({ code: 3, out: '' });
     expect(await cli.run(['mailbox', 'set-password', 'one', '--password-stdin'], secret)).toMatchObject({ code: 3 });
     expect((await cli.run(['mailbox', 'list', '--json'])).json).toHaveLength(1);
   });
 
-  test('without a key file, key backup names the command that enables encryption', async () => {
-    await cli.run(['migrate']);
-    const { code, err } = await cli.run(['key', 'backup', join(cli.folder, 'copy.bin')]);
-    expect({ code, err }).toEqual({ code: 1, err: expect.stringContaining('ticketmaild encryption enable') });
+  test.each([['backup'], ['protect'], ['unprotect']])(
+    'without a key file, key %s says whether encryption was ever enabled',
+    async (command) => {
+      const args = ['key', command, ...(command === 'backup' ? [join(cli.folder, 'copy.bin')] : [])];
+      await cli.run(['migrate']);
+      const enable = 'ticketmaild encryption enable creates a key file.';
+      const never = await cli.run(args);
+      expect(never).toMatchObject({
+        code: 1,
+        err: expect.stringContaining(`Encryption was never enabled: ${enable}`),
+      });
+      await report('encryption', 'enable', ...flags);
+      await report('encryption', 'disable', '--yes');
+      expect((await cli.run(args)).err).toContain(`Encryption is off: ${enable}`);
+      await report('encryption', 'enable', ...flags);
+      await rename(keyFile, join(cli.folder, 'away'));
+      expect((await cli.run(args)).err).toContain('Restore the key file from its backup');
+    },
+  );
+
+  test('the status names the command for an unfinished rotation, unless a process runs it', async () => {
+    await addMailbox('one');
+    await report('encryption', 'enable', ...flags);
+    const note = 'Encryption rotate is unfinished, and no process runs it. To resume it: ticketmaild encryption rotate';
+    expect((await cli.run(['encryption', 'status'])).err).not.toContain('rotate');
+    const inOneMinute = `strftime('%Y-%m-%d %H:%M:%f', 'now', '+1 minute')`;
+    const now = `strftime('%Y-%m-%d %H:%M:%f', 'now')`;
+    cli.sql(
+      `insert into workers (worker, host, pid, key_ids, vault, revision, started_at, heartbeat_at)
+       values ('far/1/1/9/0', 'far', 1, '', 'closed', 0, ${now}, ${now})`,
+    );
+    expect(await cli.run(['encryption', 'rotate', '--wait', '0'])).toMatchObject({ code: 3 });
+    expect((await cli.run(['encryption', 'status'])).err).toContain(note);
+    cli.sql(`update encryption_switch set operation_owner = 'far/1/1/8/0', operation_until = ${inOneMinute}`);
+    const running = await cli.run(['encryption', 'status']);
+    expect(running.err).toContain('An operation is running: encryption rotate');
+    expect(running.err).not.toContain('unfinished');
+  });
+
+  test('while an older row is in the table, no hint gives up passwords, and its key and revision are shown', async () => {
+    await addMailbox('one');
+    const backup = join(cli.folder, 'backup.db');
+    const { key_id: id } = await report('encryption', 'enable', ...flags);
+    await copyFile(databaseFile(), backup);
+    await report('encryption', 'disable', '--yes');
+    await report('encryption', 'enable', ...flags);
+    await copyFile(backup, databaseFile());
+    const { out } = await cli.run(['encryption', 'status']);
+    expect(out).toContain('1 mailbox waits');
+    expect(out).not.toContain('replace-lost-key');
+    expect(out).toContain(`in table   on, key ${id}, revision 2`);
   });
 
   test('the log lists who changed what, newest first', async () => {
@@ -460,6 +509,33 @@ describe('encryption trust-restored', () => {
     cli.sql(`update encryption_switch set state = 'off', key_id = null, revision = revision + 1`);
     const question = 'Write the switch in force (on) back over what was found, for this host and every worker? [y/N]';
     const yes = await cli.typed(['encryption', 'trust-restored'], [[question, 'y\n']]);
+    expect(yes).toMatchObject({ code: 0, out: expect.stringContaining('encryption is on') });
+    expect(await report('encryption', 'status')).toMatchObject({ state: 'on', problem: null });
+  });
+
+  const unsealedOff = `update encryption_switch set state = 'off', key_id = null, next_key_id = null, seal = null,`;
+
+  test.each<[row: string, question: string, change: string, losesStateFile: boolean]>([
+    ['a missing row', 'Write the switch in force (on) back', 'delete from encryption_switch', false],
+    [
+      'an unsealed row while passwords are sealed',
+      'Write the switch in force (on) back over what was found',
+      `${unsealedOff} revision = 0`,
+      false,
+    ],
+    [
+      'a forged row on a host without a state file',
+      'Write the switch (on, as sealed passwords prove) over what was found',
+      `${unsealedOff} revision = 9`,
+      true,
+    ],
+  ])('asks for %s what it does', async (_, question, change, losesStateFile) => {
+    await addMailbox('one');
+    await report('encryption', 'enable', ...flags);
+    cli.sql(change);
+    if (losesStateFile) await rename(join(cli.dataDir, 'switch-state'), join(cli.folder, 'away'));
+    const asked = `${question}, for this host and every worker? [y/N]`;
+    const yes = await cli.typed(['encryption', 'trust-restored'], [[asked, 'y\n']]);
     expect(yes).toMatchObject({ code: 0, out: expect.stringContaining('encryption is on') });
     expect(await report('encryption', 'status')).toMatchObject({ state: 'on', problem: null });
   });

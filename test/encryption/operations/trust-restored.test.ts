@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { enable } from '../../../src/encryption/operations/enable.ts';
 import { trustRestored } from '../../../src/encryption/operations/trust-restored.ts';
-import { encryptionStatus } from '../../../src/encryption/status.ts';
+import { encryptionChecks, encryptionStatus } from '../../../src/encryption/status.ts';
 import { Failure } from '../../../src/errors.ts';
 import { initialSwitchRow, type SwitchRow } from '../../../src/secret/switch.ts';
 import { newWorld, startProcess, type World } from '../memory-ports.ts';
@@ -177,6 +177,8 @@ describe('the status', () => {
       waiting: 0,
       problem: null,
       stored_state: null,
+      stored_key_id: null,
+      stored_revision: null,
       vault: { state: 'closed', key_ids: [], reason: null, hint: null },
       workers: [],
       plaintext_periods: [{ mailbox: 'desk', since: '1970-01-01T00:00:01.000Z', until: null }],
@@ -218,6 +220,19 @@ describe('the status', () => {
       seen_at: '1970-01-01T00:00:01.000Z',
     });
     expect(status.workers[1]).toMatchObject({ live: false, has_key: false });
+  });
+
+  test('of a second worker without the key is unknown, with a hint about the key file', async () => {
+    const world = await restoredTo(rowOf(randomKey(), { revision: 2 }));
+    world.file = null;
+    world.remembered = null;
+    const { vault } = startProcess(world);
+    await vault.refresh();
+    const check = encryptionChecks({ view: vault.view, keys: () => vault.keys() }).switch;
+    expect(check).toMatchObject({ status: 'failing', state: 'unknown' });
+    expect(check.reason).toMatch(/^key_unknown: /);
+    expect(check.hint).toContain('from a worker that has it');
+    expect(check.hint).not.toContain('password');
   });
 
   test('shows the problems: a row that is not accepted, and the key file', async () => {

@@ -14,7 +14,7 @@ import { listWorkers, removeWorker, reportWorker } from '../rows/workers.ts';
 import { bindDatabase } from '../sql/statements.ts';
 import { fromForeignTime, type SqlExecutor } from '../sql/tables.ts';
 import { rewritePasswords } from './password-batch.ts';
-import { claimOperation, endOperation, readSwitch, renewOperation, writeSwitch } from './switch-row.ts';
+import { claimOperation, endOperation, operationOwner, readSwitch, renewOperation, writeSwitch } from './switch-row.ts';
 
 const truncateTriesMax = 100;
 const truncateRetryMs = 50;
@@ -27,6 +27,7 @@ export function encryptionStore(db: SqlExecutor): EncryptionStore {
       readSwitch,
       writeSwitch,
       claimOperation,
+      operationOwner,
       renewOperation,
       endOperation,
       passwordCounts,

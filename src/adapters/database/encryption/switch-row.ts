@@ -184,6 +184,11 @@ async function readClaim(db: SqlExecutor) {
   return row ?? null;
 }
 
+/** Owner of the claim in force; null: none. */
+export async function operationOwner(db: SqlExecutor): Promise<string | null> {
+  return (await readClaim(db))?.operation_owner ?? null;
+}
+
 async function restoreFirstRow(db: SqlExecutor): Promise<void> {
   try {
     await addSwitch(db, initialSwitchRow);

@@ -51,7 +51,7 @@ const offStatus: EncryptionView['status'] = {
   by_key: [],
   waiting: 0,
   problem: null,
-  stored_state: null,
+  ...{ stored_state: null, stored_key_id: null, stored_revision: null },
   vault: { state: 'closed', key_ids: [], reason: null, hint: null },
   workers: [],
   plaintext_periods: [],
