@@ -13,7 +13,7 @@ import type { ParsedMessage } from '../../mail/message.ts';
 import { batchContextOf } from '../decide/batch-context.ts';
 import { commitMessages } from '../decide/commit.ts';
 import type { Decision } from '../decide/decide.ts';
-import type { Mailbox, Outcome, StoredSource, TicketOutcome } from '../model.ts';
+import type { Mailbox, Outcome, StoredSource } from '../model.ts';
 import { isOtherFolder } from '../poll/cursor.ts';
 import type { PollPorts, PollSettings } from '../poll/poll-context.ts';
 import type { ParseResult } from '../ports.ts';
@@ -24,18 +24,18 @@ import { type RestoreResult, restoreMessage, type ServerSources, serverSources, 
 /** `requeue`: by the rules and limits in force. `release`: regardless of them. */
 export type ResolveMode = 'requeue' | 'release';
 
-/** An outcome with which a message leaves quarantine. */
-type ReleasedOutcome = TicketOutcome | 'recorded' | 'duplicate';
-
 /** How each outcome of an attempt resolves the message. A released message has a source, and cannot vanish. */
-const resolvedAs: { readonly [O in Outcome]: O extends ReleasedOutcome ? 'stored' : 'quarantined' | 'gone' } = {
+const resolvedAs = {
   ticket_opened: 'stored',
   reply_added: 'stored',
   recorded: 'stored',
   duplicate: 'stored',
   quarantined: 'quarantined',
   vanished: 'gone',
-};
+} as const satisfies Record<Outcome, 'stored' | 'quarantined' | 'gone'>;
+
+/** The outcomes with which a message leaves quarantine. */
+type ReleasedOutcome = { [O in Outcome]: (typeof resolvedAs)[O] extends 'stored' ? O : never }[Outcome];
 
 function isReleased(outcome: Outcome): outcome is ReleasedOutcome {
   return resolvedAs[outcome] === 'stored';
