@@ -33,7 +33,8 @@ function run(args: readonly string[], more: { env?: Record<string, string>; inpu
 
 test('plain Node runs it: the version is that of the package', async () => {
   const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8'));
-  expect(await run(['--version'])).toEqual({ code: 0, stdout: `${version}\n`, stderr: '' });
+  for (const option of ['--version', '-V'])
+    expect(await run([option])).toEqual({ code: 0, stdout: `${version}\n`, stderr: '' });
 });
 
 test('an old Node reports the required version', async () => {
@@ -60,7 +61,12 @@ test.each([
 });
 
 test('help goes to standard output and names every command', async () => {
-  const [all, mailbox] = await Promise.all([run(['--help']), run(['mailbox', '--help'])]);
+  const [all, mailbox, short] = await Promise.all([
+    run(['--help']),
+    run(['mailbox', '--help']),
+    run(['mailbox', '-h']),
+  ]);
+  expect(short).toEqual(mailbox);
   expect([all.code, mailbox.code]).toEqual([0, 0]);
   for (const name of ['run', 'poll', 'check', 'migrate', 'reconcile', 'mailbox', 'ticket', 'message'])
     expect(all.stdout).toMatch(new RegExp(`^ {2}${name} `, 'm'));

@@ -200,6 +200,7 @@ export type WorkerLine = {
 /** `overview`: the page itself shows outdated figures. */
 export type FailingCheck = {
   readonly check: CheckName | 'overview';
+  readonly isWarning: boolean;
   readonly reason: string;
   readonly hint: string | null;
 };

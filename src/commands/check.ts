@@ -140,7 +140,7 @@ async function readKeyFile({ keyFile }: App): Promise<KeySet | null> {
 }
 
 function keysText(keys: KeySet | null): string {
-  return keys === null ? 'none' : `key ${keyIds(keys).join(', ')}`;
+  return keys === null ? 'none, as while encryption is off' : `key ${keyIds(keys).join(', ')}`;
 }
 
 async function checkSwitch({ vault, store }: App): Promise<string> {

@@ -121,7 +121,7 @@ export async function askTwice(
   const first = await terminal.askPassword(question);
   try {
     check(first);
-    using second = await terminal.askPassword('The same again: ');
+    using second = await terminal.askPassword('Repeat it: ');
     if (first.length === second.length && first.use((a) => second.use((b) => timingSafeEqual(a, b)))) return first;
     throw new Failure('usage', `the two ${what} are not the same`, { hint: 'Nothing was changed: try again.' });
   } catch (error) {

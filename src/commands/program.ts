@@ -23,8 +23,8 @@ export type Start = (
 export function buildProgram(start: Start, print: Print): Command {
   const program = new Command('ticketmaild')
     .description('Reads ticket mailboxes over IMAP and turns each message into a ticket.')
-    .version(version(), '--version', 'show the version')
-    .helpOption('--help', 'show this help')
+    .version(version(), '-V, --version', 'show the version')
+    .helpOption('-h, --help', 'show this help')
     .exitOverride()
     .configureOutput({ writeOut: print, writeErr: () => undefined, outputError: () => undefined });
   const add = createAddTo(start);

@@ -45,7 +45,7 @@ export type App = AsyncDisposable &
     serve(stop: AbortSignal, reloads: ReloadSource): Promise<void>;
   };
 
-/** Throws `disk_failed` if the data folder cannot be made. `askPassphrase`: absent or null without a person to ask. */
+/** Throws `disk_failed` without the data folder. `askPassphrase`: absent or null without a person to ask. */
 export async function compose(
   config: Config,
   log: AdjustableLog,

@@ -38,6 +38,9 @@ const scrubAdvice = [
   '  SET GLOBAL innodb_immediate_scrub_data_uncompressed = ON;',
 ];
 
+/** Where that variable is off. */
+export const scrubWarning = `warning: plain text may remain in files of the database. ${scrubAdvice.map((line) => line.trim()).join(' ')}`;
+
 export const questions = {
   keyLoss: 'If data/encryption-key.bin is lost, all sealed passwords are lost with it. Do you accept that?',
   backup: 'Is a safe place for the backup of the key file prepared, apart from the backups of the database?',

@@ -158,6 +158,8 @@ export interface EncryptionStore {
     batch: PasswordBatch,
     change: (row: PasswordRow) => Promise<PasswordRewrite>,
   ): Promise<PasswordBatchResult>;
+  /** False: the server stores freed undo pages, with the plain text in them, until they are reused. */
+  isUndoScrubbed(): Promise<boolean>;
   passwordCounts(): Promise<PasswordCounts>;
   plaintextPeriods(): Promise<readonly PlaintextPeriod[]>;
   /** Active mailboxes whose password is sealed under none of `keyIds`. */

@@ -22,7 +22,7 @@ const password = 'Zucker-und-Salz-91';
 const another = 'Kupfer-und-Zinn-17';
 const page = 'http://127.0.0.1:8026/admin';
 const question = (name: string) => `New password of admin "${name}": `;
-const again = 'The same again: ';
+const again = 'Repeat it: ';
 
 /** The rows as they are; a second connection, as another program has it. */
 function rows(sql: string): readonly Record<string, unknown>[] {

@@ -85,7 +85,7 @@ describe('key protect and unprotect', () => {
   test('ask twice at the prompt, and refuse two that differ', async () => {
     await cli.run(['migrate']);
     await enable();
-    const [first, again] = ['New passphrase: ', 'The same again: '];
+    const [first, again] = ['New passphrase: ', 'Repeat it: '];
     const differing = await cli.typed(
       ['key', 'protect'],
       [

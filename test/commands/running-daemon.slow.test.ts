@@ -55,9 +55,7 @@ test('a worker that runs takes the key up, rotates with it, and lets it go, with
   const first = await enable();
   await untilStatus(({ workers }) => JSON.stringify(workers).includes(`"key_ids":["${first}"]`));
   const { out } = await cli.run(['encryption', 'status']);
-  expect(out).toMatch(
-    /^WORKER ON +PID +RUNS +HAS KEY +VAULT +REVISION +SEEN \(UTC\)\n\S+ +\d+ +yes +yes +open +2 +20/m,
-  );
+  expect(out).toMatch(/^WORKER +PID +RUNS +HAS KEY +VAULT +REVISION +SEEN \(UTC\)\n\S+ +\d+ +yes +yes +open +2 +20/m);
   const { key_id: second, former_key_retained: kept } = await report('encryption', 'rotate');
   expect({ kept, isNew: second !== first }).toEqual({ kept: false, isNew: true });
   await untilStatus(({ workers }) => JSON.stringify(workers).includes(`"key_ids":["${second}"]`));

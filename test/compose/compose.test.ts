@@ -22,7 +22,7 @@ test('a data folder that cannot be created fails at once', async () => {
     const ended = await runCommand(['mailbox', 'list'], { env: { TICKETMAILD_DATA_DIR: dataDir } });
     expect(ended).toMatchObject({
       code: 1,
-      stderr: expect.stringMatching(/^ticketmaild: data_dir \S+ cannot be made \(E/),
+      stderr: expect.stringMatching(/^ticketmaild: data_dir \S+ cannot be created \(E/),
     });
   }
 });

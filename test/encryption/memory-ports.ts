@@ -142,6 +142,7 @@ function storeOf(world: World): EncryptionStore {
     },
     ...claimsOf(world),
     rewritePasswords: (stretch, change) => rewritePasswords(world, stretch, change),
+    isUndoScrubbed: async () => true,
     passwordCounts: async () => passwordCounts(world),
     plaintextPeriods: async () => [{ mailbox: 'desk', sinceMs: 1000, untilMs: null }],
     countMailboxesWithoutKey: async (keyIds) => waiting(world, keyIds),

@@ -16,7 +16,7 @@ export async function makeDataFolder(dataDir: string): Promise<void> {
     const { mode } = await stat(dataDir);
     if ((mode & writableByOthers) === 0) return;
   } catch (error) {
-    throw new Failure('disk_failed', `data_dir ${dataDir} cannot be made (${causeCode(error)})`, { cause: error });
+    throw new Failure('disk_failed', `data_dir ${dataDir} cannot be created (${causeCode(error)})`, { cause: error });
   }
   const hint = `Restrict it: chmod o-w ${shellArg(dataDir)}; then check it for files of others.`;
   throw new Failure('refused', `data_dir ${dataDir} is world-writable`, { hint });

@@ -62,7 +62,7 @@ function byCode(code: string, error: unknown, context: ErrorContext): Failure | 
       fields: { cause: code },
     });
   if (code === 'EPROTO' || code.startsWith('ERR_SSL_') || code.startsWith('ERR_TLS_'))
-    return new Failure('tls_failed', 'TLS could not be agreed with the server.', { cause, fields: { cause: code } });
+    return new Failure('tls_failed', 'The TLS handshake with the server failed.', { cause, fields: { cause: code } });
   return null;
 }
 

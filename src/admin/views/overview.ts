@@ -100,7 +100,7 @@ function overviewView(
 
 /** Everything on the page is older than it should be. */
 function staleDataCheck({ code, message, hint }: Failure): FailingCheck {
-  return { check: 'overview', reason: `${code}: ${message}; the data below are older`, hint };
+  return { check: 'overview', isWarning: false, reason: `${code}: ${message}; the data below are older`, hint };
 }
 
 /** null: not counted yet, or too long ago. */
@@ -225,7 +225,8 @@ function failingChecks(checks: Readiness['checks'], staleSinceMs: number | null)
     ({ name: check, status, reason, hint }) => {
       if (status === 'ok' || reason === null) return [];
       const isStale = staleSinceMs !== null && (check === 'mailboxes' || check === 'quarantine');
-      return [{ check, hint, reason: isStale ? `${reason}: the data are from ${isoTime(staleSinceMs)}` : reason }];
+      const text = isStale ? `${reason}: the data are from ${isoTime(staleSinceMs)}` : reason;
+      return [{ check, isWarning: status === 'warning', hint, reason: text }];
     },
   );
 }

@@ -5,7 +5,13 @@
 
 import type { App } from '../../compose/compose.ts';
 import type { DisableOutcome } from '../../encryption/control.ts';
-import { backupAdvice, encryptionExplanation, plaintextRemnants, questions } from '../../encryption/help.ts';
+import {
+  backupAdvice,
+  encryptionExplanation,
+  plaintextRemnants,
+  questions,
+  scrubWarning,
+} from '../../encryption/help.ts';
 import { disable } from '../../encryption/operations/disable.ts';
 import { enable } from '../../encryption/operations/enable.ts';
 import { replaceLostKey } from '../../encryption/operations/replace-lost-key.ts';
@@ -47,6 +53,7 @@ export async function enableEncryption(options: EnableOptions, context: Context)
   if (!context.isAttended) requireFlags(options);
   return await withApp(options, context, async (app, config) => {
     const keyFile = app.keyFile.path;
+    await warnUnscrubbed(app, context);
     if (!(await acknowledged(options, context, encryptionExplanation(keyFile, config.database))))
       return nothingChanged(context);
     await migrateFirst(app, config);
@@ -63,6 +70,17 @@ export async function enableEncryption(options: EnableOptions, context: Context)
     noteUnopened(done.unopened, context);
     return 0;
   });
+}
+
+/** Without the database there is nothing to warn of: the operation fails later. */
+async function warnUnscrubbed({ store }: App, { terminal }: Context): Promise<void> {
+  try {
+    if (await store.isUndoScrubbed()) return;
+  } catch (error) {
+    if (isFailure(error) && error.domain === 'database') return;
+    throw error;
+  }
+  terminal.note(scrubWarning, 'yellow');
 }
 
 function enabledJson(done: Awaited<ReturnType<typeof enable>>, keyFile: string): Record<string, unknown> {

@@ -69,14 +69,14 @@ function summary(status: EncryptionStatus): readonly (readonly [text: string, st
     [`encryption ${state}${changed} (revision ${status.revision})`, state === 'on' ? 'green' : 'bold'],
     ...(status.stored_state === null ? [] : [[`in table   ${storedText(status)}`, 'red'] as const]),
     ...(keys === '' ? [] : [[`key        ${keys}`] as const]),
-    [`vault here ${vault.state}${open}`],
+    [`vault      ${vault.state}${open}`],
     [`passwords  ${sealed} sealed, ${plain} in plain text`],
     ...status.by_key.map(({ key_id: id, count }) => [`           ${count} under ${id ?? 'an unknown key'}`] as const),
   ];
 }
 
 const workerColumns: readonly TableColumn<EncryptionStatus['workers'][number]>[] = [
-  { title: 'WORKER ON', cell: ({ host }) => host },
+  { title: 'WORKER', cell: ({ host }) => host },
   { title: 'PID', align: 'right', cell: ({ pid }) => `${pid}` },
   { title: 'RUNS', cell: ({ live }) => (live ? 'yes' : 'no') },
   { title: 'HAS KEY', cell: ({ has_key: hasKey }) => (hasKey ? 'yes' : 'no') },

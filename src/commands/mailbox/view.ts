@@ -9,7 +9,7 @@ import type { App } from '../../compose/compose.ts';
 import { urlHost } from '../../config/machine.ts';
 import { Failure } from '../../errors.ts';
 import { uidValidityOf } from '../../ingest/folder-epoch.ts';
-import type { Connection, Mailbox, MailboxHealth } from '../../ingest/model.ts';
+import { type Connection, isInvalid, type Mailbox, type MailboxHealth } from '../../ingest/model.ts';
 import { workerLiveMs } from '../../ingest/scheduler/workers.ts';
 import { isoTime, shortTime } from '../../text/time.ts';
 import { type CommonOptions, type Context, withApp } from '../context.ts';
@@ -67,11 +67,18 @@ function errorJson(error: MailboxHealth['lastError']): Record<string, unknown> |
   return { code: error.code, message: error.message, hint: error.hint, at: isoTime(error.atMs) };
 }
 
+/** `availableIds`: of the keys that some worker has. */
+type StateFacts = { readonly availableIds: ReadonlySet<string>; readonly loginFailuresMax: number };
+
 /** One or two words on the health of the mailbox. */
-export function stateText(mailbox: MailboxWithHealth): string {
-  if (mailbox.state !== 'active') return mailbox.state;
-  if (mailbox.health.failures > 0) return `failing (${mailbox.health.failures})`;
-  return mailbox.health.lastSuccessAtMs === null ? 'new' : 'ok';
+function stateText(mailbox: MailboxWithHealth, { availableIds, loginFailuresMax }: StateFacts): string {
+  const { state, health } = mailbox;
+  if (isInvalid(mailbox)) return 'invalid';
+  if (state !== 'active') return state;
+  if (lacksKey(health, availableIds)) return 'waiting';
+  if (health.lastError?.code === 'login_refused' && health.loginFailures >= loginFailuresMax) return 'suspended';
+  if (health.failures > 0) return `failing (${health.failures})`;
+  return health.lastSuccessAtMs === null ? 'new' : 'ok';
 }
 
 /** `user at host:port, folder`. */
@@ -109,22 +116,22 @@ function trustText({ tls, fingerprint, caPem }: Connection): string {
   return parts.filter((part) => part !== false).join(', ');
 }
 
-/** `availableIds`: of the keys that some worker has. */
-function columns(availableIds: ReadonlySet<string>): readonly TableColumn<MailboxWithHealth>[] {
+function columns(facts: StateFacts): readonly TableColumn<MailboxWithHealth>[] {
   return [
     { title: 'NAME', shrinks: true, cell: ({ name }) => name },
-    { title: 'STATE', cell: stateText },
+    { title: 'STATE', cell: (mailbox) => stateText(mailbox, facts) },
     { title: 'LAST SUCCESS (UTC)', cell: ({ health }) => shortTime(health.lastSuccessAtMs) },
-    { title: 'PROBLEM', cell: ({ health }) => problemText(health, availableIds) },
+    { title: 'PROBLEM', cell: ({ health }) => problemText(health, facts.availableIds) },
     { title: 'WHERE', shrinks: true, cell: locationText },
   ];
 }
 
 export async function listMailboxes(options: CommonOptions, context: Context): Promise<number> {
-  return await withApp(options, context, async (app) => {
+  return await withApp(options, context, async (app, { poll }) => {
     const mailboxes = await app.store.listMailboxes();
     const whenEmpty = 'There is no mailbox yet: add one with ticketmaild mailbox add.';
-    const view = { columns: columns(await availableKeys(app)), json: mailboxJson, whenEmpty };
+    const facts = { availableIds: await availableKeys(app), loginFailuresMax: poll.loginFailuresMax };
+    const view = { columns: columns(facts), json: mailboxJson, whenEmpty };
     await printList(mailboxes, view, options, context);
     return 0;
   });
@@ -137,9 +144,13 @@ async function availableKeys({ vault, store }: App): Promise<ReadonlySet<string>
   return new Set([...vault.keys().map(({ id }) => id), ...workers.flatMap(({ keyIds }) => keyIds)]);
 }
 
-function problemText({ password, lastError, failures }: MailboxHealth, availableIds: ReadonlySet<string>): string {
-  const { form, keyId } = password;
-  if (form === 'sealed' && keyId !== null && !availableIds.has(keyId)) return 'waits for its key';
+function lacksKey({ password: { form, keyId } }: MailboxHealth, availableIds: ReadonlySet<string>): boolean {
+  return form === 'sealed' && keyId !== null && !availableIds.has(keyId);
+}
+
+function problemText(health: MailboxHealth, availableIds: ReadonlySet<string>): string {
+  if (lacksKey(health, availableIds)) return 'waits for its key';
+  const { lastError, failures } = health;
   return lastError === null || failures === 0 ? '' : lastError.code;
 }
 

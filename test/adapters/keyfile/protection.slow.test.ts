@@ -377,9 +377,10 @@ describe('copies', () => {
   test('into a folder that is not there fail, naming it', async () => {
     await write(contentOf(freshKeys()));
     const failure = await failureOf(keyFileIn(folder.path).copyTo(join(folder.path, 'missing', 'copy')));
-    expect([failure.code, failure.message]).toEqual([
+    expect([failure.code, failure.message, failure.hint]).toEqual([
       'disk_failed',
       `${join(folder.path, 'missing', 'copy')} cannot be written or read (ENOENT)`,
+      'The folder of this file does not exist: check the path.',
     ]);
   });
 });

@@ -209,7 +209,7 @@ describe('encryption status and log', () => {
       plaintext_periods: [{ mailbox: 'one', since: expect.stringMatching(/Z$/), until: null }],
     });
     const { out, err } = await cli.run(['encryption', 'status']);
-    expect(out).toBe('encryption off (revision 0)\nvault here closed\npasswords  0 sealed, 1 in plain text\n');
+    expect(out).toBe('encryption off (revision 0)\nvault      closed\npasswords  0 sealed, 1 in plain text\n');
     expect(err).toContain('encryption enable');
   });
 

@@ -215,6 +215,22 @@ describe('mailbox list, show and test', () => {
   });
 });
 
+test('the list names a mailbox with an invalid row, one without its key, and one with suspended logins', async () => {
+  await using own = await openCommandLine();
+  const server = ['--host', 'mail.example', '--user', 'desk', '--no-probe', '--password-stdin'];
+  for (const name of ['bad', 'keyless', 'refused']) await own.run(['mailbox', 'add', '--name', name, ...server], 'pw');
+  await own.run(['encryption', 'enable', '--accept-key-loss', '--backup-prepared']);
+  own.sql(
+    `update mailboxes set tls_mode = 'ssl' where name = 'bad'`,
+    `update mailboxes set password_key_id = '0123456789abcdef' where name = 'keyless'`,
+    `update mailbox_state set failures = 3, failing_since = next_poll_at, last_error_code = 'login_refused', last_error_message = 'no', last_error_hint = 'h', last_error_at = next_poll_at, login_failures = 3, login_failed_version = (select changed_at from mailboxes where name = 'refused') where mailbox_id = (select id from mailboxes where name = 'refused')`,
+  );
+  const { out } = await own.run(['mailbox', 'list']);
+  expect(out).toMatch(/^bad +invalid .* mailbox_invalid /m);
+  expect(out).toMatch(/^keyless +waiting .* waits for its key /m);
+  expect(out).toMatch(/^refused +suspended .* login_refused /m);
+});
+
 describe('mailbox pause, resume, set-password and remove', () => {
   test('change the one that is named', async () => {
     await add('changed', dovecot.newUser());

@@ -30,6 +30,7 @@ export function encryptionStore(db: SqlExecutor): EncryptionStore {
       operationOwner,
       renewOperation,
       endOperation,
+      isUndoScrubbed,
       passwordCounts,
       plaintextPeriods,
       countMailboxesWithoutKey,
@@ -40,6 +41,14 @@ export function encryptionStore(db: SqlExecutor): EncryptionStore {
       listWorkers,
     }),
   };
+}
+
+/** True without that variable, as on MySQL. */
+async function isUndoScrubbed(db: SqlExecutor): Promise<boolean> {
+  if (db.dialect.kind !== 'mysql') return true;
+  const name = 'innodb_immediate_scrub_data_uncompressed';
+  const found = await sql<{ Value: string }>`show global variables like ${sql.lit(name)}`.execute(db);
+  return found.rows.every(({ Value: value }) => value !== 'OFF');
 }
 
 type RewritePasswords = EncryptionStore['rewritePasswords'];

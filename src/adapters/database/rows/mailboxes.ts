@@ -297,7 +297,7 @@ function keyword<K extends string>(
   const known = Object.keys(keywords) as K[];
   const found = known.find((one) => one === row[column]);
   if (found !== undefined) return found;
-  throw invalid(row, column, `has an unknown word; known are ${known.join(', ')}`);
+  throw invalid(row, column, `has an invalid value; known are ${known.join(', ')}`);
 }
 
 function invalid({ name }: Pick<ListedMailboxRow, 'name'>, column: string, what: string): Failure {

@@ -103,7 +103,7 @@ function backup(frame: Frame, view: EncryptionView): Markup {
   if (keyFile.keyIds.length === 0 || isNowhere) return nothing;
   const mark = verified === null ? nothing : markup` ${badge('good', 'Verified')}`;
   const heading = verified === null ? 'Back up the key file now' : 'Backup of the key file';
-  const content = markup`${introduction(view)}<ol class="tasks"><li><h3>Copy it</h3><p>On this server. Then move the copy from your home folder to storage apart from the backups of the database: both together give the passwords.</p>${command(commands.backup)}</li>
+  const content = markup`${introduction(view)}<ol class="tasks"><li><h3>Copy it</h3><p>On this server. Then move the copy from your home folder to storage apart from the backups of the database: both together reveal the passwords.</p>${command(commands.backup)}</li>
 <li><h3>Verify the copy</h3>${keyFile.isProtected ? byCommand(view) : byBrowser(frame, view)}</li></ol>`;
   return card(verified === null ? 'warn' : 'plain', heading, content, mark);
 }

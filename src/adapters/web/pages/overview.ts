@@ -52,8 +52,9 @@ function refresh(view: OverviewView): Refresh {
 
 function readinessBadge({ isReady, failingChecks: failing }: OverviewView): Markup {
   if (!isReady) return badge('bad', 'Not ready');
-  if (isGrave(failing)) return badge('bad', 'Ready, with failing checks');
-  return failing.length === 0 ? badge('good', 'Ready') : badge('warn', 'Ready, with warnings');
+  if (failing.length === 0) return badge('good', 'Ready');
+  const text = failing.every(({ isWarning }) => isWarning) ? 'Ready, with warnings' : 'Ready, with failures';
+  return badge(isGrave(failing) ? 'bad' : 'warn', text);
 }
 
 /** The next start, or the next change of the switch, would fail. */

@@ -234,17 +234,17 @@ describe.each(kinds)('mailbox rows of other programs on %s', (kind) => {
     ['folder', "''", 'folder is empty'],
     ['port', '0', 'port is not 1 to 65535'],
     ['port', '65536', 'port is not 1 to 65535'],
-    ['tls_mode', "'ssl'", 'tls_mode has an unknown word; known are implicit, starttls, none'],
-    ['tls_mode', "''", 'tls_mode has an unknown word'],
+    ['tls_mode', "'ssl'", 'tls_mode has an invalid value; known are implicit, starttls, none'],
+    ['tls_mode', "''", 'tls_mode has an invalid value'],
     ['fingerprint', "'not one'", 'fingerprint is not 64 hex digits'],
-    ['since_kind', "'now'", 'since_kind has an unknown word; known are all, time'],
-    ['on_success', "'archive'", 'on_success has an unknown word; known are seen, move, delete, leave'],
+    ['since_kind', "'now'", 'since_kind has an invalid value; known are all, time'],
+    ['on_success', "'archive'", 'on_success has an invalid value; known are seen, move, delete, leave'],
     ['on_success', "'move'", 'on_success_folder is empty, and on_success is move'],
     ['poll_interval_ms', '0', 'poll_interval_ms is not 1000 to 86400000'],
     ['poll_interval_ms', `${Number.MAX_SAFE_INTEGER}`, 'poll_interval_ms is not 1000 to 86400000'],
-    ['state', "'enabled'", 'state has an unknown word; known are active, paused, removing'],
-    ['password_form', "'PLAIN'", 'password_form has an unknown word; known are plain, sealed'],
-    ['password_form', "''", 'password_form has an unknown word; known are plain, sealed'],
+    ['state', "'enabled'", 'state has an invalid value; known are active, paused, removing'],
+    ['password_form', "'PLAIN'", 'password_form has an invalid value; known are plain, sealed'],
+    ['password_form', "''", 'password_form has an invalid value; known are plain, sealed'],
     ...(kind === 'sqlite' ? ([['since_at', "'soon'", 'since_at is no time']] as const) : []),
   ];
 
@@ -282,7 +282,7 @@ describe.each(kinds)('mailbox rows of other programs on %s', (kind) => {
       const [listed] = await db.listMailboxes();
       await expect(db.readPassword(listed?.id ?? '')).rejects.toMatchObject({
         code: 'mailbox_invalid',
-        message: expect.stringContaining('"desk" cannot be used: password_form has an unknown word; known are plain'),
+        message: expect.stringContaining('"desk" cannot be used: password_form has an invalid value; known are plain'),
       });
     });
 

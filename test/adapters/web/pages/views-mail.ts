@@ -107,9 +107,15 @@ export const overview: OverviewView = {
   atMs: nowMs,
   isReady: true,
   failingChecks: [
-    { check: 'mailboxes', reason: '2 of 50 mailboxes fail', hint: 'They are listed below, each with its hint.' },
+    {
+      check: 'mailboxes',
+      isWarning: false,
+      reason: '2 of 50 mailboxes fail',
+      hint: 'They are listed below, each with its hint.',
+    },
     {
       check: 'certificates',
+      isWarning: true,
       reason: 'certificate_ends: the certificate of imap.example.org:993 ends in 9 days',
       hint: 'Renew it on the mail server.',
     },
@@ -141,10 +147,11 @@ export const overviewBroken: OverviewView = {
   failingChecks: [
     {
       check: 'vault',
+      isWarning: false,
       reason: `key_file_missing: encryption is on, and there is no key file at ${keyFilePath}`,
       hint: 'Put the key file back from its backup; mailboxes wait until then, and no mail is lost.',
     },
-    { check: 'disk', reason: 'disk_full: no space left under /var/lib/ticketmaild', hint: null },
+    { check: 'disk', isWarning: false, reason: 'disk_full: no space left under /var/lib/ticketmaild', hint: null },
   ],
   query: { page: 1, show: 'failing', search: 'nothing like it' },
   mailboxes: { list: [], page: 1, pages: 1, total: 0 },
