@@ -362,7 +362,7 @@ export async function onDisk<T>(what: string, task: () => Promise<T>, hint?: str
     const code = causeCode(error);
     const message = `${what} cannot be written or read (${code})`;
     if (diskFullCodes.has(code)) throw new Failure('disk_full', message, { cause: error });
-    const advice = code === 'ENOENT' ? 'The folder of this file does not exist: check the path.' : hint;
+    const advice = code === 'ENOENT' ? 'The file or its folder does not exist: check the path.' : hint;
     throw new Failure('disk_failed', message, { cause: error, ...(advice === undefined ? {} : { hint: advice }) });
   }
 }

@@ -380,7 +380,7 @@ describe('copies', () => {
     expect([failure.code, failure.message, failure.hint]).toEqual([
       'disk_failed',
       `${join(folder.path, 'missing', 'copy')} cannot be written or read (ENOENT)`,
-      'The folder of this file does not exist: check the path.',
+      'The file or its folder does not exist: check the path.',
     ]);
   });
 });
