@@ -133,7 +133,7 @@ const meanings = {
   name_not_found: {
     domain: 'server',
     exit: 1,
-    hint: 'The host name does not resolve: check its spelling and the DNS of this machine.',
+    hint: 'Check the spelling of the name and the DNS of this machine.',
   },
   connect_refused: {
     domain: 'server',
@@ -151,16 +151,16 @@ const meanings = {
     exit: 1,
     hint: 'The certificate is not from a trusted authority: pass its CA with --ca-file, or pin it with --fingerprint.',
   },
-  tls_expired: { domain: 'server', exit: 1, hint: 'The certificate has expired: renew it on the mail server.' },
+  tls_expired: { domain: 'server', exit: 1, hint: 'Renew it on the mail server.' },
   tls_name_mismatch: {
     domain: 'server',
     exit: 1,
-    hint: 'The certificate is for another host name: use a name that it contains.',
+    hint: 'Use a host name that the certificate contains.',
   },
   tls_pin_mismatch: {
     domain: 'server',
     exit: 1,
-    hint: 'The certificate differs from the pinned one: if it was renewed on purpose, remove the mailbox and add it with the new one.',
+    hint: 'Check with the operator of the mail server that the new certificate is genuine, then: ticketmaild mailbox set NAME --fingerprint FINGERPRINT',
   },
   tls_failed: {
     domain: 'server',
@@ -185,7 +185,7 @@ const meanings = {
   login_refused: {
     domain: 'login',
     exit: 1,
-    hint: 'The server refused user or password: set it again with mailbox set-password.',
+    hint: 'Set it again: ticketmaild mailbox set-password NAME. If the account was corrected at the server: ticketmaild mailbox resume NAME',
   },
   login_unsupported: {
     domain: 'login',
@@ -195,13 +195,22 @@ const meanings = {
   folder_missing: {
     domain: 'server',
     exit: 1,
-    hint: 'The folder does not exist: mailbox test lists the folders of the server.',
+    hint: 'The folders of the server are listed by: ticketmaild mailbox test NAME',
   },
-  server_busy: { domain: 'server', exit: 1, hint: 'The server asks for a slower rate; the poll is retried later.' },
+  session_closed: {
+    domain: 'server',
+    exit: 1,
+    hint: 'The password is right, but the server cannot open this account: the log of the mail server shows the reason.',
+  },
+  server_busy: {
+    domain: 'server',
+    exit: 1,
+    hint: 'The server asks for a slower rate: polls are retried later; repeat a command after a while.',
+  },
   server_refused: {
     domain: 'server',
     exit: 1,
-    hint: 'The server refused a command; its response code, if known, is in the field "response_code".',
+    hint: 'The message has the status and the response code, if it is a known one; the log of the mail server shows the reason.',
   },
   server_timeout: { domain: 'server', exit: 1, hint: 'The server stopped responding; the poll is retried later.' },
   server_protocol_error: {

@@ -76,11 +76,15 @@ export async function serveDaemon(parts: DaemonParts, stop: AbortSignal, reloads
     contentType: metrics.contentType,
     text: await metrics.render(readiness),
   });
+  let isMigrated = false;
   const daemonPorts: DaemonPorts = {
     ...{ ...ports, store, meter: metrics, serviceManager, cron: systemCron },
-    prepare: () => migrate(store, config, log),
+    prepare: async () => {
+      await migrate(store, config, log);
+      isMigrated = true;
+    },
     disk: diskProbe(config.dataDir, `${process.pid}`),
-    startEncryptionSync: daemon.start,
+    startEncryptionSync: () => daemon.start(() => isMigrated),
     encryptionChecks: daemon.checks,
     configCheck: reload.check,
     self: selfOf(config, log),

@@ -49,7 +49,7 @@ export type Encryption = {
 /** The part of the daemon alone. */
 export type DaemonEncryption = {
   /** Synchronizes keys and switch, and serves the control socket, until the result is disposed. */
-  readonly start: () => Promise<AsyncDisposable>;
+  readonly start: (isMigrated: () => boolean) => Promise<AsyncDisposable>;
   readonly checks: () => EncryptionChecks;
   /** Admin page and control socket share the requests and the operation runner. */
   readonly control: EncryptionControl;
@@ -100,9 +100,9 @@ export function composeEncryption(parts: EncryptionParts): {
     const operations = createOperations({ store, vault, worker, clock, log, actor, operation }, stop);
     const startDisable = (who: string) => operations.start('disable', who, true);
     const control = createEncryptionControl({ ...encryption, store, clock, log, startDisable });
-    const start = async () => {
+    const start = async (isMigrated: () => boolean) => {
       await using building = new AsyncDisposableStack();
-      building.use(await startSync(syncPorts));
+      building.use(await startSync({ ...syncPorts, isMigrated }));
       building.use(operations.watch());
       const { recover, disable } = control;
       const setLevel = createLogLevelSetter(log, { pid: process.pid, name: config.worker.name });

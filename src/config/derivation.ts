@@ -1,7 +1,7 @@
 /** Input of the derivation, and the resolution of paths and files that keys name. */
 
 import { isAbsolute, resolve } from 'node:path';
-import { causeCode } from '../errors.ts';
+import { causeCode, isFailure } from '../errors.ts';
 import type { Document } from './document.ts';
 import { unreadableHint } from './machine.ts';
 import { type ConfigProblem, notValue } from './problems.ts';
@@ -12,13 +12,16 @@ import type { Settings } from './schema.ts';
  */
 type BaseFolders = { readonly file: string | null; readonly variable: string };
 
+/** Reads a file; a secret only if no other user can read or change it (`config_invalid`). */
+export type ReadConfigFile = (path: string, content?: 'public' | 'secret') => Uint8Array;
+
 export type Derivation = {
   readonly settings: Settings;
   readonly document: Document;
   readonly bases: BaseFolders;
   /** Folder of the systemd credentials (systemd.exec(5)), or null. */
   readonly credentials: string | null;
-  readonly readFile: (path: string) => Uint8Array;
+  readonly readFile: ReadConfigFile;
 };
 
 /** The absolute path that `value` of the key `path` names; an error where a relative path has no base folder. */
@@ -36,10 +39,20 @@ export function absolute(from: Derivation, path: string, value: string, problems
 }
 
 /** The content of the file that a key names; null, and an error, where it cannot be read. */
-export function readNamed(from: Derivation, path: string, file: string, problems: ConfigProblem[]): Uint8Array | null {
+export function readNamed(
+  from: Derivation,
+  path: string,
+  file: string,
+  problems: ConfigProblem[],
+  content: 'public' | 'secret' = 'public',
+): Uint8Array | null {
   try {
-    return from.readFile(absolute(from, path, file, problems));
+    return from.readFile(absolute(from, path, file, problems), content);
   } catch (error) {
+    if (isFailure(error, 'config_invalid')) {
+      problems.push({ path, rule: error.message, hint: error.hint });
+      return null;
+    }
     const rule = `names a file that cannot be read (${causeCode(error)})`;
     problems.push({ path, rule, hint: unreadableHint(error) });
     return null;

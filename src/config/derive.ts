@@ -136,7 +136,7 @@ function password(from: Derivation, inUrl: Uint8Array | null, problems: ConfigPr
   const file = from.settings.database.password_file;
   if (file === '' && inUrl !== null) return SecretBytes.take(inUrl);
   if (inUrl !== null) problems.push({ path, rule: 'must be left out when database.url holds the password' });
-  const bytes = file === '' ? passwordCredential(from) : readNamed(from, path, file, problems);
+  const bytes = file === '' ? passwordCredential(from) : readNamed(from, path, file, problems, 'secret');
   if (bytes === null) return null;
   const end = bytes.at(-1) === 10 ? (bytes.at(-2) === 13 ? -2 : -1) : bytes.length;
   const secret = SecretBytes.take(bytes.subarray(0, end));

@@ -6,11 +6,13 @@
  * with file, line (or variable), key and what is allowed, never a secret.
  */
 
-import { closeSync, constants, fstatSync, openSync, readFileSync } from 'node:fs';
+import { closeSync, constants, fstatSync, openSync, readFileSync, type Stats } from 'node:fs';
 import { dirname, relative, resolve, sep } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { causeCode, Failure } from '../errors.ts';
+import { shellArg } from '../text/shell.ts';
 import type { Config } from './config.ts';
+import type { ReadConfigFile } from './derivation.ts';
 import { derive } from './derive.ts';
 import { type Environment, readDocument } from './document.ts';
 import { failureOf, schemaProblems } from './problems.ts';
@@ -23,7 +25,7 @@ export type ConfigSource = {
   readonly env?: Environment;
   readonly cwd?: string;
   /** Throws an error with the code ENOENT when there is no such file. Default: regular files of at most 1 MiB only. */
-  readonly readFile?: (path: string) => Uint8Array;
+  readonly readFile?: ReadConfigFile;
   /** The system-wide file, and the one that comes with the program. */
   readonly systemFile?: string;
   readonly ownFile?: string;
@@ -90,8 +92,14 @@ function findFile({ file, env, cwd, readFile, systemFile, ownFile }: Required<Co
 
 const fileBytesMax = 1024 * 1024;
 
-/** Throws EINVAL for anything that could block the reader, such as a FIFO, EFBIG for a file over 1 MiB. */
-function readRegular(path: string): Uint8Array {
+/** Mode bits that a file with a secret must not have: others may not access it, its group may read it at most. */
+const forbiddenForSecrets = 0o027;
+
+/**
+ * Throws EINVAL for anything that could block the reader, such as a FIFO, EFBIG for a file over 1 MiB, and
+ * `config_invalid` for a secret that others can read or change.
+ */
+function readRegular(path: string, content: 'public' | 'secret' = 'public'): Uint8Array {
   // Opening a FIFO would wait for a writer.
   const file = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
   try {
@@ -99,10 +107,26 @@ function readRegular(path: string): Uint8Array {
     // Reading a folder fails with EISDIR.
     if (!stat.isFile() && !stat.isDirectory()) throw Object.assign(new Error('not a regular file'), { code: 'EINVAL' });
     if (stat.size > fileBytesMax) throw Object.assign(new Error('over 1 MiB'), { code: 'EFBIG' });
+    if (content === 'secret' && stat.isFile()) refuseOpenSecret(path, stat);
     return readFileSync(file);
   } finally {
     closeSync(file);
   }
+}
+
+/** The rule of the passphrase file (adapters/keyfile/age.ts), and no other owner than this user and root. */
+function refuseOpenSecret(path: string, { mode, uid }: Stats): void {
+  const own = process.geteuid?.() ?? 0;
+  const bits = mode & 0o7777;
+  if ((bits & forbiddenForSecrets) !== 0) {
+    const rule = `names a file that others can read or change: its mode is ${bits.toString(8).padStart(4, '0')}`;
+    throw new Failure('config_invalid', rule, { hint: `Restrict it: chmod 600 ${shellArg(path)}` });
+  }
+  if (own === 0 || uid === own || uid === 0) return;
+  const hint = `Change its owner: chown ${own} ${shellArg(path)}`;
+  throw new Failure('config_invalid', `names a file that belongs to user ${uid}, who is neither this user nor root`, {
+    hint,
+  });
 }
 
 const reasons: Readonly<Record<string, string>> = {

@@ -21,6 +21,8 @@ export type SyncPorts = {
   readonly sealPlaintext: () => Promise<void>;
   readonly clock: Clock;
   readonly worker: WorkerIdentity;
+  /** False until the migration of this start has ended: before, heartbeats may find no tables. */
+  readonly isMigrated: () => boolean;
   readonly log: Log;
   readonly host: string;
   readonly pid: number;
@@ -47,6 +49,8 @@ export async function startSync(ports: SyncPorts): Promise<AsyncDisposable> {
       throttle.record('sync', null);
     } catch (error) {
       const failure = asFailure(error);
+      // The disk probe logs disk.failed and disk.recovered.
+      if (failure.code === 'disk_full') return;
       const { shouldLog, count } = throttle.record('sync', `${failure.code} ${failure.message}`);
       if (shouldLog) ports.log.error({ failures: count, error: failure }, events.encryptionSyncFailed);
     }
@@ -73,7 +77,7 @@ export async function startSync(ports: SyncPorts): Promise<AsyncDisposable> {
 function createSyncStep(ports: SyncPorts): () => Promise<void> {
   let sent = '';
   let sentAtMs = Number.NEGATIVE_INFINITY;
-  const logFailure = createHeartbeatLogger(ports.log);
+  const logFailure = createHeartbeatLogger(ports);
   return async () => {
     const view = await ports.vault.refresh();
     if (view.hasPlaintext) await ports.sealPlaintext();
@@ -100,11 +104,14 @@ function heartbeatOf({ vault, worker, host, pid }: SyncPorts): WorkerReport {
   };
 }
 
-function createHeartbeatLogger(log: Log): (failure: Failure | null) => void {
+function createHeartbeatLogger({
+  log,
+  isMigrated,
+}: Pick<SyncPorts, 'log' | 'isMigrated'>): (failure: Failure | null) => void {
   const throttle = createLogThrottle();
   return (failure) => {
-    // The scheduler logs an unavailable database.
-    if (failure?.code === 'database_unavailable') return;
+    // The scheduler logs an unavailable database, and a migration that fails.
+    if (failure?.code === 'database_unavailable' || (failure !== null && !isMigrated())) return;
     const { shouldLog, count } = throttle.record('heartbeat', failure && `${failure.code} ${failure.message}`);
     if (failure !== null && shouldLog) log.warn({ failures: count, error: failure }, events.workerHeartbeatFailed);
   };

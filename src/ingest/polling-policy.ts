@@ -7,8 +7,8 @@
  * that waits longer than the bound at a start was put off by a wrong clock (scheduler/clock-skew.ts).
  *
  * The policy only sets due times. A connection in IDLE runs a round at each announcement (poll/idle-loop.ts), and
- * `makeDue` ends waits when a server or the disk works again. A rule about the time of day takes the moment as a parameter
- * of every wait, the bound included, and has to decide for IDLE as well. Pure.
+ * `makeDue` ends waits when a server or the disk works again. A rule about the time of day takes the moment as a
+ * parameter of every wait, the bound included, and has to decide for IDLE as well. Pure.
  */
 import type { Mailbox } from './model.ts';
 

@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { chmodSync, readFileSync, writeFileSync } from 'node:fs';
 import { userInfo } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -394,6 +394,31 @@ describe('the database URL', () => {
     expect(told('mysql://u@h/t', 'none')).toBe(
       'mail.toml:3: database.password_file names a file that cannot be read (ENOENT)',
     );
+  });
+
+  test('refuses a password file that other users can read, or its group can change', async () => {
+    await using folder = await temporaryFolder();
+    const secret = join(folder.path, 'secret');
+    const file = join(folder.path, 'mail.toml');
+    writeFileSync(file, `${url('mysql://u@h/t')}\npassword_file = "${secret}"`);
+    writeFileSync(secret, 'hunter2');
+    const withMode = (mode: number, env = {}): (() => Config) => {
+      chmodSync(secret, mode);
+      return () => loadConfig({ file, env });
+    };
+    for (const mode of [0o644, 0o604, 0o660, 0o602]) {
+      const refused = caught(withMode(mode));
+      expect(refused.message).toMatch(/:3: database.password_file names a file that others .* its mode is 0\d{3}$/);
+      expect(refused.hint).toContain(`chmod 600 ${secret}`);
+      expect(JSON.stringify([refused.message, refused.hint])).not.toContain('hunter2');
+    }
+    for (const mode of [0o600, 0o400, 0o440]) expect(withMode(mode)).not.toThrow();
+    // The credential that systemd provides, below its own folder.
+    const credential = join(folder.path, 'ticketmaild-database-password');
+    writeFileSync(file, url('mysql://u@h/t'));
+    writeFileSync(credential, 'hunter2', { mode: 0o440 });
+    const { database } = loadConfig({ file, env: { CREDENTIALS_DIRECTORY: folder.path } });
+    expect(database.kind === 'mysql' && database.password?.length).toBe(7);
   });
 
   test('names the user who may not read a file', () => {

@@ -7,8 +7,8 @@ const view = { state: { kind: 'closed' }, switch: { revision: 0 }, hasPlaintext:
 
 /** A sync loop with manual iterations; `at.failure`: of its heartbeats, `at.refreshFailure`: of the vault. */
 async function scene() {
-  const at: { failure: Failure | null; refreshFailure: Failure | null; monotonicMs: number } = {
-    ...{ failure: null, refreshFailure: null, monotonicMs: 0 },
+  const at: { failure: Failure | null; refreshFailure: Failure | null; monotonicMs: number; isMigrated: boolean } = {
+    ...{ failure: null, refreshFailure: null, monotonicMs: 0, isMigrated: true },
   };
   const refresh = async () => {
     if (at.refreshFailure !== null) throw at.refreshFailure;
@@ -40,6 +40,7 @@ async function scene() {
     },
     worker: { name: 'me', isDead: () => false },
     log: { debug: note, info: note, warn: note, error: note },
+    isMigrated: () => at.isMigrated,
     ...{ host: 'desk', pid: 1 },
   };
   const sync = await startSync(ports as unknown as SyncPorts);
@@ -87,6 +88,17 @@ test('an unavailable database is logged by the scheduler, not for each failed he
   expect(sync.reports).toHaveLength(2);
 });
 
+test('a heartbeat that fails before the migration of this start has ended is not logged, and is logged afterwards', async () => {
+  await using sync = await scene();
+  sync.at.isMigrated = false;
+  sync.at.failure = new Failure('database_outdated', 'no such table: workers');
+  await sync.turns(4);
+  expect(sync.lines).toEqual([]);
+  sync.at.isMigrated = true;
+  await sync.turns(1);
+  expect(sync.lines).toEqual([['worker.heartbeat_failed', 'database_outdated', 1]]);
+});
+
 test('an iteration that fails is logged as a failed sync', async () => {
   await using sync = await scene();
   sync.at.refreshFailure = new Failure('disk_failed', 'The key file cannot be read.');
@@ -95,4 +107,11 @@ test('an iteration that fails is logged as a failed sync', async () => {
     ['encryption.sync_failed', 'disk_failed', 1],
     ['encryption.sync_failed', 'disk_failed', 2],
   ]);
+});
+
+test('a full disk is logged as disk.failed alone, not as a failed sync', async () => {
+  await using sync = await scene();
+  sync.at.refreshFailure = new Failure('disk_full', 'data/switch-state cannot be written or read (ENOSPC)');
+  await sync.turns(4);
+  expect(sync.lines).toEqual([]);
 });

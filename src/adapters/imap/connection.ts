@@ -110,7 +110,9 @@ export class ImapConnection {
   }
 
   get #errorContext(): ErrorContext {
-    return { stage: this.#stage, doing: this.#doing, goodbye: this.imap.byeReason ?? null };
+    const { byeReason, hasLoggedIn } = this.imap;
+    const goodbye = byeReason ?? null;
+    return { stage: this.#stage, isLoggedIn: hasLoggedIn, doing: this.#doing, goodbye };
   }
 
   readonly #onAbort = (): void => this.end(new Failure('interrupted', `A stop was requested while ${this.#doing}.`));

@@ -18,6 +18,8 @@ import type { ConnectionStage } from './transport.ts';
 /** State of the connection when an error occurs. */
 export type ErrorContext = {
   readonly stage: ConnectionStage;
+  /** The server accepted the login; the stage may still be `login`, until the session is ready. */
+  readonly isLoggedIn: boolean;
   /** The activity, for the message: `opening the folder`. */
   readonly doing: string;
   /** Text of the server's BYE, to be matched, never shown; null: none. */
@@ -72,7 +74,8 @@ export function refusalFailure(refusal: ServerRefusal, { stage, doing }: ErrorCo
   const code = found?.code ?? refusedCode(refusal, stage);
   const isKnown = refusal.code !== null && knownResponseCodes.has(refusal.code);
   const more = found === null ? { fields: {} } : hintAndDelay(found);
-  return new Failure(code, refusedSentence(code, doing), {
+  const shown = isKnown ? `${refusal.status} [${refusal.code}]` : refusal.status;
+  return new Failure(code, refusedSentence(code, doing, shown), {
     ...more,
     fields: {
       status: refusal.status,
@@ -83,15 +86,18 @@ export function refusalFailure(refusal: ServerRefusal, { stage, doing }: ErrorCo
   });
 }
 
-/** The failure of a lost connection. A BYE before the end of the login means that the server is busy. */
-export function connectionLost({ stage, doing, goodbye }: ErrorContext, cause?: unknown): Failure {
+/**
+ * The failure of a lost connection. A BYE before the login means that the server is busy; one between login and session
+ * without a known limit, that the server cannot serve this user.
+ */
+export function connectionLost({ stage, isLoggedIn, doing, goodbye }: ErrorContext, cause?: unknown): Failure {
   const more = cause === undefined ? {} : { cause: bareCause(cause) };
   if (stage === 'tls')
     return new Failure('tls_failed', 'The server aborted the TLS handshake.', { ...more, fields: stageField(stage) });
   const found = goodbye === null ? null : meaningOfBye(goodbye);
   const busy = found === null ? { fields: {} } : hintAndDelay(found);
   const fields = { ...busy.fields, ...stageField(stage) };
-  if (goodbye !== null && beforeLogin.has(stage))
+  if (goodbye !== null && beforeLogin.has(stage) && !isLoggedIn)
     return new Failure('server_busy', 'The server closed the connection before the login.', {
       ...more,
       ...busy,
@@ -99,6 +105,11 @@ export function connectionLost({ stage, doing, goodbye }: ErrorContext, cause?: 
     });
   if (found !== null)
     return new Failure('server_busy', `The server is too busy for ${doing}.`, { ...more, ...busy, fields });
+  if (goodbye !== null && isLoggedIn && stage === 'login')
+    return new Failure('session_closed', 'The server accepted the login, then closed the session.', {
+      ...more,
+      fields,
+    });
   return new Failure('connection_lost', `The connection was lost while ${doing}.`, { ...more, fields });
 }
 
@@ -133,9 +144,10 @@ function refusedCode({ status, code }: ServerRefusal, stage: ConnectionStage): F
   return 'server_refused';
 }
 
-function refusedSentence(code: FailureCode, doing: string): string {
+/** `shown`: status and known response code. */
+function refusedSentence(code: FailureCode, doing: string, shown: string): string {
   if (code === 'login_refused') return 'The server refused user or password.';
-  return code === 'server_busy' ? `The server is too busy for ${doing}.` : `The server refused ${doing}.`;
+  return code === 'server_busy' ? `The server is too busy for ${doing}.` : `The server refused ${doing} (${shown}).`;
 }
 
 const beforeLogin: ReadonlySet<ConnectionStage> = new Set<ConnectionStage>([

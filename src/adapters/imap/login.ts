@@ -163,12 +163,18 @@ export class ImapClient extends ImapFlow {
   readonly #user: Uint8Array;
   readonly #beforeLogin: () => void;
   #password: SecretBytes | null;
+  #hasLoggedIn = false;
 
   constructor(options: ImapFlowOptions, user: string, password: SecretBytes, beforeLogin: () => void) {
     super(options);
     this.#user = Buffer.from(user);
     this.#password = password;
     this.#beforeLogin = beforeLogin;
+  }
+
+  /** True once the server accepted the login, also after the close, where imapflow resets `authenticated`. */
+  get hasLoggedIn(): boolean {
+    return this.#hasLoggedIn;
   }
 
   /** Called by imapflow once TLS is established, or not used. */
@@ -179,6 +185,7 @@ export class ImapClient extends ImapFlow {
     this.#beforeLogin();
     if (password === null) throw new Error('a client logs in once');
     await this.#login(chooseMethod(this.capabilities, 'password'), password);
+    this.#hasLoggedIn = true;
     this.authenticated = true;
     await internals(this).setAuthenticationState();
     return true;

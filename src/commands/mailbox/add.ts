@@ -37,7 +37,8 @@ export async function addMailbox(options: AddOptions, context: Context): Promise
     // Asks for the passphrase of the key file first.
     await app.vault.refresh();
     using password = await newPassword(options, mailbox, context);
-    const report = options.probe ? await probeMailbox(app, mailbox.connection, password, context, loginHint) : null;
+    const subject = { name: null, loginHint };
+    const report = options.probe ? await probeMailbox(app, mailbox.connection, password, context, subject) : null;
     if (report !== null) noteMissingTarget(mailbox.postAction, report, context);
     const id = await store(app, mailbox, password, report);
     await printAdded(options, context, id, mailbox, report);

@@ -7,41 +7,57 @@ import { Failure, isFailure } from '../../errors.ts';
 import type { Connection, PostAction } from '../../ingest/model.ts';
 import type { ProbeReport } from '../../ingest/ports.ts';
 import type { SecretBytes } from '../../secret/secret-bytes.ts';
+import { commandOrNotice, shellCommand } from '../../text/shell.ts';
 import { isoTime } from '../../text/time.ts';
 import { countText } from '../../text/units.ts';
 import { type CommonOptions, type Context, withApp } from '../context.ts';
 import { printResult } from '../output.ts';
 import { targetFolder } from './post-actions.ts';
 
+type ProbeSubject = { readonly name: string | null; readonly loginHint?: string | null };
+
 /**
- * Throws the failures of `Sessions.probe`, with the server and the folder in their messages. `loginHint` replaces the
- * hint of `login_refused`.
+ * Throws the failures of `Sessions.probe`, with the server and the folder in their messages. `name`: of the stored
+ * mailbox, for the commands in hints; null: not stored yet. `loginHint` replaces the hint of `login_refused`.
  */
 export async function probeMailbox(
   app: Pick<App, 'sessions'>,
   connection: Connection,
   password: SecretBytes,
   { terminal }: Pick<Context, 'terminal'>,
-  loginHint: string | null = null,
+  { name, loginHint = null }: ProbeSubject,
 ): Promise<ProbeReport> {
   try {
     return await app.sessions.probe(connection, password, (stage) => terminal.stage(`probing: ${stage} …`));
   } catch (error) {
-    throw isFailure(error) ? withLocation(error, connection, loginHint) : error;
+    throw isFailure(error) ? withLocation(error, connection, { name, loginHint }) : error;
   } finally {
     terminal.stage('');
   }
 }
 
 /** Names server and folder. A missing folder is mostly misspelt, so its hint lists the existing folders. */
-function withLocation(failure: Failure, { host, port, folder }: Connection, loginHint: string | null): Failure {
+function withLocation(
+  failure: Failure,
+  { host, port, folder }: Connection,
+  { name, loginHint }: ProbeSubject,
+): Failure {
   const { code, fields, cause } = failure;
   const location = code === 'folder_missing' ? `${host}:${port}, folder ${JSON.stringify(folder)}` : `${host}:${port}`;
   const folders = code === 'folder_missing' && typeof fields.folders === 'string' ? fields.folders : null;
-  const usualHint = (code === 'login_refused' ? loginHint : null) ?? failure.hint;
+  const pinned = code === 'tls_pin_mismatch' && typeof fields.shown === 'string' ? fields.shown : null;
+  const special = code === 'login_refused' ? loginHint : pinned === null ? null : pinHint(name, pinned);
+  const usualHint = special ?? failure.hint;
   const hint = folders === null ? usualHint : `Existing folders: ${folders}`;
-  const shown = code === 'tls_pin_mismatch' && fields.shown ? ` It shows ${fields.shown}.` : '';
+  const shown = pinned === null ? '' : ` It shows ${pinned}.`;
   return new Failure(code, `${location}: ${failure.message}${shown}`, { fields, cause, hint });
+}
+
+/** `mailbox set` keeps the cursor, so no waiting message is skipped. */
+function pinHint(name: string | null, fingerprint: string): string {
+  const check = 'Check with the operator of the mail server that the certificate is genuine, then';
+  if (name === null) return `${check} repeat the command with --fingerprint ${fingerprint}`;
+  return `${check}: ${commandOrNotice(shellCommand(`mailbox set --fingerprint ${fingerprint}`, name))}`;
 }
 
 /** One phrase about the certificate. */
@@ -95,7 +111,7 @@ export async function testMailbox(options: CommonOptions & { name: string }, con
     const mailbox = await app.store.mailboxByName(options.name);
     await app.vault.refresh();
     const report = await app.passwords.withPassword(mailbox, (password) =>
-      probeMailbox(app, mailbox.connection, password, context),
+      probeMailbox(app, mailbox.connection, password, context, { name: mailbox.name }),
     );
     noteMissingTarget(mailbox.postAction, report, context);
     await printResult(options, context, probeJson(mailbox.name, report), reportLines(mailbox.name, report));

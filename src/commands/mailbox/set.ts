@@ -94,9 +94,8 @@ async function probeAndStore(
   isNew: boolean,
 ): Promise<ProbeReport | null> {
   const help = isNew ? 'Check user and password.' : 'If the password differs there, add --new-password.';
-  const report = options.probe
-    ? await probeMailbox(app, after.connection, password, context, `Nothing was changed. ${help}`)
-    : null;
+  const subject = { name: before.mailbox.name, loginHint: `Nothing was changed. ${help}` };
+  const report = options.probe ? await probeMailbox(app, after.connection, password, context, subject) : null;
   // As late as possible: the switch may have changed during the probe.
   await app.passwords.store(after, password, origin, (prepared) => {
     const isStored = !isNew && prepared.form === 'plain' && before.password.form === 'plain';

@@ -2,7 +2,7 @@
  * Poll runner: starts polls, holds those in progress, and acts on how they end.
  *
  * A poll whose connection idles (idle-slots.ts) uses no concurrency slot. A lease that a poll could not release because
- * the database was unavailable is reclaimed as soon as the database answers again.
+ * the database was unavailable or the disk full is reclaimed as soon as the database answers and files can be written.
  */
 import { asFailure, type Failure } from '../../errors.ts';
 import { events } from '../../events.ts';
@@ -71,7 +71,7 @@ export function createPollRunner(
   const { disk, circuitBreaker, reporter } = ports;
   const running = new Map<string, RunningPoll>();
   let isSuppressed = false;
-  // At the start those of a process that died; later those of a poll that lost the database.
+  // At the start those of a process that died; later those of a poll that lost the database or the disk.
   let mayHoldLeases = true;
 
   const ended = (mailbox: DueMailbox, { failure, roundId, wasConnected, durationMs }: PollSummary): void => {
@@ -79,7 +79,7 @@ export function createPollRunner(
     // How an open session ends says nothing about its server now: that may have gone away and come back meanwhile.
     if (!wasConnected) attemptEnded(mailbox, failure, ports);
     if (isSuppressed) return;
-    if (failure.domain === 'database') mayHoldLeases = true;
+    if (failure.domain === 'database' || failure.domain === 'disk') mayHoldLeases = true;
     if (failure.domain === 'disk') disk.requestProbe();
     reporter.pollFailed(mailbox, failure, durationMs, roundId);
     const { loginSuspendMs } = settings();
@@ -117,7 +117,8 @@ export function createPollRunner(
       isSuppressed = true;
     },
     reclaimUnusedLeases: async () => {
-      if (!mayHoldLeases) return;
+      // On SQLite a full disk would refuse the write.
+      if (!mayHoldLeases || disk.isFailing) return;
       // A poll may leave a lease behind during the query: then the next tick reclaims it.
       mayHoldLeases = false;
       try {

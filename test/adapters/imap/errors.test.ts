@@ -2,11 +2,13 @@
  * Network errors before and after the connection is established: each has its own code, none counts as a bug.
  */
 import { expect, test } from 'vitest';
-import { connectionLost, toFailure } from '../../../src/adapters/imap/errors.ts';
+import { connectionLost, refusalFailure, toFailure } from '../../../src/adapters/imap/errors.ts';
 import type { ConnectionStage } from '../../../src/adapters/imap/transport.ts';
 
 function failed(code: string, stage: ConnectionStage): ReturnType<typeof toFailure> {
-  return toFailure(Object.assign(new Error(`what ${code} says`), { code }), { stage, doing: 'testing', goodbye: null });
+  return toFailure(Object.assign(new Error(`what ${code} says`), { code }), {
+    ...{ stage, isLoggedIn: false, doing: 'testing', goodbye: null },
+  });
 }
 
 test.each([
@@ -48,9 +50,26 @@ test.each(['ETIMEDOUT', 'ENETUNREACH', 'EHOSTUNREACH', 'ENETDOWN', 'ECONNRESET',
 test('an aborted TLS handshake reports its stage, one refused by the server does not', () => {
   const expected = { code: 'tls_failed', fields: { stage: 'tls' } };
   expect(failed('ECONNRESET', 'tls')).toMatchObject(expected);
-  expect(connectionLost({ stage: 'tls', doing: 'logging in', goodbye: null })).toMatchObject(expected);
+  expect(connectionLost({ stage: 'tls', isLoggedIn: false, doing: 'logging in', goodbye: null })).toMatchObject(
+    expected,
+  );
   for (const code of ['EPROTO', 'ERR_SSL_WRONG_VERSION_NUMBER', 'ERR_SSL_SSLV3_ALERT_HANDSHAKE_FAILURE'])
     expect(failed(code, 'tls')).toMatchObject({ code: 'tls_failed', fields: { cause: code } });
   expect(failed('EPROTO', 'tls').fields['stage']).toBeUndefined();
   expect(failed('CERT_HAS_EXPIRED', 'tls').fields['stage']).toBeUndefined();
+});
+
+test('a refused command shows status and known response code in its message, and no text of the server', () => {
+  const at = { stage: 'open', isLoggedIn: true, doing: 'fetching messages', goodbye: null } as const;
+  const message = (code: string | null) => refusalFailure({ status: 'NO', code, text: 'pw hunter2' }, at).message;
+  expect(message('SERVERBUG')).toBe('The server refused fetching messages (NO [SERVERBUG]).');
+  expect(message('HUNTER2')).toBe('The server refused fetching messages (NO).');
+  expect(message(null)).toBe('The server refused fetching messages (NO).');
+});
+
+test('a hint adds to the message of its failure, and does not repeat it', () => {
+  for (const code of ['ENOTFOUND', 'CERT_HAS_EXPIRED', 'ERR_TLS_CERT_ALTNAME_INVALID']) {
+    const { message, hint } = failed(code, 'connect');
+    expect(hint).not.toContain(message.replace(/ of the server|\.$/g, ''));
+  }
 });

@@ -93,7 +93,7 @@ describe('creating the key file', () => {
     const failure = await failureOf(keyFileIn(join(folder.path, 'missing')).create(freshKeys()));
     expect(failure.code).toBe('disk_failed');
     expect(failure.message).toContain(`${join(folder.path, 'missing')}/encryption-key.bin`);
-    expect(failure.hint).toContain('ls -ld');
+    expect(failure.hint).toContain('does not exist');
   });
 
   test('that the disk has no room for is disk_full, and leaves nothing', async () => {

@@ -129,7 +129,7 @@ async function startWorker(process: Process, log: Log, isReporting: boolean, sto
   const database = { ...bound(process.store as Database), ...store } as Database;
   const common = { ...process, store: database, log };
   if (isReporting) {
-    const identity = { host: 'desk', pid: 1, sealPlaintext: async () => undefined };
+    const identity = { host: 'desk', pid: 1, sealPlaintext: async () => undefined, isMigrated: () => true };
     building.use(await startSync({ ...common, ...identity, clock: systemClock }));
   }
   const operation = (observer: Process['observer']) => ({ ...process, store: database, observer });

@@ -134,7 +134,7 @@ onBoth('a stored error is quoted, and advice follows from its code alone', async
   expect(mailboxes.list.map(({ error }) => error)).toEqual([
     {
       ...{ reason: 'tls_expired', storedMessage: forged, sinceMs: expect.any(Number) },
-      hint: 'The certificate has expired: renew it on the mail server.',
+      hint: 'Renew it on the mail server.',
     },
     {
       ...{ reason: 'an error that this version does not know', storedMessage: 'x'.repeat(5000), hint: null },

@@ -30,6 +30,8 @@ function scene(loginOf: (user: string) => Login) {
   const stop = new AbortController();
   const lost = new AbortController();
   const seen = { events: [] as string[], released: [] as (PollResult | null)[], madeDue: [] as unknown[] };
+  const disk = { isFailing: false, requestProbe: () => undefined };
+  const leases = { left: [] as string[] };
   const ends = new Map<string, (failure: Failure) => void>();
   const folder = { uidValidity: 1, uidNext: 1, messageCount: 0 };
   const session = {
@@ -49,11 +51,16 @@ function scene(loginOf: (user: string) => Login) {
   const log = (_: unknown, event: string) => void seen.events.push(event);
   const circuitBreaker = createCircuitBreaker(clock, () => 0);
   const ports = {
-    ...{ clock, circuitBreaker, meter: noMeter, random: () => 0, newId: () => 'p1', worker: { name: 'me' } },
+    ...{ clock, circuitBreaker, meter: noMeter, random: () => 0, newId: () => 'p1', disk },
+    worker: { name: 'me', isDead: () => false },
     store: {
       acquireLease: async (id: string) => ({ mailboxId: id, owner: 'me', epoch: 1 }),
       releaseLease: async (_: unknown, result: PollResult | null) => void seen.released.push(result),
       readFolderProgress: (id: string) => new Promise((_, reject) => ends.set(id, reject)),
+      leasedMailboxes: async () => leases.left.map((id) => ({ id, name: id, owner: 'me' })),
+      reclaimLeases: async (_: string, id: string) => {
+        leases.left = leases.left.filter((other) => other !== id);
+      },
       makeDue: async (codes: readonly string[], host: string) => void seen.madeDue.push(...codes, host),
     },
     leases: { autoRenew: () => ({ lost: lost.signal, [Symbol.dispose]: () => undefined }) },
@@ -77,7 +84,7 @@ function scene(loginOf: (user: string) => Login) {
     ends.get(name)?.(failure);
     await settled();
   };
-  return { clock, stop, lost, seen, circuitBreaker, runner, poll, end };
+  return { clock, stop, lost, seen, circuitBreaker, disk, leases, runner, poll, end };
 }
 
 test('a poll that fails before its session is open leaves no listener on the stop signal', async () => {
@@ -143,4 +150,20 @@ test('when the circuit closes, mailboxes that may have failed because of the ser
     expect.arrayContaining(['connect_refused', 'connection_lost', 'server_timeout', 'tls_failed']),
   );
   for (const code of ['server_busy', 'login_refused']) expect(seen.madeDue).not.toContain(code);
+});
+
+test('a lease that a full disk left behind is reclaimed as soon as files can be written again', async () => {
+  const { runner, poll, end, disk, leases, seen } = scene(() => null);
+  await runner.reclaimUnusedLeases();
+  await poll('a');
+  await end('a', new Failure('disk_full', 'no space left'));
+  await runner.drained();
+  leases.left = ['a'];
+  disk.isFailing = true;
+  await runner.reclaimUnusedLeases();
+  expect(leases.left).toEqual(['a']);
+  disk.isFailing = false;
+  await runner.reclaimUnusedLeases();
+  expect(leases.left).toEqual([]);
+  expect(seen.events).toContain('lease.reclaimed');
 });
