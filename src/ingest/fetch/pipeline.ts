@@ -9,6 +9,8 @@
  * 6. Commit (commit.ts): one transaction for the rows of a batch and the cursor.
  * 7. Post-actions (post-actions.ts): committed messages are flagged, moved or deleted on the server.
  *
+ * Post-actions that earlier rounds left pending run before stage 1; last where they broke the session before.
+ *
  * Neighbouring stages work on neighbouring batches: one batch is fetched while the batch before is parsed, files are
  * written while the batch before is committed, and post-actions run beside the next commit. Memory is bounded by these
  * few batches; of messages larger than a batch, one at a time is in memory. The server is changed only after a commit,
@@ -89,7 +91,7 @@ async function ingestNewMessages(round: RoundContext): Promise<Failure | null> {
   return refusal ?? refused;
 }
 
-/** Stages 1 to 4 need this much of a round. `lane` names the mailbox to the parse threads. */
+/** Stages 2 to 4 need this much of a round. `lane` names the mailbox to the parse threads. */
 export type FetchContext = {
   readonly session: Session;
   readonly parser: MessageParser;
@@ -105,10 +107,7 @@ function fetchContextOf({ session, ports, mailbox, settings, isolation, options 
   return { session, parser, clock, lane: mailbox.id, limits: settings().limits, isolation, stop: options.stop };
 }
 
-/**
- * Stages 2 to 4: batches of messages, one message for each of `uids`, in their order. Ends early when `stop` fires, and
- * after a message that is given up.
- */
+/** Stages 2 to 4: batches, one message for each of `uids`, in order. Ends early on `stop` and after one given up. */
 export async function* fetchMessages(
   context: FetchContext,
   uids: readonly number[],
@@ -385,7 +384,7 @@ async function headerOnly(
   return { raw: await parser.compress(header), headMessageId };
 }
 
-// Stage 6: commit
+// Stage 5, store files, is in store-files.ts. Stage 6: commit
 
 async function commitAndReport(round: RoundContext, batch: readonly StoredMessage[]): Promise<readonly Decision[]> {
   const { mailbox, lease, ports, settings, folderEpoch } = round;
