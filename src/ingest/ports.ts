@@ -12,7 +12,7 @@ import type { SecretBytes } from '../secret/secret-bytes.ts';
 import type { Connection, Mailbox, Outcome, PostAction, RawLocation } from './model.ts';
 import type { PoolCheck } from './readiness.ts';
 
-/** Opens sealed passwords, each for the duration of one login. */
+/** Opens stored passwords, each for one login: it is wiped when the folder is open, or the attempt has failed. */
 export interface Passwords {
   /**
    * Passes the password of `mailbox` to `use`, and wipes it then. It opens only for the connection in `mailbox`. Throws

@@ -158,7 +158,10 @@ function chooseMethod(capabilities: ReadonlyMap<string, unknown>, credential: Cr
   });
 }
 
-/** imapflow client that logs in with bytes. Retains the password until the login only. */
+/**
+ * imapflow client that logs in with bytes. It borrows the password for one login: it is wiped when the folder is open,
+ * or the attempt has failed.
+ */
 export class ImapClient extends ImapFlow {
   readonly #user: Uint8Array;
   readonly #beforeLogin: () => void;
