@@ -156,7 +156,7 @@ test.concurrent('the days left of a certificate are reported, then its end, then
     return check?.status === 'failing' ? check : null;
   });
   expect(ended.reason).toBe('tls_expired: The certificate of the server has expired.');
-  expect(ended.hint).toMatch(/renew it on the mail server/);
+  expect(ended.hint).toMatch(/Renew it on the mail server/);
   expect(opened(daemon)).toBe(0);
   front.show('good');
   await until('the mail', () => opened(daemon) === 1);
