@@ -8,7 +8,7 @@ import type { Terminal } from '../adapters/terminal/terminal.ts';
 import type { App } from '../compose/compose.ts';
 import type { Config } from '../config/config.ts';
 import { causeCode, Failure, isFailure } from '../errors.ts';
-import { copySecret, SecretBytes } from '../secret/secret-bytes.ts';
+import { copySecret, SecretBytes, secretBuffer } from '../secret/secret-bytes.ts';
 
 export type Context = {
   readonly terminal: Terminal;
@@ -96,7 +96,7 @@ function askOnce(question: () => Promise<SecretBytes | null>): Disposable & {
 }
 
 function copyOf(bytes: Uint8Array): SecretBytes {
-  const copy = new Uint8Array(new ArrayBuffer(4096), 0, bytes.length);
+  const copy = secretBuffer(bytes.length);
   copySecret(bytes, copy);
   return SecretBytes.take(copy);
 }

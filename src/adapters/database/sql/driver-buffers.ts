@@ -7,10 +7,7 @@
  * are out of reach.
  */
 import type { Duplex } from 'node:stream';
-import { copySecret } from '../../../secret/secret-bytes.ts';
-
-/** V8 allocates small typed arrays on its moving heap, unless they are views of a separate ArrayBuffer. */
-const scratchBytes = 4096;
+import { copySecret, secretBuffer } from '../../../secret/secret-bytes.ts';
 
 /** True for a query that reads the column `password`. */
 export function readsPasswords(sql: string): boolean {
@@ -28,7 +25,7 @@ export function detachBytes(rows: readonly unknown[]): void {
 }
 
 function moved(bytes: Uint8Array): Uint8Array {
-  const copy = new Uint8Array(new ArrayBuffer(Math.max(scratchBytes, bytes.length)), 0, bytes.length);
+  const copy = secretBuffer(bytes.length);
   copySecret(bytes, copy);
   bytes.fill(0);
   return copy;
