@@ -230,6 +230,12 @@ const definitions = {
     'key_ids error',
     'The key file vanished or became invalid; the daemon continues with the keys in memory (see `key recover`).',
   ),
+  vaultKeyWeak: event(
+    'vault.key_weak',
+    'warn',
+    'key_id error',
+    'A key in use is plainly not random; work continues: `encryption rotate` replaces it.',
+  ),
   switchChanged: event('switch.changed', 'info', switchRow, 'The encryption switch changed its state.'),
   switchForged: event(
     'switch.forged',

@@ -12,7 +12,7 @@ import type { Config, DatabaseConfig } from '../config/config.ts';
 import { recoverAdvice } from '../encryption/help.ts';
 import { asFailure, causeCode, Failure, isFailure } from '../errors.ts';
 import type { Mailbox } from '../ingest/model.ts';
-import { type KeySet, keyIds } from '../secret/key.ts';
+import { type KeySet, keyIds, weakKeyFailure, weakKeyRemedy } from '../secret/key.ts';
 import { countText } from '../text/units.ts';
 import { type CommonOptions, type Context, composeFor } from './context.ts';
 import { certificateText, probeMailbox } from './mailbox/probe.ts';
@@ -136,7 +136,10 @@ async function checkMailbox(app: App, mailbox: Mailbox, context: Context): Promi
 async function readKeyFile({ keyFile }: App): Promise<KeySet | null> {
   const reading = await keyFile.read();
   if (reading.kind === 'refused') throw reading.failure;
-  return reading.kind === 'keys' ? reading.keys : null;
+  if (reading.kind === 'absent') return null;
+  const weak = reading.keys.find(({ weakness }) => weakness !== null);
+  if (weak !== undefined) throw weakKeyFailure(keyFile.path, weak, weakKeyRemedy);
+  return reading.keys;
 }
 
 function keysText(keys: KeySet | null): string {

@@ -10,7 +10,7 @@ import type { Config } from '../config/config.ts';
 import { commandLine } from '../encryption/help.ts';
 import type { KeyFileReading } from '../encryption/ports.ts';
 import { causeCode, Failure, isFailure } from '../errors.ts';
-import { type KeyId, keyIds } from '../secret/key.ts';
+import { type KeyId, keyIds, weakKeyFailure, weakKeyRemedy } from '../secret/key.ts';
 import type { SecretBytes } from '../secret/secret-bytes.ts';
 import { requiredKeyIds } from '../secret/switch.ts';
 import { askTwice, type CommonOptions, type Context, withApp } from './context.ts';
@@ -45,7 +45,9 @@ export async function showKey(options: CommonOptions, context: Context): Promise
 
 async function summarize({ keyFile }: App): Promise<KeyFileSummary> {
   const reading = await keyFile.read();
-  const failure = reading.kind === 'refused' ? reading.failure : null;
+  const weak = reading.kind === 'keys' ? reading.keys.find(({ weakness }) => weakness !== null) : undefined;
+  const weakness = weak === undefined ? null : weakKeyFailure(keyFile.path, weak, weakKeyRemedy);
+  const failure = reading.kind === 'refused' ? reading.failure : weakness;
   return {
     path: keyFile.path,
     state: reading.kind === 'keys' ? 'ok' : reading.kind,
@@ -99,13 +101,16 @@ function summaryLines({
  * `key verify FILE`: compares the key ids of a backup with the key file and the encryption switch.
  *
  * So a backup can be verified while the key file is lost. Without the database it is compared with the key file alone,
- * and a note says so. Exit code 1 unless it holds every key in use. Throws `key_file_missing`,
- * `key_file_refused`, `key_file_locked`.
+ * and a note says so. Exit code 1 unless it holds every key in use. Throws `key_file_missing`, `key_file_refused` (also
+ * for a key that is plainly not random), `key_file_locked`.
  */
 export async function verifyKey(options: CommonOptions & { readonly file: string }, context: Context): Promise<number> {
   const file = resolve(options.file);
   return await withApp(options, context, async (app) => {
-    const inBackup = await app.keyFile.idsIn(file);
+    const keys = await app.keyFile.keysIn(file);
+    const weak = keys.find(({ weakness }) => weakness !== null);
+    if (weak !== undefined) throw weakKeyFailure(file, weak, weakKeyRemedy);
+    const inBackup = keyIds(keys);
     const { ids: inUse, isSwitchRead } = await idsInUse(app, context);
     const lacks = inUse.filter((id) => !inBackup.includes(id));
     const extra = inBackup.filter((id) => !inUse.includes(id));

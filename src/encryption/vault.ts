@@ -13,7 +13,7 @@ import type { Clock } from '../async/clock.ts';
 import { coalesce } from '../async/single-flight.ts';
 import { asFailure, Failure, isFailure } from '../errors.ts';
 import { events, type Log } from '../events.ts';
-import { type KeyId, type KeySet, keyById, keyIds } from '../secret/key.ts';
+import { type KeyId, type KeySet, keyById, keyIds, weakKeyFailure, weakKeyRemedy } from '../secret/key.ts';
 import {
   initialSwitchRow,
   isSameSwitchRow,
@@ -99,7 +99,7 @@ export function createVault(ports: VaultPorts): Vault {
     if (seen.file.kind === 'keys') wrapped = seen.file.wrapped;
     const next = nextView(seen, view, ports);
     await rememberRow(ports, seen);
-    logChanges(view, next, ports.log);
+    logChanges(view, next, ports);
     view = next;
     return view;
   };
@@ -276,7 +276,7 @@ function isSameState(a: VaultState, b: VaultState): boolean {
 }
 
 /** Logs each state, switch and problem once, when it begins. */
-function logChanges(before: VaultView, now: VaultView, log: Log): void {
+function logChanges(before: VaultView, now: VaultView, { log, keyFile }: Pick<VaultPorts, 'log' | 'keyFile'>): void {
   logSwitchChanges(before, now, log);
   if (isSameState(before.state, now.state)) return;
   const { state } = now;
@@ -286,6 +286,8 @@ function logChanges(before: VaultView, now: VaultView, log: Log): void {
   else if (state.kind === 'missing') log.error({ error: state.failure }, events.vaultMissing);
   else if (state.kind === 'refused') log.error({ ...fields, error: state.failure }, events.vaultRefused);
   else log.error({ ...fields, error: state.failure }, events.vaultOrphaned);
+  for (const key of keysOf(state).filter(({ weakness }) => weakness !== null))
+    log.warn({ key_id: key.id, error: weakKeyFailure(keyFile.path, key, weakKeyRemedy) }, events.vaultKeyWeak);
 }
 
 function logSwitchChanges(before: VaultView, now: VaultView, log: Log): void {

@@ -7,12 +7,14 @@
  */
 import { createHash, createSecretKey, type KeyObject } from 'node:crypto';
 import { Failure } from '../errors.ts';
+import { keyWeakness } from './key-weakness.ts';
 import { copySecret, SecretBytes, secretBuffer } from './secret-bytes.ts';
 
 /** First 16 lower-case hex digits of SHA-256("ticketmaild key id\0" || key). */
 export type KeyId = string;
 
-export type Key = { readonly id: KeyId; readonly object: KeyObject };
+/** `weakness`: why it is plainly not random (key-weakness.ts); such a key opens, and is not taken into use. */
+export type Key = { readonly id: KeyId; readonly object: KeyObject; readonly weakness: string | null };
 
 /** Distinct keys in the order of their file. */
 export type KeySet = readonly Key[];
@@ -28,7 +30,7 @@ export function importKey(bytes: Uint8Array): Key {
   try {
     if (bytes.length !== keyBytes) throw new Error(`a key has ${keyBytes} bytes`);
     const id = createHash('sha256').update(idPrefix).update(bytes).digest('hex').slice(0, idHexDigits);
-    return { id, object: createSecretKey(bytes) };
+    return { id, object: createSecretKey(bytes), weakness: keyWeakness(bytes) };
   } finally {
     bytes.fill(0);
   }
@@ -80,6 +82,16 @@ export function serializeKeySet(keys: KeySet): SecretBytes {
   }
   return SecretBytes.take(content);
 }
+
+/** A weak key that is about to be used, or in use. `where`: the file. `hint`: how to replace it. */
+export function weakKeyFailure(where: string, { id, weakness }: Key, hint: string): Failure {
+  const message = `${where}: key ${id} is not random: it ${weakness}, so that it can be guessed`;
+  return new Failure('key_file_refused', message, { hint, fields: { key_id: id } });
+}
+
+/** Remedy for a weak key in use. */
+export const weakKeyRemedy =
+  'Replace it, while the daemon runs: ticketmaild encryption rotate. Then back the key file up again.';
 
 export function isKeyId(value: unknown): value is KeyId {
   return typeof value === 'string' && /^[0-9a-f]{16}$/.test(value);

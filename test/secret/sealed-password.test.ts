@@ -479,7 +479,7 @@ describe('a key', () => {
   });
 
   test('that takes the id of another opens nothing, and what it sealed is refused', async () => {
-    const impostor: Key = { id: key.id, object: otherKey.object };
+    const impostor: Key = { ...otherKey, id: key.id };
     expect(await refusal(await seal(password, impostor))).toBe('password_damaged');
     expect(await refusal(stored, [impostor])).toBe('password_damaged');
   });

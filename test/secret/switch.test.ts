@@ -155,7 +155,7 @@ describe('a seal', () => {
   });
 
   test('does not hold under another key that takes the same id', () => {
-    const impostor = { id: one.id, object: stranger.object };
+    const impostor = { ...stranger, id: one.id };
     expect(judged(sealSwitchRow(change(2, 'on', one.id), impostor), null)).toBe('forged');
     expect(judged(onRow, null, [impostor])).toBe('forged');
   });

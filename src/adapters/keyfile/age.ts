@@ -29,6 +29,8 @@ import { shellArg } from '../../text/shell.ts';
 /** Base-2 logarithm of scrypt's N. 18 takes 256 MiB of memory and about a second; 20 four times as much. */
 export const workFactorDefault = 18;
 const workFactorMax = 20;
+/** 16 MiB and about 50 ms: the interactive parameters of the scrypt paper. The age tool uses 18. */
+const workFactorMin = 14;
 
 /** Upper limit of a key file; one with 8 protected keys has about 470 bytes. */
 export const wrappedBytesMax = 8192;
@@ -62,7 +64,7 @@ export function isWrapped(content: Uint8Array): boolean {
 
 /**
  * Wraps `keys` as an age file, which the age tool opens too; borrows `passphrase`. `workFactor`: base-2 logarithm of
- * scrypt's cost, 1 to 20. Throws `password_missing` for an empty passphrase.
+ * scrypt's cost, 14 to 20. Throws `password_missing` for an empty passphrase.
  */
 export async function wrapKeys(
   keys: KeySet,
@@ -70,7 +72,8 @@ export async function wrapKeys(
   workFactor: number = workFactorDefault,
 ): Promise<Uint8Array> {
   if (passphrase.length === 0) throw new Failure('password_missing', 'the passphrase is empty');
-  if (!(workFactor >= 1 && workFactor <= workFactorMax)) throw new Error(`a work factor is 1 to ${workFactorMax}`);
+  if (!(workFactor >= workFactorMin && workFactor <= workFactorMax))
+    throw new Error(`a work factor is ${workFactorMin} to ${workFactorMax}`);
   const age = await import('age-encryption');
   const fileKey = secretBuffer(fileKeyBytes);
   using content = serializeKeySet(keys);
@@ -237,10 +240,10 @@ function checkStanza(stanzas: readonly Stanza[]): PassphraseStanza {
 }
 
 function checkWorkFactor(workFactor: number): number {
-  if (workFactor <= workFactorMax) return workFactor;
+  if (workFactor >= workFactorMin && workFactor <= workFactorMax) return workFactor;
   throw new Failure(
     'key_file_refused',
-    `the key file cannot be used: its work factor is ${workFactor}, and at most ${workFactorMax} is accepted`,
+    `the key file cannot be used: its work factor is ${workFactor}, and ${workFactorMin} to ${workFactorMax} are accepted`,
     {
       hint: 'Rewrap it with the age tool, which uses 18, on a machine that can open it: age -d FILE | age -p -o NEWFILE',
     },

@@ -13,7 +13,8 @@ import { dirname, join } from 'node:path';
 import { createMutex } from '../../async/mutex.ts';
 import type { KeyFile, KeyFileReading } from '../../encryption/ports.ts';
 import { causeCode, Failure, isFailure } from '../../errors.ts';
-import { checkKeyFileSize, type KeyId, type KeySet, keyIds, serializeKeySet } from '../../secret/key.ts';
+import { checkKeyFileSize, type KeySet, serializeKeySet } from '../../secret/key.ts';
+import { passphraseProblem } from '../../secret/passphrase.ts';
 import type { SecretBytes } from '../../secret/secret-bytes.ts';
 import { shellArg } from '../../text/shell.ts';
 import { cachePassphrase, isWrapped, type PassphraseSource, unwrapKeys, workFactorDefault, wrapKeys } from './age.ts';
@@ -22,16 +23,16 @@ import { type FileRules, onDiskAt, readSmallFile, syncFolder, writeCopy, writeNe
 
 /** Maintenance operations of the `key` commands. */
 export type KeyFileMaintenance = {
-  /** Protects the keys with `passphrase`, which it borrows. Throws `refused` when they are protected already. */
+  /** Protects the keys with `passphrase`, which it borrows. Throws `refused` when they are already, `usage`. */
   protect(passphrase: SecretBytes): Promise<void>;
   /** Removes the protection, with the passphrase of the source. Throws `refused` for an unprotected file. */
   unprotect(): Promise<void>;
   /** Copies the file byte by byte to a new file (mode 0600) anywhere. Throws `already_exists`. */
   copyTo(path: string): Promise<void>;
   /**
-   * Key ids in another file, such as a backup, of any owner. Throws `not_found`, `key_file_refused`, `key_file_locked`.
+   * The keys in another file, such as a backup, of any owner. Throws `not_found`, `key_file_refused`, `key_file_locked`.
    */
-  idsIn(path: string): Promise<readonly KeyId[]>;
+  keysIn(path: string): Promise<KeySet>;
 };
 
 export type KeyFileOptions = {
@@ -72,7 +73,7 @@ export function createKeyFile(options: KeyFileOptions): KeyFile & KeyFileMainten
     protect: (passphrase) => mutex.run(() => protectKeys(context, passphrase)),
     unprotect: () => mutex.run(() => unprotectKeys(context)),
     copyTo: (target) => mutex.run(() => copyKeyFile(context, target)),
-    idsIn: (other) => mutex.run(() => idsIn(other, reader)),
+    keysIn: (other) => mutex.run(() => keysIn(other, reader)),
   };
 }
 
@@ -86,12 +87,12 @@ async function readingOf(reader: KeyReader): Promise<KeyFileReading> {
   }
 }
 
-async function idsIn(path: string, reader: KeyReader): Promise<readonly KeyId[]> {
+async function keysIn(path: string, reader: KeyReader): Promise<KeySet> {
   const found = await readSmallFile(path, backupFileRules);
   if (found?.content == null) {
     throw new Failure('not_found', `there is no file at ${path}`, { hint: `Check the path: ls -l ${shellArg(path)}` });
   }
-  return keyIds(await reader.keysOfOther(path, found.content));
+  return await reader.keysOfOther(path, found.content);
 }
 
 async function replaceKeys(file: KeyFileContext, keys: KeySet): Promise<void> {
@@ -106,6 +107,8 @@ async function replaceKeys(file: KeyFileContext, keys: KeySet): Promise<void> {
 }
 
 async function protectKeys(file: KeyFileContext, passphrase: SecretBytes): Promise<void> {
+  const problem = passphrase.length === 0 ? null : passphraseProblem(passphrase);
+  if (problem !== null) throw new Failure('usage', problem, { hint: 'Nothing was changed: choose another one.' });
   const before = await takeSnapshot(file.path);
   if (before.wrapped !== null) {
     const hint = 'To change the passphrase, remove it first: ticketmaild key unprotect';

@@ -1,5 +1,6 @@
 /**
- * Enable operation: creates the key file, writes `enabling`, seals every plain-text password, writes `on`.
+ * Enable operation: creates the key file, writes `enabling`, seals every plain-text password, confirms the post-actions
+ * in force, writes `on`.
  *
  *     off -> enabling(k) -> on(k)
  *
@@ -20,12 +21,14 @@ import {
   refusedInState,
   requireKey,
   requireOpenKeys,
+  requireRandomKey,
   runOperation,
   trustedView,
   type UnopenedPassword,
   waitForKey,
 } from './operation.ts';
 import { sealAllPlaintext, sealPlaintextOnce, type UnopenedByName } from './rewrite.ts';
+import { confirmPostActions } from './settings.ts';
 
 export type EnableResult = {
   readonly keyId: KeyId;
@@ -111,7 +114,7 @@ async function firstKeyInFile(keyFile: KeyFile): Promise<Key | null> {
   if (reading.kind === 'absent') return null;
   const [key] = reading.keys;
   if (key === undefined) throw new Failure('key_file_refused', `the key file ${keyFile.path} contains no key`);
-  return key;
+  return requireRandomKey(key, keyFile.path);
 }
 
 async function sealAndSwitch(operation: Operation, run: EnableRun, view: VaultView): Promise<null> {
@@ -119,10 +122,12 @@ async function sealAndSwitch(operation: Operation, run: EnableRun, view: VaultVi
   const key = requireKey(requireOpenKeys(view), row.keyId);
   const unsealable = await sealAllPlaintext(operation, key, row.revision, counter(run));
   if (unsealable.size > 0) throw cannotBeSealed(unsealable);
-  const detail = `${run.sealed} passwords sealed`;
+  const confirmed = await confirmPostActions(operation, key, row.revision);
+  const detail = `${run.sealed} passwords sealed, ${confirmed} post-actions that delete or move confirmed`;
   const next = { state: 'on', keyId: key.id, nextKeyId: null } as const;
   await changeSwitch(operation, row, next, key, [{ action: 'switch.on', detail }]);
   operation.ports.observer.step({ step: 'encryption_on' });
+  if (confirmed > 0) operation.ports.observer.step({ step: 'confirmed', count: confirmed });
   return null;
 }
 

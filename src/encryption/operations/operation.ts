@@ -13,8 +13,9 @@ import { Failure, isFailure } from '../../errors.ts';
 import type { AuditActor } from '../../ingest/model.ts';
 import type { WorkerIdentity } from '../../ingest/ports.ts';
 import { liveWorkers } from '../../ingest/scheduler/workers.ts';
-import { type Key, type KeyId, type KeySet, keyById } from '../../secret/key.ts';
+import { type Key, type KeyId, type KeySet, keyById, weakKeyFailure } from '../../secret/key.ts';
 import { type SwitchRow, type SwitchState, sealSwitchRow } from '../../secret/switch.ts';
+import { shellArg } from '../../text/shell.ts';
 import type { AuditEntry, EncryptionStore, KeyFile, StoredWorker, SwitchStateFile } from '../ports.ts';
 import type { Vault, VaultView } from '../vault.ts';
 import type { OperationStep } from './steps.ts';
@@ -171,6 +172,13 @@ export function requireKey(keys: KeySet, id: KeyId | null): Key {
   const key = keyById(keys, id);
   if (key === null) throw new Failure('key_unknown', `the key file lacks key ${id}`, { fields: { key_id: id } });
   return key;
+}
+
+/** A key of an existing file that is about to be taken into use. Throws `key_file_refused` for a weak one. */
+export function requireRandomKey(key: Key, path: string): Key {
+  if (key.weakness === null) return key;
+  const hint = `Move it away, and run the command again, which makes a random one: mv ${shellArg(path)} ${shellArg(`${path}.weak`)}`;
+  throw weakKeyFailure(path, key, hint);
 }
 
 export type NextSwitch = Pick<SwitchRow, 'state' | 'keyId' | 'nextKeyId'>;

@@ -15,6 +15,7 @@ import {
   type OperationOptions,
   type OperationPorts,
   refusedInState,
+  requireRandomKey,
   runOperation,
   sealedRow,
   waitForKey,
@@ -90,7 +91,7 @@ async function newKeyFile({ ports }: Operation, run: Run) {
   const { keyFile } = ports;
   const reading = await keyFile.read();
   const [present] = reading.kind === 'keys' ? reading.keys : [];
-  if (present !== undefined) return present;
+  if (present !== undefined) return requireRandomKey(present, keyFile.path);
   if (reading.kind === 'refused') run.setAside = await keyFile.setAside('damaged');
   const key = generateKey(ports.random);
   await keyFile.create([key]);

@@ -172,14 +172,17 @@ describe('an age file that must not be opened is refused before the passphrase i
     return failure;
   };
 
-  test.each(['30', '21', '99999999999999999999999'])('one with a work factor of %s, at once', async (factor) => {
-    const content = replaced(await wrapped(freshKeys()), ` ${testWorkFactor}\n`, ` ${factor}\n`);
-    const startedAt = performance.now();
-    const failure = await refused(content);
-    expect(performance.now() - startedAt).toBeLessThan(50);
-    expect(failure.message).toContain(`work factor is ${Number(factor)}`);
-    expect(failure.hint).toContain('age -d FILE | age -p');
-  });
+  test.each(['30', '21', '13', '1', '99999999999999999999999'])(
+    'one with a work factor of %s, at once',
+    async (factor) => {
+      const content = replaced(await wrapped(freshKeys()), ` ${testWorkFactor}\n`, ` ${factor}\n`);
+      const startedAt = performance.now();
+      const failure = await refused(content);
+      expect(performance.now() - startedAt).toBeLessThan(50);
+      expect(failure.message).toContain(`work factor is ${Number(factor)}`);
+      expect(failure.hint).toContain('age -d FILE | age -p');
+    },
+  );
 
   test.each(['0', '010', '+10', '1e1', 'a'])(
     'one with a work factor that is not written as one: %s',
@@ -346,7 +349,7 @@ describe('copies', () => {
       await keyFile.copyTo(target);
       expect((await readFile(target)).equals(content)).toBe(true);
       expect((await stat(target)).mode & 0o777).toBe(0o600);
-      expect(await keyFile.idsIn(target)).toEqual(keyIds(keys));
+      expect(keyIds(await keyFile.keysIn(target))).toEqual(keyIds(keys));
     }
   });
 
@@ -391,12 +394,12 @@ describe('the keys of another file', () => {
     const copy = join(folder.path, 'copy');
     await writeFile(copy, contentOf(keys), { mode: 0o644 });
     await symlink(copy, join(folder.path, 'link'));
-    expect(await keyFileIn(folder.path).idsIn(join(folder.path, 'link'))).toEqual(keyIds(keys));
+    expect(keyIds(await keyFileIn(folder.path).keysIn(join(folder.path, 'link')))).toEqual(keyIds(keys));
   });
 
   test('cannot be listed for a file that is missing, damaged, locked, a folder or endless', async () => {
     const keyFile = keyFileIn(folder.path, { says: wrong });
-    const code = async (name: string) => (await failureOf(keyFile.idsIn(join(folder.path, name)))).code;
+    const code = async (name: string) => (await failureOf(keyFile.keysIn(join(folder.path, name)))).code;
     await writeFile(join(folder.path, 'damaged'), randomBytes(31));
     await writeFile(join(folder.path, 'locked'), await wrapped(freshKeys()));
     await symlink('/dev/zero', join(folder.path, 'endless'));
@@ -412,12 +415,12 @@ describe('the keys of another file', () => {
     const keyFile = keyFileIn(folder.path, { says: right });
     await keyFile.read();
     await keyFile.copyTo(join(folder.path, 'copy'));
-    expect(await keyFile.idsIn(join(folder.path, 'copy'))).toHaveLength(1);
+    expect(await keyFile.keysIn(join(folder.path, 'copy'))).toHaveLength(1);
     expect(keyFile.asked).toBe(1);
   });
 });
 
-test('a work factor outside 1 to 20 is never written', async () => {
+test('a work factor outside 14 to 20 is never written', async () => {
   for (const factor of [0, 21, Number.NaN])
-    await expect(wrapKeys(freshKeys(), passphraseOf(right), factor)).rejects.toThrow('a work factor is 1 to 20');
+    await expect(wrapKeys(freshKeys(), passphraseOf(right), factor)).rejects.toThrow('a work factor is 14 to 20');
 });
