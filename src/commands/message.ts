@@ -84,21 +84,21 @@ export type SourceOptions = CommonOptions & {
 /**
  * `message source`: saves the raw source of one message as a new file, readable by its owner alone.
  *
- * Never to the terminal, which would interpret untrusted bytes. Throws `usage`, `not_found`, `already_exists`, and
- * `source_missing` for a source past its retention.
+ * Never to the terminal, which would interpret untrusted bytes. Throws `usage`, `not_found`, `already_exists`,
+ * `source_missing` for a source past its retention, and `source_refused` for a row that names anything else.
  */
 export async function saveSource(options: SourceOptions, context: Context): Promise<number> {
   const uid = /^[1-9]\d{0,9}$/.test(options.uid) ? Number(options.uid) : null;
   if (uid === null) throw new Failure('usage', '--uid must be a whole number of 1 or more');
   return await withApp(options, context, async (app) => {
     const mailbox = await app.store.mailboxByName(options.mailbox);
-    const [location] = await app.store.rawLocations(mailbox.id, [uid]);
-    if (location === undefined) {
+    const [stored] = await app.store.storedSources(mailbox.id, [uid]);
+    if (stored === undefined) {
       const list = commandOrNotice(shellCommandWithOption('message list', 'mailbox', mailbox.name));
       const hint = `List the UIDs: ${list}`;
       throw new Failure('not_found', `no source of UID ${uid} in mailbox ${mailbox.name} is stored`, { hint });
     }
-    const source = await app.raw.read(location);
+    const source = await app.raw.read(stored);
     saveNewFile(options.output, source, context);
     await context.terminal.line(`saved ${source.length} bytes as ${options.output}`);
     return 0;
@@ -116,8 +116,8 @@ const idsShownMax = 20;
 /**
  * `message reprocess`: parses one message, or all of a mailbox, again under the present rules, and prints the changes.
  *
- * Exit code 1 when any cannot be parsed. Throws `usage`, `not_found`, and for one message `source_missing`,
- * `parse_failed`.
+ * Exit code 1 when any cannot be parsed, or its source is refused. Throws `usage`, `not_found`, and for one message
+ * `source_missing`, `source_refused`, `parse_failed`.
  */
 export async function reprocessMessages(options: ReprocessOptions, context: Context): Promise<number> {
   const { id, mailbox, since } = options;
@@ -137,6 +137,7 @@ async function reprocessOne(app: App, id: string, json: boolean, { terminal }: C
   const result = await app.reprocess(id);
   if (result.what === 'source_missing')
     throw new Failure('source_missing', `the source of message ${id} is no longer stored`);
+  if (result.what === 'source_refused') throw result.refusal;
   if (result.what === 'failed')
     throw new Failure('parse_failed', `message ${id} cannot be parsed (${result.reason}); it is unchanged`, {
       hint: 'See [message] parse_timeout_s and parse_memory_mb.',
@@ -154,7 +155,7 @@ async function reprocessMailbox(
   const { terminal, signal } = context;
   const mailbox = await app.store.mailboxByName(name);
   const ids = await Array.fromAsync(app.store.messageIdsSince(mailbox.id, sinceMs));
-  const counts = { changed: 0, unchanged: 0, source_missing: 0, failed: 0 };
+  const counts = { changed: 0, unchanged: 0, source_missing: 0, source_refused: 0, failed: 0 };
   const sourceless: string[] = [];
   await forEachWithProgress(`reprocess ${name}`, ids, context, async (id, hideBar) => {
     const result = await app.reprocess(id);
@@ -162,20 +163,21 @@ async function reprocessMailbox(
     counts[kind] += 1;
     if (kind === 'source_missing' && sourceless.length < idsShownMax) sourceless.push(id);
     if (json) await terminal.json(resultJson(id, result));
-    else if (kind === 'changed' || kind === 'failed') {
+    else if (kind === 'changed' || kind === 'failed' || kind === 'source_refused') {
       hideBar();
       await terminal.line(`${id}: ${reprocessText(result)}`);
     }
   });
   if (json) await terminal.json({ mailbox: name, messages: ids.length, ...counts });
   else await printCounts(counts, sourceless, context);
-  return counts.failed === 0 && !signal.aborted ? 0 : 1;
+  return counts.failed + counts.source_refused === 0 && !signal.aborted ? 0 : 1;
 }
 
 type ReprocessCounts = {
   readonly changed: number;
   readonly unchanged: number;
   readonly source_missing: number;
+  readonly source_refused: number;
   readonly failed: number;
 };
 
@@ -189,16 +191,18 @@ async function printCounts(
   sourceless: readonly string[],
   { terminal }: Context,
 ): Promise<void> {
-  const { changed, unchanged, source_missing: gone, failed } = counts;
+  const { changed, unchanged, source_missing: gone, source_refused: refused, failed } = counts;
   await terminal.line(
     `${changed} changed, ${unchanged} unchanged, ${gone} without a source, ${failed} failed to parse`,
   );
+  if (refused > 0) await terminal.line(`${refused} with a refused source`);
   const more = gone > sourceless.length ? ', …' : '';
   if (gone > 0) await terminal.line(`without a source: ${sourceless.join(', ')}${more}`);
 }
 
 function reprocessText(result: ReprocessResult): string {
   if (result.what === 'source_missing') return 'its source is no longer stored';
+  if (result.what === 'source_refused') return `${result.refusal.message}; unchanged`;
   if (result.what === 'failed') return `cannot be parsed (${result.reason}); unchanged`;
   if (result.changed.length === 0) return 'nothing changed';
   const joined = { ticket_opened: 'opened', reply_added: 'joined' };
@@ -208,6 +212,7 @@ function reprocessText(result: ReprocessResult): string {
 
 function resultJson(id: string, result: ReprocessResult): Record<string, unknown> {
   if (result.what === 'source_missing') return { id, result: 'source_missing' };
+  if (result.what === 'source_refused') return { id, result: 'source_refused' };
   if (result.what === 'failed') return { id, result: 'failed', reason: result.reason };
   const { changed, outcome, ref } = result;
   return { id, result: resultKind(result), changed, outcome, ticket: ref };

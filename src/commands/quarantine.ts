@@ -107,7 +107,7 @@ const storedExtentTexts: Readonly<Record<StoredExtent, string>> = {
   whole: 'the whole message',
   header: 'its header alone; requeue fetches the message from the server again',
   none: 'nothing; requeue fetches the message from the server again',
-  elsewhere: 'not on this machine; requeue fetches the message from the server again',
+  elsewhere: 'not on this machine, or refused; requeue fetches the message from the server again',
 };
 
 function storedExtent({ raw, reason }: QuarantinedMessage, head: HeaderSummary | null): StoredExtent {
@@ -151,8 +151,8 @@ export type ExportOptions = SelectionOptions & { readonly output?: string; reado
  * `quarantine export`: saves stored sources as new files, readable by their owner alone.
  *
  * Never to the terminal, which would interpret untrusted bytes. A file that holds the header alone ends in
- * `.header.eml`. Throws `usage`, `not_found`, `source_missing`; of many, a missing source is noted and the exit code is
- * 1.
+ * `.header.eml`. Throws `usage`, `not_found`, `source_missing`, `source_refused`; of many, a missing or refused source
+ * is noted and the exit code is 1.
  */
 export async function exportQuarantined(options: ExportOptions, context: Context): Promise<number> {
   assertSelection(options);
@@ -198,7 +198,7 @@ async function exportOne(
     await context.terminal.line(`saved ${quarantineId(message)} as ${path}, ${source.length} bytes${what}`);
     return true;
   } catch (error) {
-    if (isAlone || !isFailure(error, 'source_missing', 'already_exists')) throw error;
+    if (isAlone || !isFailure(error, 'source_missing', 'source_refused', 'already_exists')) throw error;
     context.terminal.note(`${quarantineId(message)}: ${error.message}`, 'red');
     return false;
   }

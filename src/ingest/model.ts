@@ -99,6 +99,8 @@ export type MailboxHealth = {
   readonly cursor: Cursor | null;
   /** How its password is stored. `keyId` is its column, not read from the JWE; null: empty. */
   readonly password: { readonly form: 'plain' | 'sealed'; readonly keyId: string | null };
+  /** The column `settings_seal`, which a writer of the database may have changed; null: none. */
+  readonly settingsSeal: string | null;
 };
 
 /** True for a row with an invalid value, written by another program: it is listed as paused, with the error. */
@@ -120,12 +122,20 @@ export type StoredPassword = {
 
 /**
  * A new password, in the form that the switch requires at `switchRevision` (0: there is no switch row); it is stored at
- * no other revision. `sealed` is a JWE in ASCII.
+ * no other revision. `sealed` is a JWE in ASCII; `settingsSeal` is stored with it.
  */
 export type NewPassword = { readonly switchRevision: number } & (
   | { readonly form: 'plain'; readonly password: SecretBytes }
-  | { readonly form: 'sealed'; readonly sealed: Uint8Array; readonly keyId: string }
+  | {
+      readonly form: 'sealed';
+      readonly sealed: Uint8Array;
+      readonly keyId: string;
+      readonly settingsSeal: string | null;
+    }
 );
+
+/** A new settings seal (secret/settings-seal.ts), stored at no other revision of the switch; null: of no part. */
+export type NewSettingsSeal = { readonly switchRevision: number; readonly settingsSeal: string | null };
 
 /** An audit actor: the `user@host` behind a change, and the host alone. */
 export type AuditActor = { readonly who: string; readonly host: string };
@@ -244,11 +254,13 @@ export type QuarantineReason =
   | 'sender_flood'
   | 'mail_loop';
 
-/** The location of a raw source in a segment file (zstd, RFC 8878). */
-export type RawLocation = { readonly segment: string; readonly offset: number; readonly lengthBytes: number };
-
-/** A stored source: its location, and the SHA-256 of the source before compression. */
-export type StoredSource = RawLocation & { readonly sha256: string };
+/** A stored source: its place in a segment file (zstd, RFC 8878), and its SHA-256 before compression. */
+export type StoredSource = {
+  readonly segment: string;
+  readonly offset: number;
+  readonly lengthBytes: number;
+  readonly sha256: string;
+};
 
 /** A ticket that a poll opens. */
 export type NewTicket = {
@@ -399,7 +411,7 @@ export type OutcomeRow = {
   readonly resolvedAtMs: number | null;
   readonly sizeBytes: number;
   /** The stored source of a quarantined message; null: none. */
-  readonly quarantinedSource: RawLocation | null;
+  readonly quarantinedSource: StoredSource | null;
   /** null: no message row, or it was not requested. */
   readonly message: MessageDetails | null;
 };

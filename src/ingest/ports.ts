@@ -9,7 +9,7 @@
 import type { FailureCode } from '../errors.ts';
 import type { FingerprintedMessage } from '../mail/fingerprint.ts';
 import type { SecretBytes } from '../secret/secret-bytes.ts';
-import type { Connection, Mailbox, Outcome, PostAction, RawLocation } from './model.ts';
+import type { Connection, Mailbox, Outcome, PostAction, StoredSource } from './model.ts';
 import type { PoolCheck } from './readiness.ts';
 
 /** Opens stored passwords, each for one login: it is wiped when the folder is open, or the attempt has failed. */
@@ -23,6 +23,17 @@ export interface Passwords {
    * Ids of the keys that are open now. A mailbox whose password is sealed under another one waits: it is not polled.
    */
   keyIds(): readonly string[];
+}
+
+/** Guard of the post-actions that remove messages from the server: what a writer of the database set waits. */
+export interface PostActionGuard {
+  /**
+   * True while encryption is off, and where a command or the page confirmed exactly these settings. Reads the stored
+   * seal.
+   */
+  mayRemove(mailbox: Mailbox): Promise<boolean>;
+  /** True for a listed mailbox whose post-action waits for a confirmation. */
+  isUnconfirmed(mailbox: Mailbox, seal: string | null): boolean;
 }
 
 /** The state of a folder when it was selected. */
@@ -131,6 +142,7 @@ export interface Blobs {
    * on failure: a content that is the whole of its buffer has length 0 afterwards.
    */
   write(blobs: readonly { readonly sha256: string; readonly content: Uint8Array }[]): Promise<void>;
+  /** Throws `source_refused` for another name, and for bytes with another hash. */
   read(sha256: string): Promise<Uint8Array>;
   /** null: there is no such file. */
   lengthOf(sha256: string): Promise<number | null>;
@@ -143,11 +155,12 @@ export interface Blobs {
 /** Append-only segment files of raw sources. */
 export interface RawSources {
   /** Appends in order; durable (one fsync) when it resolves. Sources are consumed, as contents of blobs are. */
-  append(sources: readonly Uint8Array[]): Promise<readonly RawLocation[]>;
+  append(sources: readonly CompressedSource[]): Promise<readonly StoredSource[]>;
   /**
-   * The source as it was fetched, or its first `bytesMax` bytes. Throws `source_missing` when its segment has expired.
+   * The source as it was fetched, or its first `bytesMax` bytes, verified as a whole. Throws `source_missing` when its
+   * segment has expired, `source_refused` when `source` names anything that was not stored for it.
    */
-  read(location: RawLocation, bytesMax?: number): Promise<Uint8Array<ArrayBuffer>>;
+  read(source: StoredSource, bytesMax?: number): Promise<Uint8Array<ArrayBuffer>>;
   /** null: there is no such segment. */
   lengthOf(segment: string): Promise<number | null>;
   /** True when its name says that nothing was appended since `beforeMs`. */

@@ -252,7 +252,7 @@ test('case 56 (helpyio/helpy#889): a message that the parser is stuck in is give
 const givenUp = /^2 quarantined \(parse_(timeout|memory|failed)\)$/;
 
 async function sourceOf({ app }: TestApp, mailbox: Mailbox, uid: number): Promise<Buffer> {
-  const [place] = await app.store.rawLocations(mailbox.id, [uid]);
+  const [place] = await app.store.storedSources(mailbox.id, [uid]);
   if (place === undefined) throw new Error('its source was not kept');
   return Buffer.from(await app.raw.read(place));
 }

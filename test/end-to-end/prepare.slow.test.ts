@@ -42,7 +42,7 @@ test('the storage thread that is prepared is the one that writes; none starts af
   await using storage = createStorage(folder.path, { nowMs: Date.now }, randomUUIDv7);
   storage.prepare();
   storage.prepare();
-  await storage.raw.append([mail()]);
+  await storage.raw.append([{ compressed: mail(), sha256: '' }]);
   await storage[Symbol.asyncDispose]();
   storage.prepare();
   await nextTurn();

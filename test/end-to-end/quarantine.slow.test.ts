@@ -3,7 +3,7 @@
  * with a crash in the middle. Each message is stored once, and none is lost.
  */
 
-import { randomBytes, randomUUIDv7 } from 'node:crypto';
+import { hash, randomBytes, randomUUIDv7 } from 'node:crypto';
 import { zstdCompressSync } from 'node:zlib';
 import { describe, expect, test } from 'vitest';
 import type { DatabaseConfig } from '../../src/config/config.ts';
@@ -49,6 +49,11 @@ async function theOne(on: TestApp, mailbox: Mailbox): Promise<QuarantinedMessage
   return mail;
 }
 
+const digestOf = (source: Uint8Array) => ({
+  compressed: new Uint8Array(zstdCompressSync(source)),
+  sha256: hash('sha256', source, 'hex'),
+});
+
 /** Quarantines a message as a poll does. */
 async function hold(
   on: TestApp,
@@ -60,16 +65,16 @@ async function hold(
   const { store, raw } = on.app;
   await store.quarantineMissed(mailbox.id, 7, { uid, sizeBytes: source.length, receivedAtMs: Date.now() });
   const [missed] = await store.quarantinedByUid(mailbox.id, 7, uid);
-  const [place] = await raw.append([zstdCompressSync(source)]);
-  if (missed === undefined || place === undefined) throw new Error('not held');
-  await store.requarantine(missed, { reason, sizeBytes: source.length, raw: { ...place, sha256: 'a'.repeat(64) } });
+  const [stored] = await raw.append([digestOf(source)]);
+  if (missed === undefined || stored === undefined) throw new Error('not held');
+  await store.requarantine(missed, { reason, sizeBytes: source.length, raw: stored });
   return (await store.quarantinedByUid(mailbox.id, 7, uid))[0] ?? missed;
 }
 
 /** A resolver whose parser fails at messages with `broken` in their body, and whose store may fail at a commit. */
 function resolverOn({ app }: TestApp, given: Partial<ResolverPorts['store']> = {}) {
   const digest = async (source: Uint8Array<ArrayBuffer>): Promise<ParseResult> => {
-    const raw = { compressed: zstdCompressSync(source), sha256: 'b'.repeat(64) };
+    const raw = digestOf(source);
     if (Buffer.from(source).includes('broken body')) return { ok: false, reason: 'parse_timeout', ...raw };
     return { ok: true, ...fingerprintMessage(await parseMessage(source)), ...raw };
   };

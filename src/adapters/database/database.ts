@@ -8,7 +8,7 @@ import { type Dialect, Kysely, sql } from 'kysely';
 import type { AdminStore } from '../../admin/ports.ts';
 import type { DatabaseConfig } from '../../config/config.ts';
 import type { EncryptionStore } from '../../encryption/ports.ts';
-import type { RawLocation } from '../../ingest/model.ts';
+import type { StoredSource } from '../../ingest/model.ts';
 import type { DatabaseHealth, QuarantineReader } from '../../ingest/ports.ts';
 import type { PoolCheck } from '../../ingest/readiness.ts';
 import type {
@@ -31,7 +31,7 @@ import { mailboxStore } from './mailboxes/store.ts';
 import { batchStore } from './messages/batch.ts';
 import { lookupStore } from './messages/lookup.ts';
 import { quarantineStore } from './messages/quarantine.ts';
-import { rawLocations, ticketReader } from './messages/reader.ts';
+import { storedSources, ticketReader } from './messages/reader.ts';
 import { reconcileStore } from './messages/reconcile.ts';
 import { reprocessStore } from './messages/reprocess.ts';
 import { ticketStore } from './messages/tickets.ts';
@@ -64,7 +64,7 @@ export type Database = MailboxStore &
     /**
      * Where the raw sources of these UIDs lie, in their order, in the newest UIDVALIDITY; what has none is left out.
      */
-    rawLocations(mailboxId: string, uids: readonly number[]): Promise<readonly RawLocation[]>;
+    storedSources(mailboxId: string, uids: readonly number[]): Promise<readonly StoredSource[]>;
   };
 
 const defaultLimits: MysqlLimits = {
@@ -97,7 +97,7 @@ export async function openDatabase(config: DatabaseConfig, limits: Partial<Mysql
     lockForDaemon: async () =>
       config.kind === 'sqlite' ? await lockForDaemon(config.path) : { [Symbol.dispose]: () => undefined },
     databaseNowMs: () => databaseNowMs(db),
-    rawLocations: (mailboxId, uids) => rawLocations(db, mailboxId, uids),
+    storedSources: (mailboxId, uids) => storedSources(db, mailboxId, uids),
     pool,
     usePassword,
     migrations: createMigrations(db),

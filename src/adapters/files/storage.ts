@@ -5,16 +5,17 @@
  * progress, then ends the thread; later writes are `interrupted`.
  */
 
-import { open, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
+import { hash } from 'node:crypto';
+import { readdir, rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { promisify } from 'node:util';
-import { createZstdDecompress, zstdDecompress } from 'node:zlib';
 import { detach, transferOwnership } from '../../async/buffer-pool.ts';
 import { causeCode, Failure, onDisk } from '../../errors.ts';
 import { chunksOf } from '../../ingest/fetch/batches.ts';
-import type { RawLocation } from '../../ingest/model.ts';
-import type { Blobs, RawSources } from '../../ingest/ports.ts';
+import type { StoredSource } from '../../ingest/model.ts';
+import type { Blobs, CompressedSource, RawSources } from '../../ingest/ports.ts';
+import { blobPath, openStored, segmentEndMs, segmentPath, storedLength } from './names.ts';
 import { createStorageThread, type StorageThread } from './storage-thread.ts';
+import { readStoredSource } from './stored-source.ts';
 import type { SegmentOffset } from './writers.ts';
 
 type Storage = {
@@ -64,38 +65,38 @@ const blobsPerTaskMax = 64;
 /** Content-addressed attachments: `blobs/ab/ab12…` holds the bytes with that SHA-256. `newId` makes temporary names. */
 function createBlobs(folder: string, newId: () => string, thread: StorageThread): Blobs {
   return {
-    write: (blobs) => onDisk('an attachment', () => writeAll(blobs, newId, thread)),
-    read: (sha256) => onDisk('an attachment', () => readFile(pathOf(folder, sha256))),
-    lengthOf: (sha256) => onDisk('an attachment', () => fileLength(pathOf(folder, sha256))),
+    write: (blobs) => onDisk('an attachment', () => writeAll(blobs, { folder, newId }, thread)),
+    read: (sha256) => onDisk('an attachment', () => readBlob(folder, sha256)),
+    lengthOf: (sha256) => onDisk('an attachment', () => storedLength(blobPath(folder, sha256))),
     untouchedSince: (beforeMs) => listUntouched(folder, beforeMs),
     removeUntouched: (name, beforeMs) => onDisk('an attachment', () => removeUntouched(folder, name, beforeMs)),
   };
 }
 
-/** Bytes; null when there is no such file. */
-async function fileLength(path: string): Promise<number | null> {
-  try {
-    const found = await stat(path);
-    return found.isFile() ? found.size : null;
-  } catch (error) {
-    if (causeCode(error) === 'ENOENT' || causeCode(error) === 'ENOTDIR') return null;
-    throw error;
-  }
-}
-
-function pathOf(folder: string, sha256: string): string {
-  return join(folder, checkedHash(sha256).slice(0, 2), sha256);
+/** Throws `source_refused` for another name than a hash, and for bytes with another one. */
+async function readBlob(folder: string, sha256: string): Promise<Uint8Array> {
+  const path = checkedBlobPath(folder, sha256);
+  await using file = await openStored(path, folder);
+  const content = await file.readFile();
+  if (hash('sha256', content, 'hex') === sha256) return content;
+  throw new Failure('source_refused', `attachment ${sha256} has other bytes than its name says`);
 }
 
 /** Nothing but a hash becomes a path. */
-function checkedHash(sha256: string): string {
-  if (!/^[0-9a-f]{64}$/.test(sha256)) throw new Failure('not_found', 'that is not the SHA-256 of a blob');
-  return sha256;
+function checkedBlobPath(folder: string, sha256: string): string {
+  const path = blobPath(folder, sha256);
+  if (path === null) throw new Failure('source_refused', 'the name of an attachment is not a SHA-256');
+  return path;
 }
 
-async function writeAll(blobs: readonly BlobContent[], newId: () => string, thread: StorageThread): Promise<void> {
+async function writeAll(
+  blobs: readonly BlobContent[],
+  { folder, newId }: { readonly folder: string; readonly newId: () => string },
+  thread: StorageThread,
+): Promise<void> {
   try {
-    const once = [...new Map(blobs.map((blob) => [checkedHash(blob.sha256), blob.content]))];
+    for (const { sha256 } of blobs) checkedBlobPath(folder, sha256);
+    const once = [...new Map(blobs.map((blob) => [blob.sha256, blob.content]))];
     for (const portion of chunksOf(once, blobsPerTaskMax)) {
       const moved = portion.map(([sha256, content]) => ({ sha256, content: transferOwnership(content) }));
       await thread.run({ what: 'blobs', id: newId(), blobs: moved });
@@ -149,10 +150,6 @@ async function namesIn(folder: string): Promise<readonly string[]> {
   }
 }
 
-const decompress = promisify(zstdDecompress);
-const blockBytesMax = 128 * 1024 + 1024;
-const namePattern = /^(\d{4})(\d{2})(\d{2})-[0-9a-f-]+\.zst$/;
-
 /**
  * Append-only segment files: one per worker and day, of concatenated zstd frames (RFC 8878). A batch costs one fsync,
  * and expiry is the deletion of a file. The database stores segment, offset and length of each source.
@@ -162,79 +159,41 @@ function createRawSources(
   { clock, newId }: { readonly clock: { nowMs(): number }; readonly newId: () => string },
   thread: StorageThread,
 ): RawSources {
-  const append = async (sources: readonly Uint8Array[]): Promise<readonly RawLocation[]> => {
+  const append = async (sources: readonly CompressedSource[]): Promise<readonly StoredSource[]> => {
     if (sources.length === 0) return [];
     const day = new Date(clock.nowMs()).toISOString().slice(0, 10).replaceAll('-', '');
-    const moved = sources.map(transferOwnership);
-    const lengths = moved.map(({ length }) => length);
+    const moved = sources.map(({ compressed }) => transferOwnership(compressed));
+    const extents = moved.map(({ length }, index) => ({ length, sha256: sources[index]?.sha256 ?? '' }));
     const start = await thread.run({ what: 'append', id: newId(), day, sources: moved });
-    return locationsFrom(start, lengths);
+    return storedFrom(start, extents);
   };
   return {
     append: (sources) => onDisk('a raw source', () => append(sources)),
-    read: (place, bytesMax) => onDisk('a raw source', () => readSource(folder, place, bytesMax ?? null)),
-    lengthOf: (segment) => onDisk('a raw segment', () => fileLength(join(folder, segment))),
+    read: (source, bytesMax) => onDisk('a raw source', () => readStoredSource(folder, source, bytesMax ?? null)),
+    lengthOf: (segment) => onDisk('a raw segment', () => storedLength(segmentPath(folder, segment))),
     isBefore,
     segmentsBefore: (beforeMs) => onDisk('the raw folder', () => segmentsBefore(folder, beforeMs)),
-    remove: (segment) => onDisk('a raw segment', () => rm(join(folder, segment), { force: true })),
+    remove: (segment) => onDisk('a raw segment', () => removeSegment(folder, segment)),
   };
 }
 
 /** The sources follow each other. */
-function locationsFrom(start: SegmentOffset | null, lengths: readonly number[]): readonly RawLocation[] {
+function storedFrom(
+  start: SegmentOffset | null,
+  extents: readonly { readonly length: number; readonly sha256: string }[],
+): readonly StoredSource[] {
   if (start === null) throw new Error('raw sources were appended without an offset');
   let { offset } = start;
-  return lengths.map((lengthBytes) => {
-    const place = { segment: start.segment, offset, lengthBytes };
-    offset += lengthBytes;
-    return place;
+  return extents.map(({ length, sha256 }) => {
+    const stored = { segment: start.segment, offset, lengthBytes: length, sha256 };
+    offset += length;
+    return stored;
   });
 }
 
-async function readSource(
-  folder: string,
-  place: RawLocation,
-  bytesMax: number | null,
-): Promise<Uint8Array<ArrayBuffer>> {
-  try {
-    await using file = await open(join(folder, place.segment), 'r');
-    // At least the first block of the frame.
-    const length = bytesMax === null ? place.lengthBytes : Math.min(place.lengthBytes, bytesMax + blockBytesMax);
-    const compressed = new Uint8Array(length);
-    const { bytesRead } = await file.read(compressed, 0, length, place.offset);
-    if (bytesRead !== length) throw new Failure('source_missing', `segment ${place.segment} is shorter than it was`);
-    return withOwnBuffer(
-      bytesMax === null ? await decompress(compressed) : await decompressStart(compressed, bytesMax),
-    );
-  } catch (error) {
-    if (causeCode(error) === 'ENOENT')
-      throw new Failure('source_missing', `segment ${place.segment} is gone`, { cause: error });
-    throw error;
-  }
-}
-
-/** Stops at `bytesMax`: a small frame can expand to very much (decompression bomb). */
-async function decompressStart(compressed: Uint8Array, bytesMax: number): Promise<Uint8Array> {
-  const pieces: Uint8Array[] = [];
-  let length = 0;
-  const stream = createZstdDecompress();
-  stream.on('error', () => undefined);
-  stream.write(compressed);
-  // The frame is truncated on purpose.
-  stream.flush(() => stream.push(null));
-  for await (const piece of stream) {
-    pieces.push(piece);
-    length += piece.length;
-    if (length >= bytesMax) break;
-  }
-  return Buffer.concat(pieces).subarray(0, bytesMax);
-}
-
-/** In an ArrayBuffer of its own, which can be transferred to a thread. */
-function withOwnBuffer(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
-  return bytes.buffer instanceof ArrayBuffer && bytes.buffer.byteLength === bytes.byteLength
-    ? new Uint8Array(bytes.buffer)
-    : new Uint8Array(bytes);
+async function removeSegment(folder: string, name: string): Promise<void> {
+  const path = segmentPath(folder, name);
+  if (path !== null) await rm(path, { force: true });
 }
 
 async function segmentsBefore(folder: string, beforeMs: number): Promise<readonly string[]> {
@@ -247,6 +206,6 @@ async function segmentsBefore(folder: string, beforeMs: number): Promise<readonl
 
 /** True when the day of the segment was over at `beforeMs`; false for other names. */
 function isBefore(name: string, beforeMs: number): boolean {
-  const parts = namePattern.exec(name);
-  return parts !== null && Date.UTC(Number(parts[1]), Number(parts[2]) - 1, Number(parts[3]) + 1) <= beforeMs;
+  const endMs = segmentEndMs(name);
+  return endMs !== null && endMs <= beforeMs;
 }

@@ -11,6 +11,7 @@ import {
   fdatasync,
   fstatSync,
   fsync,
+  lstatSync,
   mkdirSync,
   openSync,
   readSync,
@@ -26,6 +27,7 @@ import { promisify } from 'node:util';
 import { detach } from '../../async/buffer-pool.ts';
 import { createMutex } from '../../async/mutex.ts';
 import { causeCode } from '../../errors.ts';
+import { blobPath, segmentName } from './names.ts';
 
 /** Bytes compared at a time. */
 const chunkBytes = 256 * 1024;
@@ -79,12 +81,15 @@ async function writeAll({ root, durable }: BlobFolder, { id, blobs }: BlobsTask)
 }
 
 function pathOf(root: string, sha256: string): string {
-  return join(root, sha256.slice(0, 2), sha256);
+  const path = blobPath(root, sha256);
+  if (path === null) throw new Error('not the SHA-256 of a blob');
+  return path;
 }
 
 /** True when the blob exists with this content; sets its time to now, so that it does not count as unused. */
 function touch(path: string, content: Uint8Array): boolean {
-  if (statSync(path, { throwIfNoEntry: false })?.size !== content.length) return false;
+  const found = lstatSync(path, { throwIfNoEntry: false });
+  if (found === undefined || !found.isFile() || found.size !== content.length) return false;
   try {
     if (!hasContent(path, content)) return false;
     const now = new Date();
@@ -178,7 +183,7 @@ function isInPlace(folder: string, { name, descriptor }: OpenSegment): boolean {
 
 async function createSegment(folder: string, { day, id }: AppendTask): Promise<OpenSegment> {
   const above = makeFolder(folder);
-  const name = `${day}-${id}.zst`;
+  const name = segmentName(day, id);
   const descriptor = openSync(join(folder, name), 'ax', 0o600);
   try {
     await syncFolders([folder, ...above]);

@@ -13,9 +13,10 @@ const chunkBytes = 256 * 1024;
 const zstdCompressAsync = promisify(zstdCompress);
 const zstdDecompressAsync = promisify(zstdDecompress);
 
-/** For a small source. */
+/** For a small source. The frame states its content size, which bounds a later read. */
 export async function compress(source: Uint8Array): Promise<CompressedSource> {
-  return { compressed: await zstdCompressAsync(source), sha256: hash('sha256', source, 'hex') };
+  const compressed = await zstdCompressAsync(source, { pledgedSrcSize: source.length });
+  return { compressed, sha256: hash('sha256', source, 'hex') };
 }
 
 /**

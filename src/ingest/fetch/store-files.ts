@@ -5,7 +5,7 @@
  * that no row names are left behind; retention removes them. The source of a duplicate is written in vain: that is the
  * price of writing files while the batch before is committed.
  */
-import type { RawLocation, StoredSource } from '../model.ts';
+import type { StoredSource } from '../model.ts';
 import type { Blobs, CompressedSource, RawSources } from '../ports.ts';
 import type { FetchedMessage, StoredMessage } from './fetched-message.ts';
 
@@ -22,15 +22,12 @@ export async function* storeFiles(
 async function storeBatch(batch: readonly FetchedMessage[], stores: FileStores): Promise<readonly StoredMessage[]> {
   const attachments = batch.flatMap((message) => (message.what === 'parsed' ? message.parsed.attachments : []));
   const sources = batch.flatMap((message) => (message.what === 'vanished' ? [] : (message.raw ?? [])));
-  const [locations] = await Promise.all([
-    stores.raw.append(sources.map(({ compressed }) => compressed)),
-    stores.blobs.write(attachments),
-  ]);
+  const [locations] = await Promise.all([stores.raw.append(sources), stores.blobs.write(attachments)]);
   const located = new Map(sources.map((source, index) => [source, locations[index]]));
   return batch.map((message) => withLocation(message, located));
 }
 
-type Located = ReadonlyMap<CompressedSource, RawLocation | undefined>;
+type Located = ReadonlyMap<CompressedSource, StoredSource | undefined>;
 
 function withLocation(message: FetchedMessage, located: Located): StoredMessage {
   if (message.what === 'vanished') return message;
@@ -39,7 +36,7 @@ function withLocation(message: FetchedMessage, located: Located): StoredMessage 
 }
 
 function storedSource(source: CompressedSource, located: Located): StoredSource {
-  const location = located.get(source);
-  if (location === undefined) throw new Error('a raw source was appended and has no location');
-  return { ...location, sha256: source.sha256 };
+  const stored = located.get(source);
+  if (stored === undefined) throw new Error('a raw source was appended and has no location');
+  return stored;
 }

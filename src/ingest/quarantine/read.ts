@@ -8,7 +8,7 @@ import { Failure, isFailure } from '../../errors.ts';
 import { type HeaderSummary, readHeaderSummary } from '../../mail/fallback-message.ts';
 import { shellArgOrNotice } from '../../text/shell.ts';
 import { epochText, parseEpoch } from '../folder-epoch.ts';
-import type { RawLocation } from '../model.ts';
+import type { StoredSource } from '../model.ts';
 import type { RawSources } from '../ports.ts';
 import type { QuarantinedMessage, QuarantineName, QuarantineStore } from '../stores.ts';
 
@@ -62,17 +62,17 @@ export async function quarantinedById(
 
 const headerBytesMax = 64 * 1024;
 
-/** The header fields of a stored source; null when nothing was stored, or when it is gone. */
+/** The header fields of a stored source; null when nothing was stored, and when it is gone or refused. */
 export async function headerOf(
   raw: Pick<RawSources, 'read'>,
-  { raw: location }: { readonly raw: RawLocation | null },
+  { raw: source }: { readonly raw: StoredSource | null },
 ): Promise<HeaderSummary | null> {
-  if (location === null) return null;
+  if (source === null) return null;
   try {
-    return readHeaderSummary(await raw.read(location, headerBytesMax));
+    return readHeaderSummary(await raw.read(source, headerBytesMax));
   } catch (error) {
     // The segment may be on another host.
-    if (isFailure(error, 'source_missing', 'disk_failed')) return null;
+    if (isFailure(error, 'source_missing', 'source_refused', 'disk_failed')) return null;
     throw error;
   }
 }

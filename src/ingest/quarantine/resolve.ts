@@ -6,7 +6,7 @@
  * succeeds, and a crash leaves the message in quarantine. The post-action (seen, move, delete) is left to the next
  * poll. Throws what the database, the disk and the server throw.
  */
-import { isFailure } from '../../errors.ts';
+import { type Failure, isFailure } from '../../errors.ts';
 import { fallbackMessage, headerOnlyMessage } from '../../mail/fallback-message.ts';
 import { fingerprintMessage } from '../../mail/fingerprint.ts';
 import type { ParsedMessage } from '../../mail/message.ts';
@@ -135,21 +135,29 @@ function resolutionOf({ outcome: { outcome, reason, messageId }, ref }: Decision
   return resolvedAs[outcome] === 'gone' ? { what: 'gone' } : { what: 'quarantined', reason: reason ?? '' };
 }
 
+/** A requeued message whose stored source is refused is fetched from the server; a released one is not touched. */
 async function wholeSource(context: ResolveContext): Promise<SourceLookup> {
   const { message, mailbox, mode, ports, settings, servers } = context;
+  let refusal: Failure | null = null;
   if (message.raw !== null && hasWholeSource(message.reason)) {
-    const source = await storedSource(message.raw, ports);
-    if (source !== null) return { what: 'whole', source, raw: message.raw };
+    try {
+      const source = await storedSource(message.raw, ports);
+      if (source !== null) return { what: 'whole', source, raw: message.raw };
+    } catch (error) {
+      if (mode === 'release' || !isFailure(error, 'source_refused')) throw error;
+      refusal = error;
+    }
   }
   const again = await servers.fetch(message, mailbox, mode === 'requeue' ? settings.limits.messageBytesMax : null);
   if (again.what === 'whole') return { ...again, raw: null };
+  if (refusal !== null) throw refusal;
   return again.what === 'gone' ? again : { what: 'quarantined', reason: again.what };
 }
 
 async function storeSource({ compressed, sha256 }: ParseResult, { raw }: ResolverPorts): Promise<StoredSource> {
-  const [location] = await raw.append([compressed]);
-  if (location === undefined) throw new Error('a raw source was appended and has no location');
-  return { ...location, sha256 };
+  const [stored] = await raw.append([{ compressed, sha256 }]);
+  if (stored === undefined) throw new Error('a raw source was appended and has no location');
+  return stored;
 }
 
 async function requarantined(

@@ -8,7 +8,7 @@ import { isFailure } from '../../errors.ts';
 import { dedupKey } from '../../mail/fingerprint.ts';
 import { chunksOf } from '../fetch/batches.ts';
 import { uidValidityOf } from '../folder-epoch.ts';
-import type { Mailbox, RawLocation } from '../model.ts';
+import type { Mailbox, StoredSource } from '../model.ts';
 import { isOtherFolder } from '../poll/cursor.ts';
 import type { PollPorts } from '../poll/poll-context.ts';
 import type { Passwords, RawSources, Session, Sessions } from '../ports.ts';
@@ -33,14 +33,17 @@ export interface ServerSources extends AsyncDisposable {
   fetch(message: ServerMessage, mailbox: Mailbox, sizeBytesMax: number | null): Promise<ServerFetch>;
 }
 
-/** null: none was stored, its segment expired, or it is on the host of another worker. */
+/**
+ * null: none was stored, its segment expired, or it is on the host of another worker. Throws `source_refused` for a row
+ * that names anything else than what was stored for it.
+ */
 export async function storedSource(
-  location: RawLocation | null,
+  source: StoredSource | null,
   { raw }: { readonly raw: Pick<RawSources, 'read'> },
 ): Promise<Uint8Array | null> {
-  if (location === null) return null;
+  if (source === null) return null;
   try {
-    return await raw.read(location);
+    return await raw.read(source);
   } catch (error) {
     if (isFailure(error, 'source_missing')) return null;
     throw error;
@@ -131,14 +134,25 @@ export async function restoreMessage(
   ports: RestorePorts,
   servers: ServerSources,
 ): Promise<RestoreResult> {
-  const source = (await storedSource(lost.raw, ports)) ?? (await serverSource(lost, mailbox, servers));
-  if (source === null) return 'gone';
+  const stored = await storedOrRefused(lost, ports);
+  const source = stored instanceof Uint8Array ? stored : await serverSource(lost, mailbox, servers);
+  if (source === null) return stored === 'refused' ? 'other' : 'gone';
   const result = await ports.parser.parse(source, mailbox.id);
   if (!result.ok) return 'other';
   const { parsed } = result;
   if (lost.dedupKey !== null && dedupKey(parsed) !== lost.dedupKey) return 'other';
   await ports.blobs.write(parsed.attachments);
   return (await ports.store.restoreMessage(lost, parsed)) ? 'restored' : 'resolved';
+}
+
+/** A refused source is fetched from the server instead. */
+async function storedOrRefused({ raw }: LostMessage, ports: RestorePorts): Promise<Uint8Array | 'refused' | null> {
+  try {
+    return await storedSource(raw, ports);
+  } catch (error) {
+    if (isFailure(error, 'source_refused')) return 'refused';
+    throw error;
+  }
 }
 
 async function serverSource(lost: LostMessage, mailbox: Mailbox, servers: ServerSources): Promise<Uint8Array | null> {

@@ -5,7 +5,7 @@
  * opens a ticket where the rules now say so; one with a ticket stays in it. Idempotent: the row keeps its id. Throws
  * what database and disk throw.
  */
-import { isFailure } from '../../errors.ts';
+import { type Failure, isFailure } from '../../errors.ts';
 import { fingerprintMessage } from '../../mail/fingerprint.ts';
 import type { ParsedMessage } from '../../mail/message.ts';
 import { batchContextOf } from '../decide/batch-context.ts';
@@ -27,7 +27,9 @@ export type ReprocessResult =
     }
   /** It cannot be parsed now, and is unchanged. */
   | { readonly what: 'failed'; readonly reason: string }
-  | { readonly what: 'source_missing' };
+  | { readonly what: 'source_missing' }
+  /** The row names another source than was stored; the message is unchanged. */
+  | { readonly what: 'source_refused'; readonly refusal: Failure };
 
 type ReprocessPorts = Pick<PollPorts, 'parser' | 'blobs' | 'raw' | 'clock' | 'newId' | 'newRef'> & {
   readonly store: PollPorts['store'] & ReprocessStore & Pick<MailboxStore, 'mailboxById'>;
@@ -42,13 +44,22 @@ export async function reprocessMessage(
   settings: Pick<PollSettings, 'rules'>,
 ): Promise<ReprocessResult> {
   const target = await ports.store.reprocessTarget(id);
-  const source = await storedSource(target.source?.raw ?? null, ports);
-  if (source === null) return { what: 'source_missing' };
+  const source = await sourceOf(target, ports);
+  if (!(source instanceof Uint8Array)) return source;
   const result = await ports.parser.parse(source, target.mailboxId);
   if (!result.ok) return { what: 'failed', reason: result.reason };
   const { parsed } = result;
   await ports.blobs.write(parsed.attachments);
   return await replace(target, parsed, ports, settings, attemptsMax);
+}
+
+async function sourceOf({ source }: ReprocessTarget, ports: ReprocessPorts): Promise<Uint8Array | ReprocessResult> {
+  try {
+    return (await storedSource(source?.raw ?? null, ports)) ?? { what: 'source_missing' };
+  } catch (error) {
+    if (isFailure(error, 'source_refused')) return { what: 'source_refused', refusal: error };
+    throw error;
+  }
 }
 
 async function replace(

@@ -7,7 +7,7 @@ import type { Worker } from 'node:worker_threads';
 import { zstdCompressSync } from 'node:zlib';
 import { expect, test, vi } from 'vitest';
 import { createStorage } from '../../../src/adapters/files/storage.ts';
-import type { RawLocation } from '../../../src/ingest/model.ts';
+import type { StoredSource } from '../../../src/ingest/model.ts';
 import type { RawSources } from '../../../src/ingest/ports.ts';
 import { runProgram } from '../../support/servers/programs.ts';
 import { temporaryFolder } from '../../support/temporary.ts';
@@ -19,7 +19,10 @@ const open = (path: string) => createStorage(path, { nowMs: Date.now }, randomUU
 const blobOf = (content: Uint8Array<ArrayBuffer>) => ({ sha256: hash('sha256', content, 'hex'), content });
 const bytesOf = (text: string) => new Uint8Array(Buffer.from(text));
 const blobsOf = (count: number) => Array.from({ length: count }, (_, index) => blobOf(bytesOf(`number ${index}`)));
-const compressed = (text: string) => new Uint8Array(zstdCompressSync(text));
+const compressed = (text: string) => ({
+  compressed: new Uint8Array(zstdCompressSync(text)),
+  sha256: hash('sha256', text, 'hex'),
+});
 const pathOf = (folder: string, sha256: string) => join(folder, 'blobs', sha256.slice(0, 2), sha256);
 
 /** The storage thread that `start` starts. */
@@ -30,7 +33,7 @@ async function threadOf(start: () => Promise<unknown>): Promise<Worker> {
   return await promise;
 }
 
-async function textsAt(raw: RawSources, places: readonly RawLocation[]): Promise<string[]> {
+async function textsAt(raw: RawSources, places: readonly StoredSource[]): Promise<string[]> {
   return await Promise.all(places.map(async (place) => Buffer.from(await raw.read(place)).toString()));
 }
 
@@ -43,14 +46,19 @@ test('buffers are transferred; a part of a larger buffer is copied', async () =>
   await using folder = await temporaryFolder('storage');
   await using storage = open(folder.path);
   const [own, part] = [bytesOf('its own'), bytesOf('before|a part|after').subarray(7, 13)];
-  const [source, sourcePart] = [compressed('own source'), Buffer.concat([compressed('a'), compressed('b')])];
+  const [source, a, b] = [compressed('own source'), compressed('a'), compressed('b')];
+  const sourcePart = new Uint8Array(Buffer.concat([a.compressed, b.compressed]));
   const [first, second] = [blobOf(own), blobOf(part)];
-  const length = compressed('a').length;
+  const { length } = a.compressed;
   const writing = storage.blobs.write([first, second, { ...first, content: bytesOf('its own') }]);
-  const appending = storage.raw.append([source, sourcePart.subarray(0, length), sourcePart.subarray(length)]);
+  const appending = storage.raw.append([
+    source,
+    { ...a, compressed: sourcePart.subarray(0, length) },
+    { ...b, compressed: sourcePart.subarray(length) },
+  ]);
   await writing;
   const places = await appending;
-  expect([own.length, part.length, source.length, sourcePart.length > 0]).toEqual([0, 6, 0, true]);
+  expect([own.length, part.length, source.compressed.length, sourcePart.length > 0]).toEqual([0, 6, 0, true]);
   expect(Buffer.from(await storage.blobs.read(first.sha256)).toString()).toBe('its own');
   expect(Buffer.from(await storage.blobs.read(second.sha256)).toString()).toBe('a part');
   expect(await textsAt(storage.raw, places)).toEqual(['own source', 'a', 'b']);
@@ -98,7 +106,7 @@ test('appends are stored in the order of their calls', async () => {
   await using folder = await temporaryFolder('storage');
   await using storage = open(folder.path);
   const texts = Array.from({ length: 30 }, (_, index) => `source ${index}`);
-  const appending: Promise<readonly RawLocation[]>[] = [];
+  const appending: Promise<readonly StoredSource[]>[] = [];
   for (const text of texts) {
     appending.push(storage.raw.append([compressed(text), compressed(`${text}, second`)]));
     // Some go in one message, some in messages of their own.
@@ -196,7 +204,7 @@ test.skipIf(!isRoot)(
       await using storage = open(path);
       const places = [...(await storage.raw.append([compressed('before')]))];
       const noise = () => crypto.getRandomValues(new Uint8Array(65_536));
-      const tooMuch = Array.from({ length: 20 }, noise);
+      const tooMuch = Array.from({ length: 20 }, () => ({ compressed: noise(), sha256: '' }));
       await expect(storage.raw.append(tooMuch)).rejects.toMatchObject({ code: 'disk_full' });
       const large = Array.from({ length: 20 }, () => blobOf(noise()));
       await expect(storage.blobs.write(large)).rejects.toMatchObject({ code: 'disk_full', cause: { code: 'ENOSPC' } });
@@ -206,7 +214,7 @@ test.skipIf(!isRoot)(
       await runProgram('truncate', ['--size=100000', join(path, 'raw', half ?? '')]);
       places.push(...(await storage.raw.append([compressed('after'), compressed('wards')])));
       expect(await textsAt(storage.raw, places)).toEqual(['before', 'after', 'wards']);
-      expect(places.map(({ offset }) => offset)).toEqual([0, 0, compressed('after').length]);
+      expect(places.map(({ offset }) => offset)).toEqual([0, 0, compressed('after').compressed.length]);
     } finally {
       await runProgram('umount', ['--lazy', path]);
     }
@@ -216,7 +224,7 @@ test.skipIf(!isRoot)(
 test('when the thread dies, pending tasks fail, and the next batch starts a new thread', async () => {
   await using folder = await temporaryFolder('storage');
   await using storage = open(folder.path);
-  const before: RawLocation[] = [];
+  const before: StoredSource[] = [];
   const thread = await threadOf(async () => before.push(...(await storage.raw.append([compressed('before')]))));
   const waiting = Promise.allSettled([storage.raw.append([compressed('lost')]), storage.blobs.write(blobsOf(64))]);
   await thread.terminate();
@@ -271,9 +279,9 @@ test('a process that ends without disposing waits for writes in progress only', 
   const module = new URL('../../../src/adapters/files/storage.ts', import.meta.url).href;
   const code = `
     const { createStorage } = await import(${JSON.stringify(module)});
-    const storage = createStorage(process.argv[1], { nowMs: Date.now }, () => crypto.randomUUID());
-    await storage.raw.append([new Uint8Array(3)]);
-    setTimeout(() => void storage.raw.append([new Uint8Array(4)]), 50);
+    const storage = createStorage(process.argv[1], { nowMs: Date.now }, process.getBuiltinModule('node:crypto').randomUUIDv7);
+    await storage.raw.append([{ compressed: new Uint8Array(3), sha256: '' }]);
+    setTimeout(() => void storage.raw.append([{ compressed: new Uint8Array(4), sha256: '' }]), 50);
   `;
   await promisify(execFile)(process.execPath, ['--input-type=module', '--eval', code, folder.path]);
   const [segment] = await readdir(join(folder.path, 'raw'));

@@ -1,4 +1,5 @@
 /** View models of overview and quarantine, on both databases. */
+import { hash } from 'node:crypto';
 import { zstdCompressSync } from 'node:zlib';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { overviewPage } from '../../../src/adapters/web/pages/overview.ts';
@@ -60,8 +61,9 @@ async function quarantineMessage(
 ) {
   await app.store.quarantineMissed(id, 7, { uid, sizeBytes: 100, receivedAtMs: Date.now() });
   const [missed] = await app.store.quarantinedByUid(id, 7, uid);
-  const [place] = source === null ? [] : await app.raw.append([zstdCompressSync(Buffer.from(source))]);
-  const raw = place === undefined ? null : { ...place, sha256: 'a'.repeat(64) };
+  const given =
+    source === null ? [] : [{ compressed: zstdCompressSync(source), sha256: hash('sha256', source, 'hex') }];
+  const [raw = null] = await app.raw.append(given);
   if (missed !== undefined) await app.store.requarantine(missed, { reason, raw, sizeBytes: 100 });
 }
 

@@ -282,7 +282,7 @@ for (const { kind, tags } of databaseKinds)
       await dovecot.append(user, 'INBOX', sources);
       const mailbox = await on.addMailbox(dovecot, user);
       await on.pollOnce(mailbox, never);
-      const places = await on.app.store.rawLocations(
+      const places = await on.app.store.storedSources(
         mailbox.id,
         sources.map((_, index) => index + 1),
       );
@@ -317,7 +317,7 @@ test('a message that the database refuses for good is quarantined alone, with it
     '5 ticket_opened',
     '6 reply_added',
   ]);
-  const [place] = await on.app.store.rawLocations(mailbox.id, [4]);
+  const [place] = await on.app.store.storedSources(mailbox.id, [4]);
   if (place === undefined) throw new Error('the source of the quarantined mail was not kept');
   expect(huge.equals(await on.app.raw.read(place))).toBe(true);
 });

@@ -8,13 +8,13 @@ import type {
   MessageDetails,
   Outcome,
   OutcomeRow,
-  RawLocation,
+  StoredSource,
   TicketLinkView,
   TicketSummary,
 } from '../../../ingest/model.ts';
 import type { TicketReader } from '../../../ingest/stores.ts';
 import { epochAfter } from '../mailboxes/folders.ts';
-import { toRawLocation, toStoredMessage } from '../rows/messages.ts';
+import { toStoredMessage, toStoredSource } from '../rows/messages.ts';
 import { bindDatabase, rowsInChunks } from '../sql/statements.ts';
 import { fromDatabaseTime, fromOptionalTime, type MessageRow, type SqlExecutor } from '../sql/tables.ts';
 import { reconcile } from './reconcile.ts';
@@ -143,7 +143,7 @@ async function* outcomesIn(
         atMs: fromDatabaseTime(row.created_at),
         resolvedAtMs: fromOptionalTime(row.resolved_at),
         sizeBytes: row.size_bytes,
-        quarantinedSource: row.outcome === 'quarantined' ? toRawLocation(row) : null,
+        quarantinedSource: row.outcome === 'quarantined' ? toStoredSource(row) : null,
         message: messages.get(row.message_id ?? '') ?? null,
       };
     }
@@ -157,7 +157,7 @@ function outcomePage(db: SqlExecutor, mailboxId: string, folderEpoch: number, af
     .leftJoin('ticket', 'ticket.id', 'outcome.ticket_id')
     .select(['outcome.uid', 'outcome.outcome', 'outcome.reason', 'outcome.message_id'])
     .select(['outcome.created_at', 'outcome.resolved_at', 'outcome.size_bytes', 'ticket.ref'])
-    .select(['outcome.raw_segment', 'outcome.raw_offset', 'outcome.raw_length'])
+    .select(['outcome.raw_segment', 'outcome.raw_offset', 'outcome.raw_length', 'outcome.raw_sha256'])
     .where('outcome.mailbox_id', '=', mailboxId)
     .where('outcome.folder_epoch', '=', folderEpoch)
     .where('outcome.uid', '>', after)
@@ -197,23 +197,23 @@ async function retainedSegments(db: SqlExecutor, segments: readonly string[]): P
   return segments.filter((segment) => needed.has(segment));
 }
 
-export async function rawLocations(
+export async function storedSources(
   db: SqlExecutor,
   mailboxId: string,
   uids: readonly number[],
-): Promise<readonly RawLocation[]> {
+): Promise<readonly StoredSource[]> {
   const rows = await rowsInChunks(uids, (chunk) =>
     db
       .selectFrom('outcome')
-      .select(['uid', 'raw_segment', 'raw_offset', 'raw_length'])
+      .select(['uid', 'raw_segment', 'raw_offset', 'raw_length', 'raw_sha256'])
       .where('mailbox_id', '=', mailboxId)
       .where('uid', 'in', chunk)
       .orderBy('folder_epoch'),
   );
-  const locations = new Map<number, RawLocation>();
+  const sources = new Map<number, StoredSource>();
   for (const row of rows) {
-    const location = toRawLocation(row);
-    if (location !== null) locations.set(row.uid, location);
+    const source = toStoredSource(row);
+    if (source !== null) sources.set(row.uid, source);
   }
-  return uids.flatMap((uid) => locations.get(uid) ?? []);
+  return uids.flatMap((uid) => sources.get(uid) ?? []);
 }

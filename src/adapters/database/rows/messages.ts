@@ -6,14 +6,7 @@
  */
 import { hash } from 'node:crypto';
 import type { Insertable, RawBuilder } from 'kysely';
-import type {
-  MessageDetails,
-  NewMessage,
-  NewOutcome,
-  NewTicket,
-  RawLocation,
-  StoredSource,
-} from '../../../ingest/model.ts';
+import type { MessageDetails, NewMessage, NewOutcome, NewTicket, StoredSource } from '../../../ingest/model.ts';
 import type { Address, Attachment, Bounce, Header, Mark } from '../../../mail/message.ts';
 import {
   type AttachmentRow,
@@ -127,15 +120,11 @@ export function outcomeRow(outcome: NewOutcome, mailboxId: string, folderEpoch: 
 
 type SourceColumns = 'raw_segment' | 'raw_offset' | 'raw_length' | 'raw_sha256';
 
-/** Location of a raw source; null: none is stored. */
-export function toRawLocation(row: Pick<OutcomeTable, Exclude<SourceColumns, 'raw_sha256'>>): RawLocation | null {
-  const { raw_segment: segment, raw_offset: offset, raw_length: lengthBytes } = row;
-  return segment === null || offset === null || lengthBytes === null ? null : { segment, offset, lengthBytes };
-}
-
+/** null: none is stored. A missing SHA-256 matches no source. */
 export function toStoredSource(row: Pick<OutcomeTable, SourceColumns>): StoredSource | null {
-  const location = toRawLocation(row);
-  return location === null ? null : { ...location, sha256: row.raw_sha256 ?? '' };
+  const { raw_segment: segment, raw_offset: offset, raw_length: lengthBytes, raw_sha256: sha256 } = row;
+  if (segment === null || offset === null || lengthBytes === null) return null;
+  return { segment, offset, lengthBytes, sha256: sha256 ?? '' };
 }
 
 export function toStoredMessage(row: MessageRow, attachments: readonly AttachmentRow[]): MessageDetails {

@@ -488,9 +488,9 @@ describe.each(kinds)('the store on %s', (kind) => {
       const blobs = await Array.fromAsync(db.referencedBlobs());
       expect(blobs).toContainEqual({ sha256: named, sizeBytes: 3, messageId: mail.message.id });
       expect(await db.countReferencedBlobs()).toBe(blobs.length);
-      expect(await db.rawLocations(mailbox.id, [2, 1, 3])).toEqual([
-        { segment: 'one', offset: 5, lengthBytes: 10 },
-        { segment: 'two', offset: 5, lengthBytes: 10 },
+      expect(await db.storedSources(mailbox.id, [2, 1, 3])).toEqual([
+        { ...raw, segment: 'one' },
+        { ...raw, segment: 'two' },
       ]);
     });
 
