@@ -243,9 +243,9 @@ const differences: Readonly<Record<string, Partial<ShortMessage> & { readonly me
     headers: [['content-type', 'multipart/mixed; boundary="=_p1"']],
     attachments: [
       part('.._.._etc_passwd', 'application/octet-stream', 4),
-      part('C:_Users_anna_evil.exe', 'application/octet-stream', 2),
+      part('C_Users_anna_evil.exe', 'application/octet-stream', 2),
       part('attachment.txt', 'text/x-log', 3),
-      part(`${'あ'.repeat(251)}.txt`, 'text/plain', 4),
+      part(`${'あ'.repeat(83)}.txt`, 'text/plain', 4),
       part('fdp_.exe', 'application/pdf', 4),
       part('attachment-2.bin', 'application/octet-stream', 8),
     ],

@@ -8,7 +8,8 @@
  */
 import { hash } from 'node:crypto';
 import { bufferOf, decodeWholeText } from '../charset/decode.ts';
-import { type AttachmentPart, safeName } from '../mime/attachments.ts';
+import type { AttachmentPart } from '../mime/attachments.ts';
+import { safeName } from '../mime/file-name.ts';
 import { plainLine } from '../mime/headers.ts';
 import { type RtfBody, readRtf } from './rtf.ts';
 import {

@@ -1,13 +1,13 @@
 /**
  * Attachments: gives each decoded part a safe file name, a valid media type (RFC 6838), a SHA-256 and bytes of its own.
  *
- * A file name from a message is data, never a path: separators and control characters are replaced, and so are marks of
- * writing direction, which disguise `exe.pdf`. A part without a name is called after its subject, its description or
- * its type. libmime maps extensions to types and back, corrected by `extensions`. Never fails.
+ * A part without a name is called after its subject, its description or its type; `file-name.ts` makes any name safe.
+ * libmime maps extensions to types and back, corrected by `extensions`. Never fails.
  */
 import { hash } from 'node:crypto';
 import { lazyRequire } from '../lazy-require.ts';
 import type { Attachment } from '../message.ts';
+import { safeName } from './file-name.ts';
 import { declaredCharset, decodeField, firstRaw, splitMessage, withoutEscapes } from './headers.ts';
 
 /** A decoded part. `type`, `name` and `description` are as sent. */
@@ -84,26 +84,10 @@ function ownBytes(content: Uint8Array): Uint8Array<ArrayBuffer> {
 
 // Names
 
-const nameLengthMax = 255;
-const extensionLengthMax = 20;
+/** Of a subject; `safeName` cuts the whole. */
+const subjectLengthMax = 255;
 /** Longer descriptions (RFC 2045 section 8) are sentences. */
 const descriptionLengthMax = 80;
-
-const unsafeInNames = /[\u0000-\u001f\u007f-\u009f/\\\u200e\u200f\u2028-\u202e\u2066-\u2069]+/gu;
-
-/** The name without anything unsafe, at most 255 characters; null when nothing is left of it. */
-export function safeName(sent: string): string | null {
-  const name = sent.toWellFormed().replace(unsafeInNames, '_').trim();
-  if (/^[._\s]*$/u.test(name)) return null;
-  return name.length <= nameLengthMax ? name : shortened(name);
-}
-
-function shortened(name: string): string {
-  const dot = name.lastIndexOf('.');
-  const extension = dot > 0 && name.length - dot <= extensionLengthMax ? name.slice(dot) : '';
-  const stem = name.slice(0, nameLengthMax - extension.length).replace(/[\ud800-\udbff]$/u, '');
-  return stem + extension.replace(/^[\udc00-\udfff]/u, '');
-}
 
 /** A part without a name. `type` is valid, `content` decoded. */
 type UnnamedPart = Pick<Attachment, 'type' | 'content'> & { readonly description: string };
@@ -135,7 +119,7 @@ function subjectName({ type, content }: UnnamedPart): string {
   if (type !== 'message/rfc822' && type !== 'message/global') return '';
   const inner = splitMessage(content);
   const subject = decodeField(firstRaw(inner.headers, 'subject') ?? '', declaredCharset(inner));
-  return subject === '' ? '' : `${subject.slice(0, nameLengthMax)}.eml`;
+  return subject === '' ? '' : `${subject.slice(0, subjectLengthMax)}.eml`;
 }
 
 /** The description with an extension; empty where it cannot be a name. */

@@ -29,7 +29,12 @@ export type ThreadKeys = {
   readonly isAutomatic: boolean;
 };
 
-type ReferencedId = { readonly id: string; readonly rule: 'reported' | 'in_reply_to' | 'references' };
+type ReferencedId = {
+  readonly id: string;
+  readonly rule: 'reported' | 'in_reply_to' | 'references';
+  /** True for the message that is answered: In-Reply-To, and the last of References. */
+  readonly isParent: boolean;
+};
 
 /** Of a long References field: the nearest ids, and the first, which began the conversation. */
 const referencesMax = 20;
@@ -71,9 +76,9 @@ function referencedIdsOf({ reportedMessageId, inReplyTo, references }: ParsedMes
   const nearest =
     references.length > referencesMax ? [...references.slice(0, 1), ...references.slice(-referencesMax)] : references;
   const all: readonly ReferencedId[] = [
-    ...(reportedMessageId === null ? [] : [{ id: reportedMessageId, rule: 'reported' as const }]),
-    ...inReplyTo.slice(0, referencesMax).map((id) => ({ id, rule: 'in_reply_to' as const })),
-    ...nearest.toReversed().map((id) => ({ id, rule: 'references' as const })),
+    ...(reportedMessageId === null ? [] : [{ id: reportedMessageId, rule: 'reported' as const, isParent: true }]),
+    ...inReplyTo.slice(0, referencesMax).map((id) => ({ id, rule: 'in_reply_to' as const, isParent: true })),
+    ...nearest.toReversed().map((id, distance) => ({ id, rule: 'references' as const, isParent: distance === 0 })),
   ];
   const seen = new Set<string>();
   return all.filter(({ id }) => !seen.has(id) && seen.add(id));

@@ -1,13 +1,15 @@
 /**
  * Message threading: finds the ticket that a message belongs to, from its thread keys and what is stored.
  *
- * Rules run in order and the first match decides: Message-IDs that the message references or that a report is about,
- * the nearest first, those of its own mailbox first; a reply token; messages that arrived out of order; at last a tag
- * in subject or text, which counts only for a participant of that ticket. A forward is no reply: only a reply token in
- * a recipient address takes it into a ticket. Pure; never fails.
+ * Rules run in order and the first match decides: a reply token in a recipient address; Message-IDs that the message
+ * references or that a report is about, the nearest first, those of its own mailbox first, where its people fit
+ * (people.ts) or the id has a token; messages that arrived out of order; at last a tag in subject or text, which counts
+ * only for a participant of that ticket. A forward is no reply: only a token in a recipient address takes it into a
+ * ticket. Pure; never fails.
  */
 import type { MessageKind } from '../message.ts';
 import type { ThreadKeys } from './keys.ts';
+import { canParticipate, fitOf, knowEachOther, type MessagePeople } from './people.ts';
 import { type ReplyToken, tokenInMessageId } from './reply-token.ts';
 
 /**
@@ -25,33 +27,33 @@ export type ThreadRule =
   | 'body_tag'
   | 'own';
 
-type Ticket = { readonly id: string; readonly mailboxId: string };
+type Ticket = { readonly id: string; readonly mailboxId: string; readonly requesterAddress: string };
+
+type StoredMessage<T> = { readonly mailboxId: string; readonly ticket: T | null; readonly people: MessagePeople };
 
 /** Lookups in what is stored. A deleted ticket is null. */
 export type StoredThreads<T extends Ticket> = {
   /** Messages of that Message-ID in all mailboxes, oldest first. */
-  readonly withId: (id: string) => readonly { readonly mailboxId: string; readonly ticket: T | null }[];
-  /** Messages of the same mailbox that reference that Message-ID, oldest first. Addresses in lower case. */
+  readonly withId: (id: string) => readonly StoredMessage<T>[];
+  /** Messages of the same mailbox that reference that Message-ID, oldest first. */
   readonly referencing: (id: string) => readonly StoredReference<T>[];
   readonly ticketOf: (ref: string) => T | null;
   readonly isParticipant: (ticket: T, address: string) => boolean;
   /** True for a token that was made with the key of this installation. */
   readonly isValidToken: (token: ReplyToken) => boolean;
+  /** True for an address of any mailbox of the helpdesk. */
+  readonly isOurs: (address: string) => boolean;
 };
 
-type StoredReference<T> = {
-  readonly ticket: T | null;
-  readonly from: string;
-  readonly recipients: readonly string[];
-};
+type StoredReference<T> = { readonly ticket: T | null; readonly people: MessagePeople };
 
-/** A message to be threaded. `isOwn`: its sender is an address of that mailbox. Addresses in lower case. */
+/** A message to be threaded. `isOwn`: its sender is an address of that mailbox. */
 export type Candidate = {
   readonly threadKeys: ThreadKeys;
   readonly mailboxId: string;
   readonly kind: MessageKind;
   readonly isOwn: boolean;
-  readonly recipients: () => readonly string[];
+  readonly people: () => MessagePeople;
 };
 
 type Match<T> = { readonly ticket: T; readonly rule: ThreadRule };
@@ -64,8 +66,9 @@ type ThreadingRule = {
 };
 
 const rules: readonly ThreadingRule[] = [
+  { appliesToForwards: true, appliesToOwn: true, find: ({ threadKeys }, s) => byToken(threadKeys.recipientTokens, s) },
   { appliesToForwards: false, appliesToOwn: true, find: byReferencedId },
-  { appliesToForwards: true, appliesToOwn: true, find: byRecipient },
+  { appliesToForwards: true, appliesToOwn: true, find: ({ threadKeys }, s) => byToken([threadKeys.ownToken], s) },
   { appliesToForwards: true, appliesToOwn: false, find: (...given) => firstMatch('descendant', descendants(...given)) },
   { appliesToForwards: false, appliesToOwn: false, find: (...given) => firstMatch('sibling', siblings(...given)) },
   { appliesToForwards: false, appliesToOwn: false, find: byTag },
@@ -84,7 +87,37 @@ export function findTicket<T extends Ticket>(candidate: Candidate, stored: Store
 /** The ticket that a forward was forwarded from; null for none, and for a message that is no forward. */
 export function forwardedFrom<T extends Ticket>(candidate: Candidate, stored: StoredThreads<T>): T | null {
   if (!isHumanForward(candidate)) return null;
-  return (byReferencedId(candidate, stored) ?? (candidate.isOwn ? null : byTag(candidate, stored)))?.ticket ?? null;
+  const found = byReferencedId(candidate, stored)?.ticket ?? referencedTickets(candidate, stored)[0];
+  return found ?? (candidate.isOwn ? null : (byTag(candidate, stored)?.ticket ?? null));
+}
+
+/** Tickets linked with a new one because of a Message-ID alone. */
+const relatedMax = 5;
+
+/**
+ * Tickets of messages that the message references, and of those that reference it, whoever takes part in them; each
+ * once, at most five. They are linked where the message joins none of them.
+ */
+export function relatedTickets<T extends Ticket>(candidate: Candidate, stored: StoredThreads<T>): readonly T[] {
+  const answers = stored.referencing(candidate.threadKeys.messageId).flatMap(({ ticket }) => ticket ?? []);
+  return distinct([...referencedTickets(candidate, stored), ...answers]).slice(0, relatedMax);
+}
+
+function referencedTickets<T extends Ticket>(
+  { threadKeys, mailboxId }: Candidate,
+  stored: StoredThreads<T>,
+): readonly T[] {
+  const messages = threadKeys.referencedIds.flatMap(({ id }) => stored.withId(id));
+  const [here, elsewhere] = [true, false].map((isHere) =>
+    messages.flatMap((message) =>
+      message.ticket !== null && (message.mailboxId === mailboxId) === isHere ? message.ticket : [],
+    ),
+  );
+  return [...(here ?? []), ...(elsewhere ?? [])];
+}
+
+function distinct<T extends Ticket>(tickets: readonly T[]): readonly T[] {
+  return [...new Map(tickets.map((ticket) => [ticket.id, ticket])).values()];
 }
 
 /**
@@ -93,13 +126,16 @@ export function forwardedFrom<T extends Ticket>(candidate: Candidate, stored: St
 export function connectedTickets<T extends Ticket>(candidate: Candidate, stored: StoredThreads<T>): readonly T[] {
   if (candidate.threadKeys.isForward || candidate.isOwn || neverOpensTicket(candidate.kind)) return [];
   const { referencedIds } = candidate.threadKeys;
-  const ancestors = referencedIds.flatMap(({ id }) =>
-    stored.withId(id).filter(({ mailboxId }) => mailboxId === candidate.mailboxId),
-  );
-  const found = [...ancestors, ...descendants(candidate, stored), ...siblings(candidate, stored)].flatMap(
-    ({ ticket }) => ticket ?? [],
-  );
-  return [...new Map(found.map((ticket) => [ticket.id, ticket])).values()];
+  const ancestors = referencedIds.flatMap((reference) => followedHere(candidate, stored, reference));
+  const found = [...ancestors, ...descendants(candidate, stored), ...siblings(candidate, stored)];
+  return distinct(found.flatMap(({ ticket }) => ticket ?? []));
+}
+
+/** Referenced Message-IDs of which this mailbox has no message that fits: the original may still arrive. */
+export function missingIds<T extends Ticket>(candidate: Candidate, stored: StoredThreads<T>): readonly string[] {
+  return candidate.threadKeys.referencedIds
+    .filter((reference) => followedHere(candidate, stored, reference).length === 0)
+    .map(({ id }) => id);
 }
 
 /** True for kinds that a program writes about another message, or in reply to one: they never open a ticket. */
@@ -110,40 +146,52 @@ export function neverOpensTicket(kind: MessageKind): boolean {
 /** Kinds whose sender and recipients become participants of the ticket; a program may name any address. */
 export const participantKinds: readonly MessageKind[] = ['human', 'list'];
 
-/** Local parts of mail servers (RFC 2142 section 5, and what most of them send their reports from). */
-const serverNames: ReadonlySet<string> = new Set(['mailer-daemon', 'postmaster']);
-
-/** False for addresses of mail servers, which never are participants. `address` in lower case. */
-export function canParticipate(address: string): boolean {
-  const [name = ''] = address.slice(0, Math.max(address.lastIndexOf('@'), 0)).split('+');
-  return address !== '' && !serverNames.has(name);
-}
-
 /** What a program passes on is a report, not a forward. */
 function isHumanForward({ threadKeys, kind }: Candidate): boolean {
   return threadKeys.isForward && !neverOpensTicket(kind);
 }
 
 /** First messages of the own mailbox, and valid tokens in any referenced id; then messages of other mailboxes. */
-function byReferencedId<T extends Ticket>(
-  { threadKeys, mailboxId }: Candidate,
-  stored: StoredThreads<T>,
-): Match<T> | null {
-  for (const { id, rule } of threadKeys.referencedIds) {
-    const inMailbox = stored.withId(id).find((message) => message.mailboxId === mailboxId && message.ticket !== null);
-    if (inMailbox !== undefined && inMailbox.ticket !== null) return { ticket: inMailbox.ticket, rule };
+function byReferencedId<T extends Ticket>(candidate: Candidate, stored: StoredThreads<T>): Match<T> | null {
+  const { referencedIds } = candidate.threadKeys;
+  for (const reference of referencedIds) {
+    const { id, rule } = reference;
+    const inMailbox = firstMatch(rule, followedHere(candidate, stored, reference));
+    if (inMailbox !== null) return inMailbox;
     const ticket = ticketOfTokens([tokenInMessageId(id)], stored);
     if (ticket !== null) return { ticket, rule: rule === 'reported' ? rule : 'reply_token' };
   }
-  for (const { id, rule } of threadKeys.referencedIds) {
-    const ticket = stored.withId(id).find((message) => message.ticket !== null)?.ticket ?? null;
-    if (ticket !== null) return { ticket, rule };
+  for (const reference of referencedIds) {
+    const match = firstMatch(reference.rule, followed(candidate, stored, reference));
+    if (match !== null) return match;
   }
   return null;
 }
 
-function byRecipient<T extends Ticket>({ threadKeys }: Candidate, stored: StoredThreads<T>): Match<T> | null {
-  const ticket = ticketOfTokens([...threadKeys.recipientTokens, threadKeys.ownToken], stored);
+type ReferencedId = ThreadKeys['referencedIds'][number];
+
+/** Messages of that id whose people fit, the best fit first, of equal ones the oldest first. */
+function followed<T extends Ticket>(
+  candidate: Candidate,
+  { withId, isOurs }: StoredThreads<T>,
+  { id, isParent }: ReferencedId,
+): readonly StoredMessage<T>[] {
+  return withId(id)
+    .map((message) => {
+      const requester = message.ticket?.requesterAddress ?? '';
+      return { message, fit: fitOf(candidate.people(), message.people, { requester, isParent, isOurs }) };
+    })
+    .filter(({ fit }) => fit > 0)
+    .sort((a, b) => b.fit - a.fit)
+    .map(({ message }) => message);
+}
+
+function followedHere<T extends Ticket>(candidate: Candidate, stored: StoredThreads<T>, reference: ReferencedId) {
+  return followed(candidate, stored, reference).filter(({ mailboxId }) => mailboxId === candidate.mailboxId);
+}
+
+function byToken<T extends Ticket>(tokens: readonly (ReplyToken | null)[], stored: StoredThreads<T>): Match<T> | null {
+  const ticket = ticketOfTokens(tokens, stored);
   return ticket === null ? null : { ticket, rule: 'reply_token' };
 }
 
@@ -155,32 +203,22 @@ function ticketOfTokens<T extends Ticket>(tokens: readonly (ReplyToken | null)[]
   return null;
 }
 
-/** Messages that reference this one and involve its sender: the id alone may have gone to many recipients. */
+/** Messages that reference this one, by people it knows: the id alone may have gone to many recipients. */
 function descendants<T extends Ticket>(
-  { threadKeys }: Candidate,
-  stored: StoredThreads<T>,
+  { threadKeys, people }: Candidate,
+  { referencing, isOurs }: StoredThreads<T>,
 ): readonly StoredReference<T>[] {
-  return stored.referencing(threadKeys.messageId).filter(involves(threadKeys.sender));
+  return referencing(threadKeys.messageId).filter((answer) => knowEachOther(people(), answer.people, isOurs));
 }
 
 /**
- * Messages that reference the same message, which is not stored, and involve the sender: a circular to hundreds has one
+ * Messages that reference the same message, which is not stored, by people it knows: a circular to hundreds has one
  * Message-ID for all of them, and the replies to it have nothing to do with each other.
  */
 function siblings<T extends Ticket>(candidate: Candidate, stored: StoredThreads<T>): readonly StoredReference<T>[] {
-  const { sender, referencedIds } = candidate.threadKeys;
-  if (sender === '') return [];
-  return referencedIds
-    .filter(({ id }) => !stored.withId(id).some(({ mailboxId }) => mailboxId === candidate.mailboxId))
-    .flatMap(({ id }) => stored.referencing(id))
-    .filter(involves(sender));
-}
-
-/**
- * True for messages from that sender or to it. The claim of a newcomer is no proof: the stored message must name him.
- */
-function involves(sender: string): (message: StoredReference<unknown>) => boolean {
-  return ({ from, recipients }) => sender !== '' && (from === sender || recipients.includes(sender));
+  return missingIds(candidate, stored)
+    .flatMap((id) => stored.referencing(id))
+    .filter(({ people }) => knowEachOther(candidate.people(), people, stored.isOurs));
 }
 
 function firstMatch<T extends Ticket>(

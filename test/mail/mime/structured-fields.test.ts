@@ -2,7 +2,8 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { contentHash } from '../../../src/mail/fingerprint.ts';
-import { safeName, shownContentIds } from '../../../src/mail/mime/attachments.ts';
+import { shownContentIds } from '../../../src/mail/mime/attachments.ts';
+import { safeName } from '../../../src/mail/mime/file-name.ts';
 import { declaredCharset, decodeField, splitMessage, storedHeaders } from '../../../src/mail/mime/headers.ts';
 import { textOfHtml } from '../../../src/mail/mime/html.ts';
 import { readMessageId, readMessageIds, readSentAt } from '../../../src/mail/mime/structured-fields.ts';

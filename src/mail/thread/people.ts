@@ -1,0 +1,157 @@
+/**
+ * Participant check of threading: decides from From, Reply-To, To and Cc whether a message belongs to the people of one
+ * that it references.
+ *
+ * A Message-ID (RFC 5322 section 3.6.4) is known to all recipients and authenticates nobody: the first message that
+ * claims it need not be the original. A reply is therefore expected to be from, or to, the author of the referenced
+ * message or the requester of its ticket. Being named by that author is weak evidence, because an attacker can name
+ * anybody: it counts for an older id of the References field, and for the direct parent only within one domain.
+ * From is not authenticated: a sender that forges it passes this check. Pure; addresses are in lower case and without
+ * subaddress (RFC 5233).
+ */
+import type { Address, MessageKind, ParsedMessage } from '../message.ts';
+import { withoutSubaddress } from './reply-token.ts';
+
+/** The people of one message. `failed`: the recipients of a delivery report. */
+export type MessagePeople = {
+  readonly kind: MessageKind;
+  /** Empty where there is none. */
+  readonly from: string;
+  readonly fromName: string;
+  readonly replyTo: readonly string[];
+  /** To and Cc. */
+  readonly recipients: readonly string[];
+  readonly failed: readonly string[];
+};
+
+export type PeopleSource = Pick<ParsedMessage, 'kind' | 'from' | 'replyTo' | 'to' | 'cc' | 'bounce'>;
+
+export function peopleOf({ kind, from, replyTo, to, cc, bounce }: PeopleSource): MessagePeople {
+  const addresses = (list: readonly Pick<Address, 'address'>[]) =>
+    list.map(({ address }) => withoutSubaddress(address));
+  return {
+    kind,
+    from: withoutSubaddress(from?.address ?? ''),
+    fromName: from?.name ?? '',
+    replyTo: addresses(replyTo),
+    recipients: addresses([...to, ...cc]),
+    failed: addresses(bounce?.recipients ?? []),
+  };
+}
+
+/** Every address of the message, the failed recipients of a report excepted. */
+export function everyoneIn({ from, replyTo, recipients }: MessagePeople): readonly string[] {
+  return [from, ...replyTo, ...recipients].filter((address) => address !== '');
+}
+
+/** How well a message fits one that it references: not at all, by weak evidence, by its ticket, by its author. */
+export type Fit = 0 | 1 | 2 | 3;
+
+type Reference = {
+  /** Requester of the ticket of the referenced message; empty: none. */
+  readonly requester: string;
+  /** True for the message that is answered, false for an older one of the conversation. */
+  readonly isParent: boolean;
+  /** True for an address of the helpdesk. */
+  readonly isOurs: (address: string) => boolean;
+};
+
+/** The fit of `message` to `named`, which it references. */
+export function fitOf(message: MessagePeople, named: MessagePeople, reference: Reference): Fit {
+  const { requester, isParent, isOurs } = reference;
+  const involves = (address: string) =>
+    canParticipate(address) && !isOurs(address) && (sendersOf(message).includes(address) || writesTo(message, address));
+  if (involves(named.from)) return 3;
+  if (involves(withoutSubaddress(requester)) || isSameList(message, named, isOurs)) return 2;
+  // An agent with a mail program, and another mailbox of the helpdesk.
+  if (isOurs(message.from)) return 1;
+  if (isReport(message.kind)) return isOurs(named.from) || isNamed(message, named) ? 1 : 0;
+  if (isParent) return isNamed(message, named) && isSameOrganisation(message, named) ? 1 : 0;
+  return isNamed(message, named) || isSameOrganisation(message, named) || isSameName(message, named) ? 1 : 0;
+}
+
+/**
+ * True when `message` and a stored one, which references it or the same missing message, know each other: each is from
+ * the other's author, or names it. What one of them claims alone is no proof.
+ */
+export function knowEachOther(
+  message: MessagePeople,
+  stored: MessagePeople,
+  isOurs: (address: string) => boolean,
+): boolean {
+  if (isSameList(message, stored, isOurs)) return true;
+  const { from } = message;
+  if (from === '' || stored.from === '') return false;
+  if (from === stored.from) return true;
+  return stored.recipients.includes(from) && (writesTo(message, stored.from) || isSameOrganisation(message, stored));
+}
+
+/** Local parts of mail servers (RFC 2142 section 5, and what most of them send their reports from). */
+const serverNames: ReadonlySet<string> = new Set(['mailer-daemon', 'postmaster']);
+
+/** False for addresses of mail servers, which never are participants. `address` in lower case. */
+export function canParticipate(address: string): boolean {
+  const [name = ''] = address.slice(0, Math.max(address.lastIndexOf('@'), 0)).split('+');
+  return address !== '' && !serverNames.has(name);
+}
+
+function sendersOf({ from, replyTo, failed }: MessagePeople): readonly string[] {
+  return [from, ...replyTo, ...failed];
+}
+
+function writesTo({ recipients }: MessagePeople, address: string): boolean {
+  return recipients.includes(address);
+}
+
+/** Written by a program about another message: it goes to nobody's conversation but that of the reported message. */
+function isReport(kind: MessageKind): boolean {
+  return kind === 'bounce' || kind === 'feedback_report' || kind === 'read_receipt';
+}
+
+/** True when the sender is a recipient of the other message, or where its author wants replies to go. */
+function isNamed(message: MessagePeople, { replyTo, recipients }: MessagePeople): boolean {
+  return sendersOf(message).some(
+    (address) => canParticipate(address) && (recipients.includes(address) || replyTo.includes(address)),
+  );
+}
+
+/** Both went to one mailing list (RFC 2919), whose members answer to the list alone. */
+function isSameList(message: MessagePeople, other: MessagePeople, isOurs: (address: string) => boolean): boolean {
+  if (message.kind !== 'list' || other.kind !== 'list') return false;
+  return other.recipients.some((address) => !isOurs(address) && writesTo(message, address));
+}
+
+/** Mail domains in which anybody can have an address, so that two addresses there have nothing in common. */
+const publicDomains: ReadonlySet<string> = new Set(
+  (
+    'gmail.com googlemail.com outlook.com outlook.de outlook.fr hotmail.com hotmail.de hotmail.fr hotmail.co.uk live.com ' +
+    'msn.com yahoo.com yahoo.de yahoo.fr yahoo.co.uk yahoo.co.jp ymail.com aol.com icloud.com me.com mac.com gmx.de ' +
+    'gmx.net gmx.com gmx.at gmx.ch web.de t-online.de freenet.de arcor.de posteo.de mailbox.org proton.me protonmail.com ' +
+    'pm.me tutanota.com tuta.io fastmail.com zoho.com mail.com mail.ru yandex.ru yandex.com qq.com 163.com 126.com sina.com ' +
+    'naver.com daum.net orange.fr wanadoo.fr free.fr laposte.net sfr.fr libero.it tiscali.it virgilio.it alice.it ' +
+    'bluewin.ch seznam.cz wp.pl o2.pl onet.pl interia.pl ziggo.nl kpnmail.nl telenet.be skynet.be comcast.net ' +
+    'verizon.net att.net sbcglobal.net btinternet.com sky.com rediffmail.com uol.com.br bol.com.br terra.com.br'
+  ).split(' '),
+);
+
+/** A colleague: the same domain, unless it is a public one. */
+function isSameOrganisation({ from }: MessagePeople, other: MessagePeople): boolean {
+  const domain = domainOf(from);
+  return domain !== '' && domain === domainOf(other.from) && !publicDomains.has(domain);
+}
+
+function domainOf(address: string): string {
+  return address.includes('@') ? address.slice(address.lastIndexOf('@') + 1) : '';
+}
+
+/** The same person at another address: the same display name, of two words at least. */
+function isSameName({ fromName }: MessagePeople, other: MessagePeople): boolean {
+  const name = wordsOf(fromName);
+  return name.includes(' ') && name === wordsOf(other.fromName);
+}
+
+/** `Lovelace, Ada` is `ada lovelace`. */
+function wordsOf(name: string): string {
+  const [last = '', first] = name.toLowerCase().split(',');
+  return `${first ?? ''} ${last}`.replaceAll(/\s+/gu, ' ').trim();
+}

@@ -1,0 +1,78 @@
+/**
+ * A sender disguises the name of an attachment, so that a program looks like a document, or saving it writes elsewhere.
+ * What is stored and shown has a harmless name whose extension is in sight; the name as sent stays in the raw source.
+ */
+import { expect, test } from 'vitest';
+import { safeName } from '../../src/mail/mime/file-name.ts';
+import { parseMessage } from '../../src/mail/parse.ts';
+
+const mebibyte = 1024 * 1024;
+
+function mailWith(fileName: string): Buffer {
+  const encoded = encodeURIComponent(fileName).replace(/['()*!]/gu, (sign) => `%${sign.charCodeAt(0).toString(16)}`);
+  return Buffer.from(
+    [
+      'From: mallory@example.net',
+      'Subject: invoice',
+      'MIME-Version: 1.0',
+      'Content-Type: application/octet-stream',
+      `Content-Disposition: attachment; filename*=utf-8''${encoded}`,
+      '',
+      'MZ',
+      '',
+    ].join('\r\n'),
+  );
+}
+
+async function storedName(fileName: string): Promise<string | undefined> {
+  return (await parseMessage(mailWith(fileName))).attachments[0]?.name;
+}
+
+test.each([
+  ['a right-to-left override', 'invoice_\u202efdp.exe', 'invoice__fdp.exe'],
+  ['an Arabic letter mark', 'invoice\u061cfdp.exe', 'invoice_fdp.exe'],
+  ['bidirectional isolates', 'a\u2067fdp.\u2069exe', 'a_fdp._exe'],
+  ['a zero-width space in the extension', 'invoice.e\u200bx\u200de', 'invoice.exe'],
+  ['a byte order mark and a Hangul filler', '\ufeffin\u3164voice.exe', 'invoice.exe'],
+  ['80 blanks before the extension', `invoice.pdf${' '.repeat(80)}.exe`, 'invoice.pdf .exe'],
+  ['80 other blanks', `invoice.pdf${'\u00a0\u2003\u2800\t'.repeat(20)}.exe`, 'invoice.pdf_.exe'],
+  ['80 underscores', `invoice.pdf${'_'.repeat(80)}.exe`, 'invoice.pdf_.exe'],
+  ['80 dots', `invoice.pdf${'.'.repeat(80)}exe`, 'invoice.pdf...exe'],
+  ['dots and blanks at the end, which Windows drops', 'setup.exe. . ', 'setup.exe'],
+  ['a device of Windows', 'CON', '_CON'],
+  ['a device with an extension', 'nul.txt', '_nul.txt'],
+  ['a device with a blank', 'lpt1 .tar.gz', '_lpt1 .tar.gz'],
+  ['a device with a superscript digit', 'COM\u00b9.log', '_COM\u00b9.log'],
+  ['an alternate data stream', 'readme.txt:evil.exe', 'readme.txt_evil.exe'],
+  ['a path', '../../etc/cron.d/evil', '.._.._etc_cron.d_evil'],
+  ['a drive', 'C:\\Windows\\evil.exe', 'C_Windows_evil.exe'],
+  ['markup and quotes', 'a"><script>.html', 'a_script_.html'],
+  ['line ends', 'a\r\nX-Header: b.txt', 'a_X-Header_ b.txt'],
+])('%s', async (_title, sent, stored) => {
+  expect(await storedName(sent)).toBe(stored);
+});
+
+test('a name of 1,000 characters keeps its extension and fits into any file system', async () => {
+  for (const letter of ['a', '\u4e2d', '\u{1f600}']) {
+    const name = (await storedName(`${letter.repeat(1000)}.pdf.exe`)) ?? '';
+    expect(name.endsWith('.exe')).toBe(true);
+    expect(Buffer.byteLength(name)).toBeLessThanOrEqual(255);
+    expect(name.isWellFormed()).toBe(true);
+  }
+});
+
+test.each([
+  'Rechnung 2026-11.pdf',
+  'r\u00e9sum\u00e9 (final) v2.docx',
+  '\u5831\u544a\u66f8.xlsx',
+  '\u05d3\u05d5\u05d7.pdf',
+  'console.log',
+  '.env',
+])('the honest name %s stays as it is', async (name) => {
+  expect(await storedName(name)).toBe(name);
+});
+
+test('a name of a megabyte, of whatever, costs less than a second', () => {
+  for (const part of ['. ', '_\u200b', ' .', '\u202e', '..', 'nul.'])
+    expect(() => safeName(part.repeat(mebibyte / 2))).not.toThrow();
+}, 6000);
