@@ -229,6 +229,16 @@ const meanings = {
     exit: 1,
     hint: 'The database refused the login or a privilege: check user, password and grants.',
   },
+  database_login_insecure: {
+    domain: 'database',
+    exit: 1,
+    hint: 'In [database], name the unix socket of the server in url (?socket=/run/mysqld/mysqld.sock), set tls = "verify", or pin its key with server_key_file. If the login worked before, see what listens there now.',
+  },
+  database_login_unsupported: {
+    domain: 'database',
+    exit: 1,
+    hint: 'Let the account use caching_sha2_password (MySQL) or mysql_native_password (MariaDB). If the login worked before, see what listens there now.',
+  },
   database_outdated: {
     domain: 'database',
     exit: 1,
@@ -261,6 +271,11 @@ const meanings = {
     domain: 'message',
     exit: 1,
     hint: 'The raw source is no longer stored (see [raw] retention_days).',
+  },
+  source_refused: {
+    domain: 'message',
+    exit: 3,
+    hint: 'The row or the file of this message was changed: find out who writes to the database and to data_dir. quarantine requeue, or reconcile NAME --repair, fetches the message from the server again.',
   },
   parse_timeout: {
     domain: 'message',
@@ -341,6 +356,11 @@ export class Failure extends Error {
 /** True when `error` is a failure with one of `codes`; without codes, any failure. */
 export function isFailure(error: unknown, ...codes: readonly FailureCode[]): error is Failure {
   return error instanceof Failure && (codes.length === 0 || codes.includes(error.code));
+}
+
+/** True when no connection to the database can be opened right now: retried, and shown as the state of the database. */
+export function hasNoConnection({ code }: Failure): boolean {
+  return code === 'database_unavailable' || code === 'database_login_insecure' || code === 'database_login_unsupported';
 }
 
 /** Any thrown value as a failure: itself if it is one, else `unexpected` with the value as its cause. */

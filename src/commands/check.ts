@@ -7,9 +7,12 @@
 import { randomUUID } from 'node:crypto';
 import { rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { channelTo } from '../adapters/database/mysql/channel.ts';
+import { serverName, serversOf } from '../adapters/database/mysql/options.ts';
 import type { App } from '../compose/compose.ts';
 import type { Config, DatabaseConfig } from '../config/config.ts';
-import { recoverAdvice } from '../encryption/help.ts';
+import { isLoopback, listenText } from '../config/machine.ts';
+import { recoverAdvice, sharedBackupAdvice } from '../encryption/help.ts';
 import { asFailure, causeCode, Failure, isFailure } from '../errors.ts';
 import type { Mailbox } from '../ingest/model.ts';
 import { type KeySet, keyIds, weakKeyFailure, weakKeyRemedy } from '../secret/key.ts';
@@ -35,6 +38,10 @@ export async function check(options: CommonOptions, context: Context): Promise<n
   };
   const config = await attempt('configuration', () => context.loadConfig(options.config ?? null), configText);
   if (!config.ok) return config.failure.exitCode;
+  if (config.value.admin?.proxies.some(isLoopback) === true)
+    await printWarning(options, context, 'configuration', ...openProxy);
+  const open = unauthenticatedText(config.value.database);
+  if (open !== null) await printWarning(options, context, 'database', open, openDatabaseHint);
   const app = await attempt(
     'data folder',
     () => openApp(config.value, context),
@@ -75,7 +82,10 @@ async function writeInto(dataDir: string): Promise<void> {
 }
 
 async function checkApp(app: App, config: Config, context: Context, attempt: RunCheck): Promise<void> {
-  await attempt('key file', () => readKeyFile(app), keysText);
+  const key = await attempt('key file', () => readKeyFile(app), keysText);
+  const shared = key.ok && key.value !== null ? sharedBackupAdvice(app.keyFile.path, config.database) : [];
+  if (shared.length > 0 && app.vault.wrapped() === null)
+    await printWarning(options, context, 'backup', shared[0] ?? '', shared.slice(1).join(' '));
   const database = await attempt(
     'database',
     () => pingDatabase(app),
@@ -173,6 +183,37 @@ async function print(options: CommonOptions, context: Context, part: string, tex
   await printResult(options, context, fields, `ok      ${part}: ${text}`, 'green');
 }
 
+/** Any user of this machine connects from a loopback address. */
+const openProxy = [
+  '[admin] proxies has a loopback address: every user of this machine is trusted like the proxy',
+  'Let the proxy use a unix socket: listen = "unix:/run/ticketmaild/page.sock" (src/admin/README.md), without that entry.',
+] as const;
+
+const openDatabaseHint =
+  'In [database], name its unix socket in url (?socket=/run/mysqld/mysqld.sock), or set tls = "verify"; server_key_file protects the password alone.';
+
+/** null: the server is authenticated before it gets the whole password, or the database is a file. */
+function unauthenticatedText(config: DatabaseConfig): string | null {
+  if (config.kind === 'sqlite') return null;
+  for (const server of serversOf(config)) {
+    const channel = channelTo(config, server);
+    if (channel.kind === 'open') return `nothing proves that ${serverName(server)} is the database: ${channel.why}`;
+  }
+  return null;
+}
+
+async function printWarning(
+  options: CommonOptions,
+  { terminal }: Context,
+  part: string,
+  message: string,
+  hint: string,
+): Promise<void> {
+  if (options.json === true) return await terminal.json({ check: part, ok: true, message, code: null, hint });
+  await terminal.line(`warning ${part}: ${message}`, 'yellow');
+  await terminal.line(`        hint: ${hint}`);
+}
+
 /** For people, a repeated failure, such as a missing key, is not printed again: it refers to the first part. */
 async function printFailure(
   options: CommonOptions,
@@ -197,7 +238,7 @@ async function printFailure(
 
 function configText(config: Config): string {
   const { http, poll } = config;
-  const health = http === null ? 'no health endpoints' : `health endpoints at ${http.host}:${http.port}`;
+  const health = http === null ? 'no health endpoints' : `health endpoints at ${listenText(http)}`;
   return `polls every ${poll.intervalMs / 1000} s, ${health}`;
 }
 

@@ -1,13 +1,13 @@
 /**
- * PEM files of certificate authorities (RFC 7468): at least one certificate, none damaged, no private key.
+ * PEM files (RFC 7468) of certificate authorities and of a server's RSA public key: nothing damaged, no private key.
  */
 
-import { X509Certificate } from 'node:crypto';
+import { createPublicKey, type KeyObject, X509Certificate } from 'node:crypto';
 import { causeCode } from '../errors.ts';
 
-type CertificateFile =
-  | { readonly kind: 'certificates'; readonly pem: string }
-  | { readonly kind: 'invalid'; readonly why: string };
+type InvalidFile = { readonly kind: 'invalid'; readonly why: string };
+type CertificateFile = { readonly kind: 'certificates'; readonly pem: string } | InvalidFile;
+type PublicKeyFile = { readonly kind: 'key'; readonly pem: string } | InvalidFile;
 
 const block = /-----BEGIN ([A-Z0-9 ]+)-----[\s\S]*?-----END \1-----/g;
 
@@ -22,14 +22,37 @@ export function readCertificates(text: string): CertificateFile {
 }
 
 function isReadable(pem: string): boolean {
+  return readOrNull(() => new X509Certificate(pem)) !== null;
+}
+
+const rsaBitsMin = 2048;
+
+/** The only key in `text`: a SubjectPublicKeyInfo (RFC 5280 section 4.1) or an RSAPublicKey (RFC 8017). */
+export function readRsaPublicKey(text: string): PublicKeyFile {
+  const blocks = [...text.matchAll(block)];
+  if (blocks.some(([, label]) => label?.endsWith('PRIVATE KEY'))) return invalid('holds a private key');
+  const keys = blocks.filter(([, label]) => label?.endsWith('PUBLIC KEY')).map(([pem]) => pem);
+  const [pem] = keys;
+  if (pem === undefined) return invalid('holds no public key (PEM)');
+  if (keys.length > 1) return invalid('holds several keys');
+  const key: KeyObject | null = readOrNull(() => createPublicKey(pem));
+  if (key === null) return invalid('holds a damaged key');
+  const bits = key.asymmetricKeyDetails?.modulusLength ?? 0;
+  if (key.asymmetricKeyType !== 'rsa') return invalid('holds a key of another kind');
+  if (bits < rsaBitsMin) return invalid(`holds a key of ${bits} bits, fewer than ${rsaBitsMin}`);
+  return { kind: 'key', pem: `${pem}\n` };
+}
+
+/** null for what OpenSSL cannot decode. */
+function readOrNull<T>(read: () => T): T | null {
   try {
-    return new X509Certificate(pem).raw.length > 0;
+    return read();
   } catch (error) {
-    if (causeCode(error).startsWith('ERR_OSSL_')) return false;
+    if (causeCode(error).startsWith('ERR_OSSL_')) return null;
     throw error;
   }
 }
 
-function invalid(why: string): CertificateFile {
+function invalid(why: string): InvalidFile {
   return { kind: 'invalid', why };
 }

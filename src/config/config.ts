@@ -21,18 +21,26 @@ export type DatabaseConfig =
       readonly tls: 'verify' | 'off';
       /** Authorities (PEM) to trust instead of the system's, or null. */
       readonly caPem: string | null;
+      /** RSA public key of the server (PEM), to which alone the password is encrypted without TLS, or null. */
+      readonly serverKeyPem: string | null;
       readonly connectionsMax: number;
     };
 
+/** TCP, or a unix socket whose file belongs to `group` (a name or number; null: the one of the process). */
+export type ListenAddress =
+  | { readonly host: string; readonly port: number }
+  | { readonly path: string; readonly group: string | null };
+
 /** Listen address, TLS and proxies of the admin page. */
-export type AdminConfig = {
-  readonly host: string;
-  readonly port: number;
+export type AdminConfig = ListenAddress & {
   /**
    * Files (PEM) of the certificate chain and its key, read when needed and again when they change; null: plain HTTP.
    */
   readonly tls: { readonly certificateFile: string; readonly keyFile: string } | null;
-  /** Addresses of reverse proxies: only they may connect, X-Forwarded-For is trusted from them. Empty: no proxy. */
+  /**
+   * Addresses of reverse proxies: only they may connect, X-Forwarded-For is trusted from them. Empty: no proxy, or only
+   * the one at the unix socket.
+   */
   readonly proxies: readonly string[];
   /** Origin that browsers use, as `https://tickets.example.org`; null: the host of the listen address. */
   readonly origin: string | null;
@@ -47,7 +55,7 @@ export type Config = {
   /** File of the passphrase of a protected key file, read when needed; null: none. */
   readonly encryption: { readonly passphraseFile: string | null };
   /** null: no health endpoints. */
-  readonly http: { readonly host: string; readonly port: number } | null;
+  readonly http: (ListenAddress & { readonly hosts: readonly string[] }) | null;
   /** null: no admin page. */
   readonly admin: AdminConfig | null;
   readonly log: { readonly level: 'trace' | 'debug' | 'info' | 'warn' | 'error' };

@@ -8,7 +8,7 @@
 import { join, resolve } from 'node:path';
 import { causeCode } from '../errors.ts';
 import { SecretBytes } from '../secret/secret-bytes.ts';
-import { readCertificates } from './certificates.ts';
+import { readCertificates, readRsaPublicKey } from './certificates.ts';
 import type { Config, DatabaseConfig } from './config.ts';
 import { type DatabaseUrl, readDatabaseUrl } from './database-url.ts';
 import { absolute, type Derivation, readNamed } from './derivation.ts';
@@ -108,7 +108,7 @@ function passphraseFile(from: Derivation, problems: ConfigProblem[]): string | n
 function database(from: Derivation, dataDir: string, problems: ConfigProblem[]): DatabaseConfig {
   const url = readDatabaseUrl(from.settings.database.url);
   if (url.kind === 'mysql') return mysql(from, url, problems);
-  for (const key of ['password_file', 'ca_file'] as const) {
+  for (const key of ['password_file', 'ca_file', 'server_key_file'] as const) {
     const rule = 'must be left out with a database that is not MySQL or MariaDB';
     if (from.settings.database[key] !== '') problems.push({ path: `database.${key}`, rule });
   }
@@ -127,6 +127,7 @@ function mysql(from: Derivation, url: DatabaseUrl & { kind: 'mysql' }, problems:
     database: name,
     tls: tls === 'auto' ? (isLocal ? 'off' : 'verify') : tls,
     caPem: authorities(from, problems),
+    serverKeyPem: serverKey(from, problems),
     connectionsMax,
   };
 }
@@ -163,5 +164,16 @@ function authorities(from: Derivation, problems: ConfigProblem[]): string | null
   const certificates = readCertificates(new TextDecoder().decode(bytes));
   if (certificates.kind === 'certificates') return certificates.pem;
   problems.push({ path, rule: `must name a file of certificates, but ${JSON.stringify(file)} ${certificates.why}` });
+  return null;
+}
+
+function serverKey(from: Derivation, problems: ConfigProblem[]): string | null {
+  const path = 'database.server_key_file';
+  const file = from.settings.database.server_key_file;
+  const bytes = file === '' ? null : readNamed(from, path, file, problems);
+  if (bytes === null) return null;
+  const key = readRsaPublicKey(new TextDecoder().decode(bytes));
+  if (key.kind === 'key') return key.pem;
+  problems.push({ path, rule: `must name a file of an RSA public key, but ${JSON.stringify(file)} ${key.why}` });
   return null;
 }

@@ -74,6 +74,10 @@ function table<T extends z.core.$ZodLooseShape>(shape: T) {
   return z.prefault(root(shape), {} as never);
 }
 
+function isHost(text: string): boolean {
+  return isIP(text) > 0 || /^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$/i.test(text);
+}
+
 const mailAddress = /^[^\s@,]{1,64}@[^\s@,]{1,255}$/u;
 const oneLineEnd = 'One line end at its end is ignored.';
 
@@ -95,6 +99,11 @@ const settings = root({
       'verify: TLS, with the certificate and its host name checked. off: plain text. auto: off to this machine (loopback, socket), verify to any other.',
     ),
     ca_file: text('', 'Certificate authorities (PEM) to trust for the database, instead of those of the system.'),
+    server_key_file: text('', {
+      meaning:
+        'RSA public key of the server (PEM, public_key.pem in the data folder of MySQL), to encrypt the password to without TLS.',
+      more: 'Without TLS, a unix socket or this key, a login that needs the whole password (caching_sha2_password) is refused.',
+    }),
     connections_max: wholeNumber('connections', 1, 500, 10, 'Limit of open connections.'),
     migrate: yesOrNo(
       true,
@@ -110,15 +119,28 @@ const settings = root({
   http: table({
     listen: text(
       '127.0.0.1:8025',
-      'Address of /livez, /readyz and /metrics, as HOST:PORT or [IPV6]:PORT; port 0 for any free one, "off" for none.',
+      'Address of /livez, /readyz and /metrics, as HOST:PORT, [IPV6]:PORT or unix:PATH; port 0 for any free one, "off" for none.',
     ),
+    listen_group: text(
+      '',
+      'Group that may connect to the unix socket (mode 0660); if empty, the user of the daemon (0600).',
+    ),
+    hosts: list(20, 'host names or addresses', 'tickets.example.org', isHost, {
+      meaning: 'Further host names under which they are requested, as by Prometheus or a load balancer.',
+      more: 'Always served: loopback names, and the address that a connection arrives at. Any other Host is refused (421), against DNS rebinding.',
+    }),
     allow_remote: yesOrNo(false, 'Must be true for an address that other machines can reach: there is no login.'),
   }),
   admin: table({
     listen: text('127.0.0.1:8026', {
-      meaning: 'Address of the admin page, as HOST:PORT or [IPV6]:PORT; port 0 for any free one, "off" for none.',
-      more: 'An address that other machines can reach needs the two TLS files, or proxies.',
+      meaning:
+        'Address of the admin page, as HOST:PORT, [IPV6]:PORT or unix:PATH; port 0 for any free one, "off" for none.',
+      more: 'An address that other machines can reach needs the two TLS files, or proxies. A unix socket is for a reverse proxy on this machine, and needs origin.',
     }),
+    listen_group: text(
+      '',
+      'Group that may connect to the unix socket (mode 0660); if empty, the user of the daemon (0600).',
+    ),
     tls_certificate_file: text(
       '',
       'Certificate with its chain (PEM), for HTTPS. It is read again when it changes: a renewal needs no restart.',
@@ -129,7 +151,7 @@ const settings = root({
       'IP addresses',
       '10.0.0.7',
       (one) => isIP(one) > 0,
-      'IP addresses of the reverse proxies. Only they may connect then, and X-Forwarded-For is trusted from them alone.',
+      'IP addresses of the reverse proxies. Only they may connect then, and X-Forwarded-For is trusted from them alone. For one on this machine use a unix socket: any user can connect from 127.0.0.1.',
     ),
     origin: text('', {
       meaning: 'Origin under which browsers reach the page, as https://tickets.example.org; required behind proxies.',

@@ -7,7 +7,7 @@
  */
 
 import type { Clock } from '../async/clock.ts';
-import { asFailure, type Failure, isFailure } from '../errors.ts';
+import { asFailure, type Failure, hasNoConnection, isFailure } from '../errors.ts';
 import { events, type Log } from '../events.ts';
 import { createLogThrottle } from '../ingest/health/log-throttle.ts';
 import type { WorkerIdentity } from '../ingest/ports.ts';
@@ -111,7 +111,7 @@ function createHeartbeatLogger({
   const throttle = createLogThrottle();
   return (failure) => {
     // The scheduler logs an unavailable database, and a migration that fails.
-    if (failure?.code === 'database_unavailable' || (failure !== null && !isMigrated())) return;
+    if (failure !== null && (!isMigrated() || hasNoConnection(failure))) return;
     const { shouldLog, count } = throttle.record('heartbeat', failure && `${failure.code} ${failure.message}`);
     if (failure !== null && shouldLog) log.warn({ failures: count, error: failure }, events.workerHeartbeatFailed);
   };

@@ -1,4 +1,5 @@
 import { execFileSync } from 'node:child_process';
+import { generateKeyPairSync } from 'node:crypto';
 import { chmodSync, readFileSync, writeFileSync } from 'node:fs';
 import { userInfo } from 'node:os';
 import { join } from 'node:path';
@@ -430,6 +431,30 @@ describe('the database URL', () => {
     const told = caught(() => loadConfig({ file: 'mail.toml', env: {}, cwd: '/srv/app', readFile }));
     expect(told.message).toBe('mail.toml:3: database.password_file names a file that cannot be read (EACCES)');
     expect(told.hint).toMatch(new RegExp(`^The user ${userInfo().username} tried to read it: `));
+  });
+
+  test('reads an RSA public key from server_key_file, and rejects any other content', () => {
+    const pem = (type: 'rsa' | 'ed25519', modulusLength = 2048): string => {
+      const pair = type === 'rsa' ? generateKeyPairSync(type, { modulusLength }) : generateKeyPairSync(type);
+      return pair.publicKey.export({ type: 'spki', format: 'pem' }).toString();
+    };
+    const rsa = pem('rsa');
+    const withKey = (text: string) => ({ files: { '/srv/app/key.pem': text } });
+    const document = `${url('mysql://u@h/t')}\nserver_key_file = "key.pem"`;
+    const { database } = load(document, withKey(rsa));
+    expect(database.kind === 'mysql' && database.serverKeyPem).toBe(rsa);
+    const privatePem = generateKeyPairSync('rsa', { modulusLength: 2048 }).privateKey;
+    for (const [text, why] of [
+      ['hello', 'holds no public key (PEM)'],
+      [`${rsa}${rsa}`, 'holds several keys'],
+      [rsa.replaceAll(/[a-z]/g, 'x'), 'holds a damaged key'],
+      [pem('rsa', 1024), 'holds a key of 1024 bits, fewer than 2048'],
+      [pem('ed25519'), 'holds a key of another kind'],
+      [privatePem.export({ type: 'pkcs8', format: 'pem' }).toString(), 'holds a private key'],
+    ] as const)
+      expect(failure(document, withKey(text)).message).toBe(
+        `mail.toml:3: database.server_key_file must name a file of an RSA public key, but "key.pem" ${why}`,
+      );
   });
 
   test('reads certificates from ca_file, and rejects a file without any', async () => {

@@ -221,7 +221,14 @@ async function adminPage({ ask }: ReturnType<typeof asker>, name: string): Promi
 function configOf(name: string): DatabaseConfig {
   return {
     ...{ kind: 'mysql', hosts: [{ host: '127.0.0.1', port: mariadb.port }], socketPath: null, user: name },
-    ...{ password: SecretBytes.take(Buffer.from('pw')), database: name, tls: 'off', caPem: null, connectionsMax: 2 },
+    ...{
+      password: SecretBytes.take(Buffer.from('pw')),
+      database: name,
+      tls: 'off',
+      caPem: null,
+      serverKeyPem: null,
+      connectionsMax: 2,
+    },
   };
 }
 

@@ -161,6 +161,7 @@ async function createDatabase(
     database: name,
     tls: 'off',
     caPem: null,
+    serverKeyPem: null,
     connectionsMax: 10,
   };
   return { name, url: `mysql://app:app@127.0.0.1:${port}/${name}`, config };

@@ -16,6 +16,8 @@ import { textProtocolUnitsMax } from '../sql/dialect.ts';
 import { detachBytes, readsPasswords, recordForWipe } from '../sql/driver-buffers.ts';
 import { isRolledBackConflict, mysqlFailure } from '../sql/errors.ts';
 import { withRetries } from '../sql/statements.ts';
+import { channelTo } from './channel.ts';
+import { createLogin, type MysqlLogin } from './login.ts';
 import {
   connectionOptions,
   type MysqlConfig,
@@ -59,6 +61,7 @@ export class MysqlConnection implements DatabaseConnection {
   isRetired = false;
   readonly #client: Connection;
   readonly #socket: Socket;
+  readonly #login: MysqlLogin;
   readonly #name: string;
   readonly #limits: MysqlLimits;
   #owner: ConnectionOwner | null = null;
@@ -75,7 +78,11 @@ export class MysqlConnection implements DatabaseConnection {
     this.#name = serverName(server);
     this.#limits = limits;
     this.#socket = openSocket(server);
-    this.#client = createConnection(connectionOptions(config, server, limits, this.#socket));
+    this.#login = createLogin({
+      ...{ serverName: this.#name, password: config.password },
+      channel: () => channelTo(config, server),
+    });
+    this.#client = createConnection(connectionOptions(config, server, limits, this.#socket, this.#login));
     this.#client.on('error', (error) => this.discard(error));
     this.#client.on('end', () => this.discard());
   }
@@ -84,7 +91,7 @@ export class MysqlConnection implements DatabaseConnection {
   static async open(config: MysqlConfig, server: MysqlServer, limits: MysqlLimits): Promise<MysqlConnection> {
     const connection = MysqlConnection.#create(config, server, limits);
     try {
-      await connection.#login();
+      await connection.#connect();
       const hasFailover = config.hosts.length > 1;
       const session = await setUpSession(
         (sql) => connection.#run(sql, [], limits.connectTimeoutMs),
@@ -190,8 +197,9 @@ export class MysqlConnection implements DatabaseConnection {
     throw new Failure('unexpected', 'Streaming from the database is not supported.');
   }
 
-  #login(): Promise<void> {
-    return new Promise((resolve, reject) => {
+  async #connect(): Promise<void> {
+    using _login = this.#login;
+    await new Promise<void>((resolve, reject) => {
       this.#rejectPending = reject;
       this.#client.connect((error) => {
         this.#rejectPending = null;

@@ -1,14 +1,14 @@
 /**
- * Connection options for mysql2: server address, socket, TLS and login without the password as a string.
+ * Connection options for mysql2: server address, socket, TLS and limits; the login is that of login.ts.
  *
  * Every option is set, so that no default of the driver decides. TLS verifies certificate and host name.
  */
-import { constants, createHash, publicEncrypt } from 'node:crypto';
 import { connect, type OnReadOpts, type Socket } from 'node:net';
-import type { AuthPlugin, ConnectionOptions } from 'mysql2';
+import type { ConnectionOptions } from 'mysql2';
 import type { DatabaseConfig } from '../../../config/config.ts';
 import { urlHost } from '../../../config/machine.ts';
-import { copySecret, type SecretBytes } from '../../../secret/secret-bytes.ts';
+import { copySecret } from '../../../secret/secret-bytes.ts';
+import type { MysqlLogin } from './login.ts';
 
 export type MysqlConfig = Extract<DatabaseConfig, { kind: 'mysql' }>;
 
@@ -78,12 +78,8 @@ export function connectionOptions(
   server: MysqlServer,
   limits: MysqlLimits,
   socket: Socket,
+  login: MysqlLogin,
 ): ConnectionOptions {
-  const isPrivate = config.tls === 'verify' || server.socketPath !== null;
-  const login: AuthPlugin = () => {
-    const step = cachingSha2Login(config.password, isPrivate);
-    return (data) => step(data);
-  };
   return {
     host: server.host,
     port: server.port,
@@ -99,11 +95,10 @@ export function connectionOptions(
     multipleStatements: false,
     // A server must not ask for files of this machine.
     flags: ['-LOCAL_FILES'],
+    enableCleartextPlugin: false,
     trace: false,
     maxPreparedStatements: preparedMax,
-    // mysql2 reads it as bytes; its type declares a string.
-    ...(config.password === null ? {} : { passwordSha1: passwordSha1(config.password) as never }),
-    authPlugins: { caching_sha2_password: login },
+    ...login.options,
     ...(config.tls === 'verify' ? { ssl: tlsOptions(config.caPem) } : {}),
   };
 }
@@ -111,69 +106,4 @@ export function connectionOptions(
 function tlsOptions(caPem: string | null): NonNullable<ConnectionOptions['ssl']> {
   const options = { rejectUnauthorized: true, verifyIdentity: true, minVersion: 'TLSv1.2' };
   return caPem === null ? options : { ...options, ca: caPem };
-}
-
-/*
- * Login. mysql2 wants the password as a string and stores it in every connection. It gets instead the SHA-1 of the
- * password, which is all that `mysql_native_password` needs, and the plugin below for `caching_sha2_password` (the
- * default since MySQL 8), which borrows the bytes for one login. The whole password leaves only through TLS, through a
- * unix socket, or encrypted with the server's RSA key. Other methods are refused: `sha256_password`,
- * `mysql_clear_password`.
- */
-
-const requestServerKey = Buffer.from([2]);
-const fastLoginDone = 3;
-const fullLoginWanted = 4;
-const scrambleBytes = 20;
-
-/** SHA-1 of the password; empty when there is none. */
-export function passwordSha1(password: SecretBytes): Buffer {
-  return password.use((bytes) => createHash('sha1').update(bytes).digest());
-}
-
-type LoginStep = (data: Buffer) => Buffer | null;
-
-/** One login by `caching_sha2_password`. `isPrivate`: the transport is encrypted or local. */
-export function cachingSha2Login(password: SecretBytes | null, isPrivate: boolean): LoginStep {
-  let scramble: Buffer | null = null;
-  let keyWanted = false;
-  return (data) => {
-    if (scramble === null) {
-      scramble = Buffer.from(data.subarray(0, scrambleBytes));
-      return withPassword(password, (bytes) => token(bytes, scramble ?? data));
-    }
-    if (keyWanted) return withPassword(password, (bytes) => encrypted(bytes, scramble ?? data, data));
-    if (data[0] === fastLoginDone) return null;
-    if (data[0] !== fullLoginWanted) throw new Error('The server sent an unknown step of caching_sha2_password');
-    if (isPrivate) return withPassword(password, terminated);
-    keyWanted = true;
-    return requestServerKey;
-  };
-}
-
-function withPassword(password: SecretBytes | null, make: (bytes: Uint8Array) => Buffer): Buffer {
-  return password === null || password.length === 0 ? Buffer.alloc(0) : password.use(make);
-}
-
-/** SHA256(password) XOR SHA256(SHA256(SHA256(password)) + scramble). */
-function token(password: Uint8Array, scramble: Buffer): Buffer {
-  const first = createHash('sha256').update(password).digest();
-  const second = createHash('sha256').update(first).digest();
-  const third = createHash('sha256').update(second).update(scramble).digest();
-  return Buffer.from(first.map((byte, at) => byte ^ (third[at] ?? 0)));
-}
-
-function terminated(password: Uint8Array): Buffer {
-  const bytes = Buffer.alloc(password.length + 1);
-  copySecret(password, bytes);
-  return bytes;
-}
-
-function encrypted(password: Uint8Array, scramble: Buffer, serverKeyPem: Buffer): Buffer {
-  const masked = terminated(password);
-  for (let at = 0; at < masked.length; at += 1) masked[at] = (masked[at] ?? 0) ^ (scramble[at % scramble.length] ?? 0);
-  const padding = constants.RSA_PKCS1_OAEP_PADDING;
-  const result = publicEncrypt({ key: serverKeyPem, padding, oaepHash: 'sha1' }, masked);
-  masked.fill(0);
-  return result;
 }

@@ -14,7 +14,7 @@ import {
   MysqlIntrospector,
   MysqlQueryCompiler,
 } from 'kysely';
-import { Failure, isFailure } from '../../../errors.ts';
+import { Failure, hasNoConnection, isFailure } from '../../../errors.ts';
 import type { PoolCheck } from '../../../ingest/readiness.ts';
 import type { SecretBytes } from '../../../secret/secret-bytes.ts';
 import { MysqlConnection } from './connection.ts';
@@ -195,14 +195,17 @@ export class MysqlPool implements Driver {
     }
   }
 
-  /** A refused login (a wrong password) ends the search: the other hosts would refuse it too. */
+  /**
+   * A refused login (a wrong password) ends the search: the other hosts would refuse it too. A login that this side
+   * refuses does not: another program may have taken the port of one host.
+   */
   async #openOnAnyServer(): Promise<MysqlConnection> {
     const failures = new Map<MysqlServer, Failure>();
     for (const server of this.#failover.order(performance.now())) {
       try {
         return await MysqlConnection.open(this.#config, server, this.#limits);
       } catch (error) {
-        if (!isFailure(error, 'database_unavailable')) throw error;
+        if (!isFailure(error) || !hasNoConnection(error)) throw error;
         this.#failover.connectFailed(server, performance.now());
         failures.set(server, error);
       }

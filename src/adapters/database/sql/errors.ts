@@ -80,6 +80,10 @@ export function mysqlFailure(error: unknown, where: string): Failure {
   const number = numberOf(error, 'errno');
   const fields: FailureFields = { cause: causeCode(error), ...(number === null ? {} : { errno: number }) };
   const text = error instanceof Error ? error.message : '';
+  if (number === null) {
+    const refused = requestRefused(causeCode(error), text, where);
+    if (refused !== null) return refused;
+  }
   if (number === duplicateEntry) return duplicate(/for key '(?:[^'.]*\.)?([^'.]*)'$/.exec(text)?.[1], fields);
   const code =
     number === null || number < 1000 ? connectionCode(error) : (mysqlNumbers.get(number) ?? 'database_failed');
@@ -88,6 +92,19 @@ export function mysqlFailure(error: unknown, where: string): Failure {
   const detail = isSafeText && text !== '' ? text.replace(/\.$/, '') : causeCode(error);
   const message = code === 'row_refused' ? `${sentence} (${detail}).` : `${sentence} at ${where}: ${detail}.`;
   return new Failure(code, message, { fields, ...hintOf(code, error) });
+}
+
+/** Requests of a server that mysql2 refuses with a text that repeats names from the server, which are not shown. */
+function requestRefused(cause: string, text: string, where: string): Failure | null {
+  if (cause === 'AUTH_SWITCH_PLUGIN_ERROR') {
+    const message = `The database at ${where} asks for a login by a method that is not supported.`;
+    return new Failure('database_login_unsupported', message, { fields: { cause } });
+  }
+  if (!text.startsWith('As a result of LOCAL INFILE')) return null;
+  const message = `The database at ${where} asks for a file of this machine (LOAD DATA LOCAL), which is never sent.`;
+  const hint =
+    'No statement of ticketmaild loads a file: see what listens at that address, and who changed the server.';
+  return new Failure('database_unavailable', message, { fields: { cause: 'LOCAL_INFILE' }, hint });
 }
 
 function hintOf(code: FailureCode, error: unknown): { hint?: string } {
@@ -103,7 +120,6 @@ function hintOf(code: FailureCode, error: unknown): { hint?: string } {
 /** Codes for errors of the network and the driver, which have no server number. */
 function connectionCode(error: unknown): FailureCode {
   const cause = causeCode(error);
-  if (cause === 'AUTH_SWITCH_PLUGIN_ERROR' || cause === 'MYSQL_CLEAR_PASSWORD_NOT_ENABLED') return 'database_denied';
   const isFatal = typeof error === 'object' && error !== null && 'fatal' in error && error.fatal === true;
   const isNamed = /^(E[A-Z]+|PROTOCOL_|HANDSHAKE_|ERR_TLS|ERR_SSL|ERR_STREAM|ERR_SOCKET|CERT_|UNABLE_|DEPTH_)/.test(
     cause,

@@ -3,10 +3,12 @@
  */
 import { constants, createHash, generateKeyPairSync, privateDecrypt } from 'node:crypto';
 import { expect, test } from 'vitest';
-import { cachingSha2Login, passwordSha1 } from '../../../../src/adapters/database/mysql/options.ts';
+import type { Channel } from '../../../../src/adapters/database/mysql/channel.ts';
+import { cachingSha2Login, passwordSha1 } from '../../../../src/adapters/database/mysql/login.ts';
 import { secret } from '../samples.ts';
 
 const scramble = Buffer.from('abcdefghijklmnopqrst\0', 'latin1');
+const fullLoginWanted = Buffer.from([4]);
 
 const sha256 = (...parts: readonly Uint8Array[]): Buffer => createHash('sha256').update(Buffer.concat(parts)).digest();
 
@@ -14,38 +16,70 @@ function xor(one: Uint8Array, other: Uint8Array): Buffer {
   return Buffer.from(one.map((byte, at) => byte ^ (other[at % other.length] ?? 0)));
 }
 
+function loginOver(channel: Channel, password: string | null = 'pässword', own = (bytes: Buffer) => bytes) {
+  const ports = {
+    serverName: 'db:3306',
+    password: password === null ? null : secret(password),
+    channel: () => channel,
+  };
+  return cachingSha2Login(ports, own);
+}
+
+const open: Channel = { kind: 'open', why: 'anybody may listen there' };
+
 test('the first answer proves the password without revealing it', () => {
-  const login = cachingSha2Login(secret('pässword'), true);
+  const login = loginOver(open);
   const first = sha256(Buffer.from('pässword'));
   expect(login(scramble)).toEqual(xor(first, sha256(sha256(first), scramble.subarray(0, 20))));
   expect(login(Buffer.from([3]))).toBeNull();
 });
 
-test('on a private connection the whole password is sent when the server requests it', () => {
-  const login = cachingSha2Login(secret('pässword'), true);
+test('on a private channel the whole password is sent when the server requests it, in a buffer that is wiped', () => {
+  const owned: Buffer[] = [];
+  const login = loginOver({ kind: 'private' }, 'pässword', (bytes) => {
+    owned.push(bytes);
+    return bytes;
+  });
   login(scramble);
-  expect(login(Buffer.from([4]))?.toString()).toBe('pässword\0');
+  const sent = login(fullLoginWanted);
+  expect(sent?.toString()).toBe('pässword\0');
+  expect(owned).toEqual([sent]);
 });
 
-test('on an open connection it is sent encrypted with the key of the server', () => {
+test('with a pinned key it is sent encrypted to that key, which the server is not asked for', () => {
   const { publicKey, privateKey } = generateKeyPairSync('rsa', { modulusLength: 2048 });
-  const login = cachingSha2Login(secret('pässword'), false);
+  const serverKeyPem = publicKey.export({ type: 'spki', format: 'pem' }).toString();
+  const login = loginOver({ kind: 'pinned', serverKeyPem });
   login(scramble);
-  expect(login(Buffer.from([4]))).toEqual(Buffer.from([2]));
-  const sent = login(Buffer.from(publicKey.export({ type: 'spki', format: 'pem' })));
+  const sent = login(fullLoginWanted) ?? Buffer.alloc(0);
   const padding = constants.RSA_PKCS1_OAEP_PADDING;
-  const masked = privateDecrypt({ key: privateKey, padding, oaepHash: 'sha1' }, sent ?? Buffer.alloc(0));
+  const masked = privateDecrypt({ key: privateKey, padding, oaepHash: 'sha1' }, sent);
   expect(xor(masked, scramble.subarray(0, 20)).toString()).toBe('pässword\0');
 });
 
+test('on an open channel it is refused, whatever the server sends next', () => {
+  const login = loginOver(open);
+  login(scramble);
+  const refused = expect.objectContaining({
+    code: 'database_login_insecure',
+    message: expect.stringContaining('db:3306'),
+  });
+  expect(() => login(fullLoginWanted)).toThrow(refused);
+  expect(() => login(Buffer.from('-----BEGIN PUBLIC KEY-----'))).toThrow('unknown step');
+  expect(() => login(fullLoginWanted)).toThrow(refused);
+});
+
 test('no password is an empty answer', () => {
-  expect(cachingSha2Login(null, true)(scramble)).toHaveLength(0);
+  const login = loginOver(open, null);
+  expect(login(scramble)).toHaveLength(0);
+  expect(login(fullLoginWanted)).toHaveLength(0);
 });
 
 test('an unknown step is refused', () => {
-  const login = cachingSha2Login(secret('x'), true);
+  const login = loginOver({ kind: 'private' });
   login(scramble);
   expect(() => login(Buffer.from([9]))).toThrow('unknown step');
+  expect(() => login(Buffer.from([4, 4]))).toThrow('unknown step');
 });
 
 test('the native login needs the SHA-1 of the password alone', () => {

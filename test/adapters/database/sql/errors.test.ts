@@ -37,9 +37,17 @@ test.each<[number | undefined, string, FailureCode]>([
   [-111, 'ECONNREFUSED', 'database_unavailable'],
   [undefined, 'PROTOCOL_CONNECTION_LOST', 'database_unavailable'],
   [undefined, 'ETIMEDOUT', 'database_unavailable'],
-  [undefined, 'AUTH_SWITCH_PLUGIN_ERROR', 'database_denied'],
+  [undefined, 'AUTH_SWITCH_PLUGIN_ERROR', 'database_login_unsupported'],
 ])('error %s (%s) of the server is %s', (errno, name, code) => {
   expect(mysql(errno, name, 'some text')).toMatchObject({ code, fields: { cause: name } });
+});
+
+test('names that a server sent in a request are not passed on', () => {
+  const method = mysql(undefined, 'AUTH_SWITCH_PLUGIN_ERROR', 'unknown plugin run-this. See TODO');
+  expect(method.message).toBe(`The database at ${where} asks for a login by a method that is not supported.`);
+  const file = mysqlFailure(new Error('As a result of LOCAL INFILE command server wants to read run-this file'), where);
+  expect(file).toMatchObject({ code: 'database_unavailable', fields: { cause: 'LOCAL_INFILE' } });
+  expect(file.message).not.toContain('run-this');
 });
 
 test('a fatal driver error without a code is a broken connection', () => {
