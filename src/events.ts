@@ -167,6 +167,12 @@ const definitions = {
     'mailbox code reason hint',
     'A row of `mailboxes` has an invalid value; the mailbox is not polled until it is corrected.',
   ),
+  mailboxUnconfirmed: event(
+    'mailbox.unconfirmed',
+    'warn',
+    'mailbox action hint',
+    'Delete or move is not confirmed while encryption is on: messages are fetched, and stay on the server.',
+  ),
   pollStarted: event('poll.started', 'debug', `${poll} new_messages`, 'Logged in, and new messages listed.'),
   pollFinished: event(
     'poll.finished',

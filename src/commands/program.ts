@@ -112,11 +112,7 @@ function addDaemonCommands(program: Command, add: AddTo): void {
       'drains',
     )
     .option('--watch', 'redraw every 2 seconds, until Ctrl-C')
-    .option('--all', 'include healthy mailboxes')
-    .option(
-      '--address <host:port>',
-      'HTTP address of the daemon (default: http.listen, else the workers ticketmaild@1 to @9)',
-    );
+    .option('--all', 'include healthy mailboxes');
   add(program, () => import('./logs.ts'))
     .plain('logs', 'Format log lines from the journal, a file or standard input', 'showLogs')
     .argument('[file]', 'a file of JSON log lines')
@@ -168,10 +164,11 @@ function addMailboxChanges(mailbox: Command, add: AddTo): void {
   configured('set-password', 'Store another password', 'setMailboxPassword')
     .argument(...mailboxName)
     .option(...passwordStdin)
-    .option(
-      '--accept-connection',
-      'acknowledge that the server is yours, although the stored password does not prove it',
-    );
+    .option('--accept-connection', 'acknowledge that the server is yours, although no command has confirmed it');
+  add(mailbox, () => import('./mailbox/confirm.ts'))
+    .configured('confirm', 'Confirm the settings of a mailbox, so that delete and move act', 'confirmMailbox')
+    .argument(...mailboxName)
+    .option(...yes);
 }
 
 const ticketRef = ['<ref>', 'reference of the ticket'] as const;

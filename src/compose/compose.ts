@@ -75,7 +75,18 @@ export async function compose(
   const parts = { config, log, store, worker, clock: systemClock, askPassphrase };
   const { encryption, openDaemon } = composeEncryption(parts);
   const ports: PollPorts = {
-    ...{ store, passwords: encryption.passwords, sessions, parser, blobs, raw, worker, clock: systemClock, log },
+    ...{
+      store,
+      passwords: encryption.passwords,
+      postActionGuard: encryption.confirmations,
+      sessions,
+      parser,
+      blobs,
+      raw,
+      worker,
+      clock: systemClock,
+      log,
+    },
     leases: createLeases({ clock: systemClock, store }, () => active.config.poll.leaseMs),
     isolations: createIsolationStates(),
     meter: noMeter,

@@ -15,6 +15,7 @@ import type { Operations } from '../admin/operations/operations.ts';
 import type { AdminStore } from '../admin/ports.ts';
 import type { Clock } from '../async/clock.ts';
 import type { Config } from '../config/config.ts';
+import { type Confirmations, createConfirmations } from '../encryption/confirmations.ts';
 import type { EncryptionControl } from '../encryption/control.ts';
 import type { OperationObserver, OperationPorts } from '../encryption/operations/operation.ts';
 import { createPasswordAccess, type PasswordAccess } from '../encryption/passwords.ts';
@@ -26,10 +27,16 @@ import { createVault, type Vault } from '../encryption/vault.ts';
 import type { AdjustableLog, LogLevel } from '../events.ts';
 import type { AuditActor } from '../ingest/model.ts';
 import type { WorkerIdentity } from '../ingest/ports.ts';
-import type { EncryptionChecks } from '../ingest/readiness.ts';
+import type { EncryptionChecks, Readiness } from '../ingest/readiness.ts';
 import type { MailboxStore } from '../ingest/stores.ts';
 import type { SecretBytes } from '../secret/secret-bytes.ts';
-import { createDaemonClient, createLogLevelSetter, type DaemonClient, startControlSocket } from './control-socket.ts';
+import {
+  createDaemonClient,
+  createLogLevelSetter,
+  createStatusHandler,
+  type DaemonClient,
+  startControlSocket,
+} from './control-socket.ts';
 
 /** Asks a person for the passphrase of the key file; null: no person is there. */
 export type AskPassphrase = () => Promise<SecretBytes | null>;
@@ -40,6 +47,7 @@ export type Encryption = {
   readonly stateFile: SwitchStateFile;
   readonly proof: ProofFile;
   readonly passwords: PasswordAccess;
+  readonly confirmations: Confirmations;
   readonly actor: AuditActor;
   /** The ports of one operation on the switch. */
   operation(observer: OperationObserver): OperationPorts;
@@ -49,7 +57,7 @@ export type Encryption = {
 /** The part of the daemon alone. */
 export type DaemonEncryption = {
   /** Synchronizes keys and switch, and serves the control socket, until the result is disposed. */
-  readonly start: (isMigrated: () => boolean) => Promise<AsyncDisposable>;
+  readonly start: (isMigrated: () => boolean, readiness: () => Promise<Readiness>) => Promise<AsyncDisposable>;
   readonly checks: () => EncryptionChecks;
   /** Admin page and control socket share the requests and the operation runner. */
   readonly control: EncryptionControl;
@@ -60,7 +68,7 @@ type EncryptionParts = {
   readonly config: Config;
   readonly log: AdjustableLog;
   readonly store: EncryptionStore &
-    Pick<MailboxStore, 'readPassword'> &
+    Pick<MailboxStore, 'readPassword' | 'readSettingsSeal'> &
     Pick<AdminStore, 'readOperation' | 'beginOperation' | 'updateOperation'>;
   readonly worker: WorkerIdentity;
   readonly clock: Clock;
@@ -83,13 +91,15 @@ export function composeEncryption(parts: EncryptionParts): {
   const vault = createVault({ keyFile, stateFile, store, clock, log });
   const sealPlaintext = createSealSweep({ store, vault, log, actor: { ...actor, who: `ticketmaild@${actor.host}` } });
   const passwords = createPasswordAccess({ store, vault, sealPlaintext });
+  const confirmations = createConfirmations({ store, vault });
   const operation = (observer: OperationObserver): OperationPorts => ({
     ...{ keyFile, stateFile, store, vault, clock, worker, observer },
     actor,
     random: (bytes) => randomFillSync(bytes),
   });
   const daemonClient = createDaemonClient(dataDir, actor.who);
-  const encryption = { vault, keyFile, stateFile, proof, passwords, actor, operation, daemonClient };
+  const access = { passwords, confirmations };
+  const encryption = { vault, keyFile, stateFile, proof, ...access, actor, operation, daemonClient };
   const { host } = actor;
   const syncPorts = { vault, store, sealPlaintext, clock, worker, log, host, pid: process.pid };
   const openDaemon = async (stop: AbortSignal): Promise<DaemonEncryption> => {
@@ -100,13 +110,15 @@ export function composeEncryption(parts: EncryptionParts): {
     const operations = createOperations({ store, vault, worker, clock, log, actor, operation }, stop);
     const startDisable = (who: string) => operations.start('disable', who, true);
     const control = createEncryptionControl({ ...encryption, store, clock, log, startDisable });
-    const start = async (isMigrated: () => boolean) => {
+    const start: DaemonEncryption['start'] = async (isMigrated, readiness) => {
       await using building = new AsyncDisposableStack();
       building.use(await startSync({ ...syncPorts, isMigrated }));
       building.use(operations.watch());
       const { recover, disable } = control;
       const setLevel = createLogLevelSetter(log, { pid: process.pid, name: config.worker.name });
-      const handlers = { recover, disable, log_level: async (who: string, level: LogLevel) => setLevel(who, level) };
+      const status = createStatusHandler(readiness);
+      const log_level = async (who: string, level: LogLevel) => setLevel(who, level);
+      const handlers = { recover, disable, status, log_level };
       building.use(await startControlSocket(socketPath(dataDir, config.worker.name), handlers, log));
       return building.move();
     };

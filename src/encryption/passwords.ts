@@ -15,15 +15,15 @@ import type { MailboxStore } from '../ingest/stores.ts';
 import { type Key, keyById, keyIds } from '../secret/key.ts';
 import {
   isValidPassword,
-  originOfSealed,
-  type PasswordOrigin,
   passwordBytesMax,
   type SealContext,
   sealPassword,
   unsealPassword,
 } from '../secret/sealed-password.ts';
 import { SecretBytes } from '../secret/secret-bytes.ts';
+import { type SettingsParts, sealSettings } from '../secret/settings-seal.ts';
 import { initialSwitchRow, sealingKeyId } from '../secret/switch.ts';
+import { retryAtSwitchChange } from './confirmations.ts';
 import { isEncryptionOn, type Vault } from './vault.ts';
 
 export type PasswordAccessPorts = {
@@ -34,46 +34,33 @@ export type PasswordAccessPorts = {
 };
 
 export interface PasswordAccess extends Passwords {
-  /** As in `Passwords`, with the authenticated provenance of the password. */
-  withPassword<T>(mailbox: Mailbox, use: (password: SecretBytes, origin: PasswordOrigin) => Promise<T>): Promise<T>;
   /**
-   * Calls `write` with `password` in the form that the switch requires; again when the switch changed before the write
-   * (`switch_changed`), 5 times at most. Fails closed: throws when the switch is on and its key is not available.
+   * Calls `write` with `password` in the form that the switch requires, and with the seal of the `confirmed` settings;
+   * again when the switch changed before the write (`switch_changed`), 5 times at most. Fails closed: throws when the
+   * switch is on and its key is not available.
    */
   store<T>(
     mailbox: Mailbox,
     password: SecretBytes,
-    origin: PasswordOrigin,
+    confirmed: SettingsParts,
     write: (prepared: NewPassword) => Promise<T>,
   ): Promise<T>;
 }
 
-const attemptsMax = 5;
-
 export function createPasswordAccess(ports: PasswordAccessPorts): PasswordAccess {
   return {
     withPassword: async (mailbox, use) => {
-      const opened = await openPassword(mailbox, ports);
-      using password = opened.password;
-      return await use(password, opened.origin);
+      using password = await openPassword(mailbox, ports);
+      return await use(password);
     },
     keyIds: () => keyIds(ports.vault.keys()),
-    store: async (mailbox, password, origin, write) => {
-      for (let tries = 1; ; tries += 1) {
-        try {
-          return await write(await preparePassword(mailbox, password, origin, ports.vault));
-        } catch (error) {
-          if (!isFailure(error, 'switch_changed') || tries === attemptsMax) throw error;
-        }
-      }
-    },
+    store: (mailbox, password, confirmed, write) =>
+      retryAtSwitchChange(async () => await write(await preparePassword(mailbox, password, confirmed, ports.vault))),
   };
 }
 
-type OpenedPassword = { readonly password: SecretBytes; readonly origin: PasswordOrigin };
-
 /** Key file and password may change between two reads: retries once when no open key fits. */
-async function openPassword(mailbox: Mailbox, ports: PasswordAccessPorts): Promise<OpenedPassword> {
+async function openPassword(mailbox: Mailbox, ports: PasswordAccessPorts): Promise<SecretBytes> {
   const stored = await readStored(mailbox, ports);
   try {
     return openStored(stored, mailbox, ports.vault);
@@ -110,16 +97,14 @@ async function readRow({ id, name }: Mailbox, { store }: PasswordAccessPorts): P
   return stored;
 }
 
-function openStored({ form, bytes, connection }: StoredPassword, mailbox: Mailbox, vault: Vault): OpenedPassword {
-  if (form === 'sealed')
-    return { password: unsealPassword(bytes, vault.keys(), sealContextOf(mailbox)), origin: originOfSealed(bytes) };
+function openStored({ form, bytes, connection }: StoredPassword, mailbox: Mailbox, vault: Vault): SecretBytes {
+  if (form === 'sealed') return unsealPassword(bytes, vault.keys(), sealContextOf(mailbox));
   // Plain text is not bound to a server: it may have been written with another one, after `mailbox` was read.
   if (!isSameConnection(connection, mailbox.connection)) {
     bytes.fill(0);
     throw new Failure('database_conflict', `mailbox ${mailbox.name} was changed while a poll began`);
   }
-  if (isValidPassword(bytes))
-    return { password: SecretBytes.take(bytes), origin: isEncryptionOn(vault.view) ? 'table' : 'command' };
+  if (isValidPassword(bytes)) return SecretBytes.take(bytes);
   bytes.fill(0);
   const message = `the plain-text password of mailbox ${mailbox.name} must have 1 to ${passwordBytesMax} bytes and no NUL`;
   throw new Failure('password_damaged', message, { hint: 'Set the password: ticketmaild mailbox set-password NAME' });
@@ -136,7 +121,7 @@ function sealContextOf({ id, connection }: Mailbox): SealContext {
 async function preparePassword(
   mailbox: Mailbox,
   password: SecretBytes,
-  origin: PasswordOrigin,
+  confirmed: SettingsParts,
   vault: Vault,
 ): Promise<NewPassword> {
   const { problem, switch: inForce, stored, state } = await vault.refresh();
@@ -151,6 +136,6 @@ async function preparePassword(
   const key: Key | null = keyById(vault.keys(), keyId);
   if (key === null)
     throw 'failure' in state ? state.failure : new Failure('key_unknown', `key ${keyId} is not available here`);
-  const sealed = sealPassword(password, key, sealContextOf(mailbox), origin);
-  return { form: 'sealed', sealed, keyId, switchRevision };
+  const sealed = sealPassword(password, key, sealContextOf(mailbox));
+  return { form: 'sealed', sealed, keyId, switchRevision, settingsSeal: sealSettings(mailbox, confirmed, key) };
 }

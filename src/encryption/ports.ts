@@ -5,6 +5,7 @@
  * milliseconds since 1970 (UTC).
  */
 import type { Failure } from '../errors.ts';
+import type { Mailbox } from '../ingest/model.ts';
 import type { KeyId, KeySet } from '../secret/key.ts';
 import type { SealContext } from '../secret/sealed-password.ts';
 import type { SecretBytes } from '../secret/secret-bytes.ts';
@@ -103,6 +104,11 @@ export type PasswordBatch = {
 /** `lastId` null: none was left. */
 export type PasswordBatchResult = { readonly lastId: string | null; readonly seen: number; readonly changed: number };
 
+export type SettingsSealBatch = Pick<PasswordBatch, 'after' | 'limit' | 'revision'>;
+
+/** A mailbox with its stored settings seal. */
+export type SettingsRow = { readonly mailbox: Mailbox; readonly seal: string | null };
+
 export type PasswordCounts = {
   readonly sealed: number;
   readonly plaintext: number;
@@ -158,6 +164,11 @@ export interface EncryptionStore {
     batch: PasswordBatch,
     change: (row: PasswordRow) => Promise<PasswordRewrite>,
   ): Promise<PasswordBatchResult>;
+  /**
+   * One transaction: checks the revision, calls `change` for the next mailboxes, and writes the seals that it returns
+   * (null: as it is). Returns the last mailbox id; null: none was left. Throws `switch_changed`.
+   */
+  rewriteSettingsSeals(batch: SettingsSealBatch, change: (row: SettingsRow) => string | null): Promise<string | null>;
   /** False: the server stores freed undo pages, with the plain text in them, until they are reused. */
   isUndoScrubbed(): Promise<boolean>;
   passwordCounts(): Promise<PasswordCounts>;

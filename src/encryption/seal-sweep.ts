@@ -1,6 +1,6 @@
 /**
- * Seal sweep: seals the plain-text passwords that a helpdesk writes into the table while the switch is on, and marks
- * them as `table`, since their writer also chose the server.
+ * Seal sweep: seals the plain-text passwords that a helpdesk writes into the table while the switch is on. It confirms
+ * no settings: their writer also chose the server.
  *
  * Works in batches, each in a transaction that verifies the switch revision, so that nothing is sealed after the switch
  * went off. While the row is forged or rolled back, the last good switch applies. Passwords that can never be sealed
@@ -53,7 +53,7 @@ async function sweep(ports: SealSweepPorts, key: Key, revision: number): Promise
   const change = async (row: PasswordRow): Promise<PasswordRewrite> => {
     try {
       using password = SecretBytes.take(row.bytes);
-      return { form: 'sealed', sealed: sealPassword(password, key, row, 'table'), keyId: key.id };
+      return { form: 'sealed', sealed: sealPassword(password, key, row), keyId: key.id };
     } catch (error) {
       if (!isFailure(error)) throw error;
       refusal ??= error;

@@ -252,6 +252,7 @@ export type QuarantineReason =
   | 'missed'
   | 'own_address'
   | 'sender_flood'
+  | 'ticket_flood'
   | 'mail_loop';
 
 /** A stored source: its place in a segment file (zstd, RFC 8878), and its SHA-256 before compression. */
@@ -277,10 +278,10 @@ export type NewTicket = {
  * Why a ticket is linked to another one.
  *
  * `forward`: it forwards a message of the other one; `mentions`: it names the other one; `continues`: it is a reply to
- * the other one, which was closed for too long; `same_message`: the same message in another mailbox; `merged`: the
- * other one was merged into it.
+ * the other one, which was closed for too long; `same_message`: the same message in another mailbox; `merged`: it was
+ * merged into the other one; `same_thread`: Message-IDs connect them, and their people differ.
  */
-export type LinkReason = 'forward' | 'mentions' | 'continues' | 'same_message' | 'merged';
+export type LinkReason = 'forward' | 'mentions' | 'continues' | 'same_message' | 'merged' | 'same_thread';
 
 /** A link from a ticket to another one. */
 export type TicketLink = { readonly ticketId: string; readonly otherId: string; readonly reason: LinkReason };

@@ -57,8 +57,13 @@ export type IdleEnd = 'new_messages' | 'timed_out' | 'stopped';
 /** One IMAP connection with its folder selected. Every command has a deadline. Closing never throws. */
 export interface Session extends AsyncDisposable {
   readonly folder: FolderState;
-  /** UIDs above `uid`, ascending. */
+  /**
+   * UIDs above `uid`, ascending, without those that are not below UIDNEXT (RFC 9051 section 2.3.1.1), which the server
+   * is asked for again before one is left out.
+   */
   listAbove(uid: number): Promise<readonly number[]>;
+  /** The lowest UID that a listing of this session left out; null: none. */
+  readonly impossibleUid: number | null;
   /** The UID before the first message with INTERNALDATE at or after `atMs`; `uidNext - 1` when there is none. */
   uidBefore(atMs: number): Promise<number>;
   /** Sizes and arrival times; a UID that no longer exists is left out. */

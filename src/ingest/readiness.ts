@@ -27,6 +27,8 @@ export type MailboxCheck = Check & {
   readonly failures: number;
   /** True while this worker holds a connection in IDLE. */
   readonly idling: boolean;
+  /** Delete or move waits for a confirmation; absent: it does not. */
+  readonly isUnconfirmed?: true;
   /** Set when reason and hint come from the database, whose writers are not trusted. */
   readonly stored?: { readonly code: string; readonly message: string };
 };
@@ -113,3 +115,19 @@ export type Readiness = {
 
 /** The checks of vault and switch; `wants` is true when passwords cannot be opened. */
 export type EncryptionChecks = Pick<Readiness['checks'], 'vault' | 'switch'> & { readonly needsKey: boolean };
+
+/** A readiness as `/readyz` returns it: with 200 mailboxes at most. The failing ones come first, so they remain. */
+export function listedReadiness(
+  readiness: Readiness,
+): Readiness & { readonly checks: { readonly mailboxes: { readonly not_listed: number } } } {
+  const { checks } = readiness;
+  const { list } = checks.mailboxes;
+  const mailboxes = {
+    ...checks.mailboxes,
+    list: list.slice(0, listedMax),
+    not_listed: Math.max(0, list.length - listedMax),
+  };
+  return { ...readiness, checks: { ...checks, mailboxes } };
+}
+
+const listedMax = 200;

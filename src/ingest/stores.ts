@@ -18,6 +18,7 @@ import type {
   MailboxHealth,
   MessageDetails,
   NewPassword,
+  NewSettingsSeal,
   Outcome,
   OutcomeRow,
   PollResult,
@@ -33,6 +34,7 @@ export type VersionedMailbox = {
   readonly mailbox: Mailbox;
   readonly version: string;
   readonly password: MailboxHealth['password'];
+  readonly settingsSeal: string | null;
 };
 
 /**
@@ -57,9 +59,20 @@ export interface MailboxStore {
   /**
    * Writes what differs between two states of a mailbox, and its password unless that is null, in one statement; makes
    * it due at once and forgets its failures. A new password is audited. Throws `already_exists` when the name is taken,
-   * `refused` when the row, or how its password is sealed, is not as in `before` any more.
+   * `refused` when the row, or how its password is sealed, is not as in `before` any more. Without a password `seal`
+   * is written, unless it is null.
    */
-  changeMailbox(before: VersionedMailbox, after: Mailbox, password: NewPassword | null, by: AuditActor): Promise<void>;
+  changeMailbox(
+    before: VersionedMailbox,
+    after: Mailbox,
+    password: NewPassword | null,
+    by: AuditActor,
+    seal?: NewSettingsSeal | null,
+  ): Promise<void>;
+  /** Stores the seal of confirmed settings and makes the mailbox due at once. Throws `not_found`. Audited. */
+  confirmSettings(id: string, seal: NewSettingsSeal, by: AuditActor): Promise<void>;
+  /** null: none, or the mailbox is gone. */
+  readSettingsSeal(id: string): Promise<string | null>;
   /** Throws `not_found`. */
   versionedMailbox(name: string): Promise<VersionedMailbox>;
   /** Removes settings, password, cursor and outcomes; tickets and messages stay. Audited. */

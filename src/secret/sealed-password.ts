@@ -3,10 +3,10 @@
  *
  * The protected header names the key and contains a hash of the context (`ctx`): mailbox, server and user. The tag
  * authenticates the header (AAD), so a sealed password that is copied to another mailbox, or whose mailbox is pointed
- * at another server, does not open. `"from":"table"` marks a password that was found in plain text while encryption was
- * on: its writer also chose the server that it is bound to. Only exactly this header is accepted, byte for byte: no
- * other algorithm, no compression, no further member reaches the decryption. Any doubt fails closed with
- * `password_damaged`. The plaintext is never a string, and every copy made here is wiped.
+ * at another server, does not open. Whether a command or the page chose that server is not part of it: the settings
+ * seal says so. Only exactly this header is accepted, byte for byte: no other algorithm, no compression, no further
+ * member reaches the decryption. Any doubt fails closed with `password_damaged`. The plaintext is never a string, and
+ * every copy made here is wiped.
  *
  * The cipher runs in this thread. Web Crypto, which the JWE libraries use, runs in a thread pool: the vector registers
  * of an idle thread retain the last block, and a core dump shows them. Here they are overwritten at once.
@@ -30,12 +30,6 @@ export type SealContext = {
   };
 };
 
-/**
- * Provenance of a password. `command`: set by a command, or stored before encryption was enabled. `table`: written into
- * the table in plain text while encryption was on. Resealing under another key retains it.
- */
-export type PasswordOrigin = 'command' | 'table';
-
 /** A parsed sealed password; nothing of it is authenticated yet. */
 type ParsedJwe = {
   readonly header: string;
@@ -44,7 +38,6 @@ type ParsedJwe = {
   readonly tag: Buffer;
   readonly keyId: KeyId;
   readonly contextHash: string;
-  readonly origin: PasswordOrigin;
 };
 
 const alg = 'dir';
@@ -62,8 +55,7 @@ const contextTag = 'ticketmaild password context 1';
 /** Five parts: header, empty encrypted key, 12-byte IV, ciphertext, 16-byte tag. */
 const compactPattern = /^([A-Za-z0-9_-]+)\.\.([A-Za-z0-9_-]{16})\.([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]{22})$/;
 /** The header exactly as written here: no hostile JSON is ever parsed, and no member can occur twice. */
-const headerPattern =
-  /^\{"alg":"dir","enc":"A256GCM","kid":"([0-9a-f]{16})","ctx":"([A-Za-z0-9_-]{43})"(,"from":"table")?\}$/;
+const headerPattern = /^\{"alg":"dir","enc":"A256GCM","kid":"([0-9a-f]{16})","ctx":"([A-Za-z0-9_-]{43})"\}$/;
 /** Prefix of every sealed password: base64url of the header up to the key id, a multiple of 3 bytes. */
 const jwePrefix = Buffer.from(Buffer.from(`{"alg":"${alg}","enc":"${enc}","kid":"`).toString('base64url'));
 
@@ -71,17 +63,10 @@ const jwePrefix = Buffer.from(Buffer.from(`{"alg":"${alg}","enc":"${enc}","kid":
  * Returns the ASCII bytes of the JWE; borrows the password. Throws `password_damaged` unless it is 1 to 1024 bytes
  * without NUL.
  */
-export function sealPassword(
-  password: SecretBytes,
-  key: Key,
-  context: SealContext,
-  origin: PasswordOrigin,
-): Uint8Array {
+export function sealPassword(password: SecretBytes, key: Key, context: SealContext): Uint8Array {
   return password.use((plaintext) => {
     if (!isValidPassword(plaintext)) throw notSealable();
-    const mark = origin === 'table' ? { from: origin } : {};
-    const members = { alg, enc, kid: key.id, ctx: hashContext(context), ...mark };
-    const header = base64url(Buffer.from(JSON.stringify(members)));
+    const header = base64url(Buffer.from(JSON.stringify({ alg, enc, kid: key.id, ctx: hashContext(context) })));
     const iv = randomFillSync(Buffer.alloc(ivBytes));
     const overwriteRegisters = prepareOverwrite(plaintext.length);
     const sealing = createCipheriv(cipher, key.object, iv, { authTagLength: tagBytes }).setAAD(Buffer.from(header));
@@ -110,11 +95,6 @@ export function keyIdOfSealed(sealed: Uint8Array): KeyId {
   return parseJwe(sealed).keyId;
 }
 
-/** Provenance in the header; authentic only once `unsealPassword` opens it. Throws `password_damaged`. */
-export function originOfSealed(sealed: Uint8Array): PasswordOrigin {
-  return parseJwe(sealed).origin;
-}
-
 /** Makes a string only of bytes with the JWE prefix: the column may contain a plain password by mistake. */
 function parseJwe(sealed: Uint8Array): ParsedJwe {
   if (sealed.length > sealedBytesMax) throw damaged(`it is larger than ${sealedBytesMax} bytes`);
@@ -124,12 +104,10 @@ function parseJwe(sealed: Uint8Array): ParsedJwe {
   const [, header = '', iv = '', ciphertext = '', tag = ''] = compactPattern.exec(text) ?? [];
   if (header === '') throw damaged('it does not have the five parts of a JWE');
   if (![header, iv, ciphertext, tag].every(isCanonical)) throw damaged('one of its parts is not base64url');
-  const [, keyId = '', boundTo = '', mark] =
-    headerPattern.exec(Buffer.from(header, 'base64url').toString('latin1')) ?? [];
+  const [, keyId = '', boundTo = ''] = headerPattern.exec(Buffer.from(header, 'base64url').toString('latin1')) ?? [];
   if (keyId === '') throw damaged('its header is not one that this program writes');
   const bytes = (part: string) => Buffer.from(part, 'base64url');
-  const origin = mark === undefined ? 'command' : 'table';
-  return { header, iv: bytes(iv), ciphertext: bytes(ciphertext), tag: bytes(tag), keyId, contextHash: boundTo, origin };
+  return { header, iv: bytes(iv), ciphertext: bytes(ciphertext), tag: bytes(tag), keyId, contextHash: boundTo };
 }
 
 /** Canonical base64url: no missing characters, no stray bits (RFC 4648 section 3.5). */
@@ -183,7 +161,7 @@ function hashContext({ mailboxId, connection }: SealContext): string {
 }
 
 /** ASCII only: toLowerCase maps some different names to one. */
-function asciiLowerCase(text: string): string {
+export function asciiLowerCase(text: string): string {
   return text.replace(/[A-Z]/g, (letter) => letter.toLowerCase());
 }
 

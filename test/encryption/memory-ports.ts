@@ -13,10 +13,13 @@ import type {
   PasswordRewrite,
   PasswordRow,
   PasswordSelection,
+  SettingsRow,
+  SettingsSealBatch,
   StoredWorker,
   SwitchStateFile,
 } from '../../src/encryption/ports.ts';
 import { Failure } from '../../src/errors.ts';
+import type { Mailbox, PostAction } from '../../src/ingest/model.ts';
 import type { KeyId, KeySet } from '../../src/secret/key.ts';
 import { initialSwitchRow, type SwitchRow } from '../../src/secret/switch.ts';
 import { type Fate, type Parts, type Process, processOver } from './operations/process.ts';
@@ -28,6 +31,9 @@ export type Stored = {
   form: 'plain' | 'sealed';
   bytes: Uint8Array;
   keyId: KeyId | null;
+  /** Settings seal, and the post-action that it is about. */
+  seal: string | null;
+  postAction: PostAction;
 };
 
 export type World = {
@@ -142,6 +148,7 @@ function storeOf(world: World): EncryptionStore {
     },
     ...claimsOf(world),
     rewritePasswords: (stretch, change) => rewritePasswords(world, stretch, change),
+    rewriteSettingsSeals: async (batch, change) => rewriteSettingsSeals(world, batch, change),
     isUndoScrubbed: async () => true,
     passwordCounts: async () => passwordCounts(world),
     plaintextPeriods: async () => [{ mailbox: 'desk', sinceMs: 1000, untilMs: null }],
@@ -224,6 +231,27 @@ async function rewritePasswords(
   const action = { ...stretch.audit, keyId: null, nextKeyId: null, detail: null };
   world.audit.push(...written.map(([{ id }]) => ({ ...action, mailboxId: id })));
   return { lastId: chosen.at(-1)?.id ?? null, seen: chosen.length, changed: written.length };
+}
+
+function rewriteSettingsSeals(
+  world: World,
+  { after, limit, revision }: SettingsSealBatch,
+  change: (row: SettingsRow) => string | null,
+): string | null {
+  checkRevision(world, revision);
+  const batch = [...world.passwords.values()]
+    .filter(({ id }) => after === null || id > after)
+    .sort((a, b) => (a.id < b.id ? -1 : 1))
+    .slice(0, limit);
+  for (const stored of batch) stored.seal = change({ mailbox: mailboxOf(stored), seal: stored.seal }) ?? stored.seal;
+  return batch.at(-1)?.id ?? null;
+}
+
+export function mailboxOf(stored: Stored): Mailbox {
+  const { id, name, postAction } = stored;
+  const connection = { ...connectionOf(stored), tls: 'implicit', folder: 'INBOX' } as const;
+  const rest = { start: { from: 'all' }, pollIntervalMs: null, addresses: [], state: 'active' } as const;
+  return { id, name, connection, postAction, ...rest };
 }
 
 export function connectionOf({ host, name }: Stored): PasswordRow['connection'] {

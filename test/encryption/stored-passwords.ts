@@ -6,8 +6,9 @@ import { Failure } from '../../src/errors.ts';
 import { generateKey, type Key, type KeySet } from '../../src/secret/key.ts';
 import { sealPassword, unsealPassword } from '../../src/secret/sealed-password.ts';
 import { SecretBytes } from '../../src/secret/secret-bytes.ts';
+import { allSettings, sealSettings, verifySettingsSeal } from '../../src/secret/settings-seal.ts';
 import { type SwitchRow, sealSwitchRow, type UnsealedSwitchRow } from '../../src/secret/switch.ts';
-import { connectionOf, newWorld, type Stored, type World } from './memory-ports.ts';
+import { connectionOf, mailboxOf, newWorld, type Stored, type World } from './memory-ports.ts';
 
 export const randomKey = (): Key => generateKey((bytes) => randomFillSync(bytes));
 
@@ -23,7 +24,8 @@ function passwordOf(name: string): string {
 export function putPlain(world: World, ...all: readonly string[]): void {
   for (const name of all) {
     const bytes = new TextEncoder().encode(passwordOf(name));
-    world.passwords.set(name, { id: name, name, host: 'mail.example.test', form: 'plain', bytes, keyId: null });
+    const settings = { host: 'mail.example.test', seal: null, postAction: { kind: 'delete' } } as const;
+    world.passwords.set(name, { id: name, name, form: 'plain', bytes, keyId: null, ...settings });
   }
 }
 
@@ -38,9 +40,10 @@ export async function putSealed(
   for (const name of all) {
     const stored = storedOf(world, name);
     using password = SecretBytes.take(stored.bytes);
-    stored.bytes = sealPassword(password, key, { mailboxId: name, connection: connectionOf(stored) }, 'command');
+    stored.bytes = sealPassword(password, key, { mailboxId: name, connection: connectionOf(stored) });
     stored.form = 'sealed';
     stored.keyId = column;
+    stored.seal = sealSettings(mailboxOf(stored), allSettings, key);
   }
 }
 
@@ -75,6 +78,15 @@ async function openedText(stored: Stored, keys: KeySet): Promise<string> {
     if (error instanceof Failure) return error.code;
     throw error;
   }
+}
+
+/** Verdicts on the settings seals under the keys of the key file, each once: `connection action`. */
+export function sealVerdicts(world: World): readonly string[] {
+  const verdicts = [...world.passwords.values()].map((stored) => {
+    const { connection, action } = verifySettingsSeal(mailboxOf(stored), stored.seal, keysInFile(world));
+    return `${connection} ${action}`;
+  });
+  return [...new Set(verdicts)];
 }
 
 export function keysInFile({ file }: World): KeySet {

@@ -28,7 +28,7 @@ if (how === 'pool') {
   for (let round = 0; round < rounds; round += 1) (await compactDecrypt(sealed, made)).plaintext.fill(0);
 } else {
   using password = SecretBytes.take(given);
-  const sealed = sealPassword(password, key, context, 'command');
+  const sealed = sealPassword(password, key, context);
   if (how === 'deoptimized') {
     for (let round = 0; round < optimizingRounds; round += 1) takePlain(password);
     for (let round = 0; round < mixedRounds; round += 1) unsealPassword(sealed, [key], context).wipe();

@@ -28,7 +28,7 @@ const control = randomLetters();
 const kept: unknown[] = [Buffer.from(control).toString('latin1')];
 for (let count = 0; count < 20; count += 1) {
   using secret = SecretBytes.take(Uint8Array.from(password));
-  const sealed = sealPassword(secret, key, context, 'command');
+  const sealed = sealPassword(secret, key, context);
   using opened = unsealPassword(sealed, [key], context);
   kept.push(opened, sealed);
   await refused(password);

@@ -13,14 +13,7 @@ import { CompactEncrypt, compactDecrypt } from 'jose';
 import { afterEach, describe, expect, test, vi } from 'vitest';
 import { Failure, type FailureCode } from '../../src/errors.ts';
 import { importKey, type Key, type KeySet } from '../../src/secret/key.ts';
-import {
-  keyIdOfSealed,
-  originOfSealed,
-  type PasswordOrigin,
-  type SealContext,
-  sealPassword,
-  unsealPassword,
-} from '../../src/secret/sealed-password.ts';
+import { keyIdOfSealed, type SealContext, sealPassword, unsealPassword } from '../../src/secret/sealed-password.ts';
 import { SecretBytes } from '../../src/secret/secret-bytes.ts';
 
 const counting = (first: number): Uint8Array => Uint8Array.from({ length: 32 }, (_, at) => first + at);
@@ -47,12 +40,8 @@ const header = { alg: 'dir', enc: 'A256GCM', kid: key.id, ctx: '8g4wZNRg0kqqkwLY
 const ascii = (text: string): Uint8Array => Buffer.from(text, 'latin1');
 const secret = (bytes: string | Uint8Array): SecretBytes => SecretBytes.take(Buffer.from(bytes as string));
 const contentOf = (opened: SecretBytes): Buffer => opened.use((bytes) => Buffer.from(bytes));
-const seal = async (
-  bytes: string | Uint8Array,
-  under = key,
-  to = context,
-  origin: PasswordOrigin = 'command',
-): Promise<string> => Buffer.from(sealPassword(secret(bytes), under, to, origin)).toString('latin1');
+const seal = async (bytes: string | Uint8Array, under = key, to = context): Promise<string> =>
+  Buffer.from(sealPassword(secret(bytes), under, to)).toString('latin1');
 const open = async (sealed: string, keys: KeySet = [key], to = context): Promise<Buffer> =>
   contentOf(unsealPassword(ascii(sealed), keys, to));
 
@@ -190,7 +179,7 @@ describe('a password that was sealed', () => {
     ['x'.repeat(1025), 'of 1025 bytes'],
     ['x'.repeat(100_000), 'of 100000 bytes'],
   ])('is never one that is no password (%#)', async (text) => {
-    expect(thrown(() => sealPassword(secret(text), key, context, 'command'))).toMatchObject({
+    expect(thrown(() => sealPassword(secret(text), key, context))).toMatchObject({
       code: 'password_damaged',
       hint: expect.stringContaining('set-password'),
     });
@@ -240,7 +229,7 @@ describe('no copy of a password stays', () => {
 
   test('and the caller’s secret bytes are as they were', async () => {
     using given = secret(password);
-    sealPassword(given, key, context, 'command');
+    sealPassword(given, key, context);
     expect(`${contentOf(given)}`).toBe(password);
   });
 
@@ -274,42 +263,6 @@ describe('no copy of a password stays', () => {
     const exported = vi.spyOn(fresh.object, 'export');
     for (let count = 0; count < 5; count += 1) await open(await seal(password, fresh), [fresh]);
     expect(exported).not.toHaveBeenCalled();
-  });
-});
-
-describe('the mark of a password that came out of the table', () => {
-  const marked = { ...header, from: 'table' };
-  const swapped = (sealed: string, other: Readonly<Record<string, string>>): string =>
-    [encoded(JSON.stringify(other)), ...sealed.split('.').slice(1)].join('.');
-
-  test('is one more member of the header, and the password opens as any other does', async () => {
-    const sealed = await seal(password, key, context, 'table');
-    expect(JSON.parse(Buffer.from(sealed.split('.')[0] ?? '', 'base64url').toString())).toEqual(marked);
-    expect(`${await open(sealed)}`).toBe(password);
-    expect(keyIdOfSealed(ascii(sealed))).toBe(key.id);
-    expect(originOfSealed(ascii(sealed))).toBe('table');
-    const { plaintext, protectedHeader } = await compactDecrypt(sealed, counting(1));
-    expect([new TextDecoder().decode(plaintext), protectedHeader]).toEqual([password, marked]);
-    expect(await refusal(sealed, [key], { ...context, mailboxId: 'x' })).toBe('password_binding_mismatch');
-  });
-
-  test('is not on any other one, also from before there was a mark', async () => {
-    expect(originOfSealed(ascii(await seal(password)))).toBe('command');
-    expect(originOfSealed(ascii(stored))).toBe('command');
-  });
-
-  test('cannot be taken away or put on without the key', async () => {
-    const sealed = await seal(password, key, context, 'table');
-    expect(swapped(sealed, marked)).toBe(sealed);
-    expect(swapped(stored, header)).toBe(stored);
-    expect(await refusal(swapped(sealed, header))).toBe('password_damaged');
-    expect(await refusal(swapped(stored, marked))).toBe('password_damaged');
-  });
-
-  test('fits at any length', async () => {
-    const longest = await seal(Buffer.alloc(1024, 1), key, context, 'table');
-    expect(longest.length).toBeLessThan(2048);
-    expect(await refusal(longest)).toBeNull();
   });
 });
 
@@ -543,7 +496,7 @@ describe('a header', () => {
     headerWith({ jwk: { kty: 'oct', k: 'AAAA' } }),
     headerWith({ p2c: 1, p2s: 'AAAA' }),
     headerWith({ x: null }),
-    ...['command', 'Table', 'table ', '', null, ['table'], true].map((from) => headerWith({ from })),
+    ...['command', 'table', '', null, true].map((from) => headerWith({ from })),
     headerWith({ from: 'table', x: 1 }),
     JSON.stringify({ alg, enc, kid, from: 'table', ctx }),
     JSON.stringify({ from: 'table', ...header }),

@@ -12,6 +12,7 @@ import type { Mailbox } from '../../src/ingest/model.ts';
 import type { PollObserver, RoundReport } from '../../src/ingest/poll/poll-context.ts';
 import { createLog } from '../../src/log.ts';
 import { SecretBytes } from '../../src/secret/secret-bytes.ts';
+import { allSettings } from '../../src/secret/settings-seal.ts';
 import type { LogLine } from './processes/daemon.ts';
 import type { Dovecot } from './servers/dovecot.ts';
 import { temporaryFolder } from './temporary.ts';
@@ -66,7 +67,7 @@ export async function testApp(
     addMailbox: async (server, user, given = {}) => {
       const mailbox = mailboxOn(server, user, given);
       using password = SecretBytes.take(Buffer.from('pw'));
-      await app.passwords.store(mailbox, password, 'command', (prepared) =>
+      await app.passwords.store(mailbox, password, allSettings, (prepared) =>
         app.store.addMailbox(mailbox, prepared, null, app.actor),
       );
       return mailbox;

@@ -9,6 +9,7 @@ import type { DatabaseConfig } from '../../src/config/config.ts';
 import type { Mailbox } from '../../src/ingest/model.ts';
 import type { Readiness } from '../../src/ingest/readiness.ts';
 import { SecretBytes } from '../../src/secret/secret-bytes.ts';
+import { allSettings } from '../../src/secret/settings-seal.ts';
 import { type TestApp, testApp } from './app.ts';
 import { type Daemon, type Ended, type LogLine, named, runCommand, startDaemon } from './processes/daemon.ts';
 import { until } from './promises.ts';
@@ -70,7 +71,7 @@ export async function openInstance({
 
 async function setPassword({ app }: TestApp, mailbox: Mailbox, text: string): Promise<void> {
   using password = SecretBytes.take(Buffer.from(text));
-  await app.passwords.store(mailbox, password, 'command', (prepared) =>
+  await app.passwords.store(mailbox, password, allSettings, (prepared) =>
     app.store.setPassword(mailbox.id, prepared, app.actor),
   );
 }

@@ -95,7 +95,7 @@ function ofARemoval(name: string): string | null {
   const health = {
     ...{ nextPollAtMs: null, failures: 0, failingSinceMs: null, loginFailures: 0, lastSuccessAtMs: null },
   };
-  const rest = { lastError: null, cursor: null, password: { form: 'plain', keyId: null } } as const;
+  const rest = { lastError: null, cursor: null, password: { form: 'plain', keyId: null }, settingsSeal: null } as const;
   const [listed] = listedMailboxes(
     [],
     [{ ...sampleMailbox({ name, state: 'removing' }), health: { ...health, ...rest } }],

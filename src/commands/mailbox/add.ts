@@ -2,15 +2,16 @@
  * `mailbox add`: validates the options, asks for the password, probes the mail server, and then stores the mailbox.
  *
  * A failed probe stores nothing. The probe is read-only; with `--since now` it provides the first cursor. While
- * encryption is on, the password is stored sealed or not at all.
+ * encryption is on, the password is stored sealed or not at all, and the settings are confirmed.
  */
 
 import { randomUUIDv7 } from 'node:crypto';
 import type { App } from '../../compose/compose.ts';
-import { Failure, isFailure } from '../../errors.ts';
+import { Failure } from '../../errors.ts';
 import type { Connection, Cursor, Mailbox } from '../../ingest/model.ts';
 import type { ProbeReport } from '../../ingest/ports.ts';
 import type { SecretBytes } from '../../secret/secret-bytes.ts';
+import { allSettings } from '../../secret/settings-seal.ts';
 import { isoTime } from '../../text/time.ts';
 import { type CommonOptions, type Context, migrateFirst, withApp } from '../context.ts';
 import { printResult } from '../output.ts';
@@ -33,7 +34,7 @@ export async function addMailbox(options: AddOptions, context: Context): Promise
   const mailbox = readMailboxOptions(options, { readFile: context.readFile, nowMs: context.nowMs() });
   return await withApp(options, context, async (app, config) => {
     await migrateFirst(app, config);
-    await refuseTakenName(app, mailbox.name);
+    await refuseTakenName(app, mailbox.name, null);
     // Asks for the passphrase of the key file first.
     await app.vault.refresh();
     using password = await newPassword(options, mailbox, context);
@@ -47,14 +48,13 @@ export async function addMailbox(options: AddOptions, context: Context): Promise
   });
 }
 
-async function refuseTakenName(app: App, name: string): Promise<void> {
-  try {
-    await app.store.mailboxByName(name);
-  } catch (error) {
-    if (isFailure(error, 'not_found')) return;
-    throw error;
-  }
-  throw new Failure('already_exists', `a mailbox named ${JSON.stringify(name)} exists already`);
+/** Names that differ in case only are taken for each other. `id`: of the mailbox that gets the name; null: a new one. */
+export async function refuseTakenName(app: App, name: string, id: string | null): Promise<void> {
+  const others = (await app.store.listMailboxes()).filter((other) => other.id !== id);
+  const alike = others.find((other) => other.name.toLowerCase() === name.toLowerCase());
+  if (alike === undefined) return;
+  const why = alike.name === name ? '' : ', and names must differ in more than case';
+  throw new Failure('already_exists', `a mailbox named ${JSON.stringify(alike.name)} exists already${why}`);
 }
 
 /** Two mailboxes on one folder are allowed, but rarely intended: each message opens a ticket in both. */
@@ -92,7 +92,7 @@ async function store(
   const added: Mailbox = { ...settings, id: randomUUIDv7(), state: 'active' };
   const cursor = startsNow && report !== null ? baseline(report) : null;
   // As late as possible: the switch may have changed while the password was typed and probed.
-  await app.passwords.store(added, password, 'command', (prepared) =>
+  await app.passwords.store(added, password, allSettings, (prepared) =>
     app.store.addMailbox(added, prepared, cursor, app.actor),
   );
   return added.id;

@@ -11,6 +11,8 @@ type PostActionForm<A extends PostAction> = {
   /** As the help shows it: the kind, and after a colon its argument. */
   readonly form: string;
   text(action: A): string;
+  /** One clause. */
+  readonly effect: string;
   /** `argument`: the text after the colon; '' where the form has none. */
   read(argument: string): A;
   /** The folder that messages are moved into; null: they stay. */
@@ -22,19 +24,20 @@ type FormsByKind = {
 };
 
 const forms: FormsByKind = {
-  seen: withoutArgument('seen'),
+  seen: withoutArgument('seen', 'each message is marked as read'),
   move: {
     form: 'move:FOLDER',
+    effect: 'each stored message is moved there',
     text: ({ folder }) => `move:${folder}`,
     read: (folder) => ({ kind: 'move', folder: oneLine('--on-success', folder) }),
     targetFolder: ({ folder }) => folder,
   },
-  delete: withoutArgument('delete'),
-  leave: withoutArgument('leave'),
+  delete: withoutArgument('delete', 'each stored message is deleted from the folder'),
+  leave: withoutArgument('leave', 'nothing is changed on the server'),
 };
 
-function withoutArgument<const K extends PostAction['kind']>(kind: K) {
-  return { form: kind, text: () => kind, read: () => ({ kind }), targetFolder: () => null };
+function withoutArgument<const K extends PostAction['kind']>(kind: K, effect: string) {
+  return { form: kind, effect, text: () => kind, read: () => ({ kind }), targetFolder: () => null };
 }
 
 /** The same record, for an action of any kind. */
@@ -47,6 +50,11 @@ export const postActionWords = `${words.slice(0, -1).join(', ')} or ${words.at(-
 /** In the form of the option `--on-success`. */
 export function postActionText(action: PostAction): string {
   return formOf[action.kind].text(action);
+}
+
+/** What it does on the server, one clause. */
+export function effectText(action: PostAction): string {
+  return formOf[action.kind].effect;
 }
 
 /** From the text of the option `--on-success`. Throws `usage`. */

@@ -3,21 +3,22 @@
  *
  * Another server, account or folder is probed first; a failed probe changes nothing. The stored password is opened for
  * the server that it was sealed for, probed at the new one, and sealed for that. So a change of the server is refused
- * for a row that was tampered with (`password_binding_mismatch`).
+ * for a row that was tampered with (`password_binding_mismatch`). What was confirmed before (settings-seal.ts) is so
+ * with the changes; what was not needs `mailbox confirm`.
  */
 
 import { isDeepStrictEqual } from 'node:util';
 import type { App } from '../../compose/compose.ts';
 import { Failure } from '../../errors.ts';
-import type { Connection, Mailbox } from '../../ingest/model.ts';
+import { type Connection, type Mailbox, postActionRules } from '../../ingest/model.ts';
 import type { ProbeReport } from '../../ingest/ports.ts';
 import type { VersionedMailbox } from '../../ingest/stores.ts';
-import type { PasswordOrigin } from '../../secret/sealed-password.ts';
 import type { SecretBytes } from '../../secret/secret-bytes.ts';
+import type { SettingsParts } from '../../secret/settings-seal.ts';
 import { commandOrNotice, shellCommand } from '../../text/shell.ts';
 import { isoTime } from '../../text/time.ts';
 import { type CommonOptions, type Context, withApp } from '../context.ts';
-import { newPassword, warnOfSharedFolder } from './add.ts';
+import { newPassword, refuseTakenName, warnOfSharedFolder } from './add.ts';
 import { type MailboxChanges, readAddresses, readMailboxChanges } from './options.ts';
 import { noteMissingTarget, probedText, probeMailbox } from './probe.ts';
 import { refusePartlyRemoved, serverDoubt } from './state.ts';
@@ -48,11 +49,15 @@ export async function setMailbox(options: SetOptions, context: Context): Promise
       await printChanged(after, changed, null, options, context);
       return 0;
     }
+    if (after.name !== before.mailbox.name) await refuseTakenName(app, after.name, after.id);
     // Asks for the passphrase of the key file first.
     await app.vault.refresh();
-    const report = await applyChange({ app, before, after, options, context });
+    const verdicts = app.confirmations.verify(before.mailbox, before.settingsSeal);
+    const confirmed = { connection: verdicts?.connection === 'valid', action: verdicts?.action === 'valid' };
+    const report = await applyChange({ app, before, after, confirmed, options, context });
     if (report !== null) noteMissingTarget(after.postAction, report, context);
     await printChanged(after, changed, report, options, context);
+    if (verdicts !== null && !confirmed.action) noteUnconfirmed(after, context);
     await warnOfSharedFolder(app, after, context);
     return 0;
   });
@@ -62,6 +67,8 @@ type PendingChange = {
   readonly app: App;
   readonly before: VersionedMailbox;
   readonly after: Mailbox;
+  /** What a seal confirms of the mailbox before, and therefore after the change. */
+  readonly confirmed: SettingsParts;
   readonly options: SetOptions;
   readonly context: Context;
 };
@@ -73,31 +80,44 @@ async function applyChange(given: PendingChange): Promise<ProbeReport | null> {
   const [was, is] = [before.mailbox.connection, after.connection];
   const needsSealing = !isSame({ ...was, folder: is.folder }, is);
   if (!isGiven && !needsSealing && (isSame(was, is) || !options.probe)) {
-    await app.store.changeMailbox(before, after, null, app.actor);
+    await changeSettings(given);
     return null;
   }
   if (!isGiven)
-    return await app.passwords.withPassword(before.mailbox, (password, from) =>
-      probeAndStore(given, password, from, false),
-    );
+    return await app.passwords.withPassword(before.mailbox, (password) => probeAndStore(given, password, false));
   await refuseDoubtfulServer(given);
   given.context.terminal.note(`for ${serverText(after)}`);
   using password = await newPassword(options, after, given.context);
-  return await probeAndStore(given, password, 'command', true);
+  return await probeAndStore(given, password, true);
+}
+
+/** Without the password. While the switch is not trusted, nothing is confirmed. */
+async function changeSettings({ app, before, after, confirmed }: PendingChange): Promise<void> {
+  const isSealed = (confirmed.connection || confirmed.action) && app.vault.view.problem === null;
+  if (!isSealed) return await app.store.changeMailbox(before, after, null, app.actor);
+  await app.confirmations.confirm(after, confirmed, (seal) =>
+    app.store.changeMailbox(before, after, null, app.actor, seal),
+  );
+}
+
+/** Another program set the row, or the folder, so that the post-action does not act yet. */
+function noteUnconfirmed({ name, postAction }: Mailbox, { terminal }: Context): void {
+  if (!postActionRules[postAction.kind].removesMessage) return;
+  const command = commandOrNotice(shellCommand('mailbox confirm', name));
+  terminal.note(`note: ${postAction.kind} waits until you confirm the settings: ${command}`);
 }
 
 /** A password in plain text is not bound to a server, so its row stays unchanged. */
 async function probeAndStore(
-  { app, before, after, options, context }: PendingChange,
+  { app, before, after, confirmed, options, context }: PendingChange,
   password: SecretBytes,
-  origin: PasswordOrigin,
   isNew: boolean,
 ): Promise<ProbeReport | null> {
   const help = isNew ? 'Check user and password.' : 'If the password differs there, add --new-password.';
   const subject = { name: before.mailbox.name, loginHint: `Nothing was changed. ${help}` };
   const report = options.probe ? await probeMailbox(app, after.connection, password, context, subject) : null;
   // As late as possible: the switch may have changed during the probe.
-  await app.passwords.store(after, password, origin, (prepared) => {
+  await app.passwords.store(after, password, confirmed, (prepared) => {
     const isStored = !isNew && prepared.form === 'plain' && before.password.form === 'plain';
     return app.store.changeMailbox(before, after, isStored ? null : prepared, app.actor);
   });
@@ -106,7 +126,7 @@ async function probeAndStore(
 
 /** A new password is not sent to a server that nothing vouches for. Throws `refused`. */
 async function refuseDoubtfulServer({ app, before, options }: PendingChange): Promise<void> {
-  const doubt = await serverDoubt(app, before.mailbox);
+  const doubt = await serverDoubt(app, before);
   if (doubt === null) return;
   const show = commandOrNotice(shellCommand('mailbox show', options.mailbox));
   throw new Failure('refused', doubt.refusal, {

@@ -2,13 +2,14 @@
  * `mailbox pause`, `resume`, `remove` and `set-password`: each changes one mailbox.
  *
  * Before a new password is sent to a server, something must vouch for that server: write access to the database could
- * have pointed the row elsewhere. While encryption is on, the stored password does, if a command set it: it opens for
- * exactly this connection. A password written into the table, or one that cannot be opened, proves nothing.
+ * have pointed the row elsewhere, or swapped two names. While encryption is on, the settings seal does
+ * (secret/settings-seal.ts): a command or the page confirmed name and connection. A stored password proves nothing.
  */
 
 import type { App } from '../../compose/compose.ts';
 import { Failure, isFailure } from '../../errors.ts';
 import type { Mailbox } from '../../ingest/model.ts';
+import type { VersionedMailbox } from '../../ingest/stores.ts';
 import { commandOrNotice, shellCommand } from '../../text/shell.ts';
 import { type CommonOptions, type Context, withApp } from '../context.ts';
 import { isConfirmed, nothingChanged } from '../output.ts';
@@ -88,12 +89,18 @@ export async function removeMailbox(options: NameOptions & { yes?: boolean }, co
 export async function setMailboxPassword(options: SetPasswordOptions, context: Context): Promise<number> {
   const { terminal } = context;
   return await withApp(options, context, async (app) => {
-    const mailbox = await requireChangeable(app, options.name);
+    const stored = await app.store.versionedMailbox(options.name);
+    const { mailbox, settingsSeal } = stored;
+    refusePartlyRemoved(mailbox);
     // Asks for the passphrase of the key file first.
     await app.vault.refresh();
-    if (!(await isServerAccepted(app, mailbox, options, context))) return nothingChanged(context);
+    if (!(await isServerAccepted(app, stored, options, context))) return nothingChanged(context);
     using password = await newPassword(options, mailbox, context);
-    await app.passwords.store(mailbox, password, 'command', (prepared) =>
+    const confirmed = {
+      connection: true,
+      action: app.confirmations.verify(mailbox, settingsSeal)?.action === 'valid',
+    };
+    await app.passwords.store(mailbox, password, confirmed, (prepared) =>
       app.store.setPassword(mailbox.id, prepared, app.actor),
     );
     const test = commandOrNotice(shellCommand('mailbox test', mailbox.name));
@@ -105,12 +112,13 @@ export async function setMailboxPassword(options: SetPasswordOptions, context: C
 /** Shows the server, and asks for confirmation if nothing vouches for it. Throws `refused` without a terminal. */
 async function isServerAccepted(
   app: App,
-  mailbox: Mailbox,
+  stored: VersionedMailbox,
   options: SetPasswordOptions,
   context: Context,
 ): Promise<boolean> {
   const { terminal } = context;
-  const doubt = await serverDoubt(app, mailbox);
+  const { mailbox } = stored;
+  const doubt = await serverDoubt(app, stored);
   const target = `for ${serverText(mailbox)}`;
   if (doubt === null) {
     terminal.note(target);
@@ -138,22 +146,26 @@ type ServerDoubt = {
 };
 
 /**
- * Returns null for a server that a command set a password for, and while encryption is off. Throws the failure of the
- * switch or the key file: no new password could be stored then.
+ * Returns null for a confirmed name and connection, and while encryption is off. Throws the failure of the switch or
+ * the key file: no new password could be stored then.
  */
-export async function serverDoubt({ passwords, vault }: App, mailbox: Mailbox): Promise<ServerDoubt | null> {
+export async function serverDoubt(
+  { passwords, vault, confirmations }: App,
+  { mailbox, settingsSeal }: VersionedMailbox,
+): Promise<ServerDoubt | null> {
   if (vault.view.problem !== null) throw vault.view.problem;
+  const verdicts = confirmations.verify(mailbox, settingsSeal);
+  if (verdicts === null || verdicts.connection === 'valid') return null;
   try {
-    const origin = await passwords.withPassword(mailbox, async (_password, from) => from);
-    return origin === 'table' ? writtenIntoTable(mailbox) : null;
+    await passwords.withPassword(mailbox, async () => undefined);
   } catch (error) {
     if (isFailure(error, 'password_binding_mismatch')) return boundElsewhere(mailbox);
-    const saysNothing = isFailure(error, 'password_damaged', 'key_unknown');
-    const isKeyFile = isFailure(error, 'key_file_missing', 'key_file_refused', 'key_file_locked', 'disk_failed');
-    if ((saysNothing || isKeyFile) && vault.view.switch.state === 'off') return null;
-    if (saysNothing) return notOpened(mailbox);
+    if (isFailure(error, 'password_damaged', 'key_unknown')) return notOpened(mailbox);
     throw error;
   }
+  if (verdicts.connection === 'missing') return neverConfirmed(mailbox);
+  // The post-action is bound to the connection too, but not to the name.
+  return verdicts.action === 'valid' ? renamed(mailbox) : changedSince(mailbox);
 }
 
 function boundElsewhere({ name }: Mailbox): ServerDoubt {
@@ -168,11 +180,27 @@ function boundElsewhere({ name }: Mailbox): ServerDoubt {
 
 const yours = { question: 'Is this your mail server?', condition: 'if this is your mail server' };
 
-function writtenIntoTable({ name }: Mailbox): ServerDoubt {
+function neverConfirmed({ name }: Mailbox): ServerDoubt {
   return {
     ...yours,
-    statement: `The stored password of mailbox ${name} was written into the table while encryption was on, not set by a command: the writer may have chosen the server, too.`,
-    refusal: `the stored password of mailbox ${name} was written into the table, so only its row names the server of a new one`,
+    statement: `The server of mailbox ${name} comes from the table: no command has confirmed it since encryption was enabled.`,
+    refusal: `the server of mailbox ${name} comes from the table, and no command has confirmed it`,
+  };
+}
+
+function renamed({ name }: Mailbox): ServerDoubt {
+  return {
+    ...yours,
+    statement: `The name ${name} was given to this server by another program: a command confirmed it under another name.`,
+    refusal: `the name ${name} was given to this server by another program`,
+  };
+}
+
+function changedSince({ name }: Mailbox): ServerDoubt {
+  return {
+    ...yours,
+    statement: `Name or server of mailbox ${name} were changed by another program since a command confirmed them.`,
+    refusal: `name or server of mailbox ${name} were changed by another program`,
   };
 }
 

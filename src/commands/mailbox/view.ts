@@ -11,6 +11,7 @@ import { Failure } from '../../errors.ts';
 import { uidValidityOf } from '../../ingest/folder-epoch.ts';
 import { type Connection, isInvalid, type Mailbox, type MailboxHealth } from '../../ingest/model.ts';
 import { workerLiveMs } from '../../ingest/scheduler/workers.ts';
+import { commandOrNotice, shellCommand } from '../../text/shell.ts';
 import { isoTime, shortTime } from '../../text/time.ts';
 import { type CommonOptions, type Context, withApp } from '../context.ts';
 import { printList, printResult, type TableColumn } from '../output.ts';
@@ -22,10 +23,11 @@ const shownPinDigits = 16;
 type MailboxWithHealth = Mailbox & { readonly health: MailboxHealth };
 
 /** The object that `--json` prints. Times are ISO 8601 in UTC. */
-export function mailboxJson(mailbox: MailboxWithHealth): Record<string, unknown> {
+export function mailboxJson(mailbox: MailboxWithHealth, isUnconfirmed: boolean): Record<string, unknown> {
   const { health } = mailbox;
   return {
     ...settingsJson(mailbox),
+    post_action_waits: isUnconfirmed,
     password_form: health.password.form,
     password_key_id: health.password.keyId,
     next_poll_at: isoTime(health.nextPollAtMs),
@@ -68,16 +70,22 @@ function errorJson(error: MailboxHealth['lastError']): Record<string, unknown> |
 }
 
 /** `availableIds`: of the keys that some worker has. */
-type StateFacts = { readonly availableIds: ReadonlySet<string>; readonly loginFailuresMax: number };
+type StateFacts = {
+  readonly availableIds: ReadonlySet<string>;
+  readonly loginFailuresMax: number;
+  readonly isUnconfirmed: (mailbox: MailboxWithHealth) => boolean;
+};
 
 /** One or two words on the health of the mailbox. */
-function stateText(mailbox: MailboxWithHealth, { availableIds, loginFailuresMax }: StateFacts): string {
+function stateText(mailbox: MailboxWithHealth, facts: StateFacts): string {
+  const { availableIds, loginFailuresMax } = facts;
   const { state, health } = mailbox;
   if (isInvalid(mailbox)) return 'invalid';
   if (state !== 'active') return state;
   if (lacksKey(health, availableIds)) return 'waiting';
   if (health.lastError?.code === 'login_refused' && health.loginFailures >= loginFailuresMax) return 'suspended';
   if (health.failures > 0) return `failing (${health.failures})`;
+  if (facts.isUnconfirmed(mailbox)) return 'unconfirmed';
   return health.lastSuccessAtMs === null ? 'new' : 'ok';
 }
 
@@ -121,7 +129,7 @@ function columns(facts: StateFacts): readonly TableColumn<MailboxWithHealth>[] {
     { title: 'NAME', shrinks: true, cell: ({ name }) => name },
     { title: 'STATE', cell: (mailbox) => stateText(mailbox, facts) },
     { title: 'LAST SUCCESS (UTC)', cell: ({ health }) => shortTime(health.lastSuccessAtMs) },
-    { title: 'PROBLEM', cell: ({ health }) => problemText(health, facts.availableIds) },
+    { title: 'PROBLEM', cell: (mailbox) => problemText(mailbox, facts) },
     { title: 'WHERE', shrinks: true, cell: locationText },
   ];
 }
@@ -130,8 +138,10 @@ export async function listMailboxes(options: CommonOptions, context: Context): P
   return await withApp(options, context, async (app, { poll }) => {
     const mailboxes = await app.store.listMailboxes();
     const whenEmpty = 'There is no mailbox yet: add one with ticketmaild mailbox add.';
-    const facts = { availableIds: await availableKeys(app), loginFailuresMax: poll.loginFailuresMax };
-    const view = { columns: columns(facts), json: mailboxJson, whenEmpty };
+    const isUnconfirmed = unconfirmedIn(app);
+    const facts = { availableIds: await availableKeys(app), loginFailuresMax: poll.loginFailuresMax, isUnconfirmed };
+    const json = (mailbox: MailboxWithHealth) => mailboxJson(mailbox, isUnconfirmed(mailbox));
+    const view = { columns: columns(facts), json, whenEmpty };
     await printList(mailboxes, view, options, context);
     return 0;
   });
@@ -148,10 +158,17 @@ function lacksKey({ password: { form, keyId } }: MailboxHealth, availableIds: Re
   return form === 'sealed' && keyId !== null && !availableIds.has(keyId);
 }
 
-function problemText(health: MailboxHealth, availableIds: ReadonlySet<string>): string {
+function problemText(mailbox: MailboxWithHealth, { availableIds, isUnconfirmed }: StateFacts): string {
+  const { health, postAction } = mailbox;
   if (lacksKey(health, availableIds)) return 'waits for its key';
   const { lastError, failures } = health;
-  return lastError === null || failures === 0 ? '' : lastError.code;
+  if (lastError !== null && failures > 0) return lastError.code;
+  return isUnconfirmed(mailbox) ? `${postAction.kind} waits` : '';
+}
+
+/** `vault` must be refreshed. */
+function unconfirmedIn({ confirmations }: App): StateFacts['isUnconfirmed'] {
+  return (mailbox) => !isInvalid(mailbox) && confirmations.isUnconfirmed(mailbox, mailbox.health.settingsSeal);
 }
 
 /** Throws `not_found`. */
@@ -161,19 +178,24 @@ export async function showMailbox(options: CommonOptions & { name: string }, con
     const mailbox = mailboxes.find(({ name }) => name === options.name);
     if (mailbox === undefined)
       throw new Failure('not_found', `there is no mailbox named ${JSON.stringify(options.name)}`);
-    await printResult(options, context, mailboxJson(mailbox), detailLines(mailbox));
+    await app.vault.refresh();
+    const isUnconfirmed = unconfirmedIn(app)(mailbox);
+    await printResult(options, context, mailboxJson(mailbox, isUnconfirmed), detailLines(mailbox, isUnconfirmed));
     return 0;
   });
 }
 
-function detailLines(mailbox: MailboxWithHealth): readonly string[] {
-  const { ca_pem: ca, last_error: _, cursor: __, ...values } = mailboxJson(mailbox);
+function detailLines(mailbox: MailboxWithHealth, isUnconfirmed: boolean): readonly string[] {
+  const { ca_pem: ca, last_error: _, cursor: __, post_action_waits: ___, ...values } = mailboxJson(mailbox, false);
   const { cursor, lastError } = mailbox.health;
   const extra: Record<string, unknown> = {
     ca_file: ca === null ? null : 'stored',
     cursor: cursor === null ? null : `UID ${cursor.uid} in UIDVALIDITY ${uidValidityOf(cursor.folderEpoch)}`,
     last_error: lastError === null ? null : `${lastError.code} at ${shortTime(lastError.atMs)}: ${lastError.message}`,
     hint: lastError?.hint ?? null,
+    unconfirmed: isUnconfirmed
+      ? `${mailbox.postAction.kind} waits; ${commandOrNotice(shellCommand('mailbox confirm', mailbox.name))}`
+      : null,
   };
   return Object.entries({ ...values, ...extra })
     .filter(([, value]) => value !== null)

@@ -8,13 +8,7 @@
  */
 import { Failure, isFailure } from '../../errors.ts';
 import type { Key, KeyId, KeySet } from '../../secret/key.ts';
-import {
-  keyIdOfSealed,
-  originOfSealed,
-  type PasswordOrigin,
-  sealPassword,
-  unsealPassword,
-} from '../../secret/sealed-password.ts';
+import { keyIdOfSealed, sealPassword, unsealPassword } from '../../secret/sealed-password.ts';
 import { SecretBytes } from '../../secret/secret-bytes.ts';
 import type { PasswordBatch, PasswordCounts, PasswordRewrite, PasswordRow, PasswordSelection } from '../ports.ts';
 import type { Operation, UnopenedPassword } from './operation.ts';
@@ -116,14 +110,10 @@ export async function sealAllPlaintext(
   revision: number,
   count: CountChanged,
 ): Promise<UnopenedByName> {
-  return await rewriteUntilNoneLeft(
-    operation,
-    sealingPass(key, revision, count, 'command'),
-    ({ plaintext: plain }) => plain,
-  );
+  return await rewriteUntilNoneLeft(operation, sealingPass(key, revision, count), ({ plaintext: plain }) => plain);
 }
 
-/** As `sealAllPlaintext`, in one pass: for a switch that is on, where workers seal as well, and mark what they seal. */
+/** As `sealAllPlaintext`, in one pass: for a switch that is on, where workers seal as well. */
 export async function sealPlaintextOnce(
   operation: Operation,
   key: Key,
@@ -131,10 +121,10 @@ export async function sealPlaintextOnce(
   count: CountChanged,
 ): Promise<UnopenedByName> {
   const { plaintext } = await operation.ports.store.passwordCounts();
-  return (await rewriteAll(operation, sealingPass(key, revision, count, 'table'), plaintext)).unopened;
+  return (await rewriteAll(operation, sealingPass(key, revision, count), plaintext)).unopened;
 }
 
-function sealingPass(key: Key, revision: number, count: CountChanged, origin: PasswordOrigin): RewritePass {
+function sealingPass(key: Key, revision: number, count: CountChanged): RewritePass {
   return {
     selection: 'plain',
     revision,
@@ -142,18 +132,18 @@ function sealingPass(key: Key, revision: number, count: CountChanged, origin: Pa
     countChanged: count,
     change: async (row) => {
       using password = SecretBytes.take(row.bytes);
-      return sealRow(password, key, row, origin);
+      return sealRow(password, key, row);
     },
   };
 }
 
-function sealRow(password: SecretBytes, key: Key, row: PasswordRow, origin: PasswordOrigin): PasswordRewrite {
-  return { form: 'sealed', sealed: sealPassword(password, key, row, origin), keyId: key.id };
+function sealRow(password: SecretBytes, key: Key, row: PasswordRow): PasswordRewrite {
+  return { form: 'sealed', sealed: sealPassword(password, key, row), keyId: key.id };
 }
 
 async function resealRow(row: PasswordRow, keys: KeySet, key: Key): Promise<PasswordRewrite> {
   using password = unsealPassword(row.bytes, keys, row);
-  return sealRow(password, key, row, originOfSealed(row.bytes));
+  return sealRow(password, key, row);
 }
 
 /** Reseals under `key` all passwords that, by their column, are under another key or none. */

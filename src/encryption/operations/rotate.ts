@@ -33,6 +33,7 @@ import {
   waitForRevision,
 } from './operation.ts';
 import { resealByColumn, resealByHeader, sealPlaintextOnce, type UnopenedByName } from './rewrite.ts';
+import { resealSettings } from './settings.ts';
 
 type RotateResult = {
   readonly keyId: KeyId;
@@ -140,6 +141,7 @@ async function resealAndSwitch(operation: Operation, run: RotateRun, view: Vault
   const [former, key] = [requireKey(keys, row.keyId), requireKey(keys, row.nextKeyId)];
   run.unopened = await resealByColumn(operation, keys, key, row.revision, counter(run));
   run.unsealable = await sealPlaintextOnce(operation, key, row.revision, () => undefined);
+  await resealSettings(operation, keys, key, row.revision);
   const audit = [{ action: 'switch.on', detail: `the former key is ${former.id}` }];
   await changeSwitch(operation, row, { state: 'on', keyId: key.id, nextKeyId: null }, key, audit);
   run.rotated = { keyId: key.id, formerKeyId: former.id };
@@ -211,6 +213,7 @@ async function resealEverything(operation: Operation, run: ResealRun): Promise<R
     run.sealed += changed;
   });
   const byHeader = await resealByHeader(operation, keys, key, row.revision, countResealed);
+  await resealSettings(operation, keys, key, row.revision);
   const droppedKeyIds = await dropKeys(operation, row, keys, byHeader.neededIds);
   const unopened = new Map([...others, ...byHeader.unopened, ...unsealable]);
   return { keyId: key.id, ...run, unopened: [...unopened.values()], droppedKeyIds };

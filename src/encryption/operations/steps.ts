@@ -31,6 +31,8 @@ const keySteps = {
 } as const;
 
 const countSteps = {
+  confirmed: (count: number) =>
+    `Mailboxes that delete or move messages on their server, confirmed as they are: ${count}.`,
   sealed: (count: number) => `Passwords sealed: ${count}.`,
   resealed: (count: number) => `Passwords resealed: ${count}.`,
   unsealed: (count: number) => `Passwords stored in plain text: ${count}.`,

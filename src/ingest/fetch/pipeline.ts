@@ -45,19 +45,30 @@ import {
   normal,
   requestsOf,
 } from './poison-message.ts';
-import { applyPostActions, pendingUids } from './post-actions.ts';
+import { applyPostActions } from './post-actions.ts';
 import type { RoundContext } from './round-context.ts';
 import { storeFiles } from './store-files.ts';
 import { withTransferDeadline } from './transfer-deadline.ts';
 
-/** Runs the pipeline once. Returns the first post-action that the server refused: that keeps no new message out. */
+/**
+ * Runs the pipeline once. Returns what keeps no new message out: the first post-action that the server refused, else a
+ * UID that it listed in contradiction to its UIDNEXT.
+ */
 export async function runPipeline(round: RoundContext): Promise<Failure | null> {
   const { isolation, options } = round;
   const before = isolation.runsPostActionsLast ? null : await runPostActions(round);
   const during = await ingestNewMessages(round);
   if (!isolation.hasGivenUp && !options.stop.aborted) isolation.leave(normal);
   const after = isolation.runsPostActionsLast && !isolation.hasGivenUp ? await runPostActions(round) : null;
-  return before ?? during ?? after;
+  return before ?? during ?? after ?? impossibleUidFailure(round.session);
+}
+
+/** The cursor never reaches UIDNEXT: later messages would be below it, and never fetched. */
+function impossibleUidFailure({ impossibleUid }: Session): Failure | null {
+  if (impossibleUid === null) return null;
+  const hint = 'All other messages are fetched. The mail server contradicts itself: tell its operator.';
+  const message = `The server lists UID ${impossibleUid}, which is not below its UIDNEXT; it is left out.`;
+  return new Failure('server_protocol_error', message, { hint });
 }
 
 async function ingestNewMessages(round: RoundContext): Promise<Failure | null> {
@@ -438,7 +449,7 @@ function pendingOf(decisions: readonly Decision[]): readonly number[] {
 async function runPostActions(round: RoundContext, uids?: readonly number[]): Promise<Failure | null> {
   const { isolation } = round;
   try {
-    return await applyPostActions(round, uids ?? (await pendingUids(round)));
+    return await applyPostActions(round, uids);
   } catch (error) {
     if (breaksSession(error)) {
       isolation.deferPostActions();

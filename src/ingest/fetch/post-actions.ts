@@ -2,7 +2,8 @@
  * Post-actions: flags, moves or deletes messages on the server once they are committed.
  *
  * The outcome row of a message says that its post-action is pending, so that the next round repeats what a crash cut
- * off. Repeating does no harm.
+ * off. Repeating does no harm. While encryption is on, delete and move wait, pending, until a command or the page
+ * confirmed them: a writer of the database may have set them.
  */
 import { type Failure, isFailure } from '../../errors.ts';
 import { postActionRules } from '../model.ts';
@@ -13,16 +14,19 @@ const uidsAtOnce = 500;
 const pendingMax = 100_000;
 
 /**
- * Applies the mailbox's post-action to `uids`. Returns the server's refusal; throws when the session breaks. What
- * cannot be undone is left to the next poll when the row of the mailbox was changed: it may ask for another action by
- * now.
+ * Applies the mailbox's post-action to these UIDs, by default all pending ones. Returns the server's refusal; throws
+ * when the session breaks. What cannot be undone is left to the next poll when the row of the mailbox was changed: it
+ * may ask for another action by now.
  */
-export async function applyPostActions(round: RoundContext, uids: readonly number[]): Promise<Failure | null> {
+export async function applyPostActions(round: RoundContext, given?: readonly number[]): Promise<Failure | null> {
   const { mailbox, session, ports, lease, roundId, folderEpoch } = round;
   const { postAction } = mailbox;
+  const { removesMessage } = postActionRules[postAction.kind];
+  if (given?.length === 0 || (removesMessage && !(await ports.postActionGuard.mayRemove(mailbox)))) return null;
+  const uids = given ?? (await pendingUids(round));
   try {
     for (const chunk of chunksOf(uids, uidsAtOnce)) {
-      if (postActionRules[postAction.kind].removesMessage && (await isRowChanged(round))) return null;
+      if (removesMessage && (await isRowChanged(round))) return null;
       await session.apply(postAction, chunk);
       await ports.store.completeActions(lease, folderEpoch, chunk);
     }
@@ -45,6 +49,6 @@ async function isRowChanged({ mailbox: { id }, ports, options: { due } }: RoundC
 }
 
 /** Left by a crash, by a refusal, and by messages that were released from quarantine. */
-export function pendingUids({ mailbox, ports, folderEpoch }: RoundContext): Promise<readonly number[]> {
+function pendingUids({ mailbox, ports, folderEpoch }: RoundContext): Promise<readonly number[]> {
   return ports.store.pendingActions(mailbox.id, folderEpoch, pendingMax);
 }

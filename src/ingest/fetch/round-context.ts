@@ -8,7 +8,7 @@ import type { Failure } from '../../errors.ts';
 import type { Log } from '../../events.ts';
 import type { TicketRules } from '../decide/batch-context.ts';
 import type { Mailbox, Outcome, PostAction } from '../model.ts';
-import type { Blobs, MessageParser, Meter, RawSources, Session } from '../ports.ts';
+import type { Blobs, MessageParser, Meter, PostActionGuard, RawSources, Session } from '../ports.ts';
 import type { DueMailbox, IngestStore, Lease } from '../stores.ts';
 import type { FetchLimits } from './batches.ts';
 import type { Isolation } from './poison-message.ts';
@@ -18,6 +18,7 @@ export type RoundPorts = {
   readonly parser: MessageParser;
   readonly blobs: Blobs;
   readonly raw: RawSources;
+  readonly postActionGuard: PostActionGuard;
   readonly clock: Clock;
   readonly log: Log;
   readonly meter: Meter;

@@ -7,6 +7,7 @@
 import type { Clock } from '../../async/clock.ts';
 import { within } from '../../async/deadline.ts';
 import { asFailure, Failure } from '../../errors.ts';
+import { hints } from '../../text/hints.ts';
 import { type Server, serverKey } from '../model.ts';
 import type { Disk } from '../ports.ts';
 import type { CertificateCheck, Check, Readiness } from '../readiness.ts';
@@ -103,7 +104,7 @@ function diskCheck({ failure, freeBytes, sinceMs }: DiskState): Readiness['check
   if (sinceMs === null) return { ...common, status: 'unknown', reason: 'not probed yet', hint: null };
   if (freeBytes !== null && freeBytes < freeBytesMin) {
     const reason = `only ${Math.floor(freeBytes / 1024 / 1024)} MB are free under data_dir`;
-    return { ...common, status: 'warning', reason, hint: 'Free some space before it runs out.' };
+    return { ...common, status: 'warning', reason, hint: hints.diskLow };
   }
   return { ...common, status: 'ok', reason: null, hint: null };
 }
@@ -189,5 +190,5 @@ function certificatesCheck(
   if (first === undefined || first.days_left >= daysLeftMin)
     return { status: 'ok', since: null, reason: null, hint: null, list };
   const reason = `the certificate of ${first.host}:${first.port} expires in ${first.days_left} days`;
-  return { status: 'warning', since: null, reason, hint: 'Have it renewed on the mail server.', list };
+  return { status: 'warning', since: null, reason, hint: hints.certificateExpiring, list };
 }

@@ -7,6 +7,7 @@
  */
 import type { Clock } from '../../async/clock.ts';
 import { type Failure, isFailure } from '../../errors.ts';
+import { hints } from '../../text/hints.ts';
 import { isoTime } from '../../text/time.ts';
 import { type Server, serverKey } from '../model.ts';
 import {
@@ -15,7 +16,7 @@ import {
   type FolderCheckSchedule,
   type UidValidityChanges,
 } from '../poll/uidvalidity-changes.ts';
-import type { DatabaseHealth, QuarantineReader } from '../ports.ts';
+import type { DatabaseHealth, PostActionGuard, QuarantineReader } from '../ports.ts';
 import type { Check, EncryptionChecks, Readiness, ServerCheck } from '../readiness.ts';
 import type { MailboxStore } from '../stores.ts';
 import { createCertificates, createDatabaseCheck, okSince } from './checks.ts';
@@ -42,6 +43,7 @@ export type HealthPorts = {
   readonly clock: Clock;
   readonly store: Pick<MailboxStore, 'listMailboxes'> & QuarantineReader & Pick<DatabaseHealth, 'pool'>;
   readonly encryption: () => EncryptionChecks;
+  readonly postActionGuard: Pick<PostActionGuard, 'isUnconfirmed'>;
   /** The checks of other parts, read on request. */
   readonly otherParts: () => Pick<Readiness['checks'], 'config' | 'disk' | 'workers' | 'idle'> & {
     readonly worker: Readiness['worker'];
@@ -159,7 +161,7 @@ const noStoredChecks: StoredChecks = {
 
 /** The checks that are computed from the tables. */
 async function storedChecks(
-  { store, otherParts }: HealthPorts,
+  { store, otherParts, postActionGuard: { isUnconfirmed } }: HealthPorts,
   facts: Pick<MailboxFacts, 'troubles' | 'vault' | 'uidValidityChanges' | 'nowMs'>,
 ): Promise<StoredChecks> {
   try {
@@ -168,7 +170,7 @@ async function storedChecks(
     const active = all.filter(({ state }) => state === 'active');
     return {
       used: new Set(active.map(({ connection }) => serverKey(connection))),
-      mailboxes: mailboxChecks(all, { ...facts, isIdling, loginFailuresMax }),
+      mailboxes: mailboxChecks(all, { ...facts, isIdling, isUnconfirmed, loginFailuresMax }),
       quarantine: quarantineCheck(quarantined),
     };
   } catch (error) {
@@ -189,7 +191,7 @@ function quarantineCheck({
   if (count === 0) return { status: 'ok', since: null, reason: null, hint: null, ...counts };
   const each = reasons.map((one) => `${one.count} ${one.reason}`).join(', ');
   const reason = `${count} ${count === 1 ? 'message waits' : 'messages wait'} in quarantine: ${each}`;
-  return { status: 'warning', since: oldest, reason, hint: 'See ticketmaild quarantine list.', ...counts };
+  return { status: 'warning', since: oldest, reason, hint: hints.quarantineWaiting, ...counts };
 }
 
 function serversCheck(list: readonly ServerCheck[]): Readiness['checks']['servers'] {
@@ -214,7 +216,7 @@ function clockCheckOf(offsetMs: number, before: Check, nowMs: number): Readiness
     status: 'warning',
     since: before.status === 'warning' ? before.since : new Date(nowMs).toISOString(),
     reason: `the clock of this machine is ${Math.round(Math.abs(offsetMs) / 1000)} s ${side} the database's`,
-    hint: 'Check the time service (timedatectl) on both. Leases and due times use the database clock, the log does not.',
+    hint: hints.clockWrong,
     ...offset,
   };
 }

@@ -4,9 +4,11 @@
  * A failure recorded here counts even when it could not be stored, until any worker polls the mailbox successfully.
  */
 import type { Failure } from '../../errors.ts';
+import { hints } from '../../text/hints.ts';
 import { isoTime } from '../../text/time.ts';
 import { isInvalid, type Mailbox, type MailboxHealth } from '../model.ts';
 import { type UidValidityChanges, uidValidityChangesMax } from '../poll/uidvalidity-changes.ts';
+import type { PostActionGuard } from '../ports.ts';
 import type { Check, CheckStatus, MailboxCheck, Readiness } from '../readiness.ts';
 
 /** The last failure of this worker at a mailbox, and since when it has failed there; milliseconds since 1970. */
@@ -17,13 +19,14 @@ export type MailboxFacts = {
   readonly vault: Readiness['checks']['vault'];
   readonly uidValidityChanges: Pick<UidValidityChanges, 'count'>;
   readonly isIdling: (mailboxId: string) => boolean;
+  readonly isUnconfirmed: PostActionGuard['isUnconfirmed'];
   readonly loginFailuresMax: number;
   readonly nowMs: number;
 };
 
 /** A mailbox fails when no poll of it has finished for so long after it was due, whatever the reason. */
 const overdueMsMax = 15 * 60_000;
-const waitingHint = 'Put the key file with that key back from its backup, or set the password again.';
+const unconfirmedCode = 'post_action_unconfirmed';
 const rank: Readonly<Record<CheckStatus, number>> = { failing: 0, waiting: 1, warning: 2, unknown: 3, ok: 4 };
 
 export const noMailboxes: Readiness['checks']['mailboxes'] = {
@@ -34,7 +37,7 @@ export const noMailboxes: Readiness['checks']['mailboxes'] = {
 /** Fine for a new installation; later it may be the wrong database. */
 const emptyTable: Check = {
   ...{ status: 'warning', since: null, reason: 'no_mailboxes: there is no mailbox in this database' },
-  hint: 'Add one: ticketmaild mailbox add. If there should be some, check [database] url.',
+  hint: hints.mailboxesMissing,
 };
 
 type MailboxWithHealth = Mailbox & { readonly health: MailboxHealth };
@@ -56,13 +59,21 @@ export function mailboxChecks(
   };
   if (all.length === 0) return { ...emptyTable, ...counts };
   const first = failed[0] ?? waiting[0];
-  if (first === undefined) return { status: 'ok', since: null, reason: null, hint: null, ...counts };
+  if (first === undefined) return { ...unconfirmedCheck(list), ...counts };
   const reason = [
     failed.length > 0 ? `${failed.length} of ${list.length} fail` : '',
     waiting.length > 0 ? `${waiting.length} of ${list.length} wait for a key` : '',
   ];
   const { since, hint } = first;
   return { status: 'failing', since, reason: reason.filter((part) => part !== '').join(', '), hint, ...counts };
+}
+
+/** Nothing fails: a warning where post-actions wait for a confirmation. */
+function unconfirmedCheck(list: readonly MailboxCheck[]): Check {
+  const count = list.filter(({ isUnconfirmed }) => isUnconfirmed === true).length;
+  if (count === 0) return { status: 'ok', since: null, reason: null, hint: null };
+  const reason = `${unconfirmedCode}: messages of ${count} of ${list.length} stay on the server, as delete or move is not confirmed`;
+  return { status: 'warning', since: null, reason, hint: hints.mailboxUnconfirmed };
 }
 
 function mailboxCheck(mailbox: MailboxWithHealth, facts: MailboxFacts): MailboxCheck {
@@ -78,12 +89,15 @@ function mailboxCheck(mailbox: MailboxWithHealth, facts: MailboxFacts): MailboxC
   };
 }
 
-function stateOf({ id, health }: MailboxWithHealth, facts: MailboxFacts): Check & Pick<MailboxCheck, 'stored'> {
+type StateCheck = Check & Pick<MailboxCheck, 'stored' | 'isUnconfirmed'>;
+
+function stateOf(mailbox: MailboxWithHealth, facts: MailboxFacts): StateCheck {
+  const { id, health, postAction } = mailbox;
   const { troubles, vault, nowMs, loginFailuresMax } = facts;
   const { lastError, failures, failingSinceMs, lastSuccessAtMs, nextPollAtMs, password, loginFailures } = health;
   if (password.form === 'sealed' && password.keyId !== null && !vault.key_ids.includes(password.keyId)) {
     const reason = `waiting: its password is sealed under ${keyText(password.keyId)}, which is not open here`;
-    return { status: 'waiting', since: vault.since, reason, hint: vault.hint ?? waitingHint };
+    return { status: 'waiting', since: vault.since, reason, hint: vault.hint ?? hints.mailboxWaiting };
   }
   const isSuspended = loginFailures >= loginFailuresMax;
   const trouble = troubles.get(id);
@@ -99,8 +113,11 @@ function stateOf({ id, health }: MailboxWithHealth, facts: MailboxFacts): Check 
   }
   if (nextPollAtMs !== null && nowMs - nextPollAtMs > overdueMsMax) {
     const reason = 'overdue: no poll has finished since it was due';
-    const hint = 'A poll takes very long, or all slots are in use: see the log and [poll] concurrency_max.';
-    return { status: 'failing', since: isoTime(nextPollAtMs), reason, hint };
+    return { status: 'failing', since: isoTime(nextPollAtMs), reason, hint: hints.mailboxOverdue };
+  }
+  if (facts.isUnconfirmed(mailbox, health.settingsSeal)) {
+    const reason = `${unconfirmedCode}: ${postAction.kind} waits, since no command has confirmed these settings`;
+    return { status: 'warning', since: null, reason, hint: hints.mailboxUnconfirmed, isUnconfirmed: true };
   }
   const changes = facts.uidValidityChanges.count(id);
   if (changes > uidValidityChangesMax) return { status: 'warning', since: null, ...unstable(changes) };
@@ -116,7 +133,7 @@ function keyText(keyId: string): string {
 function unstable(count: number): Pick<Check, 'reason' | 'hint'> {
   return {
     reason: `uidvalidity_unstable: the UIDVALIDITY of the folder changed ${count} times within a day`,
-    hint: 'After each change all its messages are fetched again to be recognized, so it is polled once an hour. Fix the server (its index files, or the storage of the folder).',
+    hint: hints.mailboxUnstable,
   };
 }
 

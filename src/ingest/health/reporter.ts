@@ -8,10 +8,11 @@
 import type { Clock } from '../../async/clock.ts';
 import type { Failure } from '../../errors.ts';
 import { events, type Log } from '../../events.ts';
+import { hints } from '../../text/hints.ts';
 import type { ActionRefusal } from '../fetch/round-context.ts';
 import { isInvalid, type Mailbox } from '../model.ts';
 import type { RoundReport } from '../poll/poll-context.ts';
-import type { Meter } from '../ports.ts';
+import type { Meter, PostActionGuard } from '../ports.ts';
 import type { DueMailbox, MailboxStore } from '../stores.ts';
 import type { HealthRecorder } from './health.ts';
 import { createLogThrottle } from './log-throttle.ts';
@@ -87,29 +88,36 @@ export function createReporter(ports: ReporterPorts): Reporter {
   };
 }
 
-type InvalidRowPorts = {
+type RowReporterPorts = {
   readonly store: Pick<MailboxStore, 'listMailboxes'>;
+  readonly postActionGuard: Pick<PostActionGuard, 'isUnconfirmed'>;
   readonly clock: Pick<Clock, 'monotonicMs'>;
   readonly log: Log;
 };
 
-const invalidRowsMs = 30_000;
+const rowsMs = 30_000;
 
 /**
- * Logs invalid rows of the table of mailboxes, which no poll would report: each once, and again only after it was
- * valid. Called on every tick, reads the table every 30 s.
+ * Logs rows of the table of mailboxes that no poll would report, invalid ones and those whose post-action is not
+ * confirmed: each once, and again only after it was right. Called on every tick, reads the table every 30 s.
  */
-export function createInvalidRowReporter({ store, clock, log }: InvalidRowPorts): () => Promise<void> {
+export function createRowReporter({ store, postActionGuard, clock, log }: RowReporterPorts): () => Promise<void> {
   let logged: ReadonlySet<string> = new Set();
   let nextAtMs = Number.NEGATIVE_INFINITY;
   return async () => {
     if (clock.monotonicMs() < nextAtMs) return;
-    nextAtMs = clock.monotonicMs() + invalidRowsMs;
-    const invalid = (await store.listMailboxes()).filter(isInvalid);
+    nextAtMs = clock.monotonicMs() + rowsMs;
+    const all = await store.listMailboxes();
+    const invalid = all.filter(isInvalid);
     for (const { id, name, health } of invalid) {
       const { code, message, hint } = health.lastError ?? { code: '', message: '', hint: '' };
       if (!logged.has(id)) log.warn({ mailbox: name, code, reason: message, hint }, events.mailboxInvalid);
     }
-    logged = new Set(invalid.map(({ id }) => id));
+    const unconfirmed = all.filter((one) => postActionGuard.isUnconfirmed(one, one.health.settingsSeal));
+    for (const { id, name, postAction } of unconfirmed) {
+      const fields = { mailbox: name, action: postAction.kind, hint: hints.mailboxUnconfirmed };
+      if (!logged.has(id)) log.warn(fields, events.mailboxUnconfirmed);
+    }
+    logged = new Set([...invalid, ...unconfirmed].map(({ id }) => id));
   };
 }

@@ -5,6 +5,7 @@
  * minutes does not. Uses the monotonic clock, so that a step of the system time is no failure.
  */
 import type { Clock } from '../../async/clock.ts';
+import { hints } from '../../text/hints.ts';
 import type { Check } from '../readiness.ts';
 
 export interface SchedulerLiveness {
@@ -21,7 +22,6 @@ export interface SchedulerLiveness {
 const lagMsMax = 15_000;
 /** A query is a few statements, each with a deadline of 30 s. */
 const queryMsMax = 5 * 60_000;
-const hint = 'The process is stuck or starved: see its CPU use and log.';
 
 export function createSchedulerLiveness(clock: Clock): SchedulerLiveness {
   let lastTickMs: number | null = null;
@@ -49,7 +49,11 @@ export function createSchedulerLiveness(clock: Clock): SchedulerLiveness {
       const lag = lagMs();
       if (lag === null || firstTickAtMs === null)
         return { status: 'unknown', since: null, reason: 'starting', hint: null, lag_ms: null };
-      const failing = { status: 'failing', since: new Date(clock.nowMs() - lag).toISOString(), hint } as const;
+      const failing = {
+        status: 'failing',
+        since: new Date(clock.nowMs() - lag).toISOString(),
+        hint: hints.schedulerStuck,
+      } as const;
       const lagging = { lag_ms: Math.round(lag) };
       if (lag > lagMsMax) return { ...failing, reason: `no tick for ${Math.round(lag / 1000)} s`, ...lagging };
       if (isQueryLost()) return { ...failing, reason: 'a database query does not return', ...lagging };

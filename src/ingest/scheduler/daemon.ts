@@ -37,7 +37,7 @@ export type DaemonPorts = Omit<
   readonly cron: Cron;
   readonly serviceManager: ServiceManager;
   /** Synchronizes key file and switch, and serves the control socket, until it is disposed. */
-  readonly startEncryptionSync: () => Promise<AsyncDisposable>;
+  readonly startEncryptionSync: (readiness: () => Promise<Readiness>) => Promise<AsyncDisposable>;
   readonly encryptionChecks: () => EncryptionChecks;
   readonly configCheck: () => Readiness['checks']['config'];
   /** This worker, as `/readyz` shows it. */
@@ -69,7 +69,7 @@ export async function serve(ports: DaemonPorts, settings: () => DaemonSettings, 
   await using http = new AsyncDisposableStack();
   const { listen } = ports;
   if (listen !== null) http.use(await listenWithRetry(() => listen(health.readiness), ports));
-  await using _encryption = await ports.startEncryptionSync();
+  await using _encryption = await ports.startEncryptionSync(health.readiness);
   await using admin = new AsyncDisposableStack();
   if (ports.startAdmin !== null) admin.use(await ports.startAdmin(health.readiness));
   using _ticks = ports.cron.schedule(everySecond, () => void scheduler.tick());
@@ -105,6 +105,7 @@ function parts(ports: DaemonPorts, settings: () => DaemonSettings, stop: AbortSi
     clock,
     store,
     encryption: ports.encryptionChecks,
+    postActionGuard: ports.postActionGuard,
     otherParts: () => ({
       worker: ports.self(),
       config: ports.configCheck(),

@@ -6,7 +6,7 @@
  * while files cannot be written, or the circuit breaker of the mail server is open.
  */
 import { asFailure } from '../../errors.ts';
-import { createInvalidRowReporter } from '../health/reporter.ts';
+import { createRowReporter } from '../health/reporter.ts';
 import { createClockComparison } from './clock-skew.ts';
 import { createDueQueue, type DueQueue } from './due-queue.ts';
 import { createPollRunner, type PollRunner, type SchedulerPorts, type SchedulerSettings } from './poll-runner.ts';
@@ -77,7 +77,7 @@ function createRefill(
   queue: DueQueue,
 ): () => Promise<void> {
   const { store, clock, health, workers, idleSlots, circuitBreaker, passwords } = ports;
-  const reportInvalidRows = createInvalidRowReporter(ports);
+  const reportRows = createRowReporter(ports);
   const compareClocks = createClockComparison(ports, () => settings().intervalMs);
   let isPrepared = false;
   let { intervalMs } = settings();
@@ -105,7 +105,7 @@ function createRefill(
     const startedAtMs = clock.monotonicMs();
     await store.scheduleNewMailboxes();
     health.recordDatabasePing(clock.monotonicMs() - startedAtMs);
-    await reportInvalidRows();
+    await reportRows();
     await idleSlots.refresh();
     await applyInterval();
     const excludedServers = circuitBreaker.openCircuits().filter((server) => !circuitBreaker.allows(server));

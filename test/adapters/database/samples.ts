@@ -39,7 +39,7 @@ export async function plainNow(store: Pick<EncryptionStore, 'readSwitch'>, text:
 
 /** A placeholder for a sealed password: the store never parses it. */
 export function sealed(keyId: string, text = `sealed under ${keyId}`): NewPassword {
-  return { form: 'sealed', sealed: Buffer.from(text), keyId, switchRevision: 0 };
+  return { form: 'sealed', sealed: Buffer.from(text), keyId, switchRevision: 0, settingsSeal: null };
 }
 
 export function sampleMailbox(more: Partial<Mailbox> = {}): Mailbox {

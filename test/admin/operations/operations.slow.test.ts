@@ -120,7 +120,8 @@ describe('operations of the page', () => {
     const [mailbox] = await scene.database.listMailboxes();
     if (mailbox === undefined) throw new Error('there is no mailbox');
     const { keyId, revision: switchRevision } = (await scene.row()) ?? { keyId: null, revision: 0 };
-    const damaged = { form: 'sealed', sealed: Buffer.from('damaged'), keyId: keyId ?? '', switchRevision } as const;
+    const sealed = { form: 'sealed', sealed: Buffer.from('damaged'), keyId: keyId ?? '' } as const;
+    const damaged = { ...sealed, switchRevision, settingsSeal: null };
     await scene.database.setPassword(mailbox.id, damaged, scene.command().actor);
     await worker.operations.startProven('ann');
     const view = await viewWhen(worker, isOver);

@@ -45,7 +45,7 @@ export function overviewOf({ app }: TestApp, given: Partial<Ports> = {}): Overvi
     switch: { ...good, state: 'off', revision: 1 },
   };
   const health = createHealth({
-    ...{ clock: systemClock, store, encryption: () => encryption },
+    ...{ clock: systemClock, store, postActionGuard: { isUnconfirmed: () => false }, encryption: () => encryption },
     otherParts: () => ({
       ...{ ...beside, worker, openCircuits: [], polls: 0, due: 0, dueMs: 0, loginFailuresMax: 3 },
       isIdling: () => false,

@@ -8,7 +8,16 @@ import type { OperationOptions, OperationPorts } from '../../../src/encryption/o
 import { reseal, rotate } from '../../../src/encryption/operations/rotate.ts';
 import { type Key, keyIds } from '../../../src/secret/key.ts';
 import { copyOf, newWorld, startProcess, type World } from '../memory-ports.ts';
-import { keysInFile, names, putPlain, putSealed, randomKey, worldAt, wrongPasswords } from '../stored-passwords.ts';
+import {
+  keysInFile,
+  names,
+  putPlain,
+  putSealed,
+  randomKey,
+  sealVerdicts,
+  worldAt,
+  wrongPasswords,
+} from '../stored-passwords.ts';
 import { eachDeath } from './deaths.ts';
 
 const options: OperationOptions = { force: false, waitMs: 0, signal: new AbortController().signal };
@@ -44,7 +53,7 @@ function isOff(world: World, ...keys: readonly Key[]): void {
 export const stories: readonly Story[] = [
   {
     title: 'enable',
-    deathsMin: 18,
+    deathsMin: 22,
     begin: async (passwords) => {
       const world = newWorld();
       putPlain(world, ...names(passwords));
@@ -54,17 +63,20 @@ export const stories: readonly Story[] = [
     end: (world) => {
       isOnUnderOneKey(world);
       expect(world.rebuilds).toBeGreaterThan(0);
+      // The post-actions in force; no connection.
+      expect(sealVerdicts(world)).toEqual(['missing valid']);
       expect(world.audit.filter(({ action }) => action === 'password.sealed')).toHaveLength(world.passwords.size);
     },
   },
   {
     title: 'rotate',
-    deathsMin: 24,
+    deathsMin: 28,
     begin: (passwords) => worldAt('on', [key], names(passwords)),
     run: (ports) => rotate(ports, options),
     end: (world) => {
       isOnUnderOneKey(world);
       expect(world.row?.keyId).not.toBe(key.id);
+      expect(sealVerdicts(world)).toEqual(['valid valid']);
     },
   },
   {
@@ -87,7 +99,7 @@ export const stories: readonly Story[] = [
   },
   {
     title: 'reseal',
-    deathsMin: 12,
+    deathsMin: 16,
     begin: async (passwords) => {
       const world = await worldAt('on', [key, other], ['first']);
       await putSealed(world, other, names(passwords));
@@ -95,7 +107,11 @@ export const stories: readonly Story[] = [
       return world;
     },
     run: (ports) => reseal(ports, options),
-    end: isOnUnderOneKey,
+    end: (world) => {
+      isOnUnderOneKey(world);
+      // What was found in plain text comes from the table.
+      expect(sealVerdicts(world).toSorted()).toEqual(['missing missing', 'valid valid']);
+    },
   },
 ];
 

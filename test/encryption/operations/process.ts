@@ -42,6 +42,7 @@ const effects = {
     'renewOperation',
     'endOperation',
     'rewritePasswords',
+    'rewriteSettingsSeals',
     'rebuildMailboxTable',
     'audit',
     'beginOperation',

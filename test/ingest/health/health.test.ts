@@ -16,6 +16,7 @@ const fine: MailboxHealth = {
   lastError: null,
   cursor: null,
   password: { form: 'plain', keyId: null },
+  settingsSeal: null,
 };
 const ill: MailboxHealth = {
   ...fine,
@@ -61,6 +62,7 @@ function healthOf(scene: Scene) {
       pool: () => null,
     },
     encryption: () => scene.encryption ?? quiet,
+    postActionGuard: { isUnconfirmed: (_, seal) => seal === 'of other settings' },
     otherParts: () => ({ ...defaults, ...scene.otherParts }),
   });
 }

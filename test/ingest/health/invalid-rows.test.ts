@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import type { EventName, LogFields } from '../../../src/events.ts';
-import { createInvalidRowReporter } from '../../../src/ingest/health/reporter.ts';
+import { createRowReporter } from '../../../src/ingest/health/reporter.ts';
 import type { MailboxStore } from '../../../src/ingest/stores.ts';
 
 type Listed = Awaited<ReturnType<MailboxStore['listMailboxes']>>[number];
@@ -12,7 +12,8 @@ test('an invalid row is logged once, and again after it was valid meanwhile', as
   const logged: { event: EventName; fields: LogFields }[] = [];
   const record = (fields: LogFields, event: EventName) => void logged.push({ event, fields });
   const at = { nowMs: 0, rows: [row(lastError)] };
-  const report = createInvalidRowReporter({
+  const report = createRowReporter({
+    postActionGuard: { isUnconfirmed: () => false },
     store: { listMailboxes: async () => at.rows },
     clock: { monotonicMs: () => at.nowMs },
     log: { debug: record, info: record, warn: record, error: record },

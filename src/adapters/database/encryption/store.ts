@@ -14,6 +14,7 @@ import { listWorkers, removeWorker, reportWorker } from '../rows/workers.ts';
 import { bindDatabase } from '../sql/statements.ts';
 import { fromForeignTime, type SqlExecutor } from '../sql/tables.ts';
 import { rewritePasswords } from './password-batch.ts';
+import { rewriteSettingsSeals } from './settings-seals.ts';
 import { claimOperation, endOperation, operationOwner, readSwitch, renewOperation, writeSwitch } from './switch-row.ts';
 
 const truncateTriesMax = 100;
@@ -26,6 +27,7 @@ export function encryptionStore(db: SqlExecutor): EncryptionStore {
     ...bindDatabase(db, {
       readSwitch,
       writeSwitch,
+      rewriteSettingsSeals,
       claimOperation,
       operationOwner,
       renewOperation,

@@ -10,7 +10,14 @@ import { sql } from 'kysely';
 import type { AuditEntry } from '../../../encryption/ports.ts';
 import { Failure } from '../../../errors.ts';
 import { folderKey } from '../../../ingest/folder-epoch.ts';
-import type { AuditActor, Cursor, Mailbox, NewPassword, StoredPassword } from '../../../ingest/model.ts';
+import type {
+  AuditActor,
+  Cursor,
+  Mailbox,
+  NewPassword,
+  NewSettingsSeal,
+  StoredPassword,
+} from '../../../ingest/model.ts';
 import type { MailboxStore, VersionedMailbox } from '../../../ingest/stores.ts';
 import { lockSwitchForWrite } from '../encryption/switch-row.ts';
 import { addAudit } from '../rows/audit.ts';
@@ -49,6 +56,8 @@ export function mailboxStore(db: SqlExecutor): MailboxStore {
     setPassword,
     versionedMailbox,
     changeMailbox,
+    confirmSettings,
+    readSettingsSeal,
     removeMailbox,
     scheduleNewMailboxes,
     readPassword,
@@ -212,7 +221,7 @@ async function versionedMailbox(db: SqlExecutor, name: string): Promise<Versione
     .executeTakeFirst();
   if (row === undefined) throw new Failure('not_found', `There is no mailbox named ${JSON.stringify(name)}.`);
   const password = { form: passwordForm(row), keyId: row.password_key_id };
-  return { mailbox: toMailbox(row), version: row.changed_at, password };
+  return { mailbox: toMailbox(row), version: row.changed_at, password, settingsSeal: row.settings_seal };
 }
 
 /** Writes changed columns alone: a sealed password is bound to some of them. */
@@ -222,10 +231,12 @@ async function changeMailbox(
   after: Mailbox,
   password: NewPassword | null,
   by: AuditActor,
+  seal: NewSettingsSeal | null = null,
 ): Promise<void> {
   const settings = changedSettings(before, after);
   await inTransaction(db, async (transaction) => {
-    if (password !== null) await lockSwitchForWrite(transaction, password.switchRevision);
+    const prepared = password ?? seal;
+    if (prepared !== null) await lockSwitchForWrite(transaction, prepared.switchRevision);
     const change = (columns: Partial<PasswordColumns>) =>
       transaction
         .updateTable('mailboxes')
@@ -236,7 +247,9 @@ async function changeMailbox(
         .where('password_key_id', stored.keyId === null ? 'is' : '=', stored.keyId)
         .where('state', '<>', 'removing')
         .executeTakeFirst();
-    const result = await (password === null ? change({}) : withPasswordColumns(password, db.dialect, change));
+    const result = await (password === null
+      ? change(seal === null ? {} : { settings_seal: seal.settingsSeal })
+      : withPasswordColumns(password, db.dialect, change));
     if (result.numUpdatedRows === 0n) throw changedMeanwhile(before);
     await resetSchedule(transaction, before.id);
     const entries = password === null ? [] : [passwordSet(before.id, after.name, password, by)];
@@ -252,6 +265,39 @@ function changedSettings(before: Mailbox, after: Mailbox): Partial<ReturnType<ty
 function changedMeanwhile({ name }: Mailbox): Failure {
   const hint = 'Nothing was changed. Check the mailbox, and repeat the command.';
   return new Failure('refused', `mailbox ${name} was changed by another program at the same time`, { hint });
+}
+
+/** Moves `changed_at`: a connection in IDLE ends, and the next round runs the post-actions that waited. */
+async function confirmSettings(db: SqlExecutor, id: string, seal: NewSettingsSeal, by: AuditActor): Promise<void> {
+  await inTransaction(db, async (transaction) => {
+    await lockSwitchForWrite(transaction, seal.switchRevision);
+    const { numUpdatedRows } = await transaction
+      .updateTable('mailboxes')
+      .set({ settings_seal: seal.settingsSeal, changed_at: db.dialect.newVersion })
+      .where('id', '=', id)
+      .where('state', '<>', 'removing')
+      .executeTakeFirst();
+    if (numUpdatedRows === 0n) throw noMailbox(id);
+    await transaction
+      .updateTable('mailbox_state')
+      .set({ next_poll_at: db.dialect.now })
+      .where('mailbox_id', '=', id)
+      .execute();
+    const detail = await nameOf(transaction, id);
+    const keyId = seal.settingsSeal?.split(':')[0] ?? null;
+    await addAudit(transaction, [
+      { ...by, action: 'mailbox.confirmed', keyId, nextKeyId: null, mailboxId: id, detail },
+    ]);
+  });
+}
+
+async function readSettingsSeal(db: SqlExecutor, id: string): Promise<string | null> {
+  const row = await db
+    .selectFrom('mailboxes')
+    .select(mailboxColumn('settings_seal'))
+    .where('id', '=', id)
+    .executeTakeFirst();
+  return row?.settings_seal ?? null;
 }
 
 async function nameOf(db: SqlExecutor, id: string): Promise<string | null> {

@@ -46,6 +46,7 @@ const mailboxTable = {
   password: unlisted(null),
   password_form: listed(wordCharactersMax),
   password_key_id: listed(wordCharactersMax),
+  settings_seal: listed(255),
   plaintext_since: unlisted(wordCharactersMax),
   plaintext_until: unlisted(wordCharactersMax),
   created_at: listed(wordCharactersMax),
@@ -155,19 +156,20 @@ export function withPasswordColumns<T>(
   dialect: SqlDialect,
   use: (columns: PasswordColumns) => T,
 ): T {
-  if (password.form === 'sealed') return use(sealedColumns(password.sealed, password.keyId));
+  if (password.form === 'sealed') return use(sealedColumns(password.sealed, password.keyId, password.settingsSeal));
   return password.password.use((bytes) =>
-    use({ ...sealedColumns(bytes, null), password_form: 'plain', plaintext_since: dialect.now }),
+    use({ ...sealedColumns(bytes, null, null), password_form: 'plain', plaintext_since: dialect.now }),
   );
 }
 
 export type PasswordColumns = ReturnType<typeof sealedColumns>;
 
-function sealedColumns(password: Uint8Array, keyId: string | null) {
+function sealedColumns(password: Uint8Array, keyId: string | null, settingsSeal: string | null) {
   return {
     password,
     password_form: 'sealed' as 'plain' | 'sealed',
     password_key_id: keyId,
+    settings_seal: settingsSeal,
     plaintext_since: null as RawBuilder<string> | null,
     plaintext_until: null as RawBuilder<string> | null,
   };

@@ -226,7 +226,9 @@ function postActionFolder(action: PostAction): string | null {
   }
 }
 
-function toHealth(row: HealthRow & Pick<ListedMailboxRow, 'password_form' | 'password_key_id'>): MailboxHealth {
+type SecretColumns = Pick<ListedMailboxRow, 'password_form' | 'password_key_id' | 'settings_seal'>;
+
+function toHealth(row: HealthRow & SecretColumns): MailboxHealth {
   return {
     nextPollAtMs: fromOptionalTime(row.next_poll_at),
     failures: row.failures ?? 0,
@@ -244,6 +246,7 @@ function toHealth(row: HealthRow & Pick<ListedMailboxRow, 'password_form' | 'pas
           },
     cursor: toCursor(row),
     password: { form: row.password_form === 'sealed' ? 'sealed' : 'plain', keyId: row.password_key_id },
+    settingsSeal: row.settings_seal,
   };
 }
 

@@ -90,6 +90,7 @@ const mailboxes: TableDefinition<Tables['mailboxes']> = {
     password: { mysql: 'varbinary(4096) not null', sqlite: 'any not null' },
     password_form: word(`not null default 'plain'`),
     password_key_id: keyId('null'),
+    settings_seal: asciiText(255)('null'),
     plaintext_since: time('null'),
     plaintext_until: time('null'),
     created_at: timeDefaultNow('not null'),

@@ -8,6 +8,8 @@ import { type RawBuilder, sql } from 'kysely';
 export type SqlDialect = {
   readonly kind: 'mysql' | 'sqlite';
   readonly now: RawBuilder<string>;
+  /** A new value of `mailboxes.changed_at`. */
+  readonly newVersion: RawBuilder<string>;
   /** The time `ms` milliseconds from now. */
   nowPlus(ms: number): RawBuilder<string>;
   /** Row counts of INSERT statements, largest first: few different statements, so that they stay prepared. */
@@ -33,6 +35,7 @@ export function mysqlDialect(packetBytesMax: () => number): SqlDialect {
   return {
     kind: 'mysql',
     now: sql<string>`utc_timestamp(3)`,
+    newVersion: sql<string>`current_timestamp(6)`,
     nowPlus: (ms) => sql<string>`utc_timestamp(3) + interval ${Math.round(ms) * 1000} microsecond`,
     insertSizes: [100, 64, 32, 16, 8, 4, 2, 1],
     updateSizes: [32, 16, 8, 4, 2, 1],
@@ -45,6 +48,7 @@ export function sqliteDialect(): SqlDialect {
   return {
     kind: 'sqlite',
     now: sql<string>`strftime('%Y-%m-%d %H:%M:%f', 'now')`,
+    newVersion: sql<string>`strftime('%Y-%m-%d %H:%M:%f', 'now') || ' ' || hex(randomblob(4))`,
     nowPlus: (ms) => sql<string>`strftime('%Y-%m-%d %H:%M:%f', 'now', ${`${(ms / 1000).toFixed(3)} seconds`})`,
     // There is no round trip to save.
     insertSizes: [1],

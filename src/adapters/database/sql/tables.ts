@@ -35,6 +35,8 @@ export type MailboxTable = {
   password_form: string;
   /** The key of a sealed password; null where another program wrote the row. */
   password_key_id: string | null;
+  /** The settings that a command or the page confirmed while encryption was on (secret/settings-seal.ts). */
+  settings_seal: Generated<string | null>;
   /** When the password was stored in plain text, as far as this program observed it. */
   plaintext_since: string | null;
   plaintext_until: string | null;

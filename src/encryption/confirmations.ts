@@ -1,0 +1,90 @@
+/**
+ * Confirmation of mailbox settings (secret/settings-seal.ts): made for commands and the page, verified for polls.
+ *
+ * While encryption is on, delete and move act only under a valid seal, and a new password goes unasked only to a
+ * confirmed connection. While it is off, nothing is verified: a writer of the database has every password then. A seal
+ * under a key that is not available here counts as missing.
+ */
+import { Failure, isFailure } from '../errors.ts';
+import { type Mailbox, type NewSettingsSeal, postActionRules } from '../ingest/model.ts';
+import type { PostActionGuard } from '../ingest/ports.ts';
+import type { MailboxStore } from '../ingest/stores.ts';
+import { keyById } from '../secret/key.ts';
+import {
+  type SealVerdict,
+  type SettingsPart,
+  type SettingsParts,
+  sealSettings,
+  verifySettingsSeal,
+} from '../secret/settings-seal.ts';
+import { initialSwitchRow, sealingKeyId } from '../secret/switch.ts';
+import { isEncryptionOn, type Vault, type VaultView } from './vault.ts';
+
+export type SettingsVerdicts = Readonly<Record<SettingsPart, SealVerdict>>;
+
+export interface Confirmations extends PostActionGuard {
+  /** Verdict on a stored seal. null: encryption is off, and no setting needs a confirmation. */
+  verify(mailbox: Mailbox, seal: string | null): SettingsVerdicts | null;
+  /**
+   * Calls `write` with a seal of these parts, 5 times at most while the switch changes. Throws `refused` while
+   * encryption is off, the failure of the key file or the switch, and `key_unknown`.
+   */
+  confirm<T>(mailbox: Mailbox, parts: SettingsParts, write: (seal: NewSettingsSeal) => Promise<T>): Promise<T>;
+}
+
+type ConfirmationPorts = { readonly store: Pick<MailboxStore, 'readSettingsSeal'>; readonly vault: Vault };
+
+const attemptsMax = 5;
+
+export function createConfirmations({ store, vault }: ConfirmationPorts): Confirmations {
+  const verify = (mailbox: Mailbox, seal: string | null): SettingsVerdicts | null => {
+    const isNeeded = sealingKeyId(vault.view.switch) !== null || isEnforced(vault.view);
+    return isNeeded ? verifySettingsSeal(mailbox, seal, vault.keys()) : null;
+  };
+  const isUnconfirmed = (mailbox: Mailbox, seal: string | null): boolean =>
+    isEnforced(vault.view) &&
+    postActionRules[mailbox.postAction.kind].removesMessage &&
+    verifySettingsSeal(mailbox, seal, vault.keys()).action !== 'valid';
+  return {
+    verify,
+    isUnconfirmed,
+    mayRemove: async (mailbox) => {
+      // Without a row that was read, off is not known.
+      if (vault.view.stored === null) await vault.refresh();
+      return !isEnforced(vault.view) || !isUnconfirmed(mailbox, await store.readSettingsSeal(mailbox.id));
+    },
+    confirm: (mailbox, parts, write) =>
+      retryAtSwitchChange(async () => await write(await prepareSeal(mailbox, parts, vault))),
+  };
+}
+
+/** Also while the first row that was ever read is not trusted: it may hide that encryption is on. */
+function isEnforced(view: VaultView): boolean {
+  return isEncryptionOn(view) || (view.problem !== null && view.switch.revision === initialSwitchRow.revision);
+}
+
+async function prepareSeal(mailbox: Mailbox, parts: SettingsParts, vault: Vault): Promise<NewSettingsSeal> {
+  const { problem, switch: inForce, stored, state } = await vault.refresh();
+  if (problem !== null) throw problem;
+  const keyId = sealingKeyId(inForce);
+  if (keyId === null) {
+    const hint = 'Without encryption every post-action acts as it is in the table.';
+    throw new Failure('refused', 'encryption is off: there is nothing to confirm', { hint });
+  }
+  const key = keyById(vault.keys(), keyId);
+  if (key === null)
+    throw 'failure' in state ? state.failure : new Failure('key_unknown', `key ${keyId} is not available here`);
+  const switchRevision = stored?.revision ?? initialSwitchRow.revision;
+  return { settingsSeal: sealSettings(mailbox, parts, key), switchRevision };
+}
+
+/** Repeats `write` while the switch changes before it (`switch_changed`), 5 times at most. */
+export async function retryAtSwitchChange<T>(write: () => Promise<T>): Promise<T> {
+  for (let tries = 1; ; tries += 1) {
+    try {
+      return await write();
+    } catch (error) {
+      if (!isFailure(error, 'switch_changed') || tries === attemptsMax) throw error;
+    }
+  }
+}

@@ -1,0 +1,49 @@
+/**
+ * Hint catalogue: the fixed hints of checks and of the control socket, which a client compares an answer with.
+ *
+ * A command shows hints of this program alone, from here or from the table of error codes (errors.ts), and never the
+ * words of the process that answered: people run what a hint says, often as root.
+ */
+
+export const hints = {
+  alreadyRequested: 'Request it again.',
+  certificateExpiring: 'Have it renewed on the mail server.',
+  checkKey: 'Check it with ticketmaild key show',
+  checkSwitch: 'Check it with ticketmaild encryption status',
+  clockWrong:
+    'Check the time service (timedatectl) on both. Leases and due times use the database clock, the log does not.',
+  configRefused:
+    'The former configuration stays in force until the next start, which would fail: correct the file and reload.',
+  diskLow: 'Free some space before it runs out.',
+  keyBack: 'Put the key file back from its backup.',
+  keyBackOrRecover:
+    'Put the key file back from its backup, or let the running daemon write it: ticketmaild key recover.',
+  keyWithIdBack: 'Put the key file with that key back from its backup.',
+  keyWithIdBackOrRecover:
+    'Put the key file with that key back from its backup, or let the running daemon write it: ticketmaild key recover.',
+  keyFromWorker: 'Put the key file that contains this key on this host: from its backup, or from a worker that has it.',
+  keyRestore: 'Restore the key file from its backup.',
+  keyLocked:
+    'Configure the passphrase ([encryption] passphrase_file), or move that file away and run the command again.',
+  mailboxesMissing: 'Add one: ticketmaild mailbox add. If there should be some, check [database] url.',
+  mailboxOverdue: 'A poll takes very long, or all slots are in use: see the log and [poll] concurrency_max.',
+  mailboxUnconfirmed: 'Check its settings, and confirm them if they are yours: ticketmaild mailbox confirm NAME',
+  mailboxUnstable:
+    'After each change all its messages are fetched again to be recognized, so it is polled once an hour. Fix the server (its index files, or the storage of the folder).',
+  mailboxWaiting: 'Put the key file with that key back from its backup, or set the password again.',
+  nothingChanged: 'Nothing was changed.',
+  quarantineWaiting: 'See ticketmaild quarantine list.',
+  restartNeeded: 'Restart the daemon when convenient.',
+  schedulerStuck: 'The process is stuck or starved: see its CPU use and log.',
+  tryAgainSoon: 'Try again in a moment.',
+  workerSilent: 'Other workers poll its mailboxes. See its log; a worker that is gone for good is removed after a day.',
+  workerUnrecorded:
+    'Its log says why (worker.heartbeat_failed). Other workers count it as dead and poll its mailboxes.',
+} as const;
+
+const known: ReadonlySet<unknown> = new Set(Object.values(hints));
+
+/** The hint, if it is in this catalogue; null: it is the text of another program. */
+export function knownHint(hint: unknown): string | null {
+  return typeof hint === 'string' && known.has(hint) ? hint : null;
+}
