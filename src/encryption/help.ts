@@ -3,6 +3,7 @@
  *
  * Lines of plain text. Commands in them can be copied as they are.
  */
+import { dirname, relative } from 'node:path';
 import { shellArg } from '../text/shell.ts';
 
 /** The database that contains the passwords. */
@@ -17,13 +18,25 @@ export function commandLine(words: string, configFile: string | null): string {
   return `ticketmaild ${words}${configFile === null ? '' : ` --config ${shellArg(configFile)}`}`;
 }
 
-export function encryptionExplanation(keyFile: string, database: Pick<DatabaseLocation, 'kind'>): readonly string[] {
+export function encryptionExplanation(keyFile: string, database: DatabaseLocation): readonly string[] {
   return [
     `Encryption seals the mailbox passwords in the database under a key in ${keyFile}.`,
     'It protects against read access to the database, its dumps and its backups.',
     'It does not protect against access to both the key file and the database: never put both into the same backup.',
     'Running workers pick it up within a second: no restart, and no poll is interrupted.',
     ...preparationAdvice(database),
+    ...sharedBackupAdvice(keyFile, database),
+  ];
+}
+
+/** An SQLite database below the folder of the key file, as by default: one backup holds both. Else empty. */
+export function sharedBackupAdvice(keyFile: string, database: DatabaseLocation): readonly string[] {
+  const folder = dirname(keyFile);
+  if (database.kind !== 'sqlite' || relative(folder, database.path).startsWith('..')) return [];
+  return [
+    `Key file and SQLite database are both in ${folder}: one backup of it holds both, and reveals every password.`,
+    'Protect the key file by a passphrase (ticketmaild key protect), or move the database ([database] url) to a folder',
+    'with backups of its own, and leave encryption-key.bin out of those of this folder.',
   ];
 }
 

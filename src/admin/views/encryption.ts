@@ -3,7 +3,13 @@
  * the last verified backup.
  */
 import type { DisableRequest, EncryptionControl } from '../../encryption/control.ts';
-import { commandLine, type DatabaseLocation, plaintextRemnants, preparationAdvice } from '../../encryption/help.ts';
+import {
+  commandLine,
+  type DatabaseLocation,
+  plaintextRemnants,
+  preparationAdvice,
+  sharedBackupAdvice,
+} from '../../encryption/help.ts';
 import { describeStep } from '../../encryption/operations/steps.ts';
 import type { EncryptionStore, KeyFile, KeyFileReading, ProofCheck, ProofFile } from '../../encryption/ports.ts';
 import { type EncryptionStatus, encryptionStatus } from '../../encryption/status.ts';
@@ -63,7 +69,10 @@ export async function readEncryptionView(ports: EncryptionViewPorts): Promise<En
       verify: commandLine(`key verify ${backupPath(status)}`, configFile),
       status: commandLine('encryption status', configFile),
     },
-    leftovers: status.state === 'off' ? preparationAdvice(database) : plaintextRemnants(database, configFile),
+    leftovers:
+      status.state === 'off'
+        ? [...preparationAdvice(database), ...sharedBackupAdvice(keyFile.path, database)]
+        : plaintextRemnants(database, configFile),
   };
 }
 

@@ -4,6 +4,7 @@
  */
 
 import type { App } from '../../compose/compose.ts';
+import type { Config } from '../../config/config.ts';
 import type { DisableOutcome } from '../../encryption/control.ts';
 import {
   backupAdvice,
@@ -11,6 +12,7 @@ import {
   plaintextRemnants,
   questions,
   scrubWarning,
+  sharedBackupAdvice,
 } from '../../encryption/help.ts';
 import { disable } from '../../encryption/operations/disable.ts';
 import { enable } from '../../encryption/operations/enable.ts';
@@ -67,9 +69,19 @@ export async function enableEncryption(options: EnableOptions, context: Context)
       ...backupAdvice(options.config ?? null),
       ...plaintextRemnants(config.database, options.config ?? null),
     ]);
+    noteSharedBackup(app, config, context);
     noteUnopened(done.unopened, context);
     return 0;
   });
+}
+
+/** Also in a script, where nothing was explained before. A key file with a passphrase may be in any backup. */
+function noteSharedBackup({ vault, keyFile }: App, { database }: Config, { terminal }: Context): void {
+  if (vault.wrapped() !== null) return;
+  const [first, ...more] = sharedBackupAdvice(keyFile.path, database);
+  if (first === undefined) return;
+  terminal.note(`warning: ${first}`, 'yellow');
+  for (const line of more) terminal.note(line, 'yellow');
 }
 
 /** Without the database there is nothing to warn of: the operation fails later. */
