@@ -43,6 +43,7 @@ const linkWords: Readonly<Record<TicketLinkView['reason'], Readonly<Record<Ticke
   continues: { to: 'continues the closed', from: 'was closed, and continues as' },
   same_message: { to: 'was opened by the same message as', from: 'was opened by the same message as' },
   merged: { to: 'was merged into', from: 'absorbed' },
+  same_thread: { to: 'has a message of the thread of', from: 'has a message of the thread of' },
 };
 
 function linkText({ ticket, reason, direction }: TicketLinkView): string {

@@ -6,6 +6,9 @@
  * returns them.
  */
 
+import type { TicketTie } from '../mail/thread/match.ts';
+import type { MessagePeople } from '../mail/thread/people.ts';
+
 /** Senders whose messages are counted by the minute, from `fromMs` to `toMs`. */
 export type SenderSpan = { readonly addresses: readonly string[]; readonly fromMs: number; readonly toMs: number };
 
@@ -46,6 +49,7 @@ export type LookupMessage = {
   readonly mailboxId: string;
   readonly messageId: string;
   readonly contentHash: string;
+  readonly people: MessagePeople;
   readonly ticket: LookupTicket | null;
 };
 
@@ -53,16 +57,17 @@ export type LookupMessage = {
 export type ReferencingMessage = {
   readonly named: string;
   readonly ticket: LookupTicket | null;
-  readonly from: string;
-  /** Addresses in To and Cc. */
-  readonly recipients: readonly string[];
+  readonly people: MessagePeople;
 };
 
 /** A message that was handled before in this mailbox: it is stored, or in quarantine. */
 export type HandledMessage = { readonly dedupKey: string; readonly isQuarantined: boolean };
 
-/** How many stored messages of a sender arrived in the minute that starts at `atMs`. */
+/** How many stored messages of a sender that nothing ties to a ticket arrived in the minute that starts at `atMs`. */
 export type SentCount = { readonly address: string; readonly atMs: number; readonly count: number };
+
+/** How many stored messages of a sender `tie` tied to that ticket. */
+export type TiedCount = SentCount & { readonly ticketId: string; readonly tie: TicketTie };
 
 /** A lookup result: the answer to a lookup request. */
 export type LookupResult = {
@@ -76,6 +81,9 @@ export type LookupResult = {
   readonly continuations: readonly { readonly closedId: string; readonly ticket: LookupTicket }[];
   readonly handled: readonly HandledMessage[];
   readonly sent: readonly SentCount[];
+  readonly tied: readonly TiedCount[];
+  /** All people of open tickets of this mailbox that were found and have few messages; other tickets are absent. */
+  readonly ticketPeople: readonly { readonly ticketId: string; readonly addresses: readonly string[] }[];
   /** When the mailbox was added: earlier messages are no flood, and are not counted. 0: not needed. */
   readonly addedAtMs: number;
   /** Addresses of all mailboxes, in lower case, without subaddress (RFC 5233). */

@@ -6,9 +6,10 @@
  */
 
 import type { ParsedMessage } from '../../mail/message.ts';
-import { participantKinds, type StoredThreads } from '../../mail/thread/match.ts';
+import { participantKinds, ruleTies, type StoredThreads, type TicketTie } from '../../mail/thread/match.ts';
+import { everyoneIn, peopleOf } from '../../mail/thread/people.ts';
 import { isValidToken, withoutSubaddress } from '../../mail/thread/reply-token.ts';
-import type { LookupMessage, LookupResult, LookupTicket } from '../batch-lookup.ts';
+import type { LookupMessage, LookupResult, LookupTicket, SentCount } from '../batch-lookup.ts';
 import { type Mailbox, type NewMessage, postActionRules } from '../model.ts';
 
 /** Rules that the operator sets. */
@@ -62,8 +63,12 @@ export type BatchState = {
   isOwn(address: string): boolean;
   /** True for an address of any mailbox of this helpdesk. */
   isHelpdeskAddress(address: string): boolean;
-  /** Messages of that sender (lower-case), stored or about to be, that arrived within the hour before. */
+  /** Messages of that sender (lower-case), stored or about to be and tied to no ticket, of the hour before. */
   sentWithinHour(sender: string, atMs: number): number;
+  /** Messages that the same evidence tied to that ticket in the hour before: of its requester, or of all others. */
+  tiedWithinHour(ticket: LookupTicket, tie: TicketTie, sender: string, atMs: number): number;
+  /** All people of that ticket but the helpdesk's own addresses; null: not known. */
+  peopleOfTicket(ticketId: string): ReadonlySet<string> | null;
   readonly addedAtMs: number;
   /** Adds a message that is about to be stored, with its ticket. */
   add(message: NewMessage, ticket: LookupTicket | null): void;
@@ -84,6 +89,8 @@ export function batchState(found: LookupResult, context: BatchContext): BatchSta
   const messages = groups(found.messages, ({ messageId }) => messageId);
   const referencing = groups(found.naming, ({ named }) => named);
   const sent = groups(found.sent, ({ address }) => address);
+  const tied = groups(found.tied, ({ ticketId, tie }) => `${ticketId} ${tie}`);
+  const ticketPeople = new Map(found.ticketPeople.map(({ ticketId, addresses }) => [ticketId, [...addresses]]));
   const handled = new Map(found.handled.map(({ dedupKey, isQuarantined }) => [dedupKey, isQuarantined]));
   for (const { dedupKey, isQuarantined } of found.handled) if (!isQuarantined) handled.set(dedupKey, false);
   const own = new Set(context.addresses.map(withoutSubaddress));
@@ -99,6 +106,7 @@ export function batchState(found: LookupResult, context: BatchContext): BatchSta
     (list ?? []).map((message) => ({ ...message, ticket: latest(message.ticket) }));
   const withId = (id: string) => current(messages.get(id));
   const isOwn = (address: string) => own.has(withoutSubaddress(address));
+  const isOurs = (address: string) => isOwn(address) || found.ownAddresses.has(withoutSubaddress(address));
   const continuations = groups(found.continuations, ({ closedId }) => closedId);
   const people = participants(found);
   const sameAs = (parsed: ParsedMessage) =>
@@ -110,6 +118,7 @@ export function batchState(found: LookupResult, context: BatchContext): BatchSta
       ticketOf: (ref) => latest(found.tickets.find((named) => named.ref === ref)?.ticket ?? null),
       isParticipant: people.isParticipant,
       isValidToken: (token) => found.replyKey !== null && isValidToken(found.replyKey, token),
+      isOurs,
     },
     duplicateOf: (parsed) => sameAs(parsed).find(({ mailboxId }) => mailboxId === context.mailboxId) ?? null,
     copiesOf: (parsed) =>
@@ -121,21 +130,34 @@ export function batchState(found: LookupResult, context: BatchContext): BatchSta
       return isQuarantined === undefined ? null : isQuarantined ? 'quarantined' : 'stored';
     },
     isOwn,
-    isHelpdeskAddress: (address) => isOwn(address) || found.ownAddresses.has(withoutSubaddress(address)),
-    sentWithinHour: (sender, atMs) =>
-      (sent.get(sender) ?? [])
-        .filter((part) => part.atMs > atMs - hourMs - minuteMs && part.atMs <= atMs)
-        .reduce((sum, { count }) => sum + count, 0),
+    isHelpdeskAddress: isOurs,
+    sentWithinHour: (sender, atMs) => countWithinHour(sent.get(sender), atMs),
+    tiedWithinHour: (ticket, tie, sender, atMs) => {
+      const counts = tied
+        .get(`${ticket.id} ${tie}`)
+        ?.filter(({ address }) => isRequester(ticket, address) === isRequester(ticket, sender));
+      return countWithinHour(counts, atMs);
+    },
+    peopleOfTicket: (ticketId) => {
+      const addresses = ticketPeople.get(ticketId);
+      return addresses === undefined ? null : new Set(addresses.filter((address) => !isOurs(address)));
+    },
     addedAtMs: found.addedAtMs,
     add: (message, ticket) => {
-      const { id, parsed, receivedAtMs, missing } = message;
+      const { id, parsed, receivedAtMs, missing, threadRule } = message;
       const { messageId, contentHash } = parsed;
-      put(messages, messageId, { id, mailboxId: context.mailboxId, messageId, contentHash, ticket });
-      const from = addressOf(parsed);
-      const recipients = recipientsOf(parsed);
-      for (const named of missing) put(referencing, named, { named, ticket, from, recipients });
-      if (ticket !== null && participantKinds.includes(parsed.kind)) people.add(ticket.id, [from, ...recipients]);
-      put(sent, from, { address: from, atMs: receivedAtMs - (receivedAtMs % minuteMs), count: 1 });
+      const mentioned = peopleOf(parsed);
+      put(messages, messageId, { id, mailboxId: context.mailboxId, messageId, contentHash, people: mentioned, ticket });
+      for (const named of missing) put(referencing, named, { named, ticket, people: mentioned });
+      const address = addressOf(parsed);
+      const count = { address, atMs: receivedAtMs - (receivedAtMs % minuteMs), count: 1 };
+      const tie = threadRule === null ? undefined : ruleTies[threadRule];
+      if (ticket === null || tie === undefined) put(sent, address, count);
+      else put(tied, `${ticket.id} ${tie}`, { ...count, ticketId: ticket.id, tie });
+      if (ticket === null || !participantKinds.includes(parsed.kind)) return;
+      people.add(ticket.id, [address, ...recipientsOf(parsed)]);
+      if (threadRule === null) ticketPeople.set(ticket.id, []);
+      ticketPeople.get(ticket.id)?.push(...everyoneIn(mentioned));
     },
     noteQuarantined: (dedupKey) => {
       if (!handled.has(dedupKey)) handled.set(dedupKey, true);
@@ -144,6 +166,16 @@ export function batchState(found: LookupResult, context: BatchContext): BatchSta
     noteContinuation: (closedId, ticket) => put(continuations, closedId, { closedId, ticket }),
     replace: (id, ticket) => void later.set(id, ticket),
   };
+}
+
+function countWithinHour(counts: readonly SentCount[] | undefined, atMs: number): number {
+  return (counts ?? [])
+    .filter((part) => part.atMs > atMs - hourMs - minuteMs && part.atMs <= atMs)
+    .reduce((sum, { count }) => sum + count, 0);
+}
+
+function isRequester({ requesterAddress }: LookupTicket, address: string): boolean {
+  return withoutSubaddress(requesterAddress) === withoutSubaddress(address);
 }
 
 /** Participants by ticket. The mailbox's own addresses are among them; the rules never ask for those. */

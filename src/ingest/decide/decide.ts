@@ -9,7 +9,8 @@
 
 import type { Address, ParsedMessage } from '../../mail/message.ts';
 import type { ThreadKeys } from '../../mail/thread/keys.ts';
-import { type Candidate, findTicket, neverOpensTicket, type ThreadRule } from '../../mail/thread/match.ts';
+import { type Candidate, findTicket, missingIds, neverOpensTicket, type ThreadRule } from '../../mail/thread/match.ts';
+import { peopleOf } from '../../mail/thread/people.ts';
 import type { LookupResult, LookupTicket } from '../batch-lookup.ts';
 import type { StoredMessage } from '../fetch/fetched-message.ts';
 import {
@@ -22,8 +23,8 @@ import {
   type TicketLink,
   type TicketMerge,
 } from '../model.ts';
-import { type BatchContext, type BatchState, batchState, recipientsOf } from './batch-context.ts';
-import { loopOrFloodReason, representedBy } from './loop-protection.ts';
+import { type BatchContext, type BatchState, batchState } from './batch-context.ts';
+import { floodReason, isLooping, representedBy } from './loop-protection.ts';
 import { linksOf, mergesOf, ticketForReply } from './ticket-relations.ts';
 
 export type Decision = {
@@ -77,7 +78,7 @@ function incoming(message: StoredMessage & { what: 'parsed' }, state: BatchState
     candidate: {
       ...{ threadKeys, mailboxId: context.mailboxId, kind: parsed.kind },
       isOwn: threadKeys.sender !== '' && state.isOwn(threadKeys.sender),
-      recipients: once(() => recipientsOf(parsed)),
+      people: once(() => peopleOf(parsed)),
     },
     arrivedAtMs: receivedAtMs ?? context.nowMs,
     base: { uid, sizeBytes, receivedAtMs, raw, dedupKey },
@@ -117,7 +118,7 @@ function decideParsed(message: Incoming, state: BatchState, context: BatchContex
   return (
     seenBefore(message, state, context) ??
     sentByHelpdesk(message, state, context) ??
-    quarantinedByGuard(message, state, context) ??
+    quarantinedAsLoop(message, state, context) ??
     threaded(message, state, context)
   );
 }
@@ -153,22 +154,23 @@ function sentByHelpdesk(message: Incoming, state: BatchState, context: BatchCont
   return stored(message, state, context, { ticket, rule: ticket === null ? null : 'own', reason: 'own_mail' });
 }
 
-/** Quarantined with its source. */
-function quarantinedByGuard(message: Incoming, state: BatchState, context: BatchContext): Decision | null {
-  const reason = loopOrFloodReason(message, state, context);
-  return reason === null ? null : quarantined(message, reason, state, context);
+function quarantinedAsLoop(message: Incoming, state: BatchState, context: BatchContext): Decision | null {
+  return isLooping(message, context) ? quarantined(message, 'mail_loop', state, context) : null;
 }
 
+/** Quarantined with its source. */
 function quarantined({ base }: Incoming, reason: QuarantineReason, state: BatchState, context: BatchContext): Decision {
   if (base.dedupKey !== null) state.noteQuarantined(base.dedupKey);
   const values = { ...base, reason, ticketId: null, messageId: null };
   return { ...nothing, outcome: newOutcome('quarantined', values, context) };
 }
 
-/** Joins the ticket that threading finds, opens one, or is recorded without one. */
+/** Joins the ticket that threading finds, opens one, or is recorded without one; beyond its limit it is quarantined. */
 function threaded(message: Incoming, state: BatchState, context: BatchContext): Decision {
   const { parsed, candidate } = message;
   const match = findTicket(candidate, state.stored);
+  const flood = floodReason(message, match, state, context);
+  if (flood !== null) return quarantined(message, flood, state, context);
   if (match === null && neverOpensTicket(parsed.kind))
     return stored(message, state, context, { ticket: null, rule: null, reason: parsed.kind });
   if (match === null) return opened(message, state, context, null);
@@ -179,10 +181,9 @@ function threaded(message: Incoming, state: BatchState, context: BatchContext): 
   const { joined } = target;
   const copy = joined.mailboxId === context.mailboxId ? undefined : copyIn(joined, message, state);
   if (copy !== undefined) return duplicate(message, copy.id, joined, context);
-  const merges = mergesOf(candidate, joined, state);
+  const { merges, links } = mergesOf(candidate, joined, state);
   const ticket = merges[0]?.into ?? joined;
   const decision = stored(message, state, context, { ticket, rule: match.rule, reason: null });
-  const links = merges.map(({ from, into }) => ({ ticketId: from.id, otherId: into.id, reason: 'merged' }) as const);
   const merged = merges.map(({ from, into }) => ({ what: 'merged', ref: from.ref, into: into.ref }) as const);
   const ids = merges.map(({ from, into }) => ({ ticketId: from.id, intoId: into.id }));
   return { ...decision, links, merges: ids, changes: [...merged, ...decision.changes] };
@@ -207,7 +208,7 @@ function opened(message: Incoming, state: BatchState, context: BatchContext, con
   if (candidate.isOwn && represented === null && !context.isReleased)
     return quarantined(message, 'own_address', state, context);
   const isApart = candidate.threadKeys.isForward || continued !== null;
-  const missing = isApart ? [] : missingOf(message, state, context);
+  const missing = isApart ? [] : missingOf(message, state);
   const ticket = newTicket(parsed, represented ?? requesterOf(parsed), arrivedAtMs, missing.length > 0, context);
   const asStored = {
     ...{ ...ticket, mailboxId: context.mailboxId, status: 'open', closedAtMs: null },
@@ -241,7 +242,7 @@ function stored(
 ): Decision {
   const { parsed, arrivedAtMs: receivedAtMs, candidate, base } = message;
   const ticketId = ticket?.id ?? null;
-  const missing = reason === null ? missingOf(message, state, context) : [];
+  const missing = reason === null ? missingOf(message, state) : [];
   const row: NewMessage = { id: context.newId(), ticketId, threadRule: rule, receivedAtMs, parsed, missing };
   const answers = ticket !== null && reason === null && isAnswer(candidate);
   const now =
@@ -255,15 +256,9 @@ function stored(
   return { ...nothing, ref: ticket?.ref ?? null, message: row, outcome, answered: answers ? ticketId : null, changes };
 }
 
-/** Referenced Message-IDs that are not stored: a message that arrives later with one of them belongs to this one. */
-function missingOf(
-  { threadKeys, candidate }: Incoming,
-  { stored: { withId } }: BatchState,
-  { mailboxId }: BatchContext,
-): readonly string[] {
-  if (neverOpensTicket(candidate.kind) || candidate.isOwn) return [];
-  const isMissing = (id: string) => !withId(id).some((message) => message.mailboxId === mailboxId);
-  return threadKeys.referencedIds.map(({ id }) => id).filter(isMissing);
+/** Referenced Message-IDs that are not stored: a message that arrives later with one of them may belong to this one. */
+function missingOf({ candidate }: Incoming, { stored }: BatchState): readonly string[] {
+  return neverOpensTicket(candidate.kind) || candidate.isOwn ? [] : missingIds(candidate, stored);
 }
 
 function newTicket(

@@ -1,6 +1,6 @@
 /** Lookup request: what all messages of a batch need to know of the database, in one. Pure. */
 
-import { canParticipate } from '../../mail/thread/match.ts';
+import { canParticipate } from '../../mail/thread/people.ts';
 import { tokenInMessageId } from '../../mail/thread/reply-token.ts';
 import type { LookupRequest } from '../batch-lookup.ts';
 import type { StoredMessage } from '../fetch/fetched-message.ts';

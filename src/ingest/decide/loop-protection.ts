@@ -1,12 +1,17 @@
 /**
- * Loop and flood protection: quarantines messages that passed too many servers, and those of a sender beyond its limit.
+ * Loop protection and rate limit: quarantines messages that passed too many servers, and those beyond the limit per hour
+ * of their sender or of their ticket.
  *
+ * A message that a reply token or a Message-ID ties to its ticket is not counted for its From, which anybody can forge,
+ * so that a flood in the name of a customer does not stop his replies. It counts for the ticket instead, by the evidence
+ * that ties it, the requester apart from all others: a token floods its own ticket up to the same limit, and no other.
  * Nothing is dropped: such a message is in quarantine with its source and can be released. Messages that arrived before
  * their mailbox was added are an import and no flood; reports of servers are limited by the messages they are about.
  */
 import type { Address, MessageKind, ParsedMessage } from '../../mail/message.ts';
 import type { ThreadKeys } from '../../mail/thread/keys.ts';
-import type { SenderSpan } from '../batch-lookup.ts';
+import { ruleTies, type ThreadRule } from '../../mail/thread/match.ts';
+import type { LookupTicket, SenderSpan } from '../batch-lookup.ts';
 import type { QuarantineReason } from '../model.ts';
 import type { BatchContext, BatchState, TicketRules } from './batch-context.ts';
 
@@ -15,31 +20,36 @@ const hopsMax = 50;
 const hourMs = 3_600_000;
 const neverFloods: ReadonlySet<MessageKind> = new Set(['bounce', 'feedback_report', 'read_receipt']);
 
-/** The reason to quarantine the message whatever it says; null: none. */
-export function loopOrFloodReason(
-  {
-    parsed,
-    threadKeys,
-    arrivedAtMs,
-  }: { readonly parsed: ParsedMessage; readonly threadKeys: ThreadKeys; readonly arrivedAtMs: number },
+type GuardedMessage = {
+  readonly parsed: ParsedMessage;
+  readonly threadKeys: ThreadKeys;
+  readonly arrivedAtMs: number;
+};
+
+/** True for a message to quarantine whatever it says. */
+export function isLooping({ parsed }: GuardedMessage, { isReleased }: Pick<BatchContext, 'isReleased'>): boolean {
+  return !isReleased && (parsed.hopCount ?? 0) > hopsMax;
+}
+
+/** The reason to quarantine a message that would join `match`, or no ticket if that is null; null: none. */
+export function floodReason(
+  { parsed, threadKeys: { sender }, arrivedAtMs }: GuardedMessage,
+  match: { readonly ticket: LookupTicket; readonly rule: ThreadRule } | null,
   state: BatchState,
   { rules, isReleased }: Pick<BatchContext, 'rules' | 'isReleased'>,
 ): QuarantineReason | null {
-  if (isReleased) return null;
-  if ((parsed.hopCount ?? 0) > hopsMax) return 'mail_loop';
   const max = rules.senderPerHourMax;
-  if (max === null || !countsAsSent(parsed.kind, threadKeys.sender, rules) || arrivedAtMs < state.addedAtMs)
+  if (isReleased || max === null || !countsAsSent(parsed.kind, sender, rules) || arrivedAtMs < state.addedAtMs)
     return null;
-  return state.sentWithinHour(threadKeys.sender, arrivedAtMs) >= max ? 'sender_flood' : null;
+  const tie = match === null ? undefined : ruleTies[match.rule];
+  if (match === null || tie === undefined)
+    return state.sentWithinHour(sender, arrivedAtMs) >= max ? 'sender_flood' : null;
+  return state.tiedWithinHour(match.ticket, tie, sender, arrivedAtMs) >= max ? 'ticket_flood' : null;
 }
 
 /** The senders and the time for which stored messages are counted before these messages are decided. */
 export function senderSpan(
-  messages: readonly {
-    readonly parsed: ParsedMessage;
-    readonly threadKeys: ThreadKeys;
-    readonly arrivedAtMs: number;
-  }[],
+  messages: readonly GuardedMessage[],
   { rules, isReleased }: Pick<BatchContext, 'rules' | 'isReleased'>,
 ): SenderSpan | null {
   if (rules.senderPerHourMax === null || isReleased) return null;

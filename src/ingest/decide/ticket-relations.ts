@@ -5,9 +5,10 @@
  */
 
 import type { ParsedMessage } from '../../mail/message.ts';
-import { type Candidate, connectedTickets, forwardedFrom } from '../../mail/thread/match.ts';
+import { type Candidate, connectedTickets, forwardedFrom, relatedTickets } from '../../mail/thread/match.ts';
+import { everyoneIn } from '../../mail/thread/people.ts';
 import type { LookupTicket } from '../batch-lookup.ts';
-import type { LinkReason } from '../model.ts';
+import type { LinkReason, TicketLink } from '../model.ts';
 import type { BatchState, TicketRules } from './batch-context.ts';
 
 /** A message that opens a ticket. */
@@ -23,14 +24,17 @@ type RelatedTicket = { readonly other: LookupTicket; readonly reason: LinkReason
 /** Tickets to link with the new one, each once, with the strongest reason. */
 export function linksOf({ candidate, parsed, continued }: Opening, state: BatchState): readonly RelatedTicket[] {
   const forwarded = forwardedFrom(candidate, state.stored);
-  const related: readonly RelatedTicket[] = [
+  // A reply that continues a closed ticket fits that one.
+  const related = continued === null ? relatedTickets(candidate, state.stored) : [];
+  const found: readonly RelatedTicket[] = [
     ...(continued === null ? [] : [{ other: continued, reason: 'continues' as const }]),
     ...(forwarded === null ? [] : [{ other: forwarded, reason: 'forward' as const }]),
     ...state.copiesOf(parsed).map(({ ticket }) => ({ other: ticket, reason: 'same_message' as const })),
+    ...related.map((other) => ({ other, reason: 'same_thread' as const })),
     ...mentioned(candidate, state).map((other) => ({ other, reason: 'mentions' as const })),
   ];
   const seen = new Set<string>();
-  return related.filter(({ other }) => !seen.has(other.id) && seen.add(other.id));
+  return found.filter(({ other }) => !seen.has(other.id) && seen.add(other.id));
 }
 
 function mentioned({ threadKeys }: Candidate, { stored }: BatchState): readonly LookupTicket[] {
@@ -39,35 +43,45 @@ function mentioned({ threadKeys }: Candidate, { stored }: BatchState): readonly 
 }
 
 // Merges. Messages that arrive out of order may open two tickets for one conversation; a later message connects them.
-// The younger ticket is merged into the older one, and only where that discloses nothing: it was opened by a reply to a
-// message that was missing, both are open, and its requester takes part in the connecting message or opened the older
-// ticket too. Only tickets of one mailbox are merged: its lease keeps other workers away.
+// Its From is not authenticated, and a Message-ID is known to all its recipients. The younger ticket is therefore merged
+// into the older one only where that discloses nothing: both are open, it was opened by a reply to a message that was
+// missing, and the people of both are the same. Others are linked. Only tickets of one mailbox are merged: its lease
+// keeps other workers away.
 
 type Merge = { readonly from: LookupTicket; readonly into: LookupTicket };
+
+/** What follows for other tickets from a message that joins one. */
+type Connection = { readonly merges: readonly Merge[]; readonly links: readonly TicketLink[] };
 
 /** A message that references more tickets than that connects none. */
 const connectedMax = 50;
 
 /** Merges that follow from a message that joins `joined`, all into the same ticket. `state` has them merged then. */
-export function mergesOf(candidate: Candidate, joined: LookupTicket, state: BatchState): readonly Merge[] {
+export function mergesOf(candidate: Candidate, joined: LookupTicket, state: BatchState): Connection {
   const connected = connectedTickets(candidate, state.stored);
   const tickets = [joined, ...connected.filter(({ id }) => id !== joined.id)].filter(isOpenIn(candidate.mailboxId));
-  if (tickets.length < 2 || tickets.length > connectedMax || !tickets.includes(joined)) return [];
   const [into, ...younger] = tickets.toSorted((a, b) => a.createdAtMs - b.createdAtMs || (a.id < b.id ? -1 : 1));
-  if (into === undefined) return [];
-  const merges = younger
-    .filter((from) => from.isOrphan && knowEachOther(from, into, candidate))
-    .map((from) => ({ from, into }));
+  if (into === undefined || younger.length === 0 || tickets.length > connectedMax || !tickets.includes(joined))
+    return { merges: [], links: [] };
+  const peopleOf = (ticket: LookupTicket) => {
+    const known = state.peopleOfTicket(ticket.id);
+    if (known === null || ticket.id !== joined.id) return known;
+    const added = everyoneIn(candidate.people()).filter((address) => !state.isHelpdeskAddress(address));
+    return new Set([...known, ...added]);
+  };
+  const mergeable = younger.filter((from) => from.isOrphan && areSame(peopleOf(from), peopleOf(into)));
   // The message follows its ticket; where that one is not merged, no other is.
-  if (into.id !== joined.id && !joined.isOrphan) return [];
-  for (const { from } of merges) state.replace(from.id, into);
-  return merges;
+  const merged = into.id === joined.id || mergeable.includes(joined) ? mergeable : [];
+  for (const from of merged) state.replace(from.id, into);
+  const links = younger.map((from) => {
+    const reason: LinkReason = merged.includes(from) ? 'merged' : 'same_thread';
+    return { ticketId: from.id, otherId: into.id, reason };
+  });
+  return { merges: merged.map((from) => ({ from, into })), links };
 }
 
-function knowEachOther(from: LookupTicket, into: LookupTicket, candidate: Candidate): boolean {
-  const requester = from.requesterAddress.toLowerCase();
-  const people = [into.requesterAddress.toLowerCase(), candidate.threadKeys.sender, ...candidate.recipients()];
-  return requester !== '' && people.includes(requester);
+function areSame(some: ReadonlySet<string> | null, others: ReadonlySet<string> | null): boolean {
+  return some !== null && others !== null && some.size > 0 && some.symmetricDifference(others).size === 0;
 }
 
 function isOpenIn(mailboxId: string) {

@@ -70,6 +70,11 @@ const descriptions: Readonly<Record<QuarantineReason, ReasonDescription>> = {
     meaning: 'Its sender has sent more messages within the hour than the limit allows.',
     hint: 'If they are wanted, quarantine release --sender ADDRESS; else quarantine discard --sender ADDRESS.',
   },
+  ticket_flood: {
+    source: 'whole',
+    meaning: 'Its ticket received more messages by the same token or reference within the hour than the limit allows.',
+    hint: releaseHint,
+  },
   mail_loop: {
     source: 'whole',
     meaning: 'It was here before, or passed too many servers: two machines may be answering each other.',

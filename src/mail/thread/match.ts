@@ -27,6 +27,16 @@ export type ThreadRule =
   | 'body_tag'
   | 'own';
 
+/** Evidence for a ticket that a forged From alone does not give: a reply token, or a Message-ID of the ticket. */
+export type TicketTie = 'token' | 'message_id';
+
+/** The rules that tie a message to its ticket. */
+export const ruleTies: { readonly [R in ThreadRule]?: TicketTie } = {
+  reply_token: 'token',
+  in_reply_to: 'message_id',
+  references: 'message_id',
+};
+
 type Ticket = { readonly id: string; readonly mailboxId: string; readonly requesterAddress: string };
 
 type StoredMessage<T> = { readonly mailboxId: string; readonly ticket: T | null; readonly people: MessagePeople };

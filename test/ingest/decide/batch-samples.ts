@@ -2,6 +2,7 @@
 
 import type { LookupMessage, LookupResult, LookupTicket } from '../../../src/ingest/batch-lookup.ts';
 import type { BatchContext } from '../../../src/ingest/decide/batch-context.ts';
+import type { MessagePeople } from '../../../src/mail/thread/people.ts';
 
 export function batchContext(given: Partial<BatchContext> = {}): BatchContext {
   let ids = 0;
@@ -39,9 +40,15 @@ export function lookupMessage(given: Partial<LookupMessage> = {}): LookupMessage
     mailboxId: 'box',
     messageId: 'old@example.test',
     contentHash: 'c'.repeat(64),
+    people: people('ada@example.test', 'support@example.test'),
     ticket: lookupTicket(),
     ...given,
   };
+}
+
+/** The people of a message of a person. */
+export function people(from: string, ...recipients: readonly string[]): MessagePeople {
+  return { kind: 'human', from, fromName: '', replyTo: [], recipients, failed: [] };
 }
 
 /** A lookup that found this and nothing else. */
@@ -54,6 +61,8 @@ export function lookupResult(given: Partial<LookupResult> = {}): LookupResult {
     continuations: [],
     handled: [],
     sent: [],
+    tied: [],
+    ticketPeople: [],
     addedAtMs: 0,
     ownAddresses: new Set(),
     replyKey: null,

@@ -4,7 +4,7 @@ import type { ReferencingMessage } from '../../../src/ingest/batch-lookup.ts';
 import { decide } from '../../../src/ingest/decide/decide.ts';
 import type { ParsedMessage } from '../../../src/mail/message.ts';
 import { replyAddress, replyMessageId } from '../../../src/mail/thread/reply-token.ts';
-import { batchContext, lookupMessage, lookupResult, lookupTicket } from './batch-samples.ts';
+import { batchContext, lookupMessage, lookupResult, lookupTicket, people } from './batch-samples.ts';
 import { storedMessage } from './messages.ts';
 
 const ref = '261124-AAAAAA';
@@ -22,8 +22,7 @@ function naming(given: Partial<ReferencingMessage> = {}): ReferencingMessage {
   return {
     named: '1@example.test',
     ticket: lookupTicket({ id: 'orphan', isOrphan: true, createdAtMs: arrivedAtMs - 1 }),
-    from: 'bob@example.test',
-    recipients: ['ada@example.test'],
+    people: people('bob@example.test', 'ada@example.test'),
     ...given,
   };
 }
@@ -47,6 +46,12 @@ describe('participants', () => {
 });
 
 describe('messages that arrive out of order', () => {
+  /** Ada and Bob take part in both tickets. */
+  const samePeople = ['t0', 'orphan'].map((ticketId) => ({
+    ticketId,
+    addresses: ['ada@example.test', 'bob@example.test', 'support@example.test'],
+  }));
+
   test('a message that a stored reply references joins the ticket of the reply', () => {
     const decision = decideOne({}, lookupResult({ naming: [naming()] }), batchContext());
     expect(decision?.outcome).toMatchObject({ outcome: 'reply_added', ticketId: 'orphan' });
@@ -106,24 +111,45 @@ describe('messages that arrive out of order', () => {
     }
   });
 
-  test('tickets of people who are not in the connecting message are not merged', () => {
-    const ticket = lookupTicket({
-      ...{ id: 'orphan', isOrphan: true, createdAtMs: arrivedAtMs - 1, requesterAddress: 'bob@example.test' },
-    });
-    const connecting = (given: Partial<ParsedMessage>) =>
+  test.each([
+    ['one has a participant more', ['ada@example.test', 'bob@example.test', 'eve@evil.test']],
+    ['the other one has a participant more', ['ada@example.test']],
+    ['nothing is known of one', null],
+    ['only the helpdesk takes part in one', ['support@example.test']],
+  ])('tickets are linked, not merged, when %s', (_, addresses) => {
+    const others = addresses === null ? [] : [{ ticketId: 't0', addresses }];
+    const decision = decideOne(
+      { inReplyTo: ['old@example.test'] },
+      lookupResult({
+        messages: [lookupMessage()],
+        naming: [naming()],
+        ticketPeople: [...others, ...samePeople.slice(1)],
+      }),
+      batchContext(),
+    );
+    expect(decision).toMatchObject({ merges: [], outcome: { ticketId: 't0' } });
+    expect(decision?.links).toEqual([{ ticketId: 'orphan', otherId: 't0', reason: 'same_thread' }]);
+  });
+
+  test('the people of the connecting message count for the ticket that it joins', () => {
+    const merges = (cc: string) =>
       decideOne(
-        { inReplyTo: ['old@example.test'], ...given },
-        lookupResult({ messages: [lookupMessage()], naming: [naming({ ticket })] }),
+        { inReplyTo: ['old@example.test'], cc: [{ name: '', address: cc }] },
+        lookupResult({
+          messages: [lookupMessage()],
+          naming: [naming()],
+          ticketPeople: [{ ticketId: 't0', addresses: ['ada@example.test'] }, ...samePeople.slice(1)],
+        }),
         batchContext(),
       )?.merges.length;
-    expect(connecting({})).toBe(0);
-    expect(connecting({ cc: [{ name: '', address: 'Bob@example.test' }] })).toBe(1);
+    expect(merges('Bob@example.test')).toBe(1);
+    expect(merges('eve@evil.test')).toBe(0);
   });
 
   test('a message that connects two tickets merges the younger orphan into the older one', () => {
     const decision = decideOne(
       { inReplyTo: ['old@example.test'] },
-      lookupResult({ messages: [lookupMessage()], naming: [naming()] }),
+      lookupResult({ messages: [lookupMessage()], naming: [naming()], ticketPeople: samePeople }),
       batchContext(),
     );
     expect(decision?.outcome.ticketId).toBe('t0');
@@ -135,7 +161,11 @@ describe('messages that arrive out of order', () => {
     const orphan = lookupTicket({ id: 'orphan', isOrphan: true, createdAtMs: arrivedAtMs });
     const decision = decideOne(
       { inReplyTo: ['old@example.test'] },
-      lookupResult({ messages: [lookupMessage({ ticket: orphan })], naming: [naming({ ticket: lookupTicket() })] }),
+      lookupResult({
+        messages: [lookupMessage({ ticket: orphan })],
+        naming: [naming({ ticket: lookupTicket() })],
+        ticketPeople: samePeople,
+      }),
       batchContext(),
     );
     expect(decision?.outcome.ticketId).toBe('t0');
@@ -148,6 +178,7 @@ describe('messages that arrive out of order', () => {
       lookupResult({
         messages: [lookupMessage(), lookupMessage({ messageId: 'answer@example.test', ticket: naming().ticket })],
         naming: [naming()],
+        ticketPeople: samePeople,
       }),
       batchContext(),
     );
@@ -162,7 +193,7 @@ describe('messages that arrive out of order', () => {
     const other = lookupTicket({ id: 'orphan', isOrphan: true, createdAtMs: arrivedAtMs - 1, ...given });
     const decision = decideOne(
       { inReplyTo: ['old@example.test'] },
-      lookupResult({ messages: [lookupMessage()], naming: [naming({ ticket: other })] }),
+      lookupResult({ messages: [lookupMessage()], naming: [naming({ ticket: other })], ticketPeople: samePeople }),
       batchContext(),
     );
     expect(decision?.merges).toEqual([]);
@@ -186,7 +217,7 @@ describe('messages that arrive out of order', () => {
   });
 
   test('messages of machines and of the helpdesk merge nothing', () => {
-    const state = lookupResult({ messages: [lookupMessage()], naming: [naming()] });
+    const state = lookupResult({ messages: [lookupMessage()], naming: [naming()], ticketPeople: samePeople });
     for (const given of [{ kind: 'auto_reply' as const }, from('support@example.test')])
       expect(decideOne({ ...given, inReplyTo: ['old@example.test'] }, state, batchContext())?.merges).toEqual([]);
   });

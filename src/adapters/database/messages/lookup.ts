@@ -4,7 +4,7 @@
  * Messages by Message-ID, messages that reference them, tickets by reference, dedup keys, counts per sender. The
  * queries run concurrently, lists of more than 500 keys in chunks; what the request does not ask for is not queried.
  */
-import { type RawBuilder, type Selectable, sql } from 'kysely';
+import { type Selectable, sql } from 'kysely';
 import type {
   HandledMessage,
   LookupMessage,
@@ -13,15 +13,12 @@ import type {
   LookupStore,
   LookupTicket,
   ReferencingMessage,
-  SentCount,
 } from '../../../ingest/batch-lookup.ts';
 import { outcomesWhere } from '../../../ingest/model.ts';
-import { participantKinds } from '../../../mail/thread/match.ts';
 import { withoutSubaddress } from '../../../mail/thread/reply-token.ts';
 import { mailboxColumn } from '../rows/mailbox-columns.ts';
 import { toAddresses } from '../rows/mailboxes.ts';
 import { hashOf } from '../rows/messages.ts';
-import type { SqlDialect } from '../sql/dialect.ts';
 import { rowsInChunks } from '../sql/statements.ts';
 import {
   compareTexts,
@@ -30,13 +27,15 @@ import {
   type MessageTable,
   type SqlExecutor,
   type TicketTable,
-  toDatabaseTime,
 } from '../sql/tables.ts';
+import { createAddedAt, sentCounts, tiedCounts } from './message-counts.ts';
+import { type PeopleRow, participantsOf, peopleColumns, peopleOfTickets, toPeople } from './participants.ts';
 import { linkCopies, readReplyKey } from './tickets.ts';
 
+/** The oldest of the messages that claim one Message-ID: an attacker can send any number. */
+const sameIdMax = 100;
 /** The newest of the messages that reference one Message-ID: a circular may have thousands of replies. */
 const referencingMax = 20;
-const minuteCharacters = 16;
 
 export function lookupStore(db: SqlExecutor): LookupStore {
   const caches = { ownAddresses: createOwnAddresses(db), addedAt: createAddedAt(db) };
@@ -76,10 +75,15 @@ async function lookUp(db: SqlExecutor, request: LookupRequest, caches: LookupCac
     tickets,
   };
   const all = [...found.messages, ...found.naming, ...tickets].flatMap(({ ticket }) => ticket ?? []);
+  const [continuations, participants, tied, ticketPeople] = await Promise.all([
+    closedBeforeMs === null ? [] : continuationsOf(db, all, closedBeforeMs),
+    participantsOf(db, claims, tickets),
+    tiedCounts(db, all, senders),
+    peopleOfTickets(db, mailboxId, all),
+  ]);
   return {
     ...found,
-    continuations: closedBeforeMs === null ? [] : await continuationsOf(db, all, closedBeforeMs),
-    participants: await participantsOf(db, claims, tickets),
+    ...{ continuations, participants, tied, ticketPeople },
     ...{ handled, sent, addedAtMs, ownAddresses: own, replyKey },
   };
 }
@@ -90,17 +94,25 @@ type LookupMessageRow = Pick<
   Selectable<MessageTable>,
   'id' | 'mailbox_id' | 'message_id_hash' | 'content_hash' | 'received_at'
 > &
+  PeopleRow &
   TicketRow;
 
 async function messageRows(db: SqlExecutor, hashes: readonly string[]): Promise<readonly LookupMessageRow[]> {
-  const rows = await rowsInChunks(hashes, (chunk) =>
-    db
+  const rows = await rowsInChunks(hashes, (chunk) => {
+    const claimed = db
       .selectFrom('message')
+      .select('id as claimed_id')
+      .select(sql<number>`row_number() over (partition by message_id_hash order by id)`.as('age_rank'))
+      .where('message_id_hash', 'in', chunk);
+    return db
+      .selectFrom(claimed.as('claimed'))
+      .innerJoin('message', 'message.id', 'claimed.claimed_id')
       .leftJoin('ticket', 'ticket.id', 'message.ticket_id')
       .select(['message.id', 'message.mailbox_id', 'message_id_hash', 'content_hash', 'received_at'])
+      .select(peopleColumns)
       .select(ticketColumns)
-      .where('message_id_hash', 'in', chunk),
-  );
+      .where('age_rank', '<=', sameIdMax);
+  });
   return rows.sort((a, b) => compareTexts(a.received_at, b.received_at) || compareTexts(a.id, b.id));
 }
 
@@ -114,11 +126,13 @@ function toLookupMessage(
     mailboxId: row.mailbox_id,
     messageId: idsByHash.get(row.message_id_hash) ?? '',
     contentHash: row.content_hash,
+    people: toPeople(row),
     ticket: ticketOf(row),
   };
 }
 
-type ReferencingRow = Pick<Selectable<MessageTable>, 'id' | 'from_address' | 'to_json' | 'cc_json'> &
+type ReferencingRow = Pick<Selectable<MessageTable>, 'id'> &
+  PeopleRow &
   TicketRow & { readonly reference_hash: string };
 
 async function referencingRows(
@@ -137,7 +151,8 @@ async function referencingRows(
       .selectFrom(named.as('named'))
       .innerJoin('message', 'message.id', 'named.message_id')
       .leftJoin('ticket', 'ticket.id', 'message.ticket_id')
-      .select(['message.id', 'reference_hash', 'from_address', 'to_json', 'cc_json'])
+      .select(['message.id', 'reference_hash'])
+      .select(peopleColumns)
       .select(ticketColumns)
       .where('age_rank', '<=', referencingMax);
   });
@@ -151,15 +166,9 @@ function toReferencing(
 ): ReferencingMessage {
   return {
     named: idsByHash.get(row.reference_hash) ?? '',
+    people: toPeople(row),
     ticket: ticketOf(row),
-    from: row.from_address.toLowerCase(),
-    recipients: [...addressesIn(row.to_json), ...addressesIn(row.cc_json)],
   };
-}
-
-/** For columns that only this program writes. */
-function addressesIn(json: string): readonly string[] {
-  return (JSON.parse(json) as { readonly address: string }[]).map(({ address }) => address.toLowerCase());
 }
 
 const unhandledOutcomes = outcomesWhere(({ handledAs }) => handledAs === null);
@@ -184,61 +193,12 @@ async function handledBefore(
   );
 }
 
-type SenderCounts = { readonly sent: readonly SentCount[]; readonly addedAtMs: number };
-
-/** Counts by minute, ignoring case but not accents: the collation of MySQL treats ü as u. */
-async function sentCounts(
-  db: SqlExecutor,
-  mailboxId: string,
-  senders: LookupRequest['senders'],
-  addedAt: (mailboxId: string) => Promise<number>,
-): Promise<SenderCounts> {
-  if (senders === null) return { sent: [], addedAtMs: 0 };
-  const addedAtMs = await addedAt(mailboxId);
-  if (senders.toMs < addedAtMs) return { sent: [], addedAtMs };
-  const isSqlite = db.dialect.kind === 'sqlite';
-  const address = isSqlite ? sql<string>`from_address collate nocase` : sql.ref<string>('from_address');
-  const written = isSqlite ? sql<string>`lower(from_address)` : sql<string>`lower(from_address) collate utf8mb4_bin`;
-  const minute = sql<string>`substr(received_at, 1, ${sql.lit(minuteCharacters)})`;
-  const rows = await rowsInChunks(senders.addresses, (addresses) =>
-    db
-      .selectFrom('message')
-      .select([written.as('address'), minute.as('minute'), (message) => message.fn.countAll<number>().as('count')])
-      .where('mailbox_id', '=', mailboxId)
-      .where(address, 'in', addresses)
-      .where('received_at', '>=', toDatabaseTime(Math.max(senders.fromMs, addedAtMs)))
-      .where('received_at', '<=', toDatabaseTime(senders.toMs))
-      .groupBy([written, minute]),
-  );
-  const sent = rows.map((row) => ({
-    address: row.address,
-    atMs: fromDatabaseTime(`${row.minute}:00.000`),
-    count: Number(row.count),
-  }));
-  return { sent, addedAtMs };
-}
-
-/** The time when a mailbox was added never changes, so each is read once. */
-function createAddedAt(db: SqlExecutor): (mailboxId: string) => Promise<number> {
-  const known = new Map<string, number>();
-  return async (mailboxId) => {
-    const before = known.get(mailboxId);
-    if (before !== undefined) return before;
-    const row = await db.selectFrom('mailboxes').select('created_at').where('id', '=', mailboxId).executeTakeFirst();
-    const addedAtMs = fromOptionalTime(row?.created_at ?? null) ?? 0;
-    known.set(mailboxId, addedAtMs);
-    return addedAtMs;
-  };
-}
-
 /* Tickets for threading: a merged ticket stands for the one it was merged into, a deleted one is null. */
 
 /** Length of a chain of merges that is followed. */
 const mergesMax = 5;
 /** Length of a chain of continuations that is followed. */
 const continuationsMax = 10;
-/** SQLite allows 500 SELECTs in one statement. */
-const claimsPerQuery = 100;
 
 const ticketColumns = [
   'ticket.id as ticket_id',
@@ -357,45 +317,6 @@ async function continuing(db: SqlExecutor, ids: readonly string[]): Promise<Look
     const ticket = ticketOf(row);
     return ticket === null ? [] : [{ closedId: row.closed_id, ticket }];
   });
-}
-
-/**
- * The true claims: the address is in From, To or Cc of a message of the ticket that a person or a list sent. Compared
- * byte by byte in lower case, because the collation treats ü as u.
- */
-async function participantsOf(
-  db: SqlExecutor,
-  claims: LookupRequest['claims'],
-  tickets: LookupResult['tickets'],
-): Promise<LookupResult['participants']> {
-  const byRef = new Map(tickets.map(({ ref, ticket }) => [ref, ticket.id]));
-  const candidates = claims.flatMap(({ ref, address }) => {
-    const ticketId = byRef.get(ref);
-    return ticketId === undefined ? [] : [{ ticketId, address }];
-  });
-  const found: { readonly ticketId: string; readonly address: string }[] = [];
-  for (let at = 0; at < candidates.length; at += claimsPerQuery) {
-    const some = candidates.slice(at, at + claimsPerQuery);
-    const { rows } = await sql<{ claim: number | bigint; is_true: number | bigint }>`${sql.join(
-      some.map(({ ticketId, address }, claim) => claimQuery(db.dialect, ticketId, address, claim)),
-      sql` union all `,
-    )}`.execute(db);
-    for (const row of rows) {
-      const claim = some[Number(row.claim)];
-      if (claim !== undefined && Number(row.is_true) === 1) found.push(claim);
-    }
-  }
-  return found;
-}
-
-/** A text inside the JSON cannot match: its quotation marks are escaped. */
-function claimQuery(dialect: SqlDialect, ticketId: string, address: string, claim: number) {
-  const bytes = (text: RawBuilder<unknown>) => (dialect.kind === 'mysql' ? sql`cast(${text} as binary)` : text);
-  const written = JSON.stringify({ address }).slice(1, -1);
-  const holds = (column: string) => sql`instr(${bytes(sql`lower(${sql.ref(column)})`)}, ${bytes(sql`${written}`)}) > 0`;
-  return sql`select ${sql.lit(claim)} as claim, exists(select 1 from message where message.ticket_id = ${ticketId} and message.kind in (${sql.join(participantKinds.map((kind) => sql.lit(kind)))})
-    and (${bytes(sql`lower(message.from_address)`)} = ${bytes(sql`${address}`)}
-      or ${holds('message.to_json')} or ${holds('message.cc_json')})) as is_true`;
 }
 
 /* The addresses of all mailboxes, cached so that thousands of mailboxes are not read for every batch. */

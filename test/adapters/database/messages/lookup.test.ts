@@ -50,14 +50,17 @@ describe.each(kinds)('threads in the store on %s', (kind) => {
 
   describe('look-ups', () => {
     test('messages that reference a Message-ID are found in their mailbox, with the people of the message', async () => {
-      const mail = await store(1, { cc: [person('Cc@x')], from: person('Bob@x') }, { missing: ['gone@x', 'two@x'] });
+      const given = { cc: [person('Cc@x')], from: { name: 'Bob', address: 'Bob+a@x' }, replyTo: [person('B@y')] };
+      const mail = await store(1, given, { missing: ['gone@x', 'two@x'] });
       const { naming } = await ask({ messageIds: ['gone@x', 'other@x'] });
       expect(naming).toEqual([
         {
           named: 'gone@x',
           ticket: expect.objectContaining({ id: mail.ticket.id, isOrphan: false, status: 'open' }),
-          from: 'bob@x',
-          recipients: ['support@example.org', 'cc@x'],
+          people: {
+            ...{ kind: 'human', from: 'bob@x', fromName: 'Bob', replyTo: ['b@y'], failed: [] },
+            recipients: ['support@example.org', 'cc@x'],
+          },
         },
       ]);
       const [other] = await leasedMailbox(db);
@@ -172,6 +175,60 @@ describe.each(kinds)('threads in the store on %s', (kind) => {
       expect(counts.reduce((sum, { count }) => sum + count, 0)).toBe(3);
       expect(counts.map(({ atMs }) => atMs % minuteMs)).toEqual(counts.map(() => 0));
       expect(addedAtMs).toBe(Date.UTC(2020, 0, 1));
+    });
+
+    test('what a token or a Message-ID tied to a ticket counts for that ticket, and for no sender', async () => {
+      await place.run(`update mailboxes set created_at = '2020-01-01 00:00:00' where id = '${mailbox.id}'`);
+      const from = person('Bot@x');
+      const first = await store(1, { from });
+      const rules = ['in_reply_to', 'references', 'reply_token', 'subject_tag', 'sibling'] as const;
+      const { id: ticketId } = first.ticket;
+      for (const [index, threadRule] of rules.entries()) {
+        const mail = opened(index + 2, { from });
+        const message = { ...mail.message, ticketId, threadRule };
+        const outcome = { ...mail.outcome, ticketId, messageId: message.id };
+        const cursor = { folderEpoch: 1, uid: index + 2 };
+        await db.commitBatch(lease, batchWith({ cursor, messages: [message], outcomes: [outcome] }));
+      }
+      const senders = { addresses: ['bot@x'], fromMs: nowMs - minuteMs, toMs: nowMs + minuteMs };
+      const found = await ask({ senders, messageIds: [first.message.parsed.messageId] });
+      expect(found.sent.reduce((sum, { count }) => sum + count, 0)).toBe(3);
+      const counts = found.tied.map(({ ticketId: id, tie, address, count }) => [id === ticketId, tie, address, count]);
+      expect(counts.sort()).toEqual([
+        [true, 'message_id', 'bot@x', 1],
+        [true, 'message_id', 'bot@x', 1],
+        [true, 'token', 'bot@x', 1],
+      ]);
+      expect((await ask({ senders })).tied).toEqual([]);
+      expect((await ask({ messageIds: [first.message.parsed.messageId] })).tied).toEqual([]);
+    });
+
+    test('all people of an open ticket of the mailbox are returned, unless it has more than 20 messages', async () => {
+      const first = await store(1, { from: person('Ada@x'), cc: [person('cy@x')], replyTo: [person('a+1@y')] });
+      const messageIds = [first.message.parsed.messageId];
+      const add = async (uid: number, parsed: Partial<ParsedMessage>) => {
+        const mail = opened(uid, parsed);
+        const message = { ...mail.message, ticketId: first.ticket.id, threadRule: 'references' as const };
+        const outcome = { ...mail.outcome, ticketId: first.ticket.id };
+        const cursor = { folderEpoch: 1, uid };
+        await db.commitBatch(lease, batchWith({ cursor, messages: [message], outcomes: [outcome] }));
+      };
+      await add(2, { kind: 'bounce', from: person('robot@x'), to: [person('gone@x')] });
+      await add(3, { from: person('bob@x'), to: [person('support@example.org')] });
+      const people = async () => (await ask({ messageIds })).ticketPeople;
+      const expected = ['a@y', 'ada@x', 'bob@x', 'cy@x', 'support@example.org'];
+      const found = await people();
+      expect(found.map(({ ticketId }) => ticketId)).toEqual([first.ticket.id]);
+      expect([...new Set(found[0]?.addresses)].sort()).toEqual(expected);
+      for (let uid = 4; uid <= 21; uid += 1) await add(uid, {});
+      expect(await people()).toEqual([]);
+    });
+
+    test('of the messages that claim one Message-ID, the oldest hundred are returned', async () => {
+      const claims = Array.from({ length: 101 }, (_, index) => opened(index + 1, { messageId: 'claimed@x' }));
+      await db.commitBatch(lease, batchOf(1, claims));
+      const { messages } = await ask({ messageIds: ['claimed@x'] });
+      expect(messages.map(({ id }) => id)).toEqual(claims.slice(0, 100).map(({ message }) => message.id));
     });
 
     test('a merged ticket resolves to its target, also through several merges', async () => {
