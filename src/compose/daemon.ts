@@ -68,7 +68,7 @@ export async function serveDaemon(parts: DaemonParts, stop: AbortSignal, reloads
     ...{ load: reloads.load, log, serviceManager, nowMs: systemClock.nowMs },
     current: () => active.config,
     adopt(next) {
-      active.config = applyReload(active.config, next, (password) => store.usePassword(password));
+      active.config = applyReload(active.config, next, (login) => store.useLogin(login));
     },
   });
   using _reloads = reloads.on(() => void reload.reload());
@@ -84,7 +84,7 @@ export async function serveDaemon(parts: DaemonParts, stop: AbortSignal, reloads
       isMigrated = true;
     },
     disk: diskProbe(config.dataDir, `${process.pid}`),
-    startEncryptionSync: () => daemon.start(() => isMigrated),
+    startEncryptionSync: (readiness) => daemon.start(() => isMigrated, readiness),
     encryptionChecks: daemon.checks,
     configCheck: reload.check,
     self: selfOf(config, log),

@@ -1,16 +1,16 @@
 /**
  * Configuration reload (SIGHUP, `systemctl reload`): parse, validate, swap what can change while the daemon runs.
  *
- * That is the log level, the tables poll, idle, limits, tickets, raw and shutdown, and the database password. Other
- * changes are named in the log and take effect at the next start. An invalid configuration is logged and changes
- * nothing.
+ * That is the log level, the tables poll, idle, limits, tickets, raw and shutdown, and password and server key of the
+ * database. Other changes are named in the log and take effect at the next start. An invalid configuration is logged
+ * and changes nothing.
  */
-import type { Config, DatabaseConfig } from '../config/config.ts';
+import type { Config, DatabaseConfig, DatabaseLogin } from '../config/config.ts';
 import { asFailure } from '../errors.ts';
 import { type AdjustableLog, events } from '../events.ts';
 import type { ServiceManager } from '../ingest/ports.ts';
 import type { Readiness } from '../ingest/readiness.ts';
-import type { SecretBytes } from '../secret/secret-bytes.ts';
+import { hints } from '../text/hints.ts';
 import { isoTime } from '../text/time.ts';
 
 /** The longest login to the database. */
@@ -64,7 +64,7 @@ export function createReload({ load, log, serviceManager, current, adopt, nowMs 
       } catch (error) {
         const failure = asFailure(error);
         const reason = `${failure.code}: ${failure.message}`;
-        check = { ...check, status: 'warning', since, reason, hint: refusedHint };
+        check = { ...check, status: 'warning', since, reason, hint: hints.configRefused };
         log.error({ error: failure }, events.configReloadFailed);
       } finally {
         serviceManager.ready();
@@ -74,13 +74,10 @@ export function createReload({ load, log, serviceManager, current, adopt, nowMs 
   };
 }
 
-const refusedHint =
-  'The former configuration stays in force until the next start, which would fail: correct the file and reload.';
-
 function checkOf(pending: readonly string[]): Omit<ConfigCheck, 'since'> {
   if (pending.length === 0) return { status: 'ok', reason: null, hint: null, needs_restart: [] };
   const reason = `restart_needed: what changed in ${pending.join(', ')} takes effect at the next start`;
-  return { status: 'warning', reason, hint: 'Restart the daemon when convenient.', needs_restart: pending };
+  return { status: 'warning', reason, hint: hints.restartNeeded, needs_restart: pending };
 }
 
 /** Tables of the configuration that differ, also by the database password alone. */
@@ -96,9 +93,13 @@ function hasOtherPassword(key: keyof Config, { database: before }: Config, { dat
   return before.password !== null && after.password !== null && !before.password.equals(after.password);
 }
 
-/** A changed database password alone needs no restart. */
+/** What a login uses, the password and the key of the server, needs no restart. */
 function needsRestart(key: keyof Config, before: Config, after: Config): boolean {
-  return !changeable.has(key) && !(key === 'database' && serialized(before.database) === serialized(after.database));
+  return !changeable.has(key) && !(key === 'database' && isSameDatabase(before.database, after.database));
+}
+
+function isSameDatabase(before: DatabaseConfig, after: DatabaseConfig): boolean {
+  return serialized({ ...before, serverKeyPem: null }) === serialized({ ...after, serverKeyPem: null });
 }
 
 /** The name of the table in the file. */
@@ -107,31 +108,28 @@ function tableName(key: keyof Config): string {
   return key.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
 }
 
-/** The configuration in force after a reload. `usePassword` is given a changed database password. */
-export function applyReload(current: Config, next: Config, usePassword: (password: SecretBytes) => void): Config {
+/** The configuration in force after a reload. `useLogin` is given what changed for the next logins. */
+export function applyReload(current: Config, next: Config, useLogin: (login: DatabaseLogin) => void): Config {
   const { log, poll, idle, limits, tickets, raw, shutdown } = next;
-  const database = adoptPassword(current.database, next.database, usePassword);
+  const database = adoptLogin(current.database, next.database, useLogin);
   return { ...current, log, poll, idle, limits, tickets, raw, shutdown, database };
 }
 
 /**
- * The database settings in force: with the new password, used by the next connection, if only that was changed. An
- * unused password is wiped at once, the former one after a minute, when no login can still use it.
+ * The database settings in force: with the new password and key, used by the next connection, if only those were
+ * changed. An unused password is wiped at once, the former one after a minute, when no login can still use it.
  */
-function adoptPassword(
-  now: DatabaseConfig,
-  next: DatabaseConfig,
-  use: (password: SecretBytes) => void,
-): DatabaseConfig {
-  if (now.kind !== 'mysql' || next.kind !== 'mysql' || next.password === null) return now;
-  const [former, password] = [now.password, next.password];
-  if (former === null || former.equals(password) || serialized(now) !== serialized(next)) {
-    password.wipe();
-    return now;
-  }
-  use(password);
-  setTimeout(() => former.wipe(), loginMsMax).unref();
-  return { ...now, password };
+function adoptLogin(now: DatabaseConfig, next: DatabaseConfig, use: (login: DatabaseLogin) => void): DatabaseConfig {
+  if (now.kind !== 'mysql' || next.kind !== 'mysql') return now;
+  const [former, given] = [now.password, next.password];
+  const isSame = isSameDatabase(now, next);
+  const isNew = isSame && former !== null && given !== null && !former.equals(given);
+  if (!isNew) given?.wipe();
+  if (!isSame || (!isNew && now.serverKeyPem === next.serverKeyPem)) return now;
+  const login = { password: isNew ? given : former, serverKeyPem: next.serverKeyPem };
+  use(login);
+  if (isNew) setTimeout(() => former.wipe(), loginMsMax).unref();
+  return { ...now, ...login };
 }
 
 /** Secrets are serialized as a fixed word. */

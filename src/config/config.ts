@@ -31,6 +31,9 @@ export type ListenAddress =
   | { readonly host: string; readonly port: number }
   | { readonly path: string; readonly group: string | null };
 
+/** What a login to MySQL uses, and a reload may change. */
+export type DatabaseLogin = Pick<Extract<DatabaseConfig, { kind: 'mysql' }>, 'password' | 'serverKeyPem'>;
+
 /** Listen address, TLS and proxies of the admin page. */
 export type AdminConfig = ListenAddress & {
   /**

@@ -6,7 +6,7 @@
  */
 import { type Dialect, Kysely, sql } from 'kysely';
 import type { AdminStore } from '../../admin/ports.ts';
-import type { DatabaseConfig } from '../../config/config.ts';
+import type { DatabaseConfig, DatabaseLogin } from '../../config/config.ts';
 import type { EncryptionStore } from '../../encryption/ports.ts';
 import type { StoredSource } from '../../ingest/model.ts';
 import type { DatabaseHealth, QuarantineReader } from '../../ingest/ports.ts';
@@ -21,7 +21,6 @@ import type {
   TicketReader,
   TicketStore,
 } from '../../ingest/stores.ts';
-import type { SecretBytes } from '../../secret/secret-bytes.ts';
 import { adminStore } from './admin/store.ts';
 import { encryptionStore } from './encryption/store.ts';
 import { folderEpochStore } from './mailboxes/folders.ts';
@@ -57,8 +56,8 @@ export type Database = MailboxStore &
     readonly migrations: Migrations;
     /** Statistics of the connection pool; null for a SQLite file. */
     pool(): PoolCheck | null;
-    /** Changes the password for new connections; it is borrowed until the database is closed. */
-    usePassword(password: SecretBytes): void;
+    /** For new connections; the password is borrowed until the database is closed. */
+    useLogin(login: DatabaseLogin): void;
     /** Locks a SQLite file against a second daemon until disposed. Throws `worker_running`. */
     lockForDaemon(): Promise<Disposable>;
     /**
@@ -74,7 +73,7 @@ const defaultLimits: MysqlLimits = {
 
 /** `limits` apply to MySQL alone. The password of `config` is borrowed until the database is closed. */
 export async function openDatabase(config: DatabaseConfig, limits: Partial<MysqlLimits> = {}): Promise<Database> {
-  const { kyselyDialect, dialect, pool, usePassword } = await loadDriver(config, { ...defaultLimits, ...limits });
+  const { kyselyDialect, dialect, pool, useLogin } = await loadDriver(config, { ...defaultLimits, ...limits });
   const db = withDialect(new Kysely<Tables>({ dialect: kyselyDialect }), dialect);
   return {
     ...mailboxStore(db),
@@ -99,7 +98,7 @@ export async function openDatabase(config: DatabaseConfig, limits: Partial<Mysql
     databaseNowMs: () => databaseNowMs(db),
     storedSources: (mailboxId, uids) => storedSources(db, mailboxId, uids),
     pool,
-    usePassword,
+    useLogin,
     migrations: createMigrations(db),
     [Symbol.asyncDispose]: () => db.destroy(),
   };
@@ -110,7 +109,7 @@ async function databaseNowMs(db: SqlExecutor): Promise<number> {
   return fromDatabaseTime(rows[0]?.now ?? '');
 }
 
-type LoadedDriver = Pick<Database, 'usePassword'> & {
+type LoadedDriver = Pick<Database, 'useLogin'> & {
   readonly kyselyDialect: Dialect;
   readonly dialect: SqlDialect;
   readonly pool: () => PoolCheck | null;
@@ -124,12 +123,12 @@ async function loadDriver(config: DatabaseConfig, limits: MysqlLimits): Promise<
       kyselyDialect: kyselySqliteDialect(config.path),
       dialect: sqliteDialect(),
       pool: () => null,
-      usePassword: () => undefined,
+      useLogin: () => undefined,
     };
   }
   const { MysqlPool, kyselyMysqlDialect } = await import('./mysql/pool.ts');
   const pool = new MysqlPool(config, limits);
   const dialect = mysqlDialect(() => pool.packetBytesMax());
-  const usePassword = (password: SecretBytes) => pool.usePassword(password);
-  return { kyselyDialect: kyselyMysqlDialect(pool), dialect, pool: () => pool.stats(), usePassword };
+  const useLogin = (login: DatabaseLogin) => pool.useLogin(login);
+  return { kyselyDialect: kyselyMysqlDialect(pool), dialect, pool: () => pool.stats(), useLogin };
 }

@@ -14,9 +14,9 @@ import {
   MysqlIntrospector,
   MysqlQueryCompiler,
 } from 'kysely';
+import type { DatabaseLogin } from '../../../config/config.ts';
 import { Failure, hasNoConnection, isFailure } from '../../../errors.ts';
 import type { PoolCheck } from '../../../ingest/readiness.ts';
-import type { SecretBytes } from '../../../secret/secret-bytes.ts';
 import { MysqlConnection } from './connection.ts';
 import { allHostsFailed, MysqlFailover } from './failover.ts';
 import { type MysqlConfig, type MysqlLimits, type MysqlServer, serverName, serversOf } from './options.ts';
@@ -54,8 +54,8 @@ export class MysqlPool implements Driver {
   }
 
   /** Applies to new connections; open ones stay. */
-  usePassword(password: SecretBytes): void {
-    this.#config = { ...this.#config, password };
+  useLogin(login: DatabaseLogin): void {
+    this.#config = { ...this.#config, ...login };
   }
 
   stats(): PoolCheck {
