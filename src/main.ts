@@ -5,8 +5,11 @@
  * Every error ends here as one line and a hint on standard error. The first SIGINT or SIGTERM starts a graceful
  * shutdown of `run` and `poll`; for any other command, and as a second signal, it ends the process at once.
  */
+import { fileURLToPath } from 'node:url';
 import { asFailure, Failure } from './errors.ts';
 
+/** A file of this program. */
+const program = fileURLToPath(import.meta.url);
 /** Grace period before `process.exit` for handles left open by a finished command. */
 const graceMs = 2000;
 /** Under npm, one Ctrl-C arrives twice: from the terminal and from npm. */
@@ -23,6 +26,8 @@ async function main(argv: readonly string[]): Promise<number> {
     const { buildProgram } = await import('./commands/program.ts');
     const program = buildProgram(
       async (command, { drains }) => {
+        const { guardMemory } = await import('./adapters/process/memory-guard.ts');
+        guardMemory();
         exitCode = await command(await makeContext(watchSignals(drains)));
       },
       (text) => process.stdout.write(text),
@@ -35,12 +40,20 @@ async function main(argv: readonly string[]): Promise<number> {
 }
 
 async function makeContext(signal: AbortSignal): Promise<import('./commands/context.ts').Context> {
-  const [{ readFileSync, writeFileSync }, { openTerminal }, { loadConfig, processEnvironment }] = await Promise.all([
-    import('node:fs'),
+  const [
+    { asPathOwner, becomePathOwner },
+    { createNewFile, createNewFolder },
+    { openTerminal },
+    { findDataDir, loadConfig, processEnvironment, readRegular },
+  ] = await Promise.all([
+    import('./adapters/process/privileges.ts'),
+    import('./adapters/process/new-file.ts'),
     import('./adapters/terminal/terminal.ts'),
     import('./config/load.ts'),
   ]);
   const { stdin, stdout, stderr } = process;
+  const readFile = (path: string, content: 'public' | 'secret' = 'public'): Uint8Array =>
+    asPathOwner(path, (own) => readRegular(own, content));
   const colours = (processEnvironment().NO_COLOR ?? '') === '';
   return {
     terminal: openTerminal({ stdin, stdout, stderr, colours, nowMs: Date.now }),
@@ -48,13 +61,30 @@ async function makeContext(signal: AbortSignal): Promise<import('./commands/cont
     signal,
     onReload,
     nowMs: Date.now,
-    readFile: readFileSync,
-    writeNewFile: (path, bytes) => writeFileSync(path, bytes, { flag: 'wx', mode: 0o600 }),
-    loadConfig: async (file) => loadConfig({ file }),
+    readFile: (path) => readFile(path),
+    createFile: createNewFile,
+    createFolder: createNewFolder,
+    readKeyBackup: async (path) => {
+      const { readKeyBackup } = await import('./adapters/keyfile/key-file.ts');
+      return await asPathOwner(path, readKeyBackup);
+    },
+    loadConfig: async (file) => {
+      const config = loadConfig({ file, readFile });
+      await enterDataFolder(config.dataDir);
+      return config;
+    },
+    findDataDir: async (file) => {
+      const dataDir = findDataDir({ file, readFile });
+      await enterDataFolder(dataDir);
+      return dataDir;
+    },
     inputs: {
-      fetchJson: async (...args) => (await import('./commands/status/client.ts')).fetchJson(...args),
+      askStatus: async (dataDir) => (await import('./compose/control-socket.ts')).askStatus(dataDir),
       stdinChunks: async () => stdin,
-      fileChunks: async (...args) => (await import('./commands/logs.ts')).fileChunks(...args),
+      fileChunks: async (path, ...args) => {
+        becomePathOwner(path, program);
+        return (await import('./commands/logs.ts')).fileChunks(path, ...args);
+      },
       programChunks: async (...args) => (await import('./commands/logs.ts')).programChunks(...args),
     },
     async compose(config, choice, people) {
@@ -77,6 +107,17 @@ async function makeContext(signal: AbortSignal): Promise<import('./commands/cont
       return await compose(config, log, people);
     },
   };
+}
+
+/** Root becomes the owner of the data folder for good, before anything in it is touched. The audit log names root. */
+async function enterDataFolder(dataDir: string): Promise<void> {
+  const [{ becomeFolderOwner }, { guardMemory }, { keepCaller }] = await Promise.all([
+    import('./adapters/process/privileges.ts'),
+    import('./adapters/process/memory-guard.ts'),
+    import('./config/load.ts'),
+  ]);
+  keepCaller();
+  if (becomeFolderOwner(dataDir, program)) guardMemory();
 }
 
 /** SIGHUP requests a reload (systemd's ExecReload); without a listener it ends the process. */

@@ -6,8 +6,9 @@
 import { timingSafeEqual } from 'node:crypto';
 import type { Terminal } from '../adapters/terminal/terminal.ts';
 import type { App } from '../compose/compose.ts';
+import type { StatusReply } from '../compose/control-socket.ts';
 import type { Config } from '../config/config.ts';
-import { causeCode, Failure, isFailure } from '../errors.ts';
+import { Failure, isFailure } from '../errors.ts';
 import { copySecret, SecretBytes, secretBuffer } from '../secret/secret-bytes.ts';
 
 export type Context = {
@@ -21,19 +22,30 @@ export type Context = {
   readonly nowMs: () => number;
   /** Reads the configuration; `file` is the option `--config`. Throws `config_invalid`. */
   readonly loadConfig: (file: string | null) => Promise<Config>;
-  /** Reads a file that an option names. */
+  /** The data folder of an invalid configuration, as far as it can be read; else the one of the service. */
+  readonly findDataDir: (file: string | null) => Promise<string>;
+  /** Reads a file that an option names. As the two below, for root only before the configuration is loaded. */
   readonly readFile: (path: string) => Uint8Array;
-  /** Writes a file that its owner alone can read. Throws an error with the code EEXIST if the file exists. */
-  readonly writeNewFile: (path: string, bytes: Uint8Array) => void;
+  /** Reads a copy of the key file; the caller wipes it. Throws `not_found`, `key_file_refused`. */
+  readonly readKeyBackup: (path: string) => Promise<Uint8Array>;
+  /** Creates a file that its owner alone can read. Throws `already_exists`, `disk_full`, `disk_failed`, `refused`. */
+  readonly createFile: (path: string) => Promise<NewFile>;
+  /** Creates a folder for such files, or takes an existing one. Throws as `createFile`. */
+  readonly createFolder: (path: string) => Promise<NewFolder>;
   readonly inputs: ExternalInputs;
   /** Builds the application; `log` selects where its log lines are written. */
   readonly compose: (config: Config, log: LogChoice, people?: Prompts) => Promise<App>;
 };
 
+/** A new file. It may be written once; disposing removes it otherwise. */
+export type NewFile = AsyncDisposable & { write(content: Uint8Array): Promise<void> };
+
+export type NewFolder = AsyncDisposable & { write(name: string, content: Uint8Array): Promise<void> };
+
 /** Inputs of `status` and `logs` outside the data folder. */
 export type ExternalInputs = {
-  /** GET of JSON. Throws `daemon_unreachable`. */
-  readonly fetchJson: (url: string, timeoutMs: number) => Promise<JsonResponse>;
+  /** Asks the workers that run on a data folder. Throws `daemon_unreachable`, `refused`. */
+  readonly askStatus: (dataDir: string) => Promise<readonly StatusReply[]>;
   /** Standard input. */
   readonly stdinChunks: () => Promise<ByteChunks>;
   /** Reads a file; with `follow` also what is appended, until `stop` fires. Throws `usage`. */
@@ -50,8 +62,6 @@ export type LogChoice = 'daemon' | 'daemon_pretty' | 'quiet';
 
 /** Bytes as they arrive. `null` follows, once, what was there before the wait for more. */
 export type ByteChunks = AsyncIterable<Uint8Array | null>;
-
-export type JsonResponse = { readonly status: number; readonly body: unknown };
 
 /** Options of every command. */
 export type CommonOptions = { readonly config?: string; readonly json?: boolean };
@@ -133,16 +143,4 @@ export async function askTwice(
 /** Applies pending migrations, unless the configuration leaves that to `ticketmaild migrate`. */
 export async function migrateFirst(app: App, config: Config): Promise<void> {
   if (config.migrateOnStart) await app.migrations.apply();
-}
-
-/** Writes a new file. Throws `already_exists`, `usage`. */
-export function saveNewFile(path: string, bytes: Uint8Array, { writeNewFile }: Context): void {
-  try {
-    writeNewFile(path, bytes);
-  } catch (error) {
-    const code = causeCode(error);
-    const hint = 'Name another file.';
-    if (code === 'EEXIST') throw new Failure('already_exists', `${path} exists already`, { hint });
-    throw new Failure('usage', `${path} cannot be written (${code})`, { hint, cause: error });
-  }
 }

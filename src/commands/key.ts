@@ -3,10 +3,10 @@
  */
 
 import { lstat } from 'node:fs/promises';
-import { userInfo } from 'node:os';
 import { relative, resolve } from 'node:path';
 import type { App } from '../compose/compose.ts';
 import type { Config } from '../config/config.ts';
+import { thisUser } from '../config/machine.ts';
 import { commandLine } from '../encryption/help.ts';
 import type { KeyFileReading } from '../encryption/ports.ts';
 import { causeCode, Failure, isFailure } from '../errors.ts';
@@ -75,7 +75,7 @@ async function ownership(path: string): Promise<Pick<KeyFileSummary, 'owner' | '
 
 function ownerName(uid: number): string {
   if (uid === 0) return 'root';
-  return uid === process.getuid?.() ? userInfo().username : `uid ${uid}`;
+  return uid === process.getuid?.() ? thisUser() : `uid ${uid}`;
 }
 
 function summaryLines({
@@ -106,8 +106,9 @@ function summaryLines({
  */
 export async function verifyKey(options: CommonOptions & { readonly file: string }, context: Context): Promise<number> {
   const file = resolve(options.file);
+  const backup = await context.readKeyBackup(file);
   return await withApp(options, context, async (app) => {
-    const keys = await app.keyFile.keysIn(file);
+    const keys = await app.keyFile.keysIn(file, backup);
     const weak = keys.find(({ weakness }) => weakness !== null);
     if (weak !== undefined) throw weakKeyFailure(file, weak, weakKeyRemedy);
     const inBackup = keyIds(keys);
@@ -268,8 +269,9 @@ async function readPassphrase({ passphraseStdin }: ProtectOptions, { terminal }:
  */
 export async function backUpKey(options: CommonOptions & { readonly file: string }, context: Context): Promise<number> {
   const file = resolve(options.file);
+  await using copy = await context.createFile(file);
   return await withApp(options, context, async (app, config) => {
-    await explainMissing(app, () => app.keyFile.copyTo(file));
+    await explainMissing(app, () => app.keyFile.copyTo(copy.write));
     const recorded = await recordKeyChange(app, context, 'key.backed_up', `to ${file}`);
     const fields = { file, key_file: app.keyFile.path, recorded };
     await printResult(options, context, fields, `copied the key file to ${file}`, 'green');

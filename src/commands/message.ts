@@ -10,7 +10,7 @@ import type { ReprocessResult } from '../ingest/repair/reprocess.ts';
 import type { HeaderSummary } from '../mail/fallback-message.ts';
 import { commandOrNotice, shellCommandWithOption } from '../text/shell.ts';
 import { shortTime } from '../text/time.ts';
-import { type CommonOptions, type Context, migrateFirst, saveNewFile, withApp } from './context.ts';
+import { type CommonOptions, type Context, migrateFirst, withApp } from './context.ts';
 import { readSince } from './logs.ts';
 import { forEachWithProgress, printList, printResult, type TableColumn } from './output.ts';
 import { outcomeJson, personText } from './ticket.ts';
@@ -90,6 +90,7 @@ export type SourceOptions = CommonOptions & {
 export async function saveSource(options: SourceOptions, context: Context): Promise<number> {
   const uid = /^[1-9]\d{0,9}$/.test(options.uid) ? Number(options.uid) : null;
   if (uid === null) throw new Failure('usage', '--uid must be a whole number of 1 or more');
+  await using output = await context.createFile(options.output);
   return await withApp(options, context, async (app) => {
     const mailbox = await app.store.mailboxByName(options.mailbox);
     const [stored] = await app.store.storedSources(mailbox.id, [uid]);
@@ -99,7 +100,7 @@ export async function saveSource(options: SourceOptions, context: Context): Prom
       throw new Failure('not_found', `no source of UID ${uid} in mailbox ${mailbox.name} is stored`, { hint });
     }
     const source = await app.raw.read(stored);
-    saveNewFile(options.output, source, context);
+    await output.write(source);
     await context.terminal.line(`saved ${source.length} bytes as ${options.output}`);
     return 0;
   });

@@ -4,10 +4,10 @@
  * Senders and subjects are read from the stored sources and are untrusted: the terminal makes them printable.
  */
 
-import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
 import type { Terminal } from '../adapters/terminal/terminal.ts';
 import type { App } from '../compose/compose.ts';
-import { causeCode, Failure, isFailure } from '../errors.ts';
+import { Failure, isFailure } from '../errors.ts';
 import { epochText, generationOf, uidValidityOf } from '../ingest/folder-epoch.ts';
 import {
   countsText,
@@ -27,7 +27,7 @@ import type { ResolveMode } from '../ingest/quarantine/resolve.ts';
 import type { QuarantinedMessage } from '../ingest/stores.ts';
 import type { HeaderSummary } from '../mail/fallback-message.ts';
 import { isoTime, shortTime } from '../text/time.ts';
-import { type CommonOptions, type Context, migrateFirst, saveNewFile, withApp } from './context.ts';
+import { type CommonOptions, type Context, migrateFirst, withApp } from './context.ts';
 import { forEachWithProgress, isConfirmed, nothingChanged, printList, type TableColumn } from './output.ts';
 
 type MessageWithHeader = readonly [message: QuarantinedMessage, head: HeaderSummary | null];
@@ -160,48 +160,61 @@ export async function exportQuarantined(options: ExportOptions, context: Context
   if ((output === undefined) === (folder === undefined))
     throw new Failure('usage', 'give --output FILE for one message, or --folder DIR for several');
   if (output !== undefined && ids.length !== 1) throw new Failure('usage', '--output is for one id: use --folder DIR');
+  if (folder === undefined) return await exportAlone(options, output ?? '', context);
+  await using files = await context.createFolder(folder);
   return await withApp(options, context, async (app) => {
     let failed = 0;
-    if (folder !== undefined) makeFolder(folder);
     for await (const message of selectedMessages(app, options)) {
-      const path = output ?? `${folder}/${fileName(message)}`;
-      if (!(await exportOne(app, message, path, { context, isAlone: output !== undefined }))) failed += 1;
+      const name = fileName(message);
+      const target = { path: join(folder, name), write: (source: Uint8Array) => files.write(name, source) };
+      if (!(await exportOfMany(app, message, target, context))) failed += 1;
     }
     return failed === 0 ? 0 : 1;
   });
 }
 
-/** Accessible by its owner alone; an existing folder keeps its mode. */
-function makeFolder(folder: string): void {
+async function exportAlone(options: ExportOptions, path: string, context: Context): Promise<number> {
+  await using file = await context.createFile(path);
+  return await withApp(options, context, async (app) => {
+    for await (const message of selectedMessages(app, options))
+      await exportOne(app, message, { path, write: file.write }, context);
+    return 0;
+  });
+}
+
+type ExportTarget = { readonly path: string; readonly write: (source: Uint8Array) => Promise<void> };
+
+/** False: its source is missing or refused, or its file exists; that is noted. */
+async function exportOfMany(
+  app: App,
+  message: QuarantinedMessage,
+  target: ExportTarget,
+  context: Context,
+): Promise<boolean> {
   try {
-    mkdirSync(folder, { recursive: true, mode: 0o700 });
+    await exportOne(app, message, target, context);
+    return true;
   } catch (error) {
-    const hint = 'Name another folder.';
-    throw new Failure('usage', `${folder} cannot be created (${causeCode(error)})`, { hint, cause: error });
+    if (!isFailure(error, 'source_missing', 'source_refused', 'already_exists')) throw error;
+    context.terminal.note(`${quarantineId(message)}: ${error.message}`, 'red');
+    return false;
   }
 }
 
 async function exportOne(
   app: App,
   message: QuarantinedMessage,
-  path: string,
-  { context, isAlone }: { readonly context: Context; readonly isAlone: boolean },
-): Promise<boolean> {
-  try {
-    if (message.raw === null) {
-      const hint = 'quarantine requeue fetches it from the server again.';
-      throw new Failure('source_missing', `no source of ${quarantineId(message)} is stored`, { hint });
-    }
-    const source = await app.raw.read(message.raw);
-    saveNewFile(path, source, context);
-    const what = hasWholeSource(message.reason) ? '' : ' (the header alone)';
-    await context.terminal.line(`saved ${quarantineId(message)} as ${path}, ${source.length} bytes${what}`);
-    return true;
-  } catch (error) {
-    if (isAlone || !isFailure(error, 'source_missing', 'source_refused', 'already_exists')) throw error;
-    context.terminal.note(`${quarantineId(message)}: ${error.message}`, 'red');
-    return false;
+  { path, write }: ExportTarget,
+  { terminal }: Context,
+): Promise<void> {
+  if (message.raw === null) {
+    const hint = 'quarantine requeue fetches it from the server again.';
+    throw new Failure('source_missing', `no source of ${quarantineId(message)} is stored`, { hint });
   }
+  const source = await app.raw.read(message.raw);
+  await write(source);
+  const what = hasWholeSource(message.reason) ? '' : ' (the header alone)';
+  await terminal.line(`saved ${quarantineId(message)} as ${path}, ${source.length} bytes${what}`);
 }
 
 /** Letters, digits and safe punctuation, whatever the mailbox is called. */

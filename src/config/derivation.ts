@@ -49,8 +49,9 @@ export function readNamed(
   try {
     return from.readFile(absolute(from, path, file, problems), content);
   } catch (error) {
-    if (isFailure(error, 'config_invalid')) {
-      problems.push({ path, rule: error.message, hint: error.hint });
+    if (isFailure(error, 'config_invalid', 'refused')) {
+      const rule = error.code === 'refused' ? `names a file that is refused: ${error.message}` : error.message;
+      problems.push({ path, rule, hint: error.hint });
       return null;
     }
     const rule = `names a file that cannot be read (${causeCode(error)})`;

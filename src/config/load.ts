@@ -7,14 +7,15 @@
  */
 
 import { closeSync, constants, fstatSync, openSync, readFileSync, type Stats } from 'node:fs';
-import { dirname, relative, resolve, sep } from 'node:path';
+import { dirname, isAbsolute, relative, resolve, sep } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { causeCode, Failure } from '../errors.ts';
+import { causeCode, Failure, isFailure } from '../errors.ts';
 import { shellArg } from '../text/shell.ts';
 import type { Config } from './config.ts';
 import type { ReadConfigFile } from './derivation.ts';
 import { derive } from './derive.ts';
 import { type Environment, readDocument } from './document.ts';
+import { thisUser } from './machine.ts';
 import { failureOf, schemaProblems } from './problems.ts';
 import { parseSettings } from './schema.ts';
 
@@ -39,6 +40,11 @@ export function processEnvironment(): Environment {
   return process.env;
 }
 
+/** Names the user as the caller, as sudo does, before root becomes another one. */
+export function keepCaller(env: NodeJS.ProcessEnv = process.env): void {
+  env.SUDO_USER ||= thisUser();
+}
+
 /**
  * Notify socket and watchdog timeout that systemd passed to process `pid` (sd_notify(3), sd_watchdog_enabled(3)), or
  * nulls.
@@ -59,13 +65,9 @@ export function serviceEnvironment(
  * Throws `config_invalid`.
  */
 export function loadConfig(source: ConfigSource): Config {
-  const from = { ...{ env: process.env, cwd: process.cwd(), readFile: readRegular, systemFile, ownFile }, ...source };
-  const file = findFile(from);
-  const shown = file === null ? null : shownPath(file.path, from.cwd);
-  const document = readDocument(shown, file?.bytes ?? null, from.env);
+  const { document, bases, from } = readSource(source);
   const parsed = parseSettings(document.root);
   if (!parsed.ok) throw failureOf(document, schemaProblems(document, parsed.issues));
-  const bases = { file: baseOf(file?.path ?? from.ownFile, from.ownFile), variable: from.cwd };
   const credentials = from.env.CREDENTIALS_DIRECTORY || null;
   const { config, problems } = derive({
     ...{ settings: parsed.settings, document, bases, credentials },
@@ -73,6 +75,31 @@ export function loadConfig(source: ConfigSource): Config {
   });
   if (problems.length > 0) throw failureOf(document, problems);
   return frozen(config);
+}
+
+function readSource(source: ConfigSource) {
+  const from = { ...{ env: process.env, cwd: process.cwd(), readFile: readRegular, systemFile, ownFile }, ...source };
+  const file = findFile(from);
+  const shown = file === null ? null : shownPath(file.path, from.cwd);
+  const document = readDocument(shown, file?.bytes ?? null, from.env);
+  return { from, document, bases: { file: baseOf(file?.path ?? from.ownFile, from.ownFile), variable: from.cwd } };
+}
+
+/** Of the service unit. */
+const serviceDataDir = '/var/lib/ticketmaild';
+
+/** The data folder that an invalid configuration names; where it cannot be read, the one of the service. */
+export function findDataDir(source: ConfigSource): string {
+  try {
+    const { document, bases } = readSource(source);
+    const value = document.value('data_dir') ?? 'data';
+    const base = document.origin('data_dir').kind === 'variable' ? bases.variable : bases.file;
+    if (typeof value !== 'string' || (base === null && !isAbsolute(value))) return serviceDataDir;
+    return resolve(base ?? '/', value);
+  } catch (error) {
+    if (isFailure(error, 'config_invalid')) return serviceDataDir;
+    throw error;
+  }
 }
 
 type ConfigFile = { readonly path: string; readonly bytes: Uint8Array };
@@ -99,7 +126,7 @@ const forbiddenForSecrets = 0o027;
  * Throws EINVAL for anything that could block the reader, such as a FIFO, EFBIG for a file over 1 MiB, and
  * `config_invalid` for a secret that others can read or change.
  */
-function readRegular(path: string, content: 'public' | 'secret' = 'public'): Uint8Array {
+export function readRegular(path: string, content: 'public' | 'secret' = 'public'): Uint8Array {
   // Opening a FIFO would wait for a writer.
   const file = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
   try {
@@ -140,6 +167,7 @@ function readIfThere(path: string, shown: string, readFile: (path: string) => Ui
   } catch (error) {
     const code = causeCode(error);
     if (code === 'ENOENT') return null;
+    if (isFailure(error)) throw error;
     throw new Failure(
       'config_invalid',
       `${shown}: the configuration file ${reasons[code] ?? `cannot be read (${code})`}`,

@@ -5,19 +5,21 @@
  * Input is a pipe, or a person at a terminal who answers questions. All that commands print is stored, so that a test
  * can search it for secrets.
  */
-import { readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { PassThrough, Readable, Writable } from 'node:stream';
 import { stripVTControlCharacters } from 'node:util';
 import { expect } from 'vitest';
+import { readKeyBackup } from '../../src/adapters/keyfile/key-file.ts';
+import { createNewFile, createNewFolder } from '../../src/adapters/process/new-file.ts';
 import { openTerminal } from '../../src/adapters/terminal/terminal.ts';
 import type { Context, ExternalInputs } from '../../src/commands/context.ts';
 import { fileChunks, programChunks } from '../../src/commands/logs.ts';
 import { buildProgram } from '../../src/commands/program.ts';
-import { fetchJson } from '../../src/commands/status/client.ts';
 import { type App, compose } from '../../src/compose/compose.ts';
-import { loadConfig } from '../../src/config/load.ts';
+import { askStatus } from '../../src/compose/control-socket.ts';
+import { findDataDir, loadConfig } from '../../src/config/load.ts';
 import { isFailure } from '../../src/errors.ts';
 import { createLog } from '../../src/log.ts';
 import { temporaryFolder } from '../support/temporary.ts';
@@ -128,15 +130,18 @@ function contextOf(options: CommandOptions, streams: Streams): Context {
     onReload: () => ({ [Symbol.dispose]: () => undefined }),
     nowMs,
     readFile: readFileSync,
-    writeNewFile: (path, bytes) => writeFileSync(path, bytes, { flag: 'wx', mode: 0o600 }),
+    readKeyBackup,
+    createFile: createNewFile,
+    createFolder: createNewFolder,
     inputs: {
-      fetchJson,
+      askStatus,
       stdinChunks: async () => streams.stdin,
       fileChunks: async (...args) => fileChunks(...args),
       programChunks: async (...args) => programChunks(...args),
       ...options.inputs,
     },
     loadConfig: async (file) => configOf(file, env),
+    findDataDir: async (file) => findDataDir({ file, env }),
     compose: (config, _, people) =>
       compose(config, createLog({ level: 'error', pretty: false, destination: silent }), people),
   };

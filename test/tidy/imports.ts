@@ -12,7 +12,7 @@ const rules = ['mail', 'secret', ...base];
 
 /** `adapters` stands for every adapter; an adapter itself reaches only its own folder, and the HTTP server. */
 const arrows: Readonly<Record<string, readonly string[]>> = {
-  main: ['commands', 'compose', 'config', 'log', 'adapters/terminal', ...base],
+  main: ['commands', 'compose', 'config', 'log', 'adapters/keyfile', 'adapters/process', 'adapters/terminal', ...base],
   commands: ['compose', 'config', 'admin', 'ingest', 'encryption', 'adapters/terminal', ...rules],
   compose: ['adapters', 'admin', 'ingest', 'encryption', 'config', 'log', ...rules],
   adapters: ['adapters/http', 'admin', 'ingest', 'encryption', 'config', ...rules],
@@ -50,7 +50,7 @@ const homes: Readonly<Record<string, readonly string[]>> = {
   'smol-toml': ['src/config/'],
   'string-width': ['src/adapters/terminal/'],
   zod: ['src/config/', 'src/commands/status/', 'src/adapters/keyfile/'],
-  'node:ffi': ['src/adapters/systemd/'],
+  'node:ffi': ['src/adapters/process/memory-guard.ts', 'src/adapters/systemd/'],
   'node:sqlite': ['src/adapters/database/'],
 };
 

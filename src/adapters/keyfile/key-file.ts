@@ -19,7 +19,7 @@ import type { SecretBytes } from '../../secret/secret-bytes.ts';
 import { shellArg } from '../../text/shell.ts';
 import { cachePassphrase, isWrapped, type PassphraseSource, unwrapKeys, workFactorDefault, wrapKeys } from './age.ts';
 import { backupFileRules, createKeyReader, type KeyReader, keyFileRules, withPathInErrors } from './reader.ts';
-import { type FileRules, onDiskAt, readSmallFile, syncFolder, writeCopy, writeNew, writeOver } from './small-file.ts';
+import { type FileRules, onDiskAt, readSmallFile, syncFolder, writeNew, writeOver } from './small-file.ts';
 
 /** Maintenance operations of the `key` commands. */
 export type KeyFileMaintenance = {
@@ -27,12 +27,10 @@ export type KeyFileMaintenance = {
   protect(passphrase: SecretBytes): Promise<void>;
   /** Removes the protection, with the passphrase of the source. Throws `refused` for an unprotected file. */
   unprotect(): Promise<void>;
-  /** Copies the file byte by byte to a new file (mode 0600) anywhere. Throws `already_exists`. */
-  copyTo(path: string): Promise<void>;
-  /**
-   * The keys in another file, such as a backup, of any owner. Throws `not_found`, `key_file_refused`, `key_file_locked`.
-   */
-  keysIn(path: string): Promise<KeySet>;
+  /** Lends the content of the file, which no rule refuses, to the writer of a copy. */
+  copyTo(write: (content: Uint8Array) => Promise<void>): Promise<void>;
+  /** The keys in `content` of another file, at `path`; wipes it. Throws `key_file_refused`, `key_file_locked`. */
+  keysIn(path: string, content: Uint8Array): Promise<KeySet>;
 };
 
 export type KeyFileOptions = {
@@ -72,8 +70,8 @@ export function createKeyFile(options: KeyFileOptions): KeyFile & KeyFileMainten
     setAside: (reason) => mutex.run(() => setAside(path, reason, nowMs())),
     protect: (passphrase) => mutex.run(() => protectKeys(context, passphrase)),
     unprotect: () => mutex.run(() => unprotectKeys(context)),
-    copyTo: (target) => mutex.run(() => copyKeyFile(context, target)),
-    keysIn: (other) => mutex.run(() => keysIn(other, reader)),
+    copyTo: (write) => mutex.run(() => copyKeyFile(context, write)),
+    keysIn: (other, content) => mutex.run(() => reader.keysOfOther(other, content)),
   };
 }
 
@@ -87,12 +85,11 @@ async function readingOf(reader: KeyReader): Promise<KeyFileReading> {
   }
 }
 
-async function keysIn(path: string, reader: KeyReader): Promise<KeySet> {
+/** The content of a copy of the key file, of any owner. Throws `not_found`, `key_file_refused`. */
+export async function readKeyBackup(path: string): Promise<Uint8Array> {
   const found = await readSmallFile(path, backupFileRules);
-  if (found?.content == null) {
-    throw new Failure('not_found', `there is no file at ${path}`, { hint: `Check the path: ls -l ${shellArg(path)}` });
-  }
-  return await reader.keysOfOther(path, found.content);
+  if (found?.content != null) return found.content;
+  throw new Failure('not_found', `there is no file at ${path}`, { hint: `Check the path: ls -l ${shellArg(path)}` });
 }
 
 async function replaceKeys(file: KeyFileContext, keys: KeySet): Promise<void> {
@@ -130,13 +127,13 @@ async function unprotectKeys(file: KeyFileContext): Promise<void> {
 }
 
 /** An unprotected file must have a valid size: a copy of a broken file is no backup. */
-async function copyKeyFile(file: KeyFileContext, target: string): Promise<void> {
+async function copyKeyFile(file: KeyFileContext, write: (content: Uint8Array) => Promise<void>): Promise<void> {
   const found = await readSmallFile(file.path, await keyFileRules(file.folder));
   if (found?.content == null) throw keyFileMissing(file.path);
   const { content } = found;
   try {
     if (!isWrapped(content)) await withPathInErrors(file.path, async () => checkKeyFileSize(content.length));
-    await writeCopy(target, content);
+    await write(content);
   } finally {
     content.fill(0);
   }

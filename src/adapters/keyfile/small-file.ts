@@ -49,32 +49,6 @@ export async function writeOver(
   );
 }
 
-/** Writes a new file on any file system, also without hard links. Not atomic: removes the file when writing fails. */
-export async function writeCopy(path: string, content: Uint8Array): Promise<void> {
-  await onDiskAt(path, async () => {
-    const file = await createFile(path);
-    try {
-      await using open = file;
-      await open.writeFile(content);
-      await open.sync();
-    } catch (error) {
-      await rm(path, { force: true });
-      throw error;
-    }
-    await syncFolder(dirname(path));
-  });
-}
-
-/** O_EXCL: never follows a link. */
-async function createFile(path: string): Promise<FileHandle> {
-  try {
-    return await open(path, 'wx', 0o600);
-  } catch (error) {
-    if (causeCode(error) === 'EEXIST') throw existsAlreadyFailure(path, error);
-    throw error;
-  }
-}
-
 function existsAlreadyFailure(path: string, cause: unknown): Failure {
   const hint = `Check what it is, and move it away or choose another name: ls -ld ${shellArg(path)}`;
   return new Failure('already_exists', `${path} exists already`, { cause, hint });

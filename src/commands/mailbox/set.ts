@@ -38,10 +38,11 @@ export type SetOptions = CommonOptions &
  * Throws `usage`, `not_found`, `already_exists`, `refused`, and the failures of opening the password and of a probe.
  */
 export async function setMailbox(options: SetOptions, context: Context): Promise<number> {
+  const readFile = readAhead(options.caFile, context);
   return await withApp(options, context, async (app) => {
     const before = await app.store.versionedMailbox(options.mailbox);
     refusePartlyRemoved(before.mailbox);
-    const sources = { readFile: context.readFile, nowMs: context.nowMs() };
+    const sources = { readFile, nowMs: context.nowMs() };
     const after = readMailboxChanges(options, before.mailbox, sources);
     const changed = changedSettings(before.mailbox, after);
     if (changed.length === 0) {
@@ -61,6 +62,18 @@ export async function setMailbox(options: SetOptions, context: Context): Promise
     await warnOfSharedFolder(app, after, context);
     return 0;
   });
+}
+
+/** Root may read the file only before the configuration is loaded. A failure is thrown when the content is asked for. */
+function readAhead(path: string | undefined, { readFile }: Context): () => Uint8Array {
+  try {
+    const bytes = path === undefined ? new Uint8Array(0) : readFile(path);
+    return () => bytes;
+  } catch (error) {
+    return () => {
+      throw error;
+    };
+  }
 }
 
 type PendingChange = {

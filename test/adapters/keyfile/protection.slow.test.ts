@@ -11,10 +11,12 @@ import { type TemporaryFolder, temporaryFolder } from '../../support/temporary.t
 import { runAge } from './age-tool.ts';
 import {
   contentOf,
+  copyTo,
   failureIn,
   failureOf,
   freshKeys,
   keyFileIn,
+  keysIn,
   passphraseOf,
   pathIn,
   pause,
@@ -346,10 +348,10 @@ describe('copies', () => {
       await write(content);
       const keyFile = keyFileIn(folder.path, { says: right });
       const target = join(folder.path, name);
-      await keyFile.copyTo(target);
+      await copyTo(keyFile, target);
       expect((await readFile(target)).equals(content)).toBe(true);
       expect((await stat(target)).mode & 0o777).toBe(0o600);
-      expect(keyIds(await keyFile.keysIn(target))).toEqual(keyIds(keys));
+      expect(keyIds(await keysIn(keyFile, target))).toEqual(keyIds(keys));
     }
   });
 
@@ -360,7 +362,7 @@ describe('copies', () => {
     await symlink(elsewhere, join(folder.path, 'link'));
     await writeFile(join(folder.path, 'taken'), 'mine');
     for (const name of ['link', 'taken', '.'])
-      expect((await failureOf(keyFile.copyTo(join(folder.path, name)))).code).toBe('already_exists');
+      expect((await failureOf(copyTo(keyFile, join(folder.path, name)))).code).toBe('already_exists');
     await expect(stat(elsewhere)).rejects.toThrow('ENOENT');
     expect(await readFile(join(folder.path, 'taken'), 'utf8')).toBe('mine');
   });
@@ -368,18 +370,18 @@ describe('copies', () => {
   test('are refused for a file that is no key file, has another owner, or is missing', async () => {
     const keyFile = keyFileIn(folder.path);
     const target = join(folder.path, 'copy');
-    expect((await failureOf(keyFile.copyTo(target))).code).toBe('key_file_missing');
+    expect((await failureOf(copyTo(keyFile, target))).code).toBe('key_file_missing');
     await write(randomBytes(31));
-    expect((await failureOf(keyFile.copyTo(target))).code).toBe('key_file_refused');
+    expect((await failureOf(copyTo(keyFile, target))).code).toBe('key_file_refused');
     await write(contentOf(freshKeys()));
     await chmod(path, 0o644);
-    expect((await failureOf(keyFile.copyTo(target))).code).toBe('key_file_refused');
+    expect((await failureOf(copyTo(keyFile, target))).code).toBe('key_file_refused');
     await expect(stat(target)).rejects.toThrow('ENOENT');
   });
 
   test('into a folder that is not there fail, naming it', async () => {
     await write(contentOf(freshKeys()));
-    const failure = await failureOf(keyFileIn(folder.path).copyTo(join(folder.path, 'missing', 'copy')));
+    const failure = await failureOf(copyTo(keyFileIn(folder.path), join(folder.path, 'missing', 'copy')));
     expect([failure.code, failure.message, failure.hint]).toEqual([
       'disk_failed',
       `${join(folder.path, 'missing', 'copy')} cannot be written or read (ENOENT)`,
@@ -394,12 +396,12 @@ describe('the keys of another file', () => {
     const copy = join(folder.path, 'copy');
     await writeFile(copy, contentOf(keys), { mode: 0o644 });
     await symlink(copy, join(folder.path, 'link'));
-    expect(keyIds(await keyFileIn(folder.path).keysIn(join(folder.path, 'link')))).toEqual(keyIds(keys));
+    expect(keyIds(await keysIn(keyFileIn(folder.path), join(folder.path, 'link')))).toEqual(keyIds(keys));
   });
 
   test('cannot be listed for a file that is missing, damaged, locked, a folder or endless', async () => {
     const keyFile = keyFileIn(folder.path, { says: wrong });
-    const code = async (name: string) => (await failureOf(keyFile.keysIn(join(folder.path, name)))).code;
+    const code = async (name: string) => (await failureOf(keysIn(keyFile, join(folder.path, name)))).code;
     await writeFile(join(folder.path, 'damaged'), randomBytes(31));
     await writeFile(join(folder.path, 'locked'), await wrapped(freshKeys()));
     await symlink('/dev/zero', join(folder.path, 'endless'));
@@ -414,8 +416,8 @@ describe('the keys of another file', () => {
     await write(await wrapped(freshKeys()));
     const keyFile = keyFileIn(folder.path, { says: right });
     await keyFile.read();
-    await keyFile.copyTo(join(folder.path, 'copy'));
-    expect(await keyFile.keysIn(join(folder.path, 'copy'))).toHaveLength(1);
+    await copyTo(keyFile, join(folder.path, 'copy'));
+    expect(await keysIn(keyFile, join(folder.path, 'copy'))).toHaveLength(1);
     expect(keyFile.asked).toBe(1);
   });
 });

@@ -5,7 +5,13 @@
 import { randomFillSync } from 'node:crypto';
 import { join } from 'node:path';
 import { inspect } from 'node:util';
-import { createKeyFile, type KeyFileMaintenance, type KeyFileOptions } from '../../../src/adapters/keyfile/key-file.ts';
+import {
+  createKeyFile,
+  type KeyFileMaintenance,
+  type KeyFileOptions,
+  readKeyBackup,
+} from '../../../src/adapters/keyfile/key-file.ts';
+import { createNewFile } from '../../../src/adapters/process/new-file.ts';
 import type { KeyFile, KeyFileReading } from '../../../src/encryption/ports.ts';
 import type { Failure } from '../../../src/errors.ts';
 import { generateKey, type KeySet, keyIds, serializeKeySet } from '../../../src/secret/key.ts';
@@ -98,3 +104,14 @@ function holdsNoSecret(failure: Failure): Failure {
 
 /** Resolves after `timeMs`. */
 export const pause = (timeMs: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, timeMs));
+
+/** Copies the key file as `key backup` does. */
+export async function copyTo(keyFile: TestKeyFile, path: string): Promise<void> {
+  await using copy = await createNewFile(path);
+  await keyFile.copyTo(copy.write);
+}
+
+/** The keys of a copy, as `key verify` reads them. */
+export async function keysIn(keyFile: TestKeyFile, path: string): Promise<KeySet> {
+  return await keyFile.keysIn(path, await readKeyBackup(path));
+}

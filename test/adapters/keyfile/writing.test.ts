@@ -8,6 +8,7 @@ import { ended, runProgram } from '../../support/servers/programs.ts';
 import { type TemporaryFolder, temporaryFolder } from '../../support/temporary.ts';
 import {
   contentOf,
+  copyTo,
   failureOf,
   freshKeys,
   keyFileIn,
@@ -241,7 +242,7 @@ describe.runIf(isRoot)('root, in a data folder of the service', () => {
     await using elsewhere = await temporaryFolder('backup');
     const keyFile = keyFileIn(folder.path);
     await keyFile.create(freshKeys());
-    await keyFile.copyTo(join(elsewhere.path, 'copy'));
+    await copyTo(keyFile, join(elsewhere.path, 'copy'));
     expect((await stat(join(elsewhere.path, 'copy'))).uid).toBe(0);
   });
 

@@ -8,7 +8,7 @@
  *
  * node test/support/leaks/memory-search.ts PID < CANARY
  */
-import { type FileHandle, open, readFile } from 'node:fs/promises';
+import { type FileHandle, open, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { buffer } from 'node:stream/consumers';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -43,6 +43,8 @@ const entryBytes = 8;
 /** One read over a short gap is cheaper than two. */
 const gapBytesMax = 16 * pageBytes;
 const stopTimeoutMs = 5000;
+/** Anonymous memory, ELF headers and huge pages: the kernel's own default. */
+const usualFilter = '0x33';
 /** The kernel's own pages, the same for every process. */
 const notOfTheProcess = new Set(['[vvar]', '[vsyscall]', '[vvar_vclock]']);
 
@@ -76,7 +78,7 @@ async function openOf(pid: number, file: 'mem' | 'pagemap'): Promise<FileHandle>
   } catch (error) {
     if (causeCode(error) === 'ENOENT') throw new Error(`there is no process ${pid}`, { cause: error });
     if (!['EACCES', 'EPERM'].includes(causeCode(error))) throw error;
-    const needed = 'it takes root, or the same user and kernel.yama.ptrace_scope 0';
+    const needed = 'it takes root; the program under test lets no other user in';
     throw new Error(`the memory of process ${pid} cannot be read: ${needed}`, { cause: error });
   }
 }
@@ -181,9 +183,13 @@ export async function searchCore(path: string, canary: Uint8Array): Promise<Hits
   return { hits, searchedBytes: size, unreadBytes: 0, pauseMs: 0 };
 }
 
-/** Writes a core file of a running process into `folder`, with gdb's gcore; null where that is not installed. */
-export async function gcore(pid: number, folder: string): Promise<string | null> {
+/**
+ * Writes a core file of a running process into `folder`, with gdb's gcore; null where that is not installed. The program
+ * under test keeps its memory out of a dump (core(5), coredump_filter): `whole` undoes that, as root may.
+ */
+export async function gcore(pid: number, folder: string, { whole = true } = {}): Promise<string | null> {
   if (findProgram('gcore') === null) return null;
+  if (whole) await writeFile(`/proc/${pid}/coredump_filter`, usualFilter);
   await runProgram('gcore', ['-o', join(folder, 'core'), `${pid}`]);
   return join(folder, `core.${pid}`);
 }
