@@ -8,6 +8,8 @@ import { type Script, type ScriptedServer, startScriptedServer, type Talk } from
 export type ScriptedMailbox = ScriptedServer & {
   /** UID of the new message, which is also its number. */
   arrive(source: Uint8Array): number;
+  /** Number of messages. */
+  count(): number;
 };
 
 export type ScriptedMailboxOptions = {
@@ -33,12 +35,13 @@ export async function startScriptedMailbox(options: ScriptedMailboxOptions): Pro
     return answerTo?.(uid) ?? `* ${uid} FETCH (UID ${uid} BODY[] {${source.length}}\r\n${source})`;
   };
   const server = await startScriptedServer({
-    exists: sources.length,
     ...(capabilities === undefined ? {} : { capabilities }),
     script: (command, rest, tag, talk) => {
       if (options.script?.(command, rest, tag, talk) === true) return true;
       const { say } = talk;
-      if (command === 'UID SEARCH') say(`* SEARCH ${sources.map((_, index) => index + 1).join(' ')}`);
+      const [exists, uidNext] = [`* ${sources.length} EXISTS`, `* OK [UIDNEXT ${sources.length + 1}] yes`];
+      if (command === 'SELECT' || command === 'EXAMINE') say(exists, '* OK [UIDVALIDITY 7] yes', uidNext);
+      else if (command === 'UID SEARCH') say(`* SEARCH ${sources.map((_, index) => index + 1).join(' ')}`);
       else if (command === 'UID FETCH') {
         for (const uid of uidsIn(rest, sources.length)) {
           const end = options.endsAt?.(uid, rest.slice(rest.indexOf(' '))) ?? null;
@@ -52,6 +55,7 @@ export async function startScriptedMailbox(options: ScriptedMailboxOptions): Pro
   });
   return Object.assign(server, {
     arrive: (source: Uint8Array) => sources.push(Buffer.from(source).toString('latin1')),
+    count: () => sources.length,
   });
 }
 

@@ -14,7 +14,8 @@ import { lineBytesMax } from './client.ts';
 import type { ImapConnection } from './connection.ts';
 import { commandBytesMax, idleBytesMax } from './limits.ts';
 
-const uidMax = 2 ** 32 - 1;
+/** UIDs and UIDVALIDITY have 32 bits (RFC 9051 section 9). */
+export const uidMax = 2 ** 32 - 1;
 /** Ten digits and a space. */
 const uidBytesMax = 11;
 /** Some ten thousand folders. */

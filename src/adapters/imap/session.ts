@@ -24,7 +24,7 @@ import type {
 import type { SecretBytes } from '../../secret/secret-bytes.ts';
 import type { ImapOptions } from './client.ts';
 import { ImapConnection } from './connection.ts';
-import { applyAction, listFolders, search, selectFolder, uidSets } from './folder.ts';
+import { applyAction, listFolders, search, selectFolder, uidMax, uidSets } from './folder.ts';
 import { idle, NewMailAnnouncements } from './idle.ts';
 import { commandBytesMax, idleBytesMax } from './limits.ts';
 import { certificateNotAfterMs, describeCertificate } from './tls.ts';
@@ -85,18 +85,35 @@ async function nextMatch<T>(
   }
 }
 
+/** A UID that is not below it cannot be one of the folder; the highest number has no UIDNEXT above it. */
+function uidBound({ uidNext, isUidNextGuessed }: FolderState): number {
+  return isUidNextGuessed === true ? uidMax : Math.min(uidNext, uidMax);
+}
+
 class ImapSession implements Session {
   readonly folder: FolderState;
   readonly certificateEndsAtMs: number | null;
   readonly #connection: ImapConnection;
   readonly #announcements: NewMailAnnouncements;
+  readonly #select: () => Promise<FolderState>;
+  /** Above every UID of the folder, as the server announced it last. */
+  #uidNext: number;
+  #impossibleUid: number | null = null;
   #isFetching = false;
   #isIdleRefused = false;
 
-  constructor(opened: ImapConnection, announcements: NewMailAnnouncements, folder: FolderState) {
+  /** `select` selects the folder again. */
+  constructor(
+    opened: ImapConnection,
+    announcements: NewMailAnnouncements,
+    folder: FolderState,
+    select: () => Promise<FolderState>,
+  ) {
     this.#connection = opened;
     this.#announcements = announcements;
     this.folder = folder;
+    this.#select = select;
+    this.#uidNext = uidBound(folder);
     this.certificateEndsAtMs = certificateNotAfterMs(opened.transport.socket());
   }
 
@@ -106,6 +123,10 @@ class ImapSession implements Session {
     // RFC 9051 section 9: `n:*` includes the last message even when its UID is below n.
     const from = uids.findIndex((found) => found > uid);
     return from === 0 ? uids : from < 0 ? [] : uids.slice(from);
+  }
+
+  get impossibleUid(): number | null {
+    return this.#impossibleUid;
   }
 
   async uidBefore(atMs: number): Promise<number> {
@@ -217,7 +238,25 @@ class ImapSession implements Session {
 
   async #search(doing: string, query: Parameters<ImapConnection['imap']['search']>[0]): Promise<readonly number[]> {
     this.#assertNotFetching(doing);
-    return await search(this.#connection, doing, query);
+    const uids = await search(this.#connection, doing, query);
+    if ((uids.at(-1) ?? 0) < this.#uidNext) return uids;
+    await this.#refreshUidNext();
+    const from = uids.findIndex((uid) => uid >= this.#uidNext);
+    if (from < 0) return uids;
+    this.#impossibleUid ??= uids[from] ?? null;
+    return uids.slice(0, from);
+  }
+
+  /**
+   * Selects the folder again: a message that arrived since has a UID at or above the UIDNEXT that was known. SELECT, not
+   * STATUS, whose UIDNEXT of the selected folder may be stale (RFC 3501 section 6.3.10).
+   */
+  async #refreshUidNext(): Promise<void> {
+    if (this.folder.isUidNextGuessed === true) return;
+    const now = await this.#select();
+    if (now.uidValidity !== this.folder.uidValidity)
+      throw new Failure('server_protocol_error', 'The UIDVALIDITY of the folder changed while it was selected.');
+    this.#uidNext = uidBound(now);
   }
 
   /**
@@ -258,7 +297,8 @@ class ImapSession implements Session {
 async function openSession(opened: ImapConnection, { folder }: Connection, isReadOnly: boolean): Promise<Session> {
   try {
     const announcements = new NewMailAnnouncements(opened.imap);
-    return new ImapSession(opened, announcements, await selectFolder(opened, folder, isReadOnly));
+    const select = () => selectFolder(opened, folder, isReadOnly);
+    return new ImapSession(opened, announcements, await select(), select);
   } catch (error) {
     await opened.close();
     throw error;

@@ -12,6 +12,9 @@ export function serialized(session: Session): Session {
   return {
     folder: session.folder,
     certificateEndsAtMs: session.certificateEndsAtMs,
+    get impossibleUid() {
+      return session.impossibleUid;
+    },
     get supportsIdle() {
       return session.supportsIdle;
     },

@@ -19,7 +19,14 @@ export type Script = (command: string, rest: string, tag: string, talk: Talk) =>
 
 export type ScriptedServer = { readonly port: number; readonly lines: readonly string[] } & AsyncDisposable;
 
-export type ScriptedOptions = { greeting?: string; capabilities?: string; exists?: number; script?: Script };
+/** `uidNext`: one more than `exists` when left out. */
+export type ScriptedOptions = {
+  greeting?: string;
+  capabilities?: string;
+  exists?: number;
+  uidNext?: number;
+  script?: Script;
+};
 
 function usual(
   options: Required<ScriptedOptions>,
@@ -31,7 +38,7 @@ function usual(
   if (command === 'CAPABILITY') say(`* CAPABILITY ${options.capabilities}`);
   if (command === 'LIST') say(rest === '"" ""' ? '* LIST (\\Noselect) "/" ""' : '* LIST () "/" INBOX');
   if (command === 'SELECT' || command === 'EXAMINE')
-    say(`* ${options.exists} EXISTS`, '* OK [UIDVALIDITY 7] yes', `* OK [UIDNEXT ${options.exists + 1}] yes`);
+    say(`* ${options.exists} EXISTS`, '* OK [UIDVALIDITY 7] yes', `* OK [UIDNEXT ${options.uidNext}] yes`);
   if (command === 'LOGOUT') say('* BYE');
   if (command === 'AUTHENTICATE') {
     say('+ ');
@@ -41,8 +48,9 @@ function usual(
 
 /** Speaks over one stream, which may be a TLS socket. */
 export function converse(stream: Duplex, given: ScriptedOptions, lines: string[]): void {
-  const defaults = { greeting: '* OK ready', capabilities: 'IMAP4rev1 AUTH=PLAIN', exists: 3, script: () => false };
-  const options = { ...defaults, ...given };
+  const exists = given.exists ?? 3;
+  const defaults = { greeting: '* OK ready', capabilities: 'IMAP4rev1 AUTH=PLAIN', exists, script: () => false };
+  const options = { ...defaults, uidNext: exists + 1, ...given };
   let rest = '';
   let taker: ((line: string) => void) | null = null;
   const talk: Talk = {

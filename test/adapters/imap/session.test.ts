@@ -64,7 +64,7 @@ test('listing 200,000 UIDs takes only the memory of their line', async () => {
     if (command === 'UID SEARCH') say(`* SEARCH ${all.join(' ')}`, `${tag} OK`);
     return command === 'UID SEARCH';
   };
-  await using server = await startScriptedServer({ exists: 200_000, script });
+  await using server = await startScriptedServer({ exists: 200_000, uidNext: 1_200_000, script });
   await using session = await openSession(plainTo(server.port));
   expect(await session.listAbove(999_999)).toEqual(all);
   expect((await session.listAbove(1_100_000)).length).toBe(99_999);
