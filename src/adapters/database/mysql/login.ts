@@ -9,7 +9,7 @@
  * that the server sends is never used. Other methods are refused: `database_login_insecure` on an open channel, else
  * `database_login_unsupported`.
  */
-import { constants, createHash, publicEncrypt } from 'node:crypto';
+import { constants, hash, publicEncrypt } from 'node:crypto';
 import type { AuthPlugin, ConnectionOptions } from 'mysql2';
 import { Failure } from '../../../errors.ts';
 import { copySecret, type SecretBytes, secretBuffer } from '../../../secret/secret-bytes.ts';
@@ -89,7 +89,7 @@ const scrambleBytes = 20;
 
 /** SHA-1 of the password; empty when there is none. */
 export function passwordSha1(password: SecretBytes): Buffer {
-  return password.use((bytes) => createHash('sha1').update(bytes).digest());
+  return password.use((bytes) => hash('sha1', bytes, 'buffer'));
 }
 
 type LoginStep = (data: Buffer) => Buffer | null;
@@ -122,12 +122,12 @@ function withPassword(password: SecretBytes | null, make: (bytes: Uint8Array) =>
 
 /** SHA256(password) XOR SHA256(SHA256(SHA256(password)) + scramble). */
 function token(password: Uint8Array, scramble: Buffer): Buffer {
-  const first = createHash('sha256').update(password).digest();
-  const second = createHash('sha256').update(first).digest();
-  const third = createHash('sha256').update(second).update(scramble).digest();
+  const first = hash('sha256', password, 'buffer');
+  const second = Buffer.concat([hash('sha256', first, 'buffer'), scramble]);
+  const third = hash('sha256', second, 'buffer');
   const result = Buffer.from(first.map((byte, at) => byte ^ (third[at] ?? 0)));
-  // Either digest is enough for a login at the real server.
-  for (const digest of [first, second]) digest.fill(0);
+  // The first digest is enough for a login at the real server.
+  first.fill(0);
   return result;
 }
 
