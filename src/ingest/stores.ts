@@ -292,14 +292,12 @@ export type TicketHeader = {
   readonly mailbox: { readonly name: string; readonly addresses: readonly string[] } | null;
 };
 
-/** The state of tickets, and the key of reply tokens. */
+/** The state of tickets. */
 export interface TicketStore {
   /** Throws `not_found`. */
   ticketHeader(ref: string): Promise<TicketHeader>;
   /** False: it was not in the other state, and is unchanged. */
   setTicketState(id: string, state: 'open' | 'closed'): Promise<boolean>;
-  /** The key of the reply tokens, 32 bytes; generated when there is none yet. */
-  replyKey(): Promise<Uint8Array>;
 }
 
 /**
@@ -377,11 +375,10 @@ export interface LeaseStore {
   ): Promise<Lease | null>;
   /** The owner of the lease in force, or null. */
   leaseOwner(mailboxId: string): Promise<string | null>;
-  /**
-   * Ends the leases of `owner`, which are known to be unused, and makes the mailboxes due: all, or the one on
-   * `mailboxId`. False: there was none.
-   */
-  reclaimLeases(owner: string, mailboxId?: string): Promise<boolean>;
+  /** Ends every lease of `owner`, which is known to be dead, and makes the mailboxes due. False: there was none. */
+  reclaimAllLeases(owner: string): Promise<boolean>;
+  /** Ends the lease of `owner` on one mailbox, which is known to be unused, and makes it due. False: there was none. */
+  reclaimLease(owner: string, mailboxId: string): Promise<boolean>;
   /** Ends the leases of workers other than `me` without a heartbeat for `liveMs`; returns their owners. */
   reclaimLeasesOfDeadWorkers(liveMs: number, me: string): Promise<readonly string[]>;
   /** Renews leases of one owner; returns those that are lost. */

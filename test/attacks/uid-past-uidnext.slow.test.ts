@@ -30,7 +30,7 @@ async function scene(script: (server: () => ScriptedMailbox) => Script): Promise
   started = server;
   const on = building.use(await testApp(null));
   const connection = { host: '127.0.0.1', port: server.port, tls: 'none', folder: 'INBOX', user: 'ada' } as const;
-  const mailbox = await on.addMailbox({ host: '127.0.0.1', tlsPort: server.port, caPem: '' }, 'ada', {
+  const mailbox = await on.addMailbox({ host: 'localhost', tlsPort: server.port, caPem: '' }, 'ada', {
     connection: { ...connection, caPem: null, fingerprint: null, allowPlaintext: true },
     postAction: { kind: 'leave' },
   });

@@ -60,7 +60,7 @@ test('of three workers that reach for a mailbox through three nodes at once, exa
     const won = taken.filter((lease) => lease !== null);
     expect(won, `round ${round}`).toHaveLength(1);
     expect(won[0]?.epoch).toBe(round);
-    await stores[round % 3]?.reclaimLeases(won[0]?.owner ?? '', id);
+    await stores[round % 3]?.reclaimLease(won[0]?.owner ?? '', id);
   }
 });
 

@@ -69,7 +69,7 @@ export async function reclaimUnusedLeases(
   for (const { id, name, owner } of await store.leasedMailboxes()) {
     const isUnused = owner === worker.name && !isPolled(id);
     if (!(isUnused || worker.isDead(owner))) continue;
-    await store.reclaimLeases(owner, id);
+    await store.reclaimLease(owner, id);
     log.info({ mailbox: name, worker: owner }, events.leaseReclaimed);
   }
 }

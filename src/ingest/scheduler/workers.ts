@@ -9,6 +9,7 @@
  */
 import type { Clock } from '../../async/clock.ts';
 import { events, type Log } from '../../events.ts';
+import { hints } from '../../text/hints.ts';
 import { isoTime } from '../../text/time.ts';
 import type { WorkerIdentity, WorkerList, WorkerRow } from '../ports.ts';
 import type { Readiness } from '../readiness.ts';
@@ -30,7 +31,7 @@ function isLive({ live, worker }: WorkerRow, self: Pick<WorkerIdentity, 'isDead'
 }
 
 export type LiveWorkersPorts = {
-  readonly store: Pick<IngestStore, 'reclaimLeasesOfDeadWorkers' | 'reclaimLeases'> &
+  readonly store: Pick<IngestStore, 'reclaimLeasesOfDeadWorkers' | 'reclaimAllLeases'> &
     WorkerList & { removeWorker(worker: string): Promise<void> };
   readonly worker: WorkerIdentity;
   readonly clock: Clock;
@@ -56,7 +57,7 @@ export function createLiveWorkers(ports: LiveWorkersPorts): LiveWorkers {
   const reportReclaimed = (worker: string): void => log.warn({ worker }, events.leaseReclaimed);
 
   const remove = async (worker: string): Promise<void> => {
-    if (await store.reclaimLeases(worker)) reportReclaimed(worker);
+    if (await store.reclaimAllLeases(worker)) reportReclaimed(worker);
     await store.removeWorker(worker);
   };
 
@@ -98,13 +99,13 @@ function workersCheck(seen: readonly WorkerRow[], me: string): Readiness['checks
 
 const unrecorded = {
   reason: 'the heartbeats of this worker do not reach the database',
-  hint: 'Its log says why (worker.heartbeat_failed). Other workers count it as dead and poll its mailboxes.',
+  hint: hints.workerUnrecorded,
 };
 
 function silent({ host, pid }: WorkerRow) {
   return {
     reason: `no heartbeat from the worker on ${host} (pid ${pid})`,
-    hint: 'Other workers poll its mailboxes. See its log; a worker that is gone for good is removed after a day.',
+    hint: hints.workerSilent,
   };
 }
 

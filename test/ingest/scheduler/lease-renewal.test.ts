@@ -89,7 +89,7 @@ test('leases of dead processes of this machine, and own ones that no poll uses, 
   const lines: unknown[] = [];
   const store = {
     leasedMailboxes: async () => Object.entries(owners).map(([id, owner]) => ({ id, name: `box-${id}`, owner })),
-    reclaimLeases: async (_owner: string, id: string) => void reclaimed.push(id),
+    reclaimLease: async (_owner: string, id: string) => void reclaimed.push(id),
   };
   const log = { info: (fields: unknown, event: string) => void lines.push([event, fields]) };
   const worker = { name: 'me', isDead: (owner: string) => owner === 'dead' };

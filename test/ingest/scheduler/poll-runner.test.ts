@@ -58,7 +58,7 @@ function scene(loginOf: (user: string) => Login) {
       releaseLease: async (_: unknown, result: PollResult | null) => void seen.released.push(result),
       readFolderProgress: (id: string) => new Promise((_, reject) => ends.set(id, reject)),
       leasedMailboxes: async () => leases.left.map((id) => ({ id, name: id, owner: 'me' })),
-      reclaimLeases: async (_: string, id: string) => {
+      reclaimLease: async (_: string, id: string) => {
         leases.left = leases.left.filter((other) => other !== id);
       },
       makeDue: async (codes: readonly string[], host: string) => void seen.madeDue.push(...codes, host),

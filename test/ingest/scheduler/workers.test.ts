@@ -36,7 +36,7 @@ function scene() {
         for (const owner of reclaimed) leased.delete(owner);
         return reclaimed;
       },
-      reclaimLeases: async (owner) => {
+      reclaimAllLeases: async (owner) => {
         seen.reclaimedOf.push(owner);
         return leased.delete(owner);
       },

@@ -23,7 +23,8 @@ export function leaseStore(db: SqlExecutor): LeaseStore {
   return bindDatabase(db, {
     acquireLease,
     leaseOwner,
-    reclaimLeases,
+    reclaimAllLeases,
+    reclaimLease,
     reclaimLeasesOfDeadWorkers,
     renewLeases,
     recordPollSuccess,
@@ -102,17 +103,25 @@ async function reclaimLeasesOfDeadWorkers(db: SqlExecutor, liveMs: number, me: s
     )
     .execute();
   const owners = rows.map((row) => row.worker);
-  for (const owner of owners) await reclaimLeases(db, owner);
+  for (const owner of owners) await reclaimAllLeases(db, owner);
   return owners;
 }
 
-async function reclaimLeases(db: SqlExecutor, owner: string, mailboxId?: string): Promise<boolean> {
-  const all = db
+async function reclaimAllLeases(db: SqlExecutor, owner: string): Promise<boolean> {
+  const { numUpdatedRows } = await freed(db, owner).executeTakeFirst();
+  return numUpdatedRows > 0n;
+}
+
+async function reclaimLease(db: SqlExecutor, owner: string, mailboxId: string): Promise<boolean> {
+  const { numUpdatedRows } = await freed(db, owner).where('mailbox_id', '=', mailboxId).executeTakeFirst();
+  return numUpdatedRows > 0n;
+}
+
+function freed(db: SqlExecutor, owner: string) {
+  return db
     .updateTable('mailbox_state')
     .set({ lease_owner: null, lease_until: null, next_poll_at: db.dialect.now })
     .where('lease_owner', '=', owner);
-  const result = await (mailboxId === undefined ? all : all.where('mailbox_id', '=', mailboxId)).executeTakeFirst();
-  return result.numUpdatedRows > 0n;
 }
 
 /** Also renews an expired lease that no other worker took. */

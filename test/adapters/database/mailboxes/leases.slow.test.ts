@@ -171,8 +171,21 @@ describe.each(kinds)('the schedule in %s', (kind) => {
     await on.db.recordPollSuccess({ ...held, epoch: held.epoch - 1 }, 0);
     expect((await on.db.listMailboxes())[0]?.health.nextPollAtMs).toBeGreaterThan(Date.now() + hour / 2);
     // The worker in IDLE there is gone: new messages are not noticed.
-    await on.db.reclaimLeases('me', id);
+    await on.db.reclaimLease('me', id);
     expect(await dueIds()).toEqual([id]);
+  });
+
+  test('a lease is reclaimed alone, or all of an owner are', async () => {
+    const [first, second, other] = [await add(), await add(), await add()];
+    for (const id of [first, second]) expect(await on.db.acquireLease(id, 'me', hour, null)).not.toBeNull();
+    expect(await on.db.acquireLease(other, 'another', hour, null)).not.toBeNull();
+    expect(await on.db.reclaimLease('me', first)).toBe(true);
+    expect(await on.db.reclaimLease('me', first)).toBe(false);
+    expect(await on.db.reclaimLease('me', other)).toBe(false);
+    expect([await on.db.leaseOwner(first), await on.db.leaseOwner(second)]).toEqual([null, 'me']);
+    expect(await on.db.reclaimAllLeases('me')).toBe(true);
+    expect(await on.db.reclaimAllLeases('me')).toBe(false);
+    expect([await on.db.leaseOwner(second), await on.db.leaseOwner(other)]).toEqual([null, 'another']);
   });
 
   test('when a server is back, only the mailboxes that could not reach it are due', async () => {
