@@ -26,11 +26,13 @@ import {
 } from '../../encryption/operations/trust-restored.ts';
 import type { PasswordCounts } from '../../encryption/ports.ts';
 import { Failure, isFailure } from '../../errors.ts';
+import { postActionRules } from '../../ingest/model.ts';
 import type { SwitchRow } from '../../secret/switch.ts';
 import { shellArg } from '../../text/shell.ts';
 import { isoTime, shortTime } from '../../text/time.ts';
 import { countText } from '../../text/units.ts';
 import { type CommonOptions, type Context, migrateFirst, withApp } from '../context.ts';
+import { postActionText } from '../mailbox/post-actions.ts';
 import {
   isConfirmed,
   keyIdsText,
@@ -66,6 +68,7 @@ export async function enableEncryption(options: EnableOptions, context: Context)
       `sealed    ${countText(done.sealed, 'password')}`,
       `key       ${done.keyId}`,
       `key file  ${keyFile} (${done.createdKeyFile ? 'created' : 'existing'})`,
+      ...(await confirmedLines(app)),
       ...backupAdvice(options.config ?? null),
       ...plaintextRemnants(config.database, options.config ?? null),
     ]);
@@ -82,6 +85,19 @@ function noteSharedBackup({ vault, keyFile }: App, { database }: Config, { termi
   if (first === undefined) return;
   terminal.note(`warning: ${first}`, 'yellow');
   for (const line of more) terminal.note(line, 'yellow');
+}
+
+/** Post-actions that remove messages from a server and were confirmed as they are: the operator checks them. */
+async function confirmedLines({ store, confirmations }: App): Promise<readonly string[]> {
+  const removing = (await store.listMailboxes()).filter(
+    (mailbox) =>
+      postActionRules[mailbox.postAction.kind].removesMessage &&
+      !confirmations.isUnconfirmed(mailbox, mailbox.health.settingsSeal),
+  );
+  const lines = removing.map(
+    ({ name, connection, postAction }) => `confirmed  ${name}: ${postActionText(postAction)} in ${connection.folder}`,
+  );
+  return lines.length === 0 ? [] : [...lines, 'Check these: they remove messages from the server.'];
 }
 
 /** Without the database there is nothing to warn of: the operation fails later. */
@@ -274,6 +290,8 @@ export async function replaceLostEncryptionKey(options: ReplaceOptions, context:
       ...(setAside === null ? [] : [`former file ${setAside}`]),
       'Set each password again: ticketmaild mailbox set-password NAME. Until then its mailbox waits.',
       'It asks whether the server is yours (in a script: --accept-connection).',
+      'Reply addresses issued before lead nowhere any more; answers still join their tickets by Message-ID.',
+      'Delete and move wait until you confirm the settings of each mailbox: ticketmaild mailbox confirm NAME',
       ...backupAdvice(options.config ?? null),
     ]);
     return 0;

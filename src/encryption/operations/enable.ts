@@ -12,6 +12,7 @@ import { Failure, isFailure } from '../../errors.ts';
 import { generateKey, type Key, type KeyId } from '../../secret/key.ts';
 import type { SwitchRow } from '../../secret/switch.ts';
 import type { KeyFile } from '../ports.ts';
+import { sealReplyKeys } from '../reply-keys.ts';
 import type { VaultView } from '../vault.ts';
 import {
   changeSwitch,
@@ -122,8 +123,10 @@ async function sealAndSwitch(operation: Operation, run: EnableRun, view: VaultVi
   const key = requireKey(requireOpenKeys(view), row.keyId);
   const unsealable = await sealAllPlaintext(operation, key, row.revision, counter(run));
   if (unsealable.size > 0) throw cannotBeSealed(unsealable);
+  await sealReplyKeys(operation.ports.store, requireOpenKeys(view), key);
   const confirmed = await confirmPostActions(operation, key, row.revision);
-  const detail = `${run.sealed} passwords sealed, ${confirmed} post-actions that delete or move confirmed`;
+  const actions = confirmed === 0 ? '' : `, delete or move of ${confirmed} mailboxes confirmed`;
+  const detail = `${run.sealed} passwords sealed${actions}`;
   const next = { state: 'on', keyId: key.id, nextKeyId: null } as const;
   await changeSwitch(operation, row, next, key, [{ action: 'switch.on', detail }]);
   operation.ports.observer.step({ step: 'encryption_on' });
@@ -136,6 +139,7 @@ async function finish(operation: Operation, run: EnableRun, view: VaultView): Pr
   const { store, observer } = operation.ports;
   const key = requireKey(requireOpenKeys(view), view.switch.keyId);
   const unsealable = await sealPlaintextOnce(operation, key, view.switch.revision, counter(run));
+  await sealReplyKeys(store, requireOpenKeys(view), key);
   operation.throwIfStopped();
   await store.rebuildMailboxTable();
   observer.step({ step: 'table_rewritten' });
