@@ -322,6 +322,13 @@ export function hintOf(code: string): string | null {
   return Object.hasOwn(meanings, code) ? meanings[code as FailureCode].hint : null;
 }
 
+const failureHints: ReadonlySet<unknown> = new Set(Object.values(meanings).map(({ hint }) => hint));
+
+/** The hint, if it is that of a code; null: it is the text of another program. */
+export function failureHint(hint: unknown): string | null {
+  return typeof hint === 'string' && failureHints.has(hint) ? hint : null;
+}
+
 /** Values for the log line of a failure: numbers, booleans and short texts; never a secret, never message content. */
 export type FailureFields = Readonly<Record<string, string | number | boolean | null>>;
 

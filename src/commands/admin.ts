@@ -121,16 +121,20 @@ export function pageLines(admin: AdminConfig | null, thisHost: string): readonly
       'The admin page is off. To enable it: set [admin] listen = "127.0.0.1:8026" in the configuration, then restart the daemon.',
     ];
   }
-  const { host, port, origin } = admin;
-  const page = `${origin ?? ownOrigin(admin, thisHost)}/admin`;
+  const { origin, tls } = admin;
+  if ('path' in admin) return [`The daemon serves the admin page at ${origin}/admin (for the proxy at ${admin.path})`];
+  const { host, port } = admin;
+  const page = `${origin ?? ownOrigin({ host, port, tls }, thisHost)}/admin`;
   const there = `The daemon serves the admin page at ${page}`;
   if (origin !== null || !isLoopback(host)) return [there];
   const tunnel = `ssh -L ${port}:${urlHost(host)}:${port} ${thisHost}`;
   return [`${there} (from this machine alone; from another one run first: ${tunnel})`];
 }
 
+type OwnAddress = { readonly host: string; readonly port: number } & Pick<AdminConfig, 'tls'>;
+
 /** A page that listens on every address is reached by the name of its machine. */
-function ownOrigin({ host, port, tls }: AdminConfig, thisHost: string): string {
+function ownOrigin({ host, port, tls }: OwnAddress, thisHost: string): string {
   const isEverywhere = host === '0.0.0.0' || host === '::';
   return `${tls === null ? 'http' : 'https'}://${isEverywhere ? thisHost : urlHost(host)}:${port}`;
 }

@@ -13,14 +13,16 @@ import type { App } from '../compose/compose.ts';
 import type { Config, DatabaseConfig } from '../config/config.ts';
 import { isLoopback, listenText } from '../config/machine.ts';
 import { recoverAdvice, sharedBackupAdvice } from '../encryption/help.ts';
+import type { KeyFileReading } from '../encryption/ports.ts';
 import { asFailure, causeCode, Failure, isFailure } from '../errors.ts';
 import type { Mailbox } from '../ingest/model.ts';
-import { type KeySet, keyIds, weakKeyFailure, weakKeyRemedy } from '../secret/key.ts';
+import { keyIds, weakKeyFailure, weakKeyRemedy } from '../secret/key.ts';
 import { countText } from '../text/units.ts';
 import { type CommonOptions, type Context, composeFor } from './context.ts';
 import { certificateText, probeMailbox } from './mailbox/probe.ts';
 import { printResult } from './output.ts';
 
+type KeysReading = Extract<KeyFileReading, { kind: 'keys' }>;
 type CheckResult<T> = { readonly ok: true; readonly value: T } | { readonly ok: false; readonly failure: Failure };
 
 /** Tests one part, prints its line, and returns the value that later parts need. */
@@ -49,7 +51,7 @@ export async function check(options: CommonOptions, context: Context): Promise<n
   );
   if (app.ok) {
     await using opened = app.value;
-    await checkApp(opened, config.value, context, attempt);
+    await checkApp(opened, config.value, options, context, attempt);
   }
   return results.every((result) => result.ok) ? 0 : 1;
 }
@@ -81,11 +83,17 @@ async function writeInto(dataDir: string): Promise<void> {
   }
 }
 
-async function checkApp(app: App, config: Config, context: Context, attempt: RunCheck): Promise<void> {
+async function checkApp(
+  app: App,
+  config: Config,
+  options: CommonOptions,
+  context: Context,
+  attempt: RunCheck,
+): Promise<void> {
   const key = await attempt('key file', () => readKeyFile(app), keysText);
-  const shared = key.ok && key.value !== null ? sharedBackupAdvice(app.keyFile.path, config.database) : [];
-  if (shared.length > 0 && app.vault.wrapped() === null)
-    await printWarning(options, context, 'backup', shared[0] ?? '', shared.slice(1).join(' '));
+  const [shared, ...remedies] =
+    key.ok && key.value?.wrapped === null ? sharedBackupAdvice(app.keyFile.path, config.database) : [];
+  if (shared !== undefined) await printWarning(options, context, 'backup', shared, remedies.join(' '));
   const database = await attempt(
     'database',
     () => pingDatabase(app),
@@ -143,17 +151,17 @@ async function checkMailbox(app: App, mailbox: Mailbox, context: Context): Promi
 }
 
 /** null: no key file, which is an error only while encryption is on. */
-async function readKeyFile({ keyFile }: App): Promise<KeySet | null> {
+async function readKeyFile({ keyFile }: App): Promise<KeysReading | null> {
   const reading = await keyFile.read();
   if (reading.kind === 'refused') throw reading.failure;
   if (reading.kind === 'absent') return null;
   const weak = reading.keys.find(({ weakness }) => weakness !== null);
   if (weak !== undefined) throw weakKeyFailure(keyFile.path, weak, weakKeyRemedy);
-  return reading.keys;
+  return reading;
 }
 
-function keysText(keys: KeySet | null): string {
-  return keys === null ? 'none, as while encryption is off' : `key ${keyIds(keys).join(', ')}`;
+function keysText(reading: KeysReading | null): string {
+  return reading === null ? 'none, as while encryption is off' : `key ${keyIds(reading.keys).join(', ')}`;
 }
 
 async function checkSwitch({ vault, store }: App): Promise<string> {

@@ -8,9 +8,12 @@
 import type { ControlRequest } from '../adapters/control/protocol.ts';
 import type { ControlHandlers } from '../adapters/control/server.ts';
 import { socketPaths } from '../adapters/control/socket.ts';
+import { currentActor } from '../adapters/process/identity.ts';
+import { within } from '../async/deadline.ts';
 import type { DisableOutcome, RecoverAnswer } from '../encryption/control.ts';
 import { asFailure, causeCode, type Failure, isFailure } from '../errors.ts';
 import { type AdjustableLog, events, type Log, type LogLevel } from '../events.ts';
+import { listedReadiness, type Readiness } from '../ingest/readiness.ts';
 
 type LogLevelAnswer = {
   /** Which daemon this is: its process id. */
@@ -57,6 +60,35 @@ export function createLogLevelSetter(
     if (level !== 'error') logChange();
     return { pid: worker.pid, worker: worker.name, before, level };
   };
+}
+
+/** The readiness, or that it could not be determined within 4.5 s. */
+export function createStatusHandler(readiness: () => Promise<Readiness>): () => Promise<object> {
+  return async () => {
+    const inTime = await within(readiness(), readinessMsMax);
+    return inTime === null ? { ready: false, late: true } : listedReadiness(inTime.value);
+  };
+}
+
+const readinessMsMax = 4_500;
+
+/** The answer of one worker, or why there is none. */
+export type StatusReply = { readonly socket: string; readonly answer: Record<string, unknown> | Failure };
+
+/**
+ * Asks every worker that runs on a data folder for its readiness. Throws `daemon_unreachable` without any, and `refused`
+ * where the folder or a socket in it belongs to another user.
+ */
+export async function askStatus(dataDir: string): Promise<readonly StatusReply[]> {
+  const { who } = currentActor();
+  const replies = await Promise.all(
+    (await socketPaths(dataDir)).map(async (socket): Promise<StatusReply> => {
+      return { socket, answer: await ask(socket, { command: 'status', who }).catch(asFailure) };
+    }),
+  );
+  const failures = replies.flatMap(({ answer }) => (isFailure(answer) ? [answer] : []));
+  if (failures.length === replies.length) throw mostRelevant(failures);
+  return replies.filter(({ answer }) => !(isFailure(answer) && isNotRunning(answer)));
 }
 
 /** The daemons run this program, in the same version: their answers have these types. */

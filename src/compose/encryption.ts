@@ -20,6 +20,7 @@ import type { EncryptionControl } from '../encryption/control.ts';
 import type { OperationObserver, OperationPorts } from '../encryption/operations/operation.ts';
 import { createPasswordAccess, type PasswordAccess } from '../encryption/passwords.ts';
 import type { EncryptionStore, KeyFile, ProofFile, SwitchStateFile } from '../encryption/ports.ts';
+import { createReplyKeys, type ReplyKeys } from '../encryption/reply-keys.ts';
 import { createSealSweep } from '../encryption/seal-sweep.ts';
 import { encryptionChecks } from '../encryption/status.ts';
 import { startSync } from '../encryption/sync.ts';
@@ -47,6 +48,7 @@ export type Encryption = {
   readonly stateFile: SwitchStateFile;
   readonly proof: ProofFile;
   readonly passwords: PasswordAccess;
+  readonly replyKeys: ReplyKeys;
   readonly confirmations: Confirmations;
   readonly actor: AuditActor;
   /** The ports of one operation on the switch. */
@@ -92,6 +94,7 @@ export function composeEncryption(parts: EncryptionParts): {
   const sealPlaintext = createSealSweep({ store, vault, log, actor: { ...actor, who: `ticketmaild@${actor.host}` } });
   const passwords = createPasswordAccess({ store, vault, sealPlaintext });
   const confirmations = createConfirmations({ store, vault });
+  const replyKeys = createReplyKeys({ store, vault, log });
   const operation = (observer: OperationObserver): OperationPorts => ({
     ...{ keyFile, stateFile, store, vault, clock, worker, observer },
     actor,
@@ -99,7 +102,7 @@ export function composeEncryption(parts: EncryptionParts): {
   });
   const daemonClient = createDaemonClient(dataDir, actor.who);
   const access = { passwords, confirmations };
-  const encryption = { vault, keyFile, stateFile, proof, ...access, actor, operation, daemonClient };
+  const encryption = { vault, keyFile, stateFile, proof, ...access, replyKeys, actor, operation, daemonClient };
   const { host } = actor;
   const syncPorts = { vault, store, sealPlaintext, clock, worker, log, host, pid: process.pid };
   const openDaemon = async (stop: AbortSignal): Promise<DaemonEncryption> => {

@@ -3,10 +3,11 @@
  *
  * Rejects a configuration in which a sign-in could cross a network in plain text, or in which a header of any client
  * would be trusted: an address that others can reach needs TLS or a named proxy, a proxy needs the HTTPS origin of the
- * browsers.
+ * browsers. A unix socket is for a proxy: the permissions of its file say which one.
  */
 
-import type { AdminConfig, Config } from './config.ts';
+import { isAbsolute } from 'node:path';
+import type { AdminConfig, Config, ListenAddress } from './config.ts';
 import { absolute, type Derivation } from './derivation.ts';
 import { isLoopback } from './machine.ts';
 import { type ConfigProblem, notValue } from './problems.ts';
@@ -17,25 +18,24 @@ export function admin(from: Derivation, problems: ConfigProblem[]): AdminConfig 
   const path = 'admin.listen';
   const value = settings.admin.listen;
   if (value === 'off') return null;
-  const address = readAddress(value);
+  const address = readAddress(value, 'admin', from, problems);
   if (address === null) {
-    const rule = 'must be HOST:PORT, as "127.0.0.1:8026" or "[::1]:8026", or "off"';
+    const rule = 'must be HOST:PORT, as "127.0.0.1:8026" or "[::1]:8026", unix:PATH, or "off"';
     problems.push({ path, rule: `${rule}${notValue(document, path)}` });
     return null;
   }
   const tls = tlsFiles(from, problems);
   const { proxies } = settings.admin;
-  const isInClear = tls === null && proxies.length === 0;
-  if (isInClear && !isLoopback(address.host)) {
+  const host = 'path' in address ? null : address.host;
+  const isInClear = host !== null && tls === null && proxies.length === 0;
+  if (isInClear && !isLoopback(host)) {
     const rule =
       'must be an address of this machine alone (127.0.0.1, [::1]) unless admin.tls_certificate_file and admin.tls_key_file are given, or admin.proxies';
     problems.push({ path, rule: `${rule}${notValue(document, path)}` });
   }
-  const origin = originOf(
-    from,
-    { isInClear, isWildcard: wildcardAddresses.has(address.host) && tls !== null },
-    problems,
-  );
+  const isWildcard = host !== null && wildcardAddresses.has(host) && tls !== null;
+  const isForProxy = host === null || proxies.length > 0;
+  const origin = originOf(from, { isInClear, isWildcard, isForProxy }, problems);
   return { ...address, tls, proxies, origin, sessionTimeoutMs: settings.admin.session_timeout_min * 60_000 };
 }
 
@@ -62,17 +62,20 @@ type Exposure = {
   readonly isInClear: boolean;
   /** It listens on a wildcard address, which no browser uses. */
   readonly isWildcard: boolean;
+  /** It listens on a unix socket, or proxies are named. */
+  readonly isForProxy: boolean;
 };
 
 /** Serialized as browsers do (RFC 6454 section 6.2): lower case, without the default port. */
-function originOf(from: Derivation, { isInClear, isWildcard }: Exposure, problems: ConfigProblem[]): string | null {
+function originOf(from: Derivation, exposure: Exposure, problems: ConfigProblem[]): string | null {
+  const { isInClear, isWildcard, isForProxy } = exposure;
   const path = 'admin.origin';
   const value = from.settings.admin.origin;
-  const isForProxies = from.settings.admin.proxies.length > 0;
   if (value === '') {
-    if (isForProxies)
-      problems.push({ path, rule: `must be ${allowed}, the one of the proxy, when admin.proxies is given` });
-    else if (isWildcard) problems.push({ path, rule: `must be ${allowed} when admin.listen is every address` });
+    if (isForProxy) {
+      const when = from.settings.admin.proxies.length > 0 ? 'admin.proxies is given' : 'admin.listen is a unix socket';
+      problems.push({ path, rule: `must be ${allowed}, the one of the proxy, when ${when}` });
+    } else if (isWildcard) problems.push({ path, rule: `must be ${allowed} when admin.listen is every address` });
     return null;
   }
   const url = /^https?:\/\/[^/?#@\\\s]+$/i.test(value) ? URL.parse(value) : null;
@@ -86,27 +89,40 @@ function originOf(from: Derivation, { isInClear, isWildcard }: Exposure, problem
 
 const allowed = 'https://HOST or https://HOST:PORT, without a path';
 
-export function http({ settings, document }: Derivation, problems: ConfigProblem[]): Config['http'] {
+export function http(from: Derivation, problems: ConfigProblem[]): Config['http'] {
+  const { settings, document } = from;
   const path = 'http.listen';
   const value = settings.http.listen;
   if (value === 'off') return null;
-  const address = readAddress(value);
+  const address = readAddress(value, 'http', from, problems);
   if (address === null) {
-    const rule = 'must be HOST:PORT, as "127.0.0.1:8025" or "[::1]:8025", or "off"';
+    const rule = 'must be HOST:PORT, as "127.0.0.1:8025" or "[::1]:8025", unix:PATH, or "off"';
     problems.push({ path, rule: `${rule}${notValue(document, path)}` });
     return null;
   }
-  if (!isLoopback(address.host) && !settings.http.allow_remote) {
+  if (!('path' in address) && !isLoopback(address.host) && !settings.http.allow_remote) {
     const rule = 'must be an address of this machine alone (127.0.0.1, [::1]) unless http.allow_remote is true';
     problems.push({ path, rule: `${rule}${notValue(document, path)}` });
   }
-  return address;
+  return { ...address, hosts: settings.http.hosts };
 }
 
-type ListenAddress = { readonly host: string; readonly port: number };
+/** With room for the name of the file while it is made; a socket path has 107 bytes (unix(7)). */
+const socketPathBytesMax = 90;
 
-/** HOST:PORT, an IPv6 address in brackets, which the result lacks; null for anything else. */
-function readAddress(value: string): ListenAddress | null {
+/** HOST:PORT, an IPv6 address in brackets, which the result lacks, or unix:PATH; null for anything else. */
+function readAddress(
+  value: string,
+  table: 'admin' | 'http',
+  { settings }: Derivation,
+  problems: ConfigProblem[],
+): ListenAddress | null {
+  const { listen_group: group } = settings[table];
+  if (value.startsWith('unix:')) {
+    const path = value.slice('unix:'.length);
+    return isAbsolute(path) && Buffer.byteLength(path) <= socketPathBytesMax ? { path, group: group || null } : null;
+  }
+  if (group !== '') problems.push({ path: `${table}.listen_group`, rule: `needs ${table}.listen = "unix:PATH"` });
   const [, ipv6, name, portText] = /^(?:\[([0-9a-f:.]+)\]|([a-z0-9.-]+)):(\d{1,5})$/i.exec(value) ?? [];
   const host = ipv6 ?? name;
   const port = Number(portText);

@@ -8,6 +8,7 @@ import { isIPv4 } from 'node:net';
 import { userInfo } from 'node:os';
 import { dirname } from 'node:path';
 import { causeCode } from '../errors.ts';
+import type { ListenAddress } from './config.ts';
 
 /** Name of the user of this process; `uid 995` for one without a name. */
 export function thisUser(): string {
@@ -45,4 +46,9 @@ export function isLoopback(host: string): boolean {
 /** A host as in a URL (RFC 3986 section 3.2.2): an IPv6 address in brackets. */
 export function urlHost(host: string): string {
   return host.includes(':') ? `[${host}]` : host;
+}
+
+/** A listen address as it is configured: HOST:PORT or unix:PATH. */
+export function listenText(address: ListenAddress): string {
+  return 'path' in address ? `unix:${address.path}` : `${urlHost(address.host)}:${address.port}`;
 }

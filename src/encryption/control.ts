@@ -13,6 +13,7 @@ import { asFailure, Failure, isFailure } from '../errors.ts';
 import { events, type Log } from '../events.ts';
 import type { AuditActor } from '../ingest/model.ts';
 import { type KeyId, type KeySet, keyById, keyIds } from '../secret/key.ts';
+import { hints } from '../text/hints.ts';
 import type { UnopenedPassword } from './operations/operation.ts';
 import type { AuditEntry, EncryptionStore, KeyFile, KeyFileReading, ProofCheck, ProofFile } from './ports.ts';
 import type { Vault, VaultView } from './vault.ts';
@@ -141,11 +142,11 @@ async function confirm(
   const waiting = requests.current();
   if (waiting === null) {
     const message = 'there is no pending request to disable encryption (requests expire after 15 minutes)';
-    return new Failure('refused', message, { hint: 'Request it again.' });
+    return new Failure('refused', message, { hint: hints.alreadyRequested });
   }
   const problem = proofProblem(await requests.checkProof(waiting));
   if (problem !== null)
-    return new Failure('refused', `the proof file is not accepted: ${problem}`, { hint: 'Nothing was changed.' });
+    return new Failure('refused', `the proof file is not accepted: ${problem}`, { hint: hints.nothingChanged });
   const started = await startDisable(who);
   if (isFailure(started)) return started;
   try {
@@ -174,27 +175,24 @@ async function recover(ports: EncryptionControlPorts, who: string): Promise<Reco
 
 function refuseRecovery(vault: Vault, keys: KeySet, reading: KeyFileReading, path: string): void {
   if (keys.length === 0 && vault.view.state.kind !== 'closed') throw noKeyInMemory(vault);
-  if (keys.length === 0)
-    throw nothingToRecover('encryption is off, and no key is in use', 'ticketmaild encryption status');
+  if (keys.length === 0) throw nothingToRecover('encryption is off, and no key is in use', hints.checkSwitch);
   if (reading.kind === 'keys' && keys.every(({ id }) => keyById(reading.keys, id) !== null))
-    throw nothingToRecover(`the key file ${path} contains every key that is in use`, 'ticketmaild key show');
+    throw nothingToRecover(`the key file ${path} contains every key that is in use`, hints.checkKey);
   // Not damaged but protected by a passphrase: an unprotected file would undo that.
   if (reading.kind === 'refused' && reading.failure.code === 'key_file_locked') {
     const message = `the key file ${path} is protected by a passphrase that this daemon does not have`;
-    const hint =
-      'Configure the passphrase ([encryption] passphrase_file), or move that file away and run the command again.';
-    throw new Failure('key_file_locked', message, { hint });
+    throw new Failure('key_file_locked', message, { hint: hints.keyLocked });
   }
 }
 
-function nothingToRecover(why: string, command: string): Failure {
-  return new Failure('refused', `there is nothing to recover: ${why}`, { hint: `Check it with ${command}` });
+function nothingToRecover(why: string, hint: string): Failure {
+  return new Failure('refused', `there is nothing to recover: ${why}`, { hint });
 }
 
 function noKeyInMemory({ view }: Vault): Failure {
   const reason = 'failure' in view.state ? view.state.failure.message : 'no key is open';
-  const hint = 'Restore the key file from its backup.';
-  return new Failure('key_file_missing', `the daemon has no key in memory either: ${reason}`, { hint });
+  const message = `the daemon has no key in memory either: ${reason}`;
+  return new Failure('key_file_missing', message, { hint: hints.keyRestore });
 }
 
 function requested(

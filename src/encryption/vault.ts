@@ -22,6 +22,7 @@ import {
   type SwitchJudgement,
   type SwitchRow,
 } from '../secret/switch.ts';
+import { hints } from '../text/hints.ts';
 import type { EncryptionStore, KeyFile, KeyFileReading, SwitchReading, SwitchStateFile } from './ports.ts';
 
 /** `closed`: no key file, and none is needed. */
@@ -224,8 +225,7 @@ function problemOf(verdict: SwitchJudgement | null): Failure | null {
   if (verdict.kind === 'rolled_back')
     return new Failure('switch_rolled_back', `the row in encryption_switch was rolled back: ${verdict.reason}`);
   const message = `the row in encryption_switch is sealed by key ${verdict.keyId}, which is not in the key file`;
-  const hint = 'Put the key file that contains this key on this host: from its backup, or from a worker that has it.';
-  return new Failure('key_unknown', message, { fields: { key_id: verdict.keyId }, hint });
+  return new Failure('key_unknown', message, { fields: { key_id: verdict.keyId }, hint: hints.keyFromWorker });
 }
 
 function stateOf(file: KeyFileReading, wanted: readonly KeyId[], inMemory: KeySet, path: string): VaultState {
@@ -242,15 +242,14 @@ function stateOf(file: KeyFileReading, wanted: readonly KeyId[], inMemory: KeySe
 /** Only a process with the key in memory can recover the key file. */
 function lackingKeyFailure(keyId: KeyId, isAbsent: boolean, path: string, isInMemory: boolean): Failure {
   const fields = { key_id: keyId };
-  const recover = isInMemory ? ', or let the running daemon write it: ticketmaild key recover' : '';
-  const hint = `Put the key file${isAbsent ? '' : ' with that key'} back from its backup${recover}.`;
   if (isAbsent) {
+    const hint = isInMemory ? hints.keyBackOrRecover : hints.keyBack;
     const message = `there is no key file at ${path}, and key ${keyId} is needed`;
     return new Failure('key_file_missing', message, { fields, hint });
   }
   return new Failure('key_file_refused', `the key file at ${path} lacks key ${keyId}, which is needed`, {
     fields,
-    hint,
+    hint: isInMemory ? hints.keyWithIdBackOrRecover : hints.keyWithIdBack,
   });
 }
 

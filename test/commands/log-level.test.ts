@@ -28,7 +28,7 @@ async function worker(
   const server = await startControlSocket(
     socketPath(cli.dataDir, name),
     {
-      ...{ recover: other, disable: other },
+      ...{ recover: other, disable: other, status: other },
       log_level: async (who, level) => {
         if (failure !== null) throw failure;
         return setLevel(who, level);

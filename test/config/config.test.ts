@@ -143,15 +143,15 @@ describe('errors are one line', () => {
     ],
     [
       '[http]\nlisten = "8025"',
-      'mail.toml:2: http.listen must be HOST:PORT, as "127.0.0.1:8025" or "[::1]:8025", or "off", not "8025"',
+      'mail.toml:2: http.listen must be HOST:PORT, as "127.0.0.1:8025" or "[::1]:8025", unix:PATH, or "off", not "8025"',
     ],
     [
       '[http]\nlisten = "127.0.0.1:70000"',
-      'mail.toml:2: http.listen must be HOST:PORT, as "127.0.0.1:8025" or "[::1]:8025", or "off", not "127.0.0.1:70000"',
+      'mail.toml:2: http.listen must be HOST:PORT, as "127.0.0.1:8025" or "[::1]:8025", unix:PATH, or "off", not "127.0.0.1:70000"',
     ],
     [
       '[admin]\nlisten = "8026"',
-      'mail.toml:2: admin.listen must be HOST:PORT, as "127.0.0.1:8026" or "[::1]:8026", or "off", not "8026"',
+      'mail.toml:2: admin.listen must be HOST:PORT, as "127.0.0.1:8026" or "[::1]:8026", unix:PATH, or "off", not "8026"',
     ],
     [
       '[admin]\nlisten = "desk.example.org:8026"',
@@ -526,7 +526,9 @@ describe('where values come from', () => {
 
   test('health endpoints can be off, and are remote only with allow_remote', () => {
     expect(load('[http]\nlisten = "off"').http).toBeNull();
-    expect(load('[http]\nlisten = "0.0.0.0:80"\nallow_remote = true').http).toEqual({ host: '0.0.0.0', port: 80 });
+    expect(load('[http]\nlisten = "0.0.0.0:80"\nallow_remote = true').http).toEqual({
+      ...{ host: '0.0.0.0', port: 80, hosts: [] },
+    });
   });
 });
 

@@ -1,22 +1,25 @@
 /**
- * Control protocol: HTTP/1.1 with JSON over a unix socket. `POST /recover`, `/disable` and `/log_level` with `{who,
- * level?}`.
+ * Control protocol: HTTP/1.1 with JSON over a unix socket. `POST /status`, `/recover`, `/disable` and `/log_level` with
+ * `{who, level?}`.
  *
- * Status 200 answers with an object, any other with `{code, message, hint}`. While a request is worked on, the daemon
+ * Status 200 answers with an object, any other with `{code, message, hint}`. A client shows no hint that is not its own
+ * (hints.ts), so that a daemon that was broken into cannot tell root what to run. While a request is worked on, the daemon
  * sends `102 Processing` (RFC 2518, section 10.1) every second as a heartbeat, which tells a busy daemon from one that
  * hangs. No request and no answer holds a secret.
  */
 
-import { Failure, type FailureCode, failureMeanings } from '../../errors.ts';
+import { Failure, type FailureCode, failureHint, failureMeanings } from '../../errors.ts';
 import { type LogLevel, logLevels } from '../../events.ts';
+import { knownHint } from '../../text/hints.ts';
 
 /** `who`: the user who asks, as `user@host`. */
 export type ControlRequest =
-  | { readonly command: 'recover' | 'disable'; readonly who: string }
+  | { readonly command: 'status' | 'recover' | 'disable'; readonly who: string }
   | { readonly command: 'log_level'; readonly who: string; readonly level: LogLevel };
 
 export const requestBytesMax = 4096;
-export const answerBytesMax = 64 * 1024;
+/** A status lists 200 mailboxes. */
+export const answerBytesMax = 1024 * 1024;
 /** For a request to arrive, and between two signs of life of the daemon. */
 export const silenceMs = 5000;
 export const heartbeatMs = 1000;
@@ -62,9 +65,10 @@ export function readObject(text: string): Record<string, unknown> | null {
 
 const failureCodes = Object.keys(failureMeanings) as readonly FailureCode[];
 
-/** The failure in an answer; an unknown code is taken for `unexpected`. */
+/** The failure in an answer; an unknown code is taken for `unexpected`, a foreign hint replaced by that of the code. */
 export function answeredFailure({ code, message, hint }: Record<string, unknown>): Failure {
   const known = failureCodes.find((one) => one === code) ?? 'unexpected';
   const text = typeof message === 'string' ? message : 'the daemon answered with a failure that it does not explain';
-  return new Failure(known, text, typeof hint === 'string' ? { hint } : {});
+  const own = knownHint(hint) ?? failureHint(hint);
+  return new Failure(known, text, own === null ? {} : { hint: own });
 }

@@ -28,6 +28,7 @@ export type ControlHandlers = {
   recover(who: string): Promise<object>;
   disable(who: string): Promise<object>;
   log_level(who: string, level: LogLevel): Promise<object>;
+  status(who: string): Promise<object>;
 };
 
 const connectionsMax = 4;
@@ -55,7 +56,7 @@ export async function startControlServer(path: string, handlers: ControlHandlers
   server.maxConnections = connectionsMax;
   // A connection that cannot be accepted (too many open files) fails for its client alone.
   server.on('error', () => undefined);
-  const entry = await listenOrClose(path, server);
+  const entry = await listenAt(path, server);
   if (entry === null) return null;
   return {
     [Symbol.asyncDispose]: async () => {
@@ -65,17 +66,6 @@ export async function startControlServer(path: string, handlers: ControlHandlers
       await Promise.all([closed, ...working]);
     },
   };
-}
-
-/** The entry of the socket in its folder; null: a live process listens there. */
-async function listenOrClose(path: string, server: Server): Promise<AsyncDisposable | null> {
-  let entry: AsyncDisposable | null = null;
-  try {
-    entry = await listenAt(path, server);
-    return entry;
-  } finally {
-    if (entry === null && server.listening) await closing(server);
-  }
 }
 
 async function closing(server: Server): Promise<void> {
@@ -95,6 +85,7 @@ function commands(handlers: ControlHandlers, working: Set<Promise<void>>): Hono<
     await work;
   });
   app.post('/recover', (context) => answer(context, (who) => handlers.recover(who)));
+  app.post('/status', (context) => answer(context, (who) => handlers.status(who)));
   app.post('/disable', (context) => answer(context, (who) => handlers.disable(who)));
   app.post('/log_level', (context) =>
     answer(context, (who, body) => {
@@ -132,6 +123,6 @@ function failureResponse(context: ControlContext, { code, message, hint }: Failu
 
 function misuse(): Failure {
   return new Failure('usage', 'the request is not one that the control socket knows', {
-    hint: 'Use ticketmaild key recover, ticketmaild encryption disable, or ticketmaild log-level.',
+    hint: 'Use ticketmaild status, log-level, key recover or encryption disable, in the version of the daemon.',
   });
 }

@@ -1,21 +1,32 @@
 /**
  * Health endpoints for probes and Prometheus: `GET /livez` (liveness), `GET /readyz` (readiness), `GET /metrics`.
  *
- * GET and HEAD only. Every other response is fixed: nothing of a request and no text of an error is in it, or in the
- * log. Bodies are discarded, a head has 4 KiB at most, and a slow client is closed after 5 seconds. Concurrent requests
- * share one lookup (single-flight), and each is answered within 5 seconds even if the lookup hangs.
+ * GET and HEAD only, under known host names (host-header.ts). Every other response is fixed: nothing of a request and
+ * no text of an error is in it, or in the log. Bodies are discarded, a head has 4 KiB at most, and a slow client is
+ * closed after 5 seconds; when 256 connections are open, the oldest one makes room. Concurrent requests share one lookup
+ * (single-flight), and each is answered within 5 seconds even if the lookup hangs.
  */
 
 import { once } from 'node:events';
 import type { Socket } from 'node:net';
 import { Hono } from 'hono';
+import { addressGroup } from '../../admin/sign-in/limits.ts';
 import { within } from '../../async/deadline.ts';
 import { singleFlight } from '../../async/single-flight.ts';
+import type { ListenAddress } from '../../config/config.ts';
 import type { HttpServer } from '../../ingest/ports.ts';
-import type { Readiness } from '../../ingest/readiness.ts';
-import { byRawPath, createHttpServer, listenOn, type NodeEnv } from './http-server.ts';
+import { listedReadiness, type Readiness } from '../../ingest/readiness.ts';
+import { createConnectionLimit } from './connection-limit.ts';
+import { createHostCheck } from './host-header.ts';
+import { byRawPath, createHttpServer, type NodeBindings, type NodeEnv } from './http-server.ts';
+import { listenOn } from './listen.ts';
 
-export type HttpOptions = { readonly host: string; readonly port: number };
+export type HttpOptions = ListenAddress & {
+  /** Host names under which the endpoints are served, besides loopback and the address itself. */
+  readonly hosts?: readonly string[];
+  /** Descriptor of the socket that systemd keeps; absent or null: none. */
+  readonly descriptor?: number | null;
+};
 
 export type HealthSources = {
   /** May reject, and may hang. */
@@ -32,8 +43,8 @@ const sharing = { abandonedMs: 30_000, nowMs: () => performance.now() };
 const freshMs = 1_000;
 /** Shorter, so that a probe that waits for the start is answered soon after it. */
 const notReadyFreshMs = 200;
-const listedMax = 200;
-const connectionsMax = 256;
+/** A request is never refused for the number of others: the oldest connection makes room. */
+const connectionLimits = { connectionsMax: 256, answersMax: 256 };
 const limits = {
   ...{ headBytesMax: 4096, bodyBytesMax: 0, headMs: 5_000, bodyMs: 0, connectionMs: 10_000, lingerMs: 2_000 },
 };
@@ -44,32 +55,37 @@ const headers = { 'cache-control': 'no-store', 'x-content-type-options': 'nosnif
  * `config_invalid`.
  */
 export async function startHealthServer(options: HttpOptions, sources: HealthSources): Promise<HttpServer> {
-  const open = new Set<Socket>();
+  const { hosts = [], descriptor = null, ...address } = options;
+  const connections = createConnectionLimit(connectionLimits);
   const hooks = {
     open(socket: Socket): Socket {
-      open.add(socket);
-      return socket.once('close', () => open.delete(socket));
+      const peer = socket.remoteAddress ?? '';
+      connections.add(socket, peer === '' ? null : addressGroup(peer));
+      return socket;
     },
   };
-  const server = createHttpServer({ app: endpoints(sources), headers, limits, hooks });
-  server.maxConnections = connectionsMax;
-  const { address, family, port } = await listenOn(server, options, '[http] listen');
-  const host = family === 'IPv6' ? `[${address}]` : address;
+  const server = createHttpServer({ app: endpoints(sources, hosts), headers, limits, hooks });
+  const { shown, end } = await listenOn(server, { address, descriptor, setting: '[http] listen' });
   return {
-    address: `http://${host}:${port}`,
+    address: shown.startsWith('unix:') ? shown : `http://${shown}`,
     [Symbol.asyncDispose]: async () => {
+      await end();
       const closed = once(server, 'close');
       server.close();
-      for (const socket of open) socket.destroy();
+      await connections.close(0);
       await closed;
     },
   };
 }
 
 /** The application: a request that is not for one of the three gets a fixed response. */
-function endpoints(sources: HealthSources): Hono<NodeEnv> {
+function endpoints(sources: HealthSources, hosts: readonly string[]): Hono<NodeEnv> {
   const app = new Hono<NodeEnv>(byRawPath);
+  const isHostAllowed = createHostCheck(hosts);
   app.use(async (context, next) => {
+    const { incoming, localAddress }: NodeBindings = context.env;
+    if (!isHostAllowed(incoming.headersDistinct.host ?? [], localAddress))
+      return context.json({ error: 'not served under this host name: see [http] hosts' }, 421);
     if (!isEncoded(context.req.path)) return context.json({ error: 'bad request' }, 400);
     return await next();
   });
@@ -104,7 +120,7 @@ function respondersOf({ readiness, metrics }: HealthSources): ReadonlyMap<string
   const checked = singleFlight(
     async () => {
       const value = await readiness();
-      return { value, body: json(value.ready ? 200 : 503, shortened(value)) };
+      return { value, body: json(value.ready ? 200 : 503, listedReadiness(value)) };
     },
     { ...sharing, freshMs: ({ value }) => (value.ready ? freshMs : notReadyFreshMs) },
   );
@@ -125,18 +141,4 @@ function respondersOf({ readiness, metrics }: HealthSources): ReadonlyMap<string
 function withDeadline(lookUp: Responder, tooLate: Body): Responder {
   const inTime = async (): Promise<Body> => (await within(lookUp(), responseMs))?.value ?? tooLate;
   return singleFlight(inTime, { ...sharing, freshMs: () => 0 });
-}
-
-/** The list begins with the mailboxes that fail, so these remain in it. */
-function shortened(
-  readiness: Readiness,
-): Readiness & { readonly checks: { readonly mailboxes: { not_listed: number } } } {
-  const { checks } = readiness;
-  const { list } = checks.mailboxes;
-  const mailboxes = {
-    ...checks.mailboxes,
-    list: list.slice(0, listedMax),
-    not_listed: Math.max(0, list.length - listedMax),
-  };
-  return { ...readiness, checks: { ...checks, mailboxes } };
 }

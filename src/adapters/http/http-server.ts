@@ -8,11 +8,9 @@
  * responses are bounded.
  */
 
-import { once } from 'node:events';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import type { AddressInfo, Socket } from 'node:net';
+import type { Socket } from 'node:net';
 import type { Hono } from 'hono';
-import { causeCode, Failure } from '../../errors.ts';
 import { type ConnectionTimes, SingleRequestConnection } from './single-request-connection.ts';
 
 export type NodeBindings = {
@@ -20,6 +18,8 @@ export type NodeBindings = {
   readonly outgoing: ServerResponse;
   /** The address at the other end of the connection; empty for a unix socket. */
   readonly peer: string;
+  /** The address at this end; empty for a unix socket. */
+  readonly localAddress: string;
   /** May be overwritten earlier by its reader. */
   readonly body: Uint8Array;
 };
@@ -58,7 +58,7 @@ type ConnectionHooks = {
 /** How often node:http checks for requests that are late. */
 const checkIntervalMs = 500;
 
-/** Call `listen` or `listenOn` for the result. */
+/** Call `listen`, or `listenOn` (listen.ts), for the result. */
 export function createHttpServer(options: HttpServerOptions): Server {
   const { limits, hooks = {} } = options;
   const { headBytesMax, headMs, bodyMs } = limits;
@@ -85,35 +85,13 @@ export function createHttpServer(options: HttpServerOptions): Server {
   return server;
 }
 
-/**
- * Listens; resolves with the address that was bound. A taken address, or one that may appear later, may be tried again
- * (`address_in_use`, `address_unavailable`); any other reason is a wrong `setting`, as a port below 1024
- * (`config_invalid`).
- */
-export async function listenOn(
-  server: Server,
-  { host, port }: { readonly host: string; readonly port: number },
-  setting: string,
-): Promise<AddressInfo> {
-  try {
-    server.listen({ host, port });
-    await once(server, 'listening');
-  } catch (cause) {
-    const code = causeCode(cause);
-    const message = `cannot listen on ${host}:${port} (${code})`;
-    if (code === 'EADDRINUSE') throw new Failure('address_in_use', message, { cause });
-    if (code === 'EADDRNOTAVAIL') throw new Failure('address_unavailable', message, { cause });
-    throw new Failure('config_invalid', message, { cause, hint: `Choose another ${setting}.` });
-  }
-  return server.address() as AddressInfo;
-}
-
 async function serve(incoming: IncomingMessage, outgoing: ServerResponse, options: HttpServerOptions): Promise<void> {
   const { app, limits, hooks = {} } = options;
   const connection: unknown = incoming.socket;
   if (!(connection instanceof SingleRequestConnection) || !connection.claim(incoming)) return;
   outgoing.on('error', () => connection.destroy());
   const { stream, remoteAddress: peer } = connection;
+  const { localAddress = '' } = stream;
   const lengthBytes = bodyLength(incoming, limits.bodyBytesMax);
   if (lengthBytes === 0) connection.discardInput();
   else if (/^100-continue$/i.test(incoming.headers.expect ?? '')) setImmediate(continueUnlessWhole, incoming, outgoing);
@@ -122,7 +100,7 @@ async function serve(incoming: IncomingMessage, outgoing: ServerResponse, option
   if (body === null || stream.destroyed) return;
   if (hooks.begin?.(stream) === false) return void stream.destroy();
   try {
-    const response = await app.fetch(requestOf(incoming), { incoming, outgoing, peer, body });
+    const response = await app.fetch(requestOf(incoming), { incoming, outgoing, peer, localAddress, body });
     const content = Buffer.from(await response.arrayBuffer());
     hooks.end?.(stream);
     send(outgoing, response, content, options.headers);

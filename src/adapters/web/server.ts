@@ -10,13 +10,13 @@ import { setTimeout } from 'node:timers/promises';
 import type { AdminService } from '../../admin/service.ts';
 import { coalesce } from '../../async/single-flight.ts';
 import type { AdminConfig } from '../../config/config.ts';
-import { urlHost } from '../../config/machine.ts';
 import { asFailure, type Failure } from '../../errors.ts';
 import { events, type Log } from '../../events.ts';
-import { createHttpServer, listenOn } from '../http/http-server.ts';
+import { type ConnectionLimits, createConnectionLimit } from '../http/connection-limit.ts';
+import { createHttpServer } from '../http/http-server.ts';
+import { listenOn } from '../http/listen.ts';
 import { readAssets } from './assets.ts';
 import { watchCertificate } from './certificate.ts';
-import { type ConnectionLimits, createConnectionLimit } from './http/connection-limit.ts';
 import { bodyBytesMax, createAllowedHosts, createTrustedProxies } from './http/request-checks.ts';
 import { overwriteReadBuffer, overwriteStack } from './http/scrub-memory.ts';
 import { createSite, securityHeaders } from './site.ts';
@@ -39,12 +39,17 @@ const headBytesMax = 8 * 1024;
 const lingerMs = 2_000;
 const closeMs = 5_000;
 
+export type AdminPageConfig = AdminConfig & {
+  /** Descriptor of the socket that systemd keeps; absent or null: none. */
+  readonly descriptor?: number | null;
+};
+
 /**
  * Serves the admin page until it is disposed. Resolves after the first attempt to listen, successful or not. Never
  * rejects.
  */
 export async function serveAdminPage(
-  config: AdminConfig,
+  config: AdminPageConfig,
   service: AdminService,
   log: Log,
   limits: Partial<AdminLimits> = {},
@@ -77,7 +82,7 @@ export async function serveAdminPage(
 }
 
 type Parts = {
-  readonly config: AdminConfig;
+  readonly config: AdminPageConfig;
   readonly service: AdminService;
   readonly log: Log;
   readonly report: (failure: Failure | null) => void;
@@ -113,7 +118,7 @@ async function tryToOpen(parts: Parts): Promise<Page | null> {
 
 async function open({ config, service, log, report, limits }: Parts): Promise<Page> {
   await using undo = new AsyncDisposableStack();
-  const proxies = createTrustedProxies(config.proxies);
+  const proxies = createTrustedProxies(config.proxies, 'path' in config);
   const hosts = createAllowedHosts(config);
   const { responseMs, headMs, bodyMs, certificateMs } = limits;
   const site = createSite({ service, log, proxies, responseMs, hosts, assets: await readAssets() });
@@ -142,18 +147,18 @@ async function open({ config, service, log, report, limits }: Parts): Promise<Pa
         service.recordRefusal({ reason: 'bad_request', who: null, address: peer, about: 'request' }),
     },
   });
-  const { port } = await listenOn(server, config, '[admin] listen');
+  const { descriptor = null } = config;
+  const { shown, end } = await listenOn(server, { address: config, descriptor, setting: '[admin] listen' });
   const ended = new Promise<void>((resolve) => void server.once('close', resolve));
-  // A broken listening socket: the page starts again.
-  server.on('error', () => server.close());
+  // A broken listening socket: the page starts again. That of systemd cannot be opened again.
+  server.on('error', () => void (descriptor === null && server.close()));
   undo.defer(async () => {
+    await end();
     server.close();
     await connections.close(closeMs);
     await ended;
   });
-  // The origin as a browser on this machine would write it.
-  const host = urlHost(config.host);
-  const address = `${config.tls === null ? 'http' : 'https'}://${host}:${port}`;
+  const address = shown.startsWith('unix:') ? shown : `${config.tls === null ? 'http' : 'https'}://${shown}`;
   log.info({ address }, events.adminListening);
   const all = undo.move();
   return { ended, close: () => all.disposeAsync() };

@@ -16,6 +16,7 @@ import { events } from '../../events.ts';
 import { createLogThrottle } from '../../ingest/health/log-throttle.ts';
 import { liveWorkers } from '../../ingest/scheduler/workers.ts';
 import { requiredKeyIds } from '../../secret/switch.ts';
+import { hints } from '../../text/hints.ts';
 import { isoTime } from '../../text/time.ts';
 import type { StoredOperation } from '../ports.ts';
 import type { OperationKind } from '../service.ts';
@@ -114,7 +115,7 @@ async function start(
 }
 
 function stoppingDaemon(): Failure {
-  return new Failure('interrupted', 'this daemon is stopping', { hint: 'Try again in a moment.' });
+  return new Failure('interrupted', 'this daemon is stopping', { hint: hints.tryAgainSoon });
 }
 
 function alreadyRunning(row: StoredOperation | null): Failure {

@@ -1,13 +1,21 @@
 /**
- * Validation of the `/readyz` answer (zod): the peer at that address may be any program, or another version of
- * ticketmaild.
+ * Validation of a readiness (zod) that a daemon sent: it may be of another version, or broken into.
  *
  * An answer is accepted when it says whether it is ready, which worker it is, and has checks. A value of another type
- * is replaced by a neutral one and listed in `strange`, so that one odd value does not hide the rest.
+ * is replaced by a neutral one and listed in `strange`, so that one odd value does not hide the rest. A hint is shown
+ * only if it is one of this program (hints.ts, errors.ts); a reason with an unknown code becomes `unknown`.
  */
 
 import * as z from 'zod/mini';
+import { failureHint, hintOf } from '../../errors.ts';
+import { reasonCode } from '../../ingest/health/describe.ts';
 import { checkStatuses, type Readiness } from '../../ingest/readiness.ts';
+import { knownHint } from '../../text/hints.ts';
+
+/** Codes of reasons that are no error codes (mailbox-checks.ts, reload.ts). */
+const checkCodes: ReadonlySet<string> = new Set([
+  ...['no_mailboxes', 'overdue', 'restart_needed', 'uidvalidity_unstable', 'waiting'],
+]);
 
 export type Status = Readiness & {
   /** Mailboxes that were left off the list. */
@@ -27,20 +35,38 @@ export function readStatus(body: unknown): { readonly status: Status } | { reado
   const issues = strict.safeParse(body).error?.issues ?? [];
   return {
     status: {
-      ...lenient.parse(body),
+      ...withOwnHints(lenient.parse(body)),
       notListed: typeof notListed === 'number' ? notListed : 0,
       strange: issues.map(({ path }) => path.join('.')),
     },
   };
 }
 
-/** True for the answer of a ticketmaild that could not determine its readiness in time. */
-export function isLate(status: number, body: unknown): boolean {
-  return status === 503 && isObject(body) && body['ready'] === false && typeof body['reason'] === 'string';
+/** True for the answer of a daemon that could not determine its readiness in time. */
+export function isLate(body: unknown): boolean {
+  return isObject(body) && body['ready'] === false && body['late'] === true;
 }
 
 function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+/** Replaces the hints of all checks by those of this program, and reasons whose code is unknown. */
+function withOwnHints<T>(value: T): T {
+  if (Array.isArray(value)) return value.map(withOwnHints) as T;
+  if (!isObject(value)) return value;
+  const entries = Object.entries(value).map(([name, one]) => [name, withOwnHints(one)]);
+  const replaced = 'hint' in value && 'reason' in value ? ownWords(value['reason'], value['hint']) : {};
+  return { ...Object.fromEntries(entries), ...replaced };
+}
+
+function ownWords(reason: unknown, hint: unknown): { readonly reason: string | null; readonly hint: string | null } {
+  const text = typeof reason === 'string' ? reason : null;
+  const code = reasonCode(text);
+  const isKnown = code === null || checkCodes.has(code) || hintOf(code) !== null;
+  const byCode = code === null ? null : hintOf(code);
+  const own = hint === null ? null : (knownHint(hint) ?? failureHint(hint) ?? byCode);
+  return { reason: isKnown ? text : 'unknown: the reason has a code that this version does not know', hint: own };
 }
 
 /** Replaces what does not match `schema` by `neutral`; the identity in the strict schema. */
@@ -53,7 +79,8 @@ const strict = readinessSchema((schema) => schema as never);
 const lenient = readinessSchema((schema, neutral) => z.catch(schema, ({ value }) => neutral(value)));
 
 function readinessSchema(mend: Mend): z.ZodMiniType<Readiness> {
-  const string = mend(z.string(), () => '?');
+  const string = mend(z.string().check(z.maxLength(255)), () => '?');
+  const word = mend(z.string().check(z.regex(/^[\w.:+@-]{0,255}$/)), () => '?');
   const number = mend(z.number(), toNumber);
   const boolean = mend(z.boolean(), () => false);
   const textOrNull = mend(z.nullable(z.string()), () => null);
@@ -68,17 +95,17 @@ function readinessSchema(mend: Mend): z.ZodMiniType<Readiness> {
     ...{ since: textOrNull, reason: textOrNull, hint: textOrNull },
   };
   const pool = z.looseObject({ open: number, busy: number, waiting: number, max: number });
-  const worker = { host: string, pid: number };
-  const server = { host: string, port: number };
+  const worker = { host: word, pid: number };
+  const server = { host: word, port: number };
   return z.looseObject({
     ready: boolean,
-    worker: object({ ...worker, name: string, version: string, started_at: string, log_level: string }),
+    worker: object({ ...worker, name: word, version: word, started_at: string, log_level: word }),
     checks: object({
       database: object({ ...check, pool: mend(z.nullable(pool), () => null), ping_ms: numberOrNull }),
       disk: object({ ...check, free_bytes: numberOrNull }),
       scheduler: object({ ...check, lag_ms: numberOrNull, polls: number, due: number, due_oldest_age_ms: number }),
-      vault: object({ ...check, state: string, key_ids: list(string) }),
-      switch: object({ ...check, state: string, revision: number }),
+      vault: object({ ...check, state: word, key_ids: list(word) }),
+      switch: object({ ...check, state: word, revision: number }),
       workers: object({
         ...check,
         live: number,
@@ -86,12 +113,12 @@ function readinessSchema(mend: Mend): z.ZodMiniType<Readiness> {
       }),
       servers: object({ ...check, list: list(object({ ...check, ...server, next_attempt: string })) }),
       certificates: object({ ...check, list: list(object({ ...server, not_after: string, days_left: number })) }),
-      config: object({ ...check, needs_restart: list(string) }),
+      config: object({ ...check, needs_restart: list(word) }),
       clock: object({ ...check, offset_ms: numberOrNull }),
       idle: object({ open: number, max: number }),
       quarantine: object({
         ...{ ...check, count: number, oldest: textOrNull },
-        reasons: list(object({ reason: string, count: number })),
+        reasons: list(object({ reason: word, count: number })),
       }),
       mailboxes: object({
         ...{ ...check, ok: number, failing: number, waiting: number, paused: number },

@@ -10,13 +10,13 @@ import { localTime } from '../../adapters/terminal/log-lines.ts';
 import type { StyledLine } from '../../adapters/terminal/text-layout.ts';
 import { Failure, isFailure } from '../../errors.ts';
 import type { CommonOptions, Context } from '../context.ts';
+import type { Status } from './answer.ts';
 import { type DaemonAnswer, type StatusTarget, type Survey, statusTarget, survey } from './targets.ts';
 import { dimmed, failureLines, noteLines, silenceLines, statusLines, titleLine, type ViewOptions } from './view.ts';
 
 export type StatusOptions = CommonOptions & {
   readonly watch?: boolean;
   readonly all?: boolean;
-  readonly address?: string;
 };
 
 const redrawMs = 2000;
@@ -42,27 +42,33 @@ function isReady({ answers }: Survey): boolean {
   return answers.every((one) => 'status' in one && one.status.ready);
 }
 
-/** The answers as they arrived, one a line; notes and late answers on standard error. */
+/** One answer a line, as it was understood; notes and failures on standard error. */
 async function printJson({ notes, answers }: Survey, { terminal }: Context): Promise<void> {
   for (const note of notes) terminal.note(note);
   for (const one of answers) {
-    if ('status' in one) await terminal.json(one.body);
-    else terminal.note(`${one.late.message}; hint: ${one.late.hint}`);
+    if ('status' in one) await terminal.json(withoutNotes(one.status));
+    else terminal.note(`${one.failure.message}; hint: ${one.failure.hint}`);
   }
 }
 
-/** One answer from the configured address has no title. */
+/** As `/readyz` returns it. */
+function withoutNotes({ strange: _strange, notListed, checks, ...status }: Status): object {
+  return { ...status, checks: { ...checks, mailboxes: { ...checks.mailboxes, not_listed: notListed } } };
+}
+
+/** The answer of the only worker has no title. */
 function surveyLines({ notes, answers }: Survey, options: ViewOptions): readonly StyledLine[] {
-  if (answers.length === 1 && notes.length === 0) return answers.flatMap((one) => answerLines(one, options));
+  if (answers.length === 1)
+    return [...noteLines(notes, options), ...answers.flatMap((one) => answerLines(one, options))];
   const titled = answers.flatMap((one): readonly StyledLine[] => {
     const name = 'status' in one ? one.status.worker.name : '';
-    return [[], titleLine(one.address, name, options), ...answerLines(one, options)];
+    return [[], titleLine(one.socket, name, options), ...answerLines(one, options)];
   });
   return [...noteLines(notes, options), ...titled];
 }
 
 function answerLines(one: DaemonAnswer, options: ViewOptions): readonly StyledLine[] {
-  return 'status' in one ? statusLines(one.status, options) : failureLines(one.late, options);
+  return 'status' in one ? statusLines(one.status, options) : failureLines(one.failure, options);
 }
 
 function viewOptions({ all }: StatusOptions, { terminal, nowMs }: Context, asOfMs: number): ViewOptions {

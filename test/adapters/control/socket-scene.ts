@@ -10,6 +10,7 @@ export const echo: ControlHandlers = {
   recover: async (who) => ({ done: 'recover', who }),
   disable: async (who) => ({ done: 'disable', who }),
   log_level: async (who, level) => ({ done: 'log_level', who, level }),
+  status: async (who) => ({ done: 'status', who }),
 };
 
 export const request = { command: 'recover', who: 'ann@desk' } as const;

@@ -36,6 +36,7 @@ async function worker(
   const handlers: ControlHandlers = {
     recover: async () => ({ path: name }),
     disable: async () => ({ state: 'off', who: name }),
+    status: async () => ({ ready: true, worker: { name } }),
     log_level: async (who, level) => setLevel(who, level),
     ...given,
   };
@@ -159,6 +160,7 @@ test('a daemon whose socket cannot be created logs it and continues', async () =
   const second = await startControlServer(socketPath(folder.path, 'a'), {
     recover: noKey,
     disable: noKey,
+    status: noKey,
     log_level: noKey,
   });
   expect(second).toBeNull();

@@ -63,7 +63,9 @@ describe.each([
   test('250 connections that pipeline and never read do not fill the memory', { timeout: 60_000, tags }, async () => {
     await answerMs('/readyz');
     const before = await memory();
-    const request = Buffer.from(`GET /readyz ${version}\r\nHost:a\r\nConnection: keep-alive\r\n\r\n`.repeat(2_000));
+    const request = Buffer.from(
+      `GET /readyz ${version}\r\nHost:localhost\r\nConnection: keep-alive\r\n\r\n`.repeat(2_000),
+    );
     for (let index = 0; index < 250; index += 1) flood(request);
     let grown = 0;
     for (let second = 0; second < 8; second += 1) {
@@ -77,26 +79,3 @@ describe.each([
     expect(tookMs).toBeLessThan(1_000);
   });
 });
-
-test('256 requests that are never finished delay others by at most seven seconds', async () => {
-  const opened = Array.from({ length: 256 }, async () => {
-    const socket = connect(Number(new URL(address).port), '127.0.0.1');
-    sockets.add(socket.on('error', () => undefined).resume());
-    await once(socket, 'connect');
-    socket.write('GET /livez HTTP/1.1\r\nHost: a\r\n');
-  });
-  await Promise.all(opened);
-  const startedAt = performance.now();
-  const untilAnswered = async (): Promise<void> => {
-    while (
-      !(await fetch(`${address}/livez`).then(
-        ({ ok }) => ok,
-        () => false,
-      ))
-    )
-      await wait(100);
-  };
-  await untilAnswered();
-  expect(performance.now() - startedAt).toBeGreaterThan(1_000);
-  expect(performance.now() - startedAt).toBeLessThan(7_000);
-}, 60_000);

@@ -1,8 +1,8 @@
 /** The health endpoints as seen by a probe, a scraper and a stranger. */
-import { connect } from 'node:net';
 import { expect, test, vi } from 'vitest';
 import { type HealthSources, startHealthServer } from '../../../src/adapters/http/health-server.ts';
 import type { Readiness } from '../../../src/ingest/readiness.ts';
+import { rawRequest } from '../../support/servers/raw-request.ts';
 
 const somewhere = { host: '127.0.0.1', port: 0 };
 
@@ -24,21 +24,6 @@ type Listed = { readonly list: readonly unknown[]; readonly not_listed: number }
 async function listed(address: string): Promise<Listed> {
   const body = (await (await fetch(`${address}/readyz`)).json()) as { checks: { mailboxes: Listed } };
   return body.checks.mailboxes;
-}
-
-/** The response to bytes that no client library would send. */
-function raw(address: string, request: string): Promise<string> {
-  const { hostname, port } = new URL(address);
-  return new Promise((resolve, reject) => {
-    let got = '';
-    const socket = connect({ host: hostname, port: Number(port) }, () => socket.write(request));
-    socket.on('data', (piece) => {
-      got += piece.toString();
-    });
-    socket.once('error', reject);
-    socket.once('close', () => resolve(got));
-    socket.setTimeout(2_000, () => socket.destroy());
-  });
 }
 
 test('/readyz answers 200 or 503 with the readiness, /livez answers always, and no cache stores a response', async () => {
@@ -127,7 +112,7 @@ test('GET and HEAD only; what is not there and what is not allowed gets a fixed 
 test('broken requests get a fixed answer that repeats nothing of them', async () => {
   await using server = await startHealthServer(somewhere, answers());
   const canary = 'canary-7f3a';
-  const close = 'Host: x\r\nConnection: close\r\n';
+  const close = 'Host: localhost\r\nConnection: close\r\n';
   const requests: readonly (readonly [status: number, request: string])[] = [
     [400, `GET /%zz${canary} HTTP/1.1\r\n${close}\r\n`],
     [404, `PROPFIND /${canary} HTTP/1.1\r\n${close}\r\n`],
@@ -139,7 +124,7 @@ test('broken requests get a fixed answer that repeats nothing of them', async ()
     [405, `POST /livez HTTP/1.1\r\n${close}Content-Type: ${canary}\r\nContent-Length: 11\r\n\r\n${canary}`],
   ];
   for (const [status, request] of requests) {
-    const got = await raw(server.address, request);
+    const got = await rawRequest(server.address, request);
     expect(got).toMatch(new RegExp(`^HTTP/1.1 ${status} `));
     expect(got).not.toContain(canary);
   }

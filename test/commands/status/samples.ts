@@ -1,9 +1,13 @@
 /**
- * Answers of `/readyz` for tests of `status`, and a server that gives them.
+ * Readiness values for tests of `status`, and a control socket that answers with them.
  */
 import { once } from 'node:events';
 import { createServer, type Server } from 'node:http';
+import { join } from 'node:path';
+import { hintOf } from '../../../src/errors.ts';
 import type { Check, MailboxCheck, Readiness } from '../../../src/ingest/readiness.ts';
+import { hints } from '../../../src/text/hints.ts';
+import { temporaryFolder } from '../../support/temporary.ts';
 
 /** The time at which the samples are true. */
 export const sampleMs = Date.UTC(2026, 0, 31, 3, 12, 9);
@@ -61,7 +65,7 @@ export const fine: Readiness = {
 const refusedLogin: Partial<MailboxCheck> = {
   ...{ status: 'failing', since: ago(34), failures: 12, last_success: ago(36), next_poll: ago(-2) },
   reason: 'login_refused: imap.example.com:993 refused user or password',
-  hint: 'The server refused user or password: set it anew with mailbox set-password.',
+  hint: hintOf('login_refused'),
 };
 
 /** A night that went wrong. */
@@ -73,13 +77,13 @@ export const bad: Readiness = {
     database: {
       ...{ status: 'failing', since: ago(12), pool: { open: 0, busy: 0, waiting: 14, max: 10 }, ping_ms: null },
       reason: 'database_unavailable: the database at db.example.com:3306 does not answer (ECONNREFUSED)',
-      hint: 'Check that the database runs, that it takes writes (is not read-only), and the [database] url.',
+      hint: hintOf('database_unavailable'),
     },
     scheduler: { ...ok, lag_ms: 700, polls: 8, due: 31, due_oldest_age_ms: 95_000 },
     vault: {
       ...{ status: 'warning', since: ago(65), state: 'orphaned', key_ids: ['1a2b3c4d5e6f7a8b'] },
       reason: 'key_file_missing: the key file data/encryption-key.bin is gone',
-      hint: 'Put the key file back from its backup, or let the running daemon write it: ticketmaild key recover.',
+      hint: hints.keyBackOrRecover,
     },
     workers: {
       ...{ ...ok, live: 1 },
@@ -89,18 +93,18 @@ export const bad: Readiness = {
       ],
     },
     servers: {
-      ...{ status: 'warning', since: ago(20), reason: 'connect_timeout: 1 mail server cannot be reached', hint: null },
+      ...{ status: 'warning', since: ago(20), reason: 'circuit open for 1 mail server', hint: null },
       list: [
         {
           ...{ host: 'mail.partner.example', port: 993, next_attempt: ago(-1), status: 'failing', since: ago(20) },
           reason: 'connect_timeout: mail.partner.example:993 does not answer',
-          hint: 'No answer in time: check the network, a firewall, and the port.',
+          hint: hintOf('connect_timeout'),
         },
       ],
     },
     certificates: {
-      ...{ status: 'warning', since: ago(1440), hint: 'Renew it on the mail server.' },
-      reason: 'certificate_ends: 1 certificate ends soon',
+      ...{ status: 'warning', since: ago(1440), hint: hints.certificateExpiring },
+      reason: '1 certificate ends soon',
       list: [
         { host: 'imap.example.com', port: 993, not_after: ago(-60 * 1440), days_left: 60 },
         { host: 'mail.partner.example', port: 993, not_after: ago(-6 * 1440), days_left: 6 },
@@ -109,15 +113,15 @@ export const bad: Readiness = {
     quarantine: { ...ok, count: 3, oldest: ago(2 * 1440), reasons: [] },
     mailboxes: {
       ...{ status: 'warning', since: ago(34), ok: 42, failing: 3, waiting: 0, paused: 1 },
-      reason: 'mailboxes_failing: 3 of 45 mailboxes fail',
-      hint: 'See the mailboxes in trouble.',
+      reason: '3 of 45 fail',
+      hint: hintOf('login_refused'),
       list: [
         mailbox('support', refusedLogin),
         mailbox('billing', { ...refusedLogin, failures: 7, since: ago(20) }),
         mailbox('a-mailbox-with-a-rather-long-name', {
           ...{ host: 'mail.partner.example', status: 'failing', failures: 3, since: ago(20), last_success: null },
           reason: 'connect_timeout: mail.partner.example:993 does not answer within 20 s',
-          hint: 'No answer in time: check the network, a firewall, and the port.',
+          hint: hintOf('connect_timeout'),
         }),
         ...Array.from({ length: 42 }, (_, index) => mailbox(`desk-${index + 1}`)),
       ],
@@ -125,27 +129,29 @@ export const bad: Readiness = {
   },
 };
 
-export type SampleServer = AsyncDisposable & { readonly port: number; answer: unknown; status: number };
+export type SampleServer = AsyncDisposable & { readonly dataDir: string; answer: unknown; isSilent: boolean };
 
-/** Answers GET /readyz on loopback with `answer`, a text as it is; `status` 0: with nothing at all. */
-export async function serveSample(answer: unknown, status: number, port = 0): Promise<SampleServer> {
+/** Answers `status` on the control socket of a data folder with `answer`, a text as it is; `isSilent`: with nothing. */
+export async function serveSample(answer: unknown, folder: string | null = null): Promise<SampleServer> {
+  const own = folder === null ? await temporaryFolder('status') : null;
+  const dataDir = folder ?? own?.path ?? '';
   const server: Server = createServer((request, response) => {
-    if (sample.status === 0) return;
-    const found = request.url === '/readyz';
-    response.writeHead(found ? sample.status : 404, { 'content-type': 'application/json' });
+    if (sample.isSilent) return;
+    const found = request.method === 'POST' && request.url === '/status';
+    response.writeHead(found ? 200 : 404, { 'content-type': 'application/json' });
     response.end(typeof sample.answer === 'string' ? sample.answer : JSON.stringify(sample.answer));
-  }).listen(port, '127.0.0.1');
+  }).listen(join(dataDir, 'control.sock'));
   await once(server, 'listening');
-  const address = server.address();
-  if (address === null || typeof address === 'string') throw new Error('not listening');
   const sample: SampleServer = {
-    port: address.port,
+    dataDir,
     answer,
-    status,
+    isSilent: false,
     async [Symbol.asyncDispose]() {
       server.closeAllConnections();
+      const closed = once(server, 'close');
       server.close();
-      await once(server, 'close');
+      await closed;
+      await own?.[Symbol.asyncDispose]();
     },
   };
   return sample;

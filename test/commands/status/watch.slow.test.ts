@@ -1,5 +1,6 @@
 import { setTimeout as wait } from 'node:timers/promises';
 import { describe, expect, test } from 'vitest';
+import { temporaryFolder } from '../../support/temporary.ts';
 import { type CommandOptions, plainLines, type RunningCommand, runInProcess, startInProcess } from '../command-line.ts';
 import { bad, fine, type SampleServer, sampleMs, serveSample } from './samples.ts';
 
@@ -7,10 +8,11 @@ const size = { columns: 80, rows: 40 };
 
 type Watching = RunningCommand & { stop: () => Promise<number> };
 
-function watch(server: Pick<SampleServer, 'port'>, options: CommandOptions = {}): Watching {
+function watch(server: Pick<SampleServer, 'dataDir'>, options: CommandOptions = {}): Watching {
   const stop = new AbortController();
   let nowMs = sampleMs;
-  const running = startInProcess(['status', '--watch', '--address', `127.0.0.1:${server.port}`], {
+  const running = startInProcess(['status', '--watch'], {
+    env: { TICKETMAILD_DATA_DIR: server.dataDir },
     ...{ size, colours: true, stop: stop.signal, nowMs: () => (nowMs += 1000) },
     ...options,
   });
@@ -37,11 +39,10 @@ async function untilTold(running: RunningCommand, text: string): Promise<void> {
 
 describe('status --watch', () => {
   test('redraws in place, follows changes, and ends at once with the last exit code', async () => {
-    await using server = await serveSample(fine, 200);
+    await using server = await serveSample(fine);
     const watching = watch(server);
     await untilTold(watching, 'READY');
     server.answer = bad;
-    server.status = 503;
     await untilTold(watching, 'NOT READY: database');
     const startedAt = performance.now();
     expect(await watching.stop()).toBe(1);
@@ -53,7 +54,8 @@ describe('status --watch', () => {
   });
 
   test('keeps the last picture without its colours while there is no answer, and continues with the next one', async () => {
-    const first = await serveSample(fine, 200);
+    await using folder = await temporaryFolder('watch');
+    const first = await serveSample(fine, folder.path);
     const watching = watch(first);
     await untilTold(watching, 'READY');
     await first[Symbol.asyncDispose]();
@@ -62,14 +64,14 @@ describe('status --watch', () => {
     expect(picture(watching)).toContain('The last answer was:');
     const last = watching.out().split('\x1b[?2026h').at(-1) ?? '';
     expect(last).not.toContain('\x1b[32m');
-    await using second = await serveSample(fine, 200, first.port);
-    expect(second.port).toBe(first.port);
+    await using _second = await serveSample(fine, folder.path);
     await untilTold(watching, 'READY');
     expect(await watching.stop()).toBe(0);
   });
 
   test('can start before the daemon, and ends during a request', async () => {
-    await using server = await serveSample(fine, 0);
+    await using server = await serveSample(fine);
+    server.isSilent = true;
     const watching = watch(server);
     await wait(100);
     const startedAt = performance.now();
@@ -78,7 +80,7 @@ describe('status --watch', () => {
   });
 
   test('never draws more lines than the terminal has', async () => {
-    await using server = await serveSample(bad, 503);
+    await using server = await serveSample(bad);
     const watching = watch(server, { size: { columns: 60, rows: 10 } });
     await untilTold(watching, 'NOT READY');
     expect(picture(watching).at(-1)).toMatch(/^… \d+ more lines: make the window taller$/);

@@ -12,6 +12,7 @@ import type { RefusalReason } from '../../../admin/service.ts';
 import { addressGroup } from '../../../admin/sign-in/limits.ts';
 import type { AdminConfig } from '../../../config/config.ts';
 import { isLoopback } from '../../../config/machine.ts';
+import { hostNameIn, withoutIpv6Mapping } from '../../http/host-header.ts';
 
 export type RequestRefusal = { readonly reason: RefusalReason; readonly code?: number };
 
@@ -72,10 +73,12 @@ export type AllowedHosts = {
   originOf(host: string): string | null;
 };
 
-export function createAllowedHosts({ host, tls, origin }: Pick<AdminConfig, 'host' | 'tls' | 'origin'>): AllowedHosts {
+type HostSettings = Pick<AdminConfig, 'tls' | 'origin'> & ({ readonly host: string } | { readonly path: string });
+
+export function createAllowedHosts({ tls, origin, ...address }: HostSettings): AllowedHosts {
   const isSecure = tls !== null || origin?.startsWith('https:') === true;
-  const listening = host.toLowerCase();
-  const isAllowed = isLoopback(listening) ? isLoopback : (name: string) => name === listening;
+  const listening = 'path' in address ? null : address.host.toLowerCase();
+  const isAllowed = listening !== null && isLoopback(listening) ? isLoopback : (name: string) => name === listening;
   return {
     isSecure,
     originOf(text) {
@@ -88,19 +91,16 @@ export function createAllowedHosts({ host, tls, origin }: Pick<AdminConfig, 'hos
   };
 }
 
-/** The host in a Host header, without brackets, in lower case; null: an invalid header. */
-function hostNameIn(host: string): string | null {
-  const [, ipv6, name, port] = /^(?:\[([0-9a-f:.]{2,45})\]|([a-z0-9.-]{1,253}))(?::(\d{1,5}))?$/i.exec(host) ?? [];
-  return Number(port ?? 0) > 65_535 ? null : ((ipv6 ?? name)?.toLowerCase() ?? null);
-}
-
 // Trusted proxies. X-Forwarded-For is read from its end, where each proxy appends the address that it saw. Entries
 // before the first address that is no proxy were written by the client and are ignored.
 
 export type TrustedProxies = {
   /** False for all but the proxies, if any are configured. */
   mayConnect(address: string): boolean;
-  /** The client's address, given the X-Forwarded-For headers in order; null: a proxy wrote an invalid entry. */
+  /**
+   * The client's address, given the X-Forwarded-For headers in order; null: a proxy wrote an invalid entry, or, at a unix
+   * socket, none.
+   */
   clientAddress(peer: string, forwarded: readonly string[]): string | null;
   /**
    * The client to which connections are counted, an IPv6 one by its /64; null: many share the address, by proxy or
@@ -109,8 +109,9 @@ export type TrustedProxies = {
   connectionGroup(peer: string): string | null;
 };
 
-export function createTrustedProxies(proxies: readonly string[]): TrustedProxies {
-  if (proxies.length === 0)
+/** `isUnixSocket`: the permissions of its file decide who connects, and a peer without an address is the proxy. */
+export function createTrustedProxies(proxies: readonly string[], isUnixSocket = false): TrustedProxies {
+  if (proxies.length === 0 && !isUnixSocket)
     return {
       mayConnect: () => true,
       clientAddress: (peer) => withoutIpv6Mapping(peer),
@@ -118,7 +119,8 @@ export function createTrustedProxies(proxies: readonly string[]): TrustedProxies
     };
   const named = new BlockList();
   for (const proxy of proxies) named.addAddress(proxy, family(proxy));
-  const isProxy = (address: string): boolean => isIP(address) !== 0 && named.check(address, family(address));
+  const isProxy = (address: string): boolean =>
+    address === '' ? isUnixSocket : isIP(address) !== 0 && named.check(address, family(address));
   return {
     mayConnect: (address) => isProxy(withoutIpv6Mapping(address)),
     clientAddress(peer, forwarded) {
@@ -128,7 +130,7 @@ export function createTrustedProxies(proxies: readonly string[]): TrustedProxies
         if (isIP(address) === 0) return null;
         if (!isProxy(address)) return address;
       }
-      return withoutIpv6Mapping(peer);
+      return withoutIpv6Mapping(peer) || null;
     },
     connectionGroup: () => null,
   };
@@ -136,10 +138,4 @@ export function createTrustedProxies(proxies: readonly string[]): TrustedProxies
 
 function family(address: string): 'ipv4' | 'ipv6' {
   return isIP(address) === 6 ? 'ipv6' : 'ipv4';
-}
-
-/** An IPv4-mapped IPv6 address (RFC 4291, section 2.5.5.2) as an IPv4 address. */
-function withoutIpv6Mapping(address: string): string {
-  const [, ipv4] = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(address) ?? [];
-  return ipv4 ?? address;
 }

@@ -1,9 +1,9 @@
 /** The connection limit of the admin page: which connection makes room, and how many requests are answered at once. */
 import type { Socket } from 'node:net';
 import { expect, test } from 'vitest';
-import { createConnectionLimit } from '../../../../src/adapters/web/http/connection-limit.ts';
-import { createTrustedProxies } from '../../../../src/adapters/web/http/request-checks.ts';
-import { openHeldServer } from '../../http/held-server.ts';
+import { createConnectionLimit } from '../../../src/adapters/http/connection-limit.ts';
+import { createTrustedProxies } from '../../../src/adapters/web/http/request-checks.ts';
+import { openHeldServer } from './held-server.ts';
 
 /**
  * A server with six connections and four answers at once; clients are called as `names` says, in the order of their
