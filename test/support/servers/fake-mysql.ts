@@ -13,6 +13,8 @@ export type FakeMysqlPlan = {
   readonly greeting?: string;
   /** The method that it switches to after the first answer; null: it accepts that answer. */
   readonly switchTo: string | null;
+  /** The number and text of an error with which it answers the login. */
+  readonly error?: readonly [number, string];
   /** The file that it asks for in answer to every statement (LOAD DATA LOCAL); null: it answers OK. */
   readonly wantedFile?: string | null;
 };
@@ -107,6 +109,7 @@ function createSession(plan: FakeMysqlPlan, publicKeyPem: string): (payload: Buf
   let isFileOpen = false;
   return (payload) => {
     answered += 1;
+    if (plan.error !== undefined) return errorPacket(...plan.error);
     if (answered === 1) return plan.switchTo === null ? ok : switchRequest(plan.switchTo);
     const isLogin = plan.switchTo !== null && answered <= 5;
     if (isLogin) return loginStep(plan.switchTo ?? '', payload, answered, publicKeyPem);
@@ -134,6 +137,11 @@ function switchRequest(method: string): Buffer {
   const data =
     method === 'dialog' ? Buffer.from('\u0004Password: ', 'latin1') : Buffer.concat([scramble, Buffer.from([0])]);
   return Buffer.concat([Buffer.from([0xfe]), Buffer.from(`${method}\0`), data]);
+}
+
+/** ERR_Packet with the SQL state 28000. */
+function errorPacket(number: number, text: string): Buffer {
+  return Buffer.concat([Buffer.from([0xff, number & 0xff, number >> 8]), Buffer.from(`#28000${text}`)]);
 }
 
 /** Protocol::HandshakeV10. */

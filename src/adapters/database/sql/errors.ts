@@ -68,8 +68,40 @@ const sentences: Partial<Record<FailureCode, string>> = {
 };
 
 const serverDiskHint = 'Free space on the disk of the database server; nothing is lost meanwhile.';
-/** Errors whose texts name users, hosts, databases, tables and columns, never values. */
-const safeTextNumbers = new Set([1040, 1044, 1045, 1047, 1049, 1053, 1054, 1129, 1130, 1142, 1146, 1227, 1290, 1836]);
+const name = "['`][\\w.$@%:/-]{0,160}['`]";
+const account = `${name}@${name}`;
+const privileges = '(?:(?:SELECT|INSERT|UPDATE|DELETE|CREATE|ALTER|INDEX|DROP|REFERENCES)(?:, )?)+';
+/**
+ * Texts that are passed on, in the wording of MySQL and MariaDB: they name users, hosts, databases, tables and columns,
+ * never values. Any other text may come from a program in place of the server, and is not.
+ */
+const safeTexts: ReadonlyMap<number, RegExp> = new Map(
+  (
+    [
+      [1040, 'Too many connections'],
+      [1044, `Access denied for user ${account} to database ${name}`],
+      [1045, `Access denied for user ${account}( \\(using password: (YES|NO)\\))?`],
+      [1047, 'WSREP has not yet prepared node for application use'],
+      [1049, `Unknown database ${name}`],
+      [1053, 'Server shutdown in progress'],
+      [1054, `Unknown column ${name} in '[\\w ]{1,30}'`],
+      [
+        1129,
+        `Host ${name} is blocked because of many connection errors; unblock with '(mysqladmin|mariadb-admin) flush-hosts'`,
+      ],
+      [1130, `Host ${name} is not allowed to connect to this (MySQL|MariaDB) server`],
+      [1142, `${privileges} command denied to user ${account} for table (${name}\\.)?${name}`],
+      [1146, `Table ${name} doesn't exist`],
+      [1227, 'Access denied; you need \\(at least one of\\) the [A-Z_, ]{1,80} privilege\\(s\\) for this operation'],
+      [
+        1290,
+        'The (MySQL|MariaDB) server is running with the --[a-z-]{1,40}(=[A-Z-]{1,20})? option so it cannot execute this statement',
+      ],
+      [1698, `Access denied for user ${account}`],
+      [1836, 'Running in read-only mode'],
+    ] as const
+  ).map(([number, text]) => [number, new RegExp(`^${text}$`)]),
+);
 
 const duplicateEntry = 1062;
 const sqliteUnique = new Set([1555, 2067, 2579]);
@@ -84,14 +116,21 @@ export function mysqlFailure(error: unknown, where: string): Failure {
     const refused = requestRefused(causeCode(error), text, where);
     if (refused !== null) return refused;
   }
-  if (number === duplicateEntry) return duplicate(/for key '(?:[^'.]*\.)?([^'.]*)'$/.exec(text)?.[1], fields);
+  if (number === duplicateEntry) return duplicate(/for key '(?:[^'.]*\.)?(\w{1,64})'$/.exec(text)?.[1], fields);
   const code =
     number === null || number < 1000 ? connectionCode(error) : (mysqlNumbers.get(number) ?? 'database_failed');
-  const isSafeText = number === null || number < 1000 || safeTextNumbers.has(number);
   const sentence = sentences[code] ?? 'The database reported an error';
-  const detail = isSafeText && text !== '' ? text.replace(/\.$/, '') : causeCode(error);
+  const detail = safeText(error, number) ?? causeCode(error);
   const message = code === 'row_refused' ? `${sentence} (${detail}).` : `${sentence} at ${where}: ${detail}.`;
   return new Failure(code, message, { fields, ...hintOf(code, error) });
+}
+
+/** The text of an error where it may be shown: one of Node.js or the driver, or a known one of the server. */
+function safeText(error: unknown, number: number | null): string | null {
+  if (!(error instanceof Error) || error.message === '') return null;
+  const text = error.message.replace(/\.$/, '');
+  const isFromServer = number !== null || 'sqlMessage' in error;
+  return !isFromServer || (number !== null && safeTexts.get(number)?.test(text)) ? text : null;
 }
 
 /** Requests of a server that mysql2 refuses with a text that repeats names from the server, which are not shown. */
