@@ -182,14 +182,17 @@ type ReferencedId = ThreadKeys['referencedIds'][number];
 
 /** Messages of that id whose people fit, the best fit first, of equal ones the oldest first. */
 function followed<T extends Ticket>(
-  candidate: Candidate,
-  { withId, isOurs }: StoredThreads<T>,
+  { threadKeys, people }: Candidate,
+  { withId, ticketOf, isOurs }: StoredThreads<T>,
   { id, isParent }: ReferencedId,
 ): readonly StoredMessage<T>[] {
   return withId(id)
     .map((message) => {
-      const requester = message.ticket?.requesterAddress ?? '';
-      return { message, fit: fitOf(candidate.people(), message.people, { requester, isParent, isOurs }) };
+      const { ticket } = message;
+      const tags = [...threadKeys.subjectTags, ...threadKeys.textTags];
+      const isTagged = ticket !== null && tags.some((ref) => ticketOf(ref)?.id === ticket.id);
+      const reference = { requester: ticket?.requesterAddress ?? '', isParent, isTagged, isOurs };
+      return { message, fit: fitOf(people(), message.people, reference) };
     })
     .filter(({ fit }) => fit > 0)
     .sort((a, b) => b.fit - a.fit)

@@ -52,19 +52,21 @@ type Reference = {
   readonly requester: string;
   /** True for the message that is answered, false for an older one of the conversation. */
   readonly isParent: boolean;
+  /** True when the message has a tag of that ticket, which an attacker cannot put into the mail of others. */
+  readonly isTagged: boolean;
   /** True for an address of the helpdesk. */
   readonly isOurs: (address: string) => boolean;
 };
 
 /** The fit of `message` to `named`, which it references. */
 export function fitOf(message: MessagePeople, named: MessagePeople, reference: Reference): Fit {
-  const { requester, isParent, isOurs } = reference;
+  const { requester, isParent, isTagged, isOurs } = reference;
   const involves = (address: string) =>
     canParticipate(address) && !isOurs(address) && (sendersOf(message).includes(address) || writesTo(message, address));
   if (involves(named.from)) return 3;
   if (involves(withoutSubaddress(requester)) || isSameList(message, named, isOurs)) return 2;
   // An agent with a mail program, and another mailbox of the helpdesk.
-  if (isOurs(message.from)) return 1;
+  if (isTagged || isOurs(message.from)) return 1;
   if (isReport(message.kind)) return isOurs(named.from) || isNamed(message, named) ? 1 : 0;
   if (isParent) return isNamed(message, named) && isSameOrganisation(message, named) ? 1 : 0;
   return isNamed(message, named) || isSameOrganisation(message, named) || isSameName(message, named) ? 1 : 0;
