@@ -46,6 +46,12 @@ const definitions = {
     'error',
     'Their address is unavailable or in use; retried every 5 seconds. Polling does not wait for it.',
   ),
+  socketUnused: event(
+    'systemd.socket_unused',
+    'warn',
+    'socket reason',
+    'systemd passed a socket (`health`, `page`) that is not at the configured address: the daemon listens by itself.',
+  ),
   adminListening: event('admin.listening', 'info', 'address', 'The admin page accepts connections.'),
   adminListenFailed: event(
     'admin.listen_failed',

@@ -4,9 +4,10 @@
 import { randomFillSync } from 'node:crypto';
 import { systemClock } from '../adapters/clock/clock.ts';
 import type { Database } from '../adapters/database/database.ts';
+import type { AdminPageConfig } from '../adapters/web/server.ts';
 import type { Operations } from '../admin/operations/operations.ts';
 import type { AdminService } from '../admin/service.ts';
-import type { AdminConfig, DatabaseConfig } from '../config/config.ts';
+import type { DatabaseConfig } from '../config/config.ts';
 import { thisUser } from '../config/machine.ts';
 import type { EncryptionControl } from '../encryption/control.ts';
 import type { Log } from '../events.ts';
@@ -16,7 +17,7 @@ import type { Readiness } from '../ingest/readiness.ts';
 import type { Encryption } from './encryption.ts';
 
 export type AdminParts = {
-  readonly config: AdminConfig;
+  readonly config: AdminPageConfig;
   readonly database: DatabaseConfig;
   /** Absolute; null: the daemon was started without one. */
   readonly configFile: string | null;

@@ -43,16 +43,24 @@ export async function serveDaemon(parts: DaemonParts, stop: AbortSignal, reloads
   const { active, log, store, ports, encryption } = parts;
   const { config } = active;
   using _lock = await store.lockForDaemon();
-  const [{ createServiceManager }, { createMetrics }, { startHealthServer }] = await Promise.all([
-    import('../adapters/systemd/notify.ts'),
-    import('../adapters/metrics/metrics.ts'),
-    import('../adapters/http/health-server.ts'),
-    // Before the first poll, which would find out too late that a file is missing or was replaced.
-    import('../adapters/imap/session.ts'),
-  ]);
-  const serviceManager = createServiceManager({ ...serviceEnvironment(process.pid), monotonicUs });
+  const [{ createServiceManager }, { createPassedSockets }, { createMetrics }, { startHealthServer }] =
+    await Promise.all([
+      import('../adapters/systemd/notify.ts'),
+      import('../adapters/systemd/sockets.ts'),
+      import('../adapters/metrics/metrics.ts'),
+      import('../adapters/http/health-server.ts'),
+      // Before the first poll, which would find out too late that a file is missing or was replaced.
+      import('../adapters/imap/session.ts'),
+    ]);
+  const service = serviceEnvironment(process.pid);
+  const serviceManager = createServiceManager({ ...service, monotonicUs });
   using metrics = createMetrics({ version });
   const { http, admin, database } = config;
+  const sockets = createPassedSockets(service.sockets, (socket, reason) =>
+    log.warn({ socket, reason }, events.socketUnused),
+  );
+  const descriptors = { health: await sockets.take('health', http), page: await sockets.take('page', admin) };
+  sockets.rejectOthers();
   const daemon = await parts.openDaemon(stop);
   const { control, operations } = daemon;
   const { raw, worker } = ports;
@@ -88,8 +96,15 @@ export async function serveDaemon(parts: DaemonParts, stop: AbortSignal, reloads
     encryptionChecks: daemon.checks,
     configCheck: reload.check,
     self: selfOf(config, log),
-    listen: http === null ? null : (readiness) => startHealthServer(http, { readiness, metrics: renderMetrics }),
-    startAdmin: admin === null ? null : (readiness) => startAdmin({ ...page, config: admin }, readiness),
+    listen:
+      http === null
+        ? null
+        : (readiness) =>
+            startHealthServer({ ...http, descriptor: descriptors.health }, { readiness, metrics: renderMetrics }),
+    startAdmin:
+      admin === null
+        ? null
+        : (readiness) => startAdmin({ ...page, config: { ...admin, descriptor: descriptors.page } }, readiness),
   };
   await serve(daemonPorts, () => daemonSettings(active.config), stop);
 }

@@ -47,16 +47,39 @@ export function keepCaller(env: NodeJS.ProcessEnv = process.env): void {
 
 /**
  * Notify socket and watchdog timeout that systemd passed to process `pid` (sd_notify(3), sd_watchdog_enabled(3)), or
- * nulls.
+ * nulls, and the listening sockets (sd_listen_fds(3)) by name.
  */
 export function serviceEnvironment(
   pid: number,
   env: Environment = process.env,
-): { readonly notifySocket: string | null; readonly watchdogMs: number | null } {
+): {
+  readonly notifySocket: string | null;
+  readonly watchdogMs: number | null;
+  readonly sockets: readonly { readonly name: string; readonly descriptor: number }[];
+} {
   const { NOTIFY_SOCKET: socket, WATCHDOG_USEC: micros, WATCHDOG_PID: watched } = env;
   const isWatched =
     /^[1-9]\d*$/.test(micros ?? '') && (watched === undefined || watched === '' || watched === `${pid}`);
-  return { notifySocket: socket || null, watchdogMs: isWatched ? Number(micros) / 1000 : null };
+  return {
+    notifySocket: socket || null,
+    watchdogMs: isWatched ? Number(micros) / 1000 : null,
+    sockets: passedSockets(pid, env),
+  };
+}
+
+/** The first descriptor that systemd passes; names of the unit contain no colon. */
+const firstDescriptor = 3;
+const descriptorsMax = 16;
+
+function passedSockets(
+  pid: number,
+  env: Environment,
+): readonly { readonly name: string; readonly descriptor: number }[] {
+  const { LISTEN_PID: receiver, LISTEN_FDS: count = '', LISTEN_FDNAMES: names = '' } = env;
+  if (receiver !== `${pid}` || !/^[1-9]\d?$/.test(count)) return [];
+  const length = Math.min(Number(count), descriptorsMax);
+  const named = names.split(':');
+  return Array.from({ length }, (_, index) => ({ name: named[index] ?? '', descriptor: firstDescriptor + index }));
 }
 
 /**

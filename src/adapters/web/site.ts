@@ -63,14 +63,14 @@ type SiteOptions = {
   readonly responseMs: number;
 };
 
-type Site = SiteOptions & { readonly cookies: CookieSettings; readonly routes: Routes };
+type Site = SiteOptions & { readonly routes: Routes };
 type SiteRequest = Context<NodeEnv>;
 
 export function createSite(options: SiteOptions): Hono<NodeEnv> {
-  const { service, assets, hosts } = options;
+  const { service, assets } = options;
   const context: RouteContext = { service, assets: assets.version, flashes: createFlashes(() => performance.now()) };
   const routes = new Map([...signInRoutes(context), ...overviewRoutes(context), ...encryptionRoutes(context)]);
-  const site: Site = { ...options, routes, cookies: cookieSettings(hosts.isSecure) };
+  const site: Site = { ...options, routes };
   const app = new Hono<NodeEnv>(byRawPath);
   app.use(async (request, next) => {
     const refusal = check(site, request.env.incoming);
@@ -114,8 +114,12 @@ function refuse(site: Site, request: SiteRequest, { reason, code }: RequestRefus
   report(site, request, { reason, about: route?.about ?? 'request', who: null });
   if (reason === 'method') request.header('allow', methodsOf(route).join(', '));
   // The token was not checked yet: it may be of a session that is over.
-  const isKnown = tokenInCookie(request.env.incoming.headers.cookie, site.cookies.session) !== null;
+  const isKnown = tokenInCookie(request.env.incoming.headers.cookie, cookiesOf(site, request).session) !== null;
   return send(site, request, refusalPage(reason, site.assets.version, code, isKnown));
+}
+
+function cookiesOf({ hosts }: Site, { env }: SiteRequest): CookieSettings {
+  return cookieSettings(hosts.isSecure, env.incoming.headers.host ?? '');
 }
 
 type ReportedRefusal = { readonly reason: RefusalReason; readonly about: string; readonly who: string | null };
@@ -128,12 +132,13 @@ async function answer(site: Site, request: SiteRequest, route: Route): Promise<R
   const { incoming, body } = request.env;
   const form = incoming.method === 'POST' ? readForm(body) : null;
   if (incoming.method === 'POST' && form === null) return refuse(site, request, { reason: 'bad_request' });
+  const cookies = cookiesOf(site, request);
   const { searchParams: query } = new URL(request.req.url);
   const page = {
     address: addressOf(site, incoming) ?? '',
     query,
-    token: tokenInCookie(incoming.headers.cookie, site.cookies.session),
-    visitor: tokenInCookie(incoming.headers.cookie, site.cookies.visitor),
+    token: tokenInCookie(incoming.headers.cookie, cookies.session),
+    visitor: tokenInCookie(incoming.headers.cookie, cookies.visitor),
     isShown: incoming.method !== 'HEAD' && query.get('refresh') !== '1',
   };
   const inTime = await within(handle(site, route, page, form), site.responseMs);
@@ -193,7 +198,8 @@ function requesterOf({ token }: PageRequest, form: SubmittedForm | null): Reques
   return { isKnown: token !== null, isForm: form !== null };
 }
 
-function send({ cookies }: Site, request: SiteRequest, response: PageResponse): Response {
+function send(site: Site, request: SiteRequest, response: PageResponse): Response {
+  const cookies = cookiesOf(site, request);
   request.status(response.code as StatusCode);
   for (const [name, value] of Object.entries(response.headers ?? {})) request.header(name, value);
   for (const name of ['session', 'visitor'] as const) {

@@ -72,14 +72,17 @@ async function post(path: string, fields: Readonly<Record<string, string>>, head
   return (await mallory.post(`/admin/${path}`, fields, headers)).status;
 }
 
+/** Its name contains the port. */
+const sessionCookie = () => `ticketmaild-${new URL(scene.address).port}`;
+
 const signedInAs = (who: SignedIn) => ({ cookie: cookieOf(who) });
 
 test('nothing is shown or done for who is not signed in', async () => {
   const cookies = [
     null,
-    'ticketmaild=',
-    `ticketmaild=${'A'.repeat(43)}`,
-    `ticketmaild=${randomBytes(32).toString('base64url')}`,
+    `${sessionCookie()}=`,
+    `${sessionCookie()}=${'A'.repeat(43)}`,
+    `${sessionCookie()}=${randomBytes(32).toString('base64url')}`,
   ];
   for (const cookie of cookies) {
     for (const [path, fields] of changingForms) {
@@ -465,24 +468,25 @@ test('many guesses at once are no more guesses, and others get their pages', asy
 test('a planted cookie is worth nothing after the sign-in', async () => {
   const planted = randomBytes(32).toString('base64url');
   const victim = browser(scene);
-  victim.cookies.set('ticketmaild', planted);
-  victim.cookies.set('ticketmaild-visitor', planted);
+  const [session, visitor] = [sessionCookie(), sessionCookie().replace('ticketmaild', 'ticketmaild-visitor')];
+  victim.cookies.set(session, planted);
+  victim.cookies.set(visitor, planted);
   expect((await attempt(victim, adminName, adminPassword)).status).toBe(303);
-  expect(victim.cookies.get('ticketmaild')).not.toBe(planted);
-  for (const cookie of [`ticketmaild=${planted}`, `ticketmaild=${planted}; ticketmaild-visitor=${planted}`])
+  expect(victim.cookies.get(session)).not.toBe(planted);
+  for (const cookie of [`${session}=${planted}`, `${session}=${planted}; ${visitor}=${planted}`])
     expect((await mallory.ask('/admin/overview', { headers: { cookie } })).status).toBe(303);
   // An admin session of another account in the same browser ends there.
   const own = await signIn(scene);
   const trapped = browser(scene);
-  trapped.cookies.set('ticketmaild', own.cookies.get('ticketmaild') ?? '');
-  trapped.cookies.delete('ticketmaild-visitor');
+  trapped.cookies.set(session, own.cookies.get(session) ?? '');
+  trapped.cookies.delete(visitor);
   const { text } = await browserWithout(trapped).get('/admin/sign-in');
   expect(text).not.toContain(own.csrf);
 }, 60_000);
 
 /** The same browser without its admin session. */
 function browserWithout(client: ReturnType<typeof browser>) {
-  client.cookies.delete('ticketmaild');
+  client.cookies.delete(sessionCookie());
   return client;
 }
 

@@ -100,7 +100,9 @@ function hexDigit(byte = 0): number {
 }
 
 // Cookies and CSRF tokens. Over https the names begin with `__Host-`, so that no other host and no plaintext connection
-// can set them (RFC 6265bis, section 4.1.3.2). Before sign-in the form carries the hash of a random cookie (double
+// can set them (RFC 6265bis, section 4.1.3.2). Cookies do not distinguish ports (RFC 6265, section 8.5): over http the
+// names contain the port, so that pages at other ports of this host neither overwrite nor accept them. A browser still
+// sends them to a server at another port that asks for them: only https prevents that. Before sign-in the form carries the hash of a random cookie (double
 // submit), which proves that the page was shown in this browser.
 
 export type CookieSettings = {
@@ -115,10 +117,12 @@ export type CookieSettings = {
   };
 };
 
-export function cookieSettings(isSecure: boolean): CookieSettings {
+/** `host`: the Host header of the request. */
+export function cookieSettings(isSecure: boolean, host: string): CookieSettings {
   const prefix = isSecure ? '__Host-' : '';
+  const suffix = isSecure ? '' : `-${/:(\d{1,5})$/.exec(host)?.[1] ?? '80'}`;
   const attributes = { path: isSecure ? '/' : '/admin', httpOnly: true, sameSite: 'strict', secure: isSecure } as const;
-  return { session: `${prefix}ticketmaild`, visitor: `${prefix}ticketmaild-visitor`, attributes };
+  return { session: `${prefix}ticketmaild${suffix}`, visitor: `${prefix}ticketmaild-visitor${suffix}`, attributes };
 }
 
 /**

@@ -25,15 +25,15 @@ test('the right name and password set a new cookie, and delete that of the visit
   const user = browser(page);
   const shown = await user.get('/admin/sign-in');
   expect(shown.set).toEqual([
-    expect.stringMatching(/^ticketmaild-visitor=[\w-]{43}; Path=\/admin; HttpOnly; SameSite=Strict$/),
+    expect.stringMatching(/^ticketmaild-visitor-\d+=[\w-]{43}; Path=\/admin; HttpOnly; SameSite=Strict$/),
   ]);
   const got = await user.post('/admin/sign-in', { csrf: csrfIn(shown.text), ...right });
   expect([got.status, got.headers.location]).toEqual([303, '/admin/overview']);
   expect(got.set).toEqual([
-    expect.stringMatching(/^ticketmaild=[\w-]{43}; Path=\/admin; HttpOnly; SameSite=Strict$/),
-    expect.stringMatching(/^ticketmaild-visitor=; Max-Age=0; Path=\/admin; HttpOnly; SameSite=Strict$/),
+    expect.stringMatching(/^ticketmaild-\d+=[\w-]{43}; Path=\/admin; HttpOnly; SameSite=Strict$/),
+    expect.stringMatching(/^ticketmaild-visitor-\d+=; Max-Age=0; Path=\/admin; HttpOnly; SameSite=Strict$/),
   ]);
-  expect([...user.cookies.keys()]).toEqual(['ticketmaild']);
+  expect([...user.cookies.keys()]).toEqual([`ticketmaild-${new URL(page.address).port}`]);
   expect((await user.get('/admin/overview')).text).toContain(adminName);
   expect((await user.get('/admin/sign-in')).headers.location).toBe('/admin/overview');
 });
@@ -66,7 +66,7 @@ test('without the cookie of the visitor, or with the token of another, no sessio
     const got = await one.post('/admin/sign-in', { csrf: csrfIn(text), ...right });
     expect(got.status).toBe(403);
     expect(got.text).toContain('out of date');
-    expect(one.cookies.has('ticketmaild')).toBe(false);
+    expect(one.cookies.has(`ticketmaild-${new URL(page.address).port}`)).toBe(false);
     expect((await one.post('/admin/sign-in', { csrf: csrfIn(got.text), ...right })).status).toBe(303);
   }
   expect(service.refusals.map(({ reason }) => reason)).toEqual(['csrf', 'csrf']);
@@ -74,22 +74,22 @@ test('without the cookie of the visitor, or with the token of another, no sessio
 
 test('a token that was planted before is not the one after, and does not live on', async () => {
   const attacker = await signedIn(page);
-  const planted = attacker.cookies.get('ticketmaild') ?? '';
+  const planted = attacker.cookies.get(`ticketmaild-${new URL(page.address).port}`) ?? '';
   const victim = browser(page);
   const { text } = await victim.get('/admin/sign-in');
-  victim.cookies.set('ticketmaild', planted);
+  victim.cookies.set(`ticketmaild-${new URL(page.address).port}`, planted);
   await victim.post('/admin/sign-in', { csrf: csrfIn(text), ...right });
-  expect(victim.cookies.get('ticketmaild')).not.toBe(planted);
+  expect(victim.cookies.get(`ticketmaild-${new URL(page.address).port}`)).not.toBe(planted);
   expect((await attacker.get('/admin/overview')).headers.location).toBe('/admin/sign-in');
   expect((await victim.get('/admin/overview')).status).toBe(200);
 });
 
 test('signing out ends the session and takes the cookie back', async () => {
   const user = await signedIn(page);
-  const token = user.cookies.get('ticketmaild') ?? '';
+  const token = user.cookies.get(`ticketmaild-${new URL(page.address).port}`) ?? '';
   const got = await user.post('/admin/sign-out', { csrf: user.csrf });
   expect([got.status, got.headers.location, user.cookies.size]).toEqual([303, '/admin/sign-in', 0]);
-  user.cookies.set('ticketmaild', token);
+  user.cookies.set(`ticketmaild-${new URL(page.address).port}`, token);
   expect((await user.get('/admin/overview')).headers.location).toBe('/admin/sign-in');
 });
 
@@ -98,8 +98,9 @@ test.each(['', 'short', 'x'.repeat(44), 'a b', '%41'.repeat(43), '../'.repeat(14
   async (value) => {
     service.uses.length = 0;
     const user = browser(page);
-    user.cookies.set('ticketmaild', value);
-    user.cookies.set('ticketmaild-visitor', value);
+    const { port } = new URL(page.address);
+    user.cookies.set(`ticketmaild-${port}`, value);
+    user.cookies.set(`ticketmaild-visitor-${port}`, value);
     expect((await user.get('/admin/overview')).headers.location).toBe('/admin/sign-in');
     const { text, set } = await user.get('/admin/sign-in');
     expect(set).toHaveLength(1);
