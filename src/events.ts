@@ -248,6 +248,12 @@ const definitions = {
     'key_id error',
     'A key in use is plainly not random; work continues: `encryption rotate` replaces it.',
   ),
+  replyKeyUnopened: event(
+    'reply_key.unopened',
+    'warn',
+    'key_id',
+    'A key of reply tokens is sealed under a key that the key file lacks: its tokens do not count until that is back.',
+  ),
   switchChanged: event('switch.changed', 'info', switchRow, 'The encryption switch changed its state.'),
   switchForged: event(
     'switch.forged',

@@ -228,7 +228,7 @@ export async function printReplyAddress(options: RefOptions & { address?: string
     const address = options.address ?? (await addressOf(ticket, '--address', app));
     if (!addressForm.test(address))
       throw new Failure('usage', `--address must be a mail address, not ${quoted(address)}`);
-    const withToken = replyAddress(await app.store.replyKey(), ticket.ref, address);
+    const withToken = replyAddress(await app.replyKeys.current(), ticket.ref, address);
     if (withToken === null)
       throw new Failure('usage', `${quoted(address)} has no room for a reply token`, {
         hint: 'The local part may have 64 characters, and the token takes 31 of them: give a shorter address with --address.',
@@ -245,7 +245,7 @@ export async function printMessageId(options: RefOptions & { domain?: string }, 
     const ticket = await app.store.ticketHeader(referenceOf(options.ref));
     const domain = options.domain ?? (await addressOf(ticket, '--domain', app)).split('@').at(-1) ?? '';
     if (!domainForm.test(domain)) throw new Failure('usage', `--domain must be a host name, not ${quoted(domain)}`);
-    const id = replyMessageId(await app.store.replyKey(), ticket.ref, randomBytes(randomByteCount), domain);
+    const id = replyMessageId(await app.replyKeys.current(), ticket.ref, randomBytes(randomByteCount), domain);
     await printResult(options, context, { message_id: id }, `<${id}>`);
     return 0;
   });

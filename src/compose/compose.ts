@@ -92,6 +92,7 @@ export async function compose(
     meter: noMeter,
     newId,
     newRef: () => newReference(systemClock.nowMs(), randomBytes),
+    openReplyKeys: encryption.replyKeys.open,
     random: Math.random,
   };
   const { resolve, restore } = building.use(createResolver({ ...ports, store }, daemonSettings(config)));

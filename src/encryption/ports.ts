@@ -7,6 +7,7 @@
 import type { Failure } from '../errors.ts';
 import type { Mailbox } from '../ingest/model.ts';
 import type { KeyId, KeySet } from '../secret/key.ts';
+import type { StoredReplyKey } from '../secret/reply-key.ts';
 import type { SealContext } from '../secret/sealed-password.ts';
 import type { SecretBytes } from '../secret/secret-bytes.ts';
 import type { SwitchRow } from '../secret/switch.ts';
@@ -142,7 +143,20 @@ export type StoredWorker = WorkerReport & {
   readonly live: boolean;
 };
 
-export interface EncryptionStore {
+/** The keys of the reply tokens, a row each. */
+export interface ReplyKeyStore {
+  /** Oldest first. */
+  readReplyKeys(): Promise<readonly StoredReplyKey[]>;
+  /** Does nothing when there is one with that id. */
+  addReplyKey(row: Pick<StoredReplyKey, 'id' | 'secret' | 'keyId'>): Promise<void>;
+  /** Does nothing unless the row still has the secret of `before`. Retires it by the clock of the database, once. */
+  replaceReplyKey(
+    before: StoredReplyKey,
+    after: Pick<StoredReplyKey, 'secret' | 'keyId'> & { readonly isRetired: boolean },
+  ): Promise<void>;
+}
+
+export interface EncryptionStore extends ReplyKeyStore {
   readSwitch(): Promise<SwitchReading>;
   /** Compare-and-swap on the revision, with its audit rows. Throws `switch_changed` for another revision. */
   writeSwitch(row: SwitchRow, expectedRevision: number, audit: readonly AuditEntry[]): Promise<void>;

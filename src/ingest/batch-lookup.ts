@@ -9,6 +9,8 @@
 import type { TicketTie } from '../mail/thread/match.ts';
 import type { MessagePeople } from '../mail/thread/people.ts';
 
+import type { OpenReplyKey, StoredReplyKey } from '../secret/reply-key.ts';
+
 /** Senders whose messages are counted by the minute, from `fromMs` to `toMs`. */
 export type SenderSpan = { readonly addresses: readonly string[]; readonly fromMs: number; readonly toMs: number };
 
@@ -27,7 +29,7 @@ export type LookupRequest = {
   /** Tickets that continue one closed before this time; null: not needed. */
   readonly closedBeforeMs: number | null;
   /** True when there are reply tokens to verify. */
-  readonly needsReplyKey: boolean;
+  readonly needsReplyKeys: boolean;
 };
 
 /** A ticket as threading needs it; in place of a merged ticket the one that it was merged into. */
@@ -88,9 +90,15 @@ export type LookupResult = {
   readonly addedAtMs: number;
   /** Addresses of all mailboxes, in lower case, without subaddress (RFC 5233). */
   readonly ownAddresses: ReadonlySet<string>;
-  /** Key of the reply tokens; null: none was ever issued. */
-  readonly replyKey: Uint8Array | null;
+  /** Keys of the reply tokens, as stored; empty: none was ever issued. */
+  readonly replyKeys: readonly StoredReplyKey[];
 };
+
+/** Facts to decide by: a lookup result with the reply keys that could be opened. */
+export type LookupFacts = Omit<LookupResult, 'replyKeys'> & { readonly replyKeys: readonly OpenReplyKey[] };
+
+/** Opens reply keys (encryption/reply-keys.ts). */
+export type OpenReplyKeys = (stored: readonly StoredReplyKey[]) => Promise<readonly OpenReplyKey[]>;
 
 /** A committed message whose copies in other mailboxes are to be linked. */
 export type MessageCopy = { readonly messageId: string; readonly contentHash: string; readonly ticketId: string };

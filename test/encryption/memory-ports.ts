@@ -13,6 +13,7 @@ import type {
   PasswordRewrite,
   PasswordRow,
   PasswordSelection,
+  ReplyKeyStore,
   SettingsRow,
   SettingsSealBatch,
   StoredWorker,
@@ -21,6 +22,7 @@ import type {
 import { Failure } from '../../src/errors.ts';
 import type { Mailbox, PostAction } from '../../src/ingest/model.ts';
 import type { KeyId, KeySet } from '../../src/secret/key.ts';
+import type { StoredReplyKey } from '../../src/secret/reply-key.ts';
 import { initialSwitchRow, type SwitchRow } from '../../src/secret/switch.ts';
 import { type Fate, type Parts, type Process, processOver } from './operations/process.ts';
 
@@ -47,6 +49,7 @@ export type World = {
   claim: { readonly owner: string; readonly untilMs: number } | null;
   workers: StoredWorker[];
   rebuilds: number;
+  replyKeys: readonly StoredReplyKey[];
 };
 
 export function newWorld(): World {
@@ -61,6 +64,7 @@ export function newWorld(): World {
     claim: null,
     workers: [],
     rebuilds: 0,
+    replyKeys: [],
   };
 }
 
@@ -149,6 +153,7 @@ function storeOf(world: World): EncryptionStore {
     ...claimsOf(world),
     rewritePasswords: (stretch, change) => rewritePasswords(world, stretch, change),
     rewriteSettingsSeals: async (batch, change) => rewriteSettingsSeals(world, batch, change),
+    ...replyKeysOf(world),
     isUndoScrubbed: async () => true,
     passwordCounts: async () => passwordCounts(world),
     plaintextPeriods: async () => [{ mailbox: 'desk', sinceMs: 1000, untilMs: null }],
@@ -161,6 +166,22 @@ function storeOf(world: World): EncryptionStore {
     reportWorker: async () => undefined,
     removeWorker: async () => undefined,
     listWorkers: async () => world.workers,
+  };
+}
+
+function replyKeysOf(world: World): ReplyKeyStore {
+  return {
+    readReplyKeys: async () => world.replyKeys,
+    addReplyKey: async (row) => {
+      if (!world.replyKeys.some(({ id }) => id === row.id))
+        world.replyKeys = [...world.replyKeys, { ...row, retiredAtMs: null }];
+    },
+    replaceReplyKey: async (before, { secret, keyId, isRetired }) => {
+      world.replyKeys = world.replyKeys.map((row) => {
+        if (row.id !== before.id || row.secret !== before.secret) return row;
+        return { id: row.id, secret, keyId, retiredAtMs: isRetired ? (row.retiredAtMs ?? world.nowMs) : null };
+      });
+    },
   };
 }
 

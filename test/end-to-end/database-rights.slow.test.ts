@@ -1,10 +1,10 @@
 /**
  * Least privilege of the database users: the documented rights suffice for the daemon and every command, and each of
- * them is used by some statement.
+ * them is used by some statement; those of a reporter and a helpdesk reach nothing secret.
  */
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { openDatabase } from '../../src/adapters/database/database.ts';
 import { buildProgram } from '../../src/commands/program.ts';
 import type { DatabaseConfig } from '../../src/config/config.ts';
@@ -14,6 +14,7 @@ import { startDaemon } from '../support/processes/daemon.ts';
 import { type Dovecot, startDovecot } from '../support/servers/dovecot.ts';
 import { password } from '../support/servers/dovecot-settings.ts';
 import { type Mariadb, startMariadb } from '../support/servers/mariadb.ts';
+import { runProgram } from '../support/servers/programs.ts';
 
 /** Needed by `migrate`. */
 const migrating = ['SELECT', 'INSERT', 'CREATE', 'INDEX'];
@@ -27,7 +28,7 @@ const tableByTable = `
 GRANT SELECT ON NAME.schema_migration TO WHO;
 GRANT SELECT, INSERT ON NAME.audit TO WHO;
 GRANT SELECT, INSERT ON NAME.ticket_link TO WHO;
-GRANT SELECT, INSERT ON NAME.reply_key TO WHO;
+GRANT SELECT, INSERT, UPDATE ON NAME.reply_key TO WHO;
 GRANT SELECT, INSERT, UPDATE ON NAME.message TO WHO;
 GRANT SELECT, INSERT, DELETE ON NAME.attachment TO WHO;
 GRANT SELECT, INSERT, DELETE ON NAME.message_reference TO WHO;
@@ -41,6 +42,26 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON NAME.admin_account TO WHO;
 GRANT SELECT, INSERT, UPDATE, DELETE ON NAME.admin_session TO WHO;
 GRANT SELECT, INSERT, UPDATE, DELETE ON NAME.admin_attempt TO WHO;
 GRANT SELECT, INSERT, UPDATE, DELETE, ALTER, CREATE ON NAME.mailboxes TO WHO;`;
+
+/** For a program that shows tickets: no password, no key of reply tokens, no account of the admin page. */
+const reporter = `
+GRANT SELECT ON NAME.ticket TO WHO;
+GRANT SELECT ON NAME.message TO WHO;
+GRANT SELECT ON NAME.attachment TO WHO;
+GRANT SELECT ON NAME.ticket_link TO WHO;
+GRANT SELECT ON NAME.outcome TO WHO;
+GRANT SELECT ON NAME.audit TO WHO;
+GRANT SELECT (id, name, host, username, folder, state, addresses) ON NAME.mailboxes TO WHO;`;
+
+/** On top of them for a helpdesk that closes and deletes tickets and keeps the mailboxes. */
+const helpdesk = `
+GRANT UPDATE (status, closed_at) ON NAME.ticket TO WHO;
+GRANT DELETE ON NAME.ticket TO WHO;
+GRANT DELETE ON NAME.message TO WHO;
+GRANT DELETE ON NAME.attachment TO WHO;
+GRANT DELETE ON NAME.ticket_link TO WHO;
+GRANT SELECT (message_id), DELETE ON NAME.message_reference TO WHO;
+GRANT INSERT, UPDATE, DELETE ON NAME.mailboxes TO WHO;`;
 
 /** Commands that need no database, or run until they are stopped. */
 const notAsked = ['run', 'logs', 'status', 'log-level'];
@@ -242,6 +263,7 @@ async function encryptionCommands(
 ): Promise<void> {
   await ask('encryption enable --accept-key-loss --backup-prepared');
   for (const what of ['status', 'rotate', 'reseal', 'log']) await ask(`encryption ${what}`);
+  await ask('mailbox confirm desk --yes');
   for (const spoil of spoilSwitch) {
     await spoil();
     await ask('encryption trust-restored --yes');
@@ -272,7 +294,7 @@ const large = (id: number) =>
   );
 
 const firstMessages = [
-  Buffer.from('Subject: first\r\nMessage-ID: <1@x.example>\r\n\r\nHello\r\n'),
+  Buffer.from('From: ada@x.example\r\nSubject: first\r\nMessage-ID: <1@x.example>\r\n\r\nHello\r\n'),
   Buffer.from('Subject: Fwd: first\r\nReferences: <1@x.example>\r\nMessage-ID: <2@x.example>\r\n\r\nSee below\r\n'),
   Buffer.from('Subject: Re: lost\r\nIn-Reply-To: <0@x.example>\r\nMessage-ID: <3@x.example>\r\n\r\nWell\r\n'),
   Buffer.from(
@@ -283,6 +305,7 @@ const firstMessages = [
 ];
 
 const reply = [
+  'From: ada@x.example',
   'Subject: Re: first',
   'In-Reply-To: <1@x.example>',
   'Content-Type: application/pdf; name=a.pdf',
@@ -338,4 +361,69 @@ test('enabling encryption without the right to rebuild its table fails with a hi
   expect(refused).toMatchObject({ code: 1, err: expect.stringContaining('ALTER command denied') });
   await asRoot('GRANT ALTER, CREATE ON NAME.mailboxes TO WHO;');
   expect(await cli.run(enable)).toMatchObject({ code: 0, out: expect.stringContaining('encryption is on') });
+});
+
+describe('programs beside the daemon', () => {
+  /** A database with one ticket of the mailbox desk; SQL runs as a user with `grants`. */
+  async function beside(grants: string) {
+    const { asRoot, url, name } = await database(wholeDatabase);
+    await using cli = await openCommandLine({ TICKETMAILD_DATABASE_URL: url });
+    const user = dovecot.newUser();
+    await dovecot.append(user, 'INBOX', firstMessages.slice(0, 4));
+    const { ask } = asker(cli);
+    const server = `--host localhost --port ${dovecot.tlsPort} --ca-file ${dovecot.caFile} --user ${user} --since all`;
+    await ask(`mailbox add --name desk ${server} --password-stdin`, password);
+    await ask('poll desk');
+    const who = `${name}_beside`;
+    await mariadb.query(`CREATE USER ${who}@localhost IDENTIFIED BY 'pw';`);
+    await mariadb.query(grants.replaceAll('NAME', name).replaceAll('WHO', `${who}@localhost`));
+    const run = (sql: string) =>
+      runProgram('mariadb', ['--no-defaults', `-u${who}`, '-ppw', `--socket=${mariadb.socketPath}`, '-NB', name], {
+        input: sql,
+      });
+    return { run, asRoot, who };
+  }
+
+  const secrets = [
+    'SELECT password FROM mailboxes',
+    'SELECT * FROM mailboxes',
+    'SELECT * FROM reply_key',
+    'SELECT * FROM admin_account',
+    'SELECT * FROM admin_session',
+    'SELECT * FROM encryption_switch',
+  ];
+  const writes = [
+    "UPDATE ticket SET subject = 'x'",
+    'DELETE FROM outcome',
+    "UPDATE outcome SET outcome = 'recorded'",
+    'DELETE FROM audit',
+    "INSERT INTO audit (action) VALUES ('x')",
+    "UPDATE message SET body_text = 'x'",
+    'ALTER TABLE mailboxes ADD x int',
+  ];
+
+  test('a reporter reads tickets and the names of mailboxes, and nothing secret; it writes nothing', async () => {
+    const { run } = await beside(reporter);
+    const query = `SELECT t.ref, m.subject, b.name, o.outcome FROM ticket t JOIN message m ON m.ticket_id = t.id
+      JOIN mailboxes b ON b.id = t.mailbox_id JOIN outcome o ON o.ticket_id = t.id WHERE m.subject = 'first';`;
+    expect(await run(query)).toContain('first\tdesk');
+    for (const table of ['attachment', 'ticket_link', 'audit']) await run(`SELECT * FROM ${table}`);
+    const helpdeskWrites = ["UPDATE ticket SET status = 'closed'", "UPDATE mailboxes SET state = 'paused'"];
+    for (const sql of [...secrets, ...writes, ...helpdeskWrites]) await expect(run(sql), sql).rejects.toThrow('denied');
+  });
+
+  test('a helpdesk closes and deletes tickets, and writes mailboxes and passwords, which it cannot read', async () => {
+    const { run, asRoot } = await beside(reporter + helpdesk);
+    await run("UPDATE ticket SET status = 'closed', closed_at = utc_timestamp(3);");
+    await run(`INSERT INTO mailboxes (name, host, username, password) VALUES ('new', 'mail.example', 'u', 'pw-9');
+      UPDATE mailboxes SET password = 'pw-8', password_form = 'plain' WHERE name = 'new';
+      UPDATE mailboxes SET state = 'paused' WHERE name = 'new';`);
+    expect(await asRoot("SELECT password, state FROM NAME.mailboxes WHERE name = 'new';")).toBe('pw-8\tpaused\n');
+    await run(`DELETE FROM mailboxes WHERE name = 'new'; START TRANSACTION;
+      DELETE message_reference FROM message_reference JOIN message ON message.id = message_reference.message_id;
+      DELETE attachment FROM attachment JOIN message ON message.id = attachment.message_id;
+      DELETE FROM message WHERE ticket_id IS NOT NULL; DELETE FROM ticket; DELETE FROM ticket_link; COMMIT;`);
+    expect(await asRoot('SELECT count(*) FROM NAME.ticket;')).toBe('0\n');
+    for (const sql of [...secrets, ...writes]) await expect(run(sql), sql).rejects.toThrow('denied');
+  });
 });

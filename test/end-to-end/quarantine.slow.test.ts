@@ -85,6 +85,7 @@ function resolverOn({ app }: TestApp, given: Partial<ResolverPorts['store']> = {
     clock: { nowMs: Date.now },
     newId: randomUUIDv7,
     newRef: () => newReference(Date.now(), randomBytes),
+    openReplyKeys: app.replyKeys.open,
   } as unknown as ResolverPorts;
   const limits = { messageBytesMax: 50e6, batchTimeoutMs: 1000, batch: { messagesMax: 1, bytesMax: 1 } };
   return createResolver(ports, { limits, rules: { senderPerHourMax: null, senderExempt: [], reopenMs: null } });

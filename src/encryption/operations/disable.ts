@@ -9,6 +9,7 @@
  */
 import { keyById } from '../../secret/key.ts';
 import type { SwitchRow } from '../../secret/switch.ts';
+import { unsealReplyKeys } from '../reply-keys.ts';
 import type { VaultView } from '../vault.ts';
 import {
   auditEntry,
@@ -67,6 +68,7 @@ async function unsealAndSwitch(operation: Operation, run: DisableRun, view: Vaul
   if (unopened.size > 0) {
     return { unsealed: run.unsealed, unopened: [...unopened.values()], setAside: null, wasOff: false };
   }
+  await unsealReplyKeys(operation.ports.store, keys);
   const audit = [{ action: 'switch.off', detail: `${run.unsealed} passwords restored to plain text` }];
   await changeSwitch(operation, row, { state: 'off', keyId: null, nextKeyId: null }, key, audit);
   operation.ports.observer.step({ step: 'encryption_off' });

@@ -9,6 +9,7 @@ import { Failure } from '../../errors.ts';
 import { liveWorkers } from '../../ingest/scheduler/workers.ts';
 import { generateKey, type KeyId, keyById } from '../../secret/key.ts';
 import type { SwitchRow } from '../../secret/switch.ts';
+import { sealReplyKeys } from '../reply-keys.ts';
 import {
   auditEntry,
   type Operation,
@@ -61,6 +62,7 @@ async function replace(operation: Operation, options: OperationOptions, run: Run
   await ports.store.writeSwitch(row, stored?.revision ?? revisionOfNoRow, [auditEntry(ports, entry)]);
   await ports.stateFile.remember(row);
   await ports.vault.refresh();
+  await sealReplyKeys(ports.store, ports.vault.keys(), key);
   const { byKey } = await ports.store.passwordCounts();
   const lost = byKey.filter(({ keyId }) => keyId !== key.id).reduce((sum, { count }) => sum + count, 0);
   return { keyId: key.id, lostKeyId, lost, setAside: run.setAside };

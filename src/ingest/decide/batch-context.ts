@@ -8,8 +8,8 @@
 import type { ParsedMessage } from '../../mail/message.ts';
 import { participantKinds, ruleTies, type StoredThreads, type TicketTie } from '../../mail/thread/match.ts';
 import { everyoneIn, peopleOf } from '../../mail/thread/people.ts';
-import { isValidToken, withoutSubaddress } from '../../mail/thread/reply-token.ts';
-import type { LookupMessage, LookupResult, LookupTicket, SentCount } from '../batch-lookup.ts';
+import { isValidToken, type ReplyToken, withoutSubaddress } from '../../mail/thread/reply-token.ts';
+import type { LookupFacts, LookupMessage, LookupTicket, OpenReplyKeys, SentCount } from '../batch-lookup.ts';
 import { type Mailbox, type NewMessage, postActionRules } from '../model.ts';
 
 /** Rules that the operator sets. */
@@ -35,19 +35,26 @@ export type BatchContext = {
   readonly rules: TicketRules;
   readonly newId: () => string;
   readonly newRef: () => string;
+  readonly openReplyKeys: OpenReplyKeys;
 };
 
-type Generators = { readonly clock: { nowMs(): number }; readonly newId: () => string; readonly newRef: () => string };
+type Generators = Pick<BatchContext, 'newId' | 'newRef' | 'openReplyKeys'> & {
+  readonly clock: { nowMs(): number };
+};
 
 export function batchContextOf(
   mailbox: Mailbox,
-  { clock, newId, newRef }: Generators,
+  { clock, ...generators }: Generators,
   rules: TicketRules,
   isReleased = false,
 ): BatchContext {
   const { id: mailboxId, addresses, postAction } = mailbox;
   const hasPostAction = postActionRules[postAction.kind].isNeeded;
-  return { mailboxId, addresses, nowMs: clock.nowMs(), hasPostAction, isReleased, rules, newId, newRef };
+  const { newId, newRef, openReplyKeys } = generators;
+  return {
+    ...{ mailboxId, addresses, nowMs: clock.nowMs(), hasPostAction, isReleased, rules },
+    ...{ newId, newRef, openReplyKeys },
+  };
 }
 
 export type BatchState = {
@@ -85,7 +92,7 @@ export type BatchState = {
 const minuteMs = 60_000;
 const hourMs = 3_600_000;
 
-export function batchState(found: LookupResult, context: BatchContext): BatchState {
+export function batchState(found: LookupFacts, context: BatchContext): BatchState {
   const messages = groups(found.messages, ({ messageId }) => messageId);
   const referencing = groups(found.naming, ({ named }) => named);
   const sent = groups(found.sent, ({ address }) => address);
@@ -117,7 +124,7 @@ export function batchState(found: LookupResult, context: BatchContext): BatchSta
       referencing: (id) => current(referencing.get(id)),
       ticketOf: (ref) => latest(found.tickets.find((named) => named.ref === ref)?.ticket ?? null),
       isParticipant: people.isParticipant,
-      isValidToken: (token) => found.replyKey !== null && isValidToken(found.replyKey, token),
+      isValidToken: (token) => isTokenOf(found, token),
       isOurs,
     },
     duplicateOf: (parsed) => sameAs(parsed).find(({ mailboxId }) => mailboxId === context.mailboxId) ?? null,
@@ -178,8 +185,17 @@ function isRequester({ requesterAddress }: LookupTicket, address: string): boole
   return withoutSubaddress(requesterAddress) === withoutSubaddress(address);
 }
 
+/** A retired reply key counts for tickets that existed when it was retired, and for those that are gone. */
+function isTokenOf({ tickets, replyKeys }: LookupFacts, token: ReplyToken): boolean {
+  const createdAtMs = tickets.find(({ ref }) => ref === token.ref)?.ticket.createdAtMs ?? 0;
+  return replyKeys.some(
+    ({ secret, ticketsUntilMs }) =>
+      (ticketsUntilMs === null || createdAtMs <= ticketsUntilMs) && isValidToken(secret, token),
+  );
+}
+
 /** Participants by ticket. The mailbox's own addresses are among them; the rules never ask for those. */
-function participants(found: LookupResult) {
+function participants(found: LookupFacts) {
   const pair = (ticketId: string, address: string) => `${ticketId} ${address}`;
   const pairs = new Set(found.participants.map(({ ticketId, address }) => pair(ticketId, address)));
   return {

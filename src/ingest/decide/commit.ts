@@ -77,7 +77,8 @@ async function commitOnce(
   const found = await store.lookUp(lookupRequestFor(batch, batchContext));
   // A message that is released from quarantine must not be taken for a duplicate of itself.
   const handled = lease === null ? found.handled.filter(({ isQuarantined }) => !isQuarantined) : found.handled;
-  const decisions = decide(batch, { ...found, handled }, batchContext);
+  const replyKeys = found.replyKeys.length === 0 ? [] : await batchContext.openReplyKeys(found.replyKeys);
+  const decisions = decide(batch, { ...found, handled, replyKeys }, batchContext);
   const rows = rowsOf(decisions, folderEpoch);
   try {
     await (lease === null ? store.commitResolved(batchContext.mailboxId, rows) : store.commitBatch(lease, rows));

@@ -11,7 +11,7 @@ import type { Address, ParsedMessage } from '../../mail/message.ts';
 import type { ThreadKeys } from '../../mail/thread/keys.ts';
 import { type Candidate, findTicket, missingIds, neverOpensTicket, type ThreadRule } from '../../mail/thread/match.ts';
 import { peopleOf } from '../../mail/thread/people.ts';
-import type { LookupResult, LookupTicket } from '../batch-lookup.ts';
+import type { LookupFacts, LookupTicket } from '../batch-lookup.ts';
 import type { StoredMessage } from '../fetch/fetched-message.ts';
 import {
   type NewMessage,
@@ -60,7 +60,7 @@ const nothing = { ref: null, ticket: null, message: null, links: [], merges: [],
 /** One decision for each message, in order. */
 export function decide(
   batch: readonly StoredMessage[],
-  found: LookupResult,
+  found: LookupFacts,
   context: BatchContext,
 ): readonly Decision[] {
   const state = batchState(found, context);

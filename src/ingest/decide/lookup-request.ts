@@ -39,6 +39,6 @@ export function lookupRequestFor(batch: readonly StoredMessage[], context: Batch
       messages.map(({ arrivedAtMs }) => arrivedAtMs),
       context.rules,
     ),
-    needsReplyKey: tokens.length > 0,
+    needsReplyKeys: tokens.length > 0,
   };
 }

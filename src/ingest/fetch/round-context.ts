@@ -6,6 +6,7 @@
 import type { Clock } from '../../async/clock.ts';
 import type { Failure } from '../../errors.ts';
 import type { Log } from '../../events.ts';
+import type { OpenReplyKeys } from '../batch-lookup.ts';
 import type { TicketRules } from '../decide/batch-context.ts';
 import type { Mailbox, Outcome, PostAction } from '../model.ts';
 import type { Blobs, MessageParser, Meter, PostActionGuard, RawSources, Session } from '../ports.ts';
@@ -24,6 +25,7 @@ export type RoundPorts = {
   readonly meter: Meter;
   readonly newId: () => string;
   readonly newRef: () => string;
+  readonly openReplyKeys: OpenReplyKeys;
 };
 
 export type RoundSettings = { readonly limits: FetchLimits; readonly rules: TicketRules };

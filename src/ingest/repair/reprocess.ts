@@ -31,7 +31,7 @@ export type ReprocessResult =
   /** The row names another source than was stored; the message is unchanged. */
   | { readonly what: 'source_refused'; readonly refusal: Failure };
 
-type ReprocessPorts = Pick<PollPorts, 'parser' | 'blobs' | 'raw' | 'clock' | 'newId' | 'newRef'> & {
+type ReprocessPorts = Pick<PollPorts, 'parser' | 'blobs' | 'raw' | 'clock' | 'newId' | 'newRef' | 'openReplyKeys'> & {
   readonly store: PollPorts['store'] & ReprocessStore & Pick<MailboxStore, 'mailboxById'>;
 };
 
@@ -108,8 +108,9 @@ async function decideAgain(
   };
   const context = batchContextOf(mailbox, ports, settings.rules, true);
   const known = await ports.store.lookUp(lookupRequestFor([message], context));
+  const replyKeys = await context.openReplyKeys(known.replyKeys);
   const others = known.messages.filter(({ id }) => id !== target.id);
-  const [decision] = decide([message], { ...known, messages: others, handled: [] }, context);
+  const [decision] = decide([message], { ...known, messages: others, handled: [], replyKeys }, context);
   if (decision === undefined || decision.message?.ticketId === null) return null;
   return isOnTicket(decision.outcome.outcome) ? decision : null;
 }

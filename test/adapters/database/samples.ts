@@ -175,7 +175,7 @@ export function questionWith(parts: Partial<LookupRequest> & Pick<LookupRequest,
     dedupKeys: [],
     senders: null,
     closedBeforeMs: null,
-    needsReplyKey: false,
+    needsReplyKeys: false,
     ...parts,
   };
 }

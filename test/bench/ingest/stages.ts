@@ -118,6 +118,7 @@ async function commitTarget({ app, config, mailbox, session }: Work): Promise<Co
     clock: systemClock,
     newId: createUuidV7Generator(systemClock.nowMs),
     newRef: () => newReference(systemClock.nowMs(), randomBytes),
+    openReplyKeys: app.replyKeys.open,
   };
   return {
     lease,

@@ -7,6 +7,7 @@ import { enable } from '../../../src/encryption/operations/enable.ts';
 import type { OperationOptions, OperationPorts } from '../../../src/encryption/operations/operation.ts';
 import { reseal, rotate } from '../../../src/encryption/operations/rotate.ts';
 import { type Key, keyIds } from '../../../src/secret/key.ts';
+import { openReplyKeys, sealReplyKey } from '../../../src/secret/reply-key.ts';
 import { copyOf, newWorld, startProcess, type World } from '../memory-ports.ts';
 import {
   keysInFile,
@@ -36,6 +37,25 @@ const [key, other] = [randomKey(), randomKey()] as const;
 const forms = (world: World) => [...new Set([...world.passwords.values()].map(({ form }) => form))];
 const columns = (world: World) => [...new Set([...world.passwords.values()].map(({ keyId }) => keyId))];
 
+/** The reply key of tokens that were issued before the operation. */
+const issued = new Uint8Array(32).fill(7);
+
+function withReplyKey(world: World, sealer: Key | null): World {
+  const secret = sealer === null ? issued : sealReplyKey(issued, 1, sealer);
+  world.replyKeys = [{ id: 1, secret, keyId: sealer?.id ?? null, retiredAtMs: null }];
+  return world;
+}
+
+/** Issued tokens stay valid for their tickets, and one key makes new ones, not the issued one again. */
+function hasReplyKeys(world: World): void {
+  const opened = openReplyKeys(world.replyKeys, keysInFile(world));
+  expect(opened).toHaveLength(world.replyKeys.length);
+  expect(Buffer.from(opened[0]?.secret ?? []).equals(issued)).toBe(true);
+  expect(opened[0]?.ticketsUntilMs).not.toBeNull();
+  expect(opened.filter(({ ticketsUntilMs }) => ticketsUntilMs === null)).toHaveLength(1);
+  expect(world.replyKeys.map(({ keyId }) => keyId)).toEqual(world.replyKeys.map(() => world.row?.keyId));
+}
+
 function isOnUnderOneKey(world: World): void {
   expect(world.row).toMatchObject({ state: 'on', nextKeyId: null });
   expect(forms(world)).toEqual(['sealed']);
@@ -57,11 +77,12 @@ export const stories: readonly Story[] = [
     begin: async (passwords) => {
       const world = newWorld();
       putPlain(world, ...names(passwords));
-      return world;
+      return withReplyKey(world, null);
     },
     run: (ports) => enable(ports, options),
     end: (world) => {
       isOnUnderOneKey(world);
+      hasReplyKeys(world);
       expect(world.rebuilds).toBeGreaterThan(0);
       // The post-actions in force; no connection.
       expect(sealVerdicts(world)).toEqual(['missing valid']);
@@ -71,10 +92,11 @@ export const stories: readonly Story[] = [
   {
     title: 'rotate',
     deathsMin: 28,
-    begin: (passwords) => worldAt('on', [key], names(passwords)),
+    begin: async (passwords) => withReplyKey(await worldAt('on', [key], names(passwords)), key),
     run: (ports) => rotate(ports, options),
     end: (world) => {
       isOnUnderOneKey(world);
+      hasReplyKeys(world);
       expect(world.row?.keyId).not.toBe(key.id);
       expect(sealVerdicts(world)).toEqual(['valid valid']);
     },
@@ -82,9 +104,13 @@ export const stories: readonly Story[] = [
   {
     title: 'disable',
     deathsMin: 18,
-    begin: (passwords) => worldAt('on', [key], names(passwords)),
+    begin: async (passwords) => withReplyKey(await worldAt('on', [key], names(passwords)), key),
     run: (ports) => disable(ports, options),
-    end: (world) => isOff(world, key),
+    end: (world) => {
+      isOff(world, key);
+      expect(world.replyKeys).toHaveLength(1);
+      expect(Buffer.from(world.replyKeys[0]?.secret ?? []).equals(issued)).toBe(true);
+    },
   },
   {
     title: 'disable in the middle of enabling',

@@ -43,6 +43,8 @@ const effects = {
     'endOperation',
     'rewritePasswords',
     'rewriteSettingsSeals',
+    'addReplyKey',
+    'replaceReplyKey',
     'rebuildMailboxTable',
     'audit',
     'beginOperation',

@@ -1,8 +1,9 @@
 /** Sample lookup results and batch contexts for tests of the decision rules. */
 
-import type { LookupMessage, LookupResult, LookupTicket } from '../../../src/ingest/batch-lookup.ts';
+import type { LookupFacts, LookupMessage, LookupTicket } from '../../../src/ingest/batch-lookup.ts';
 import type { BatchContext } from '../../../src/ingest/decide/batch-context.ts';
 import type { MessagePeople } from '../../../src/mail/thread/people.ts';
+import { openReplyKeys } from '../../../src/secret/reply-key.ts';
 
 export function batchContext(given: Partial<BatchContext> = {}): BatchContext {
   let ids = 0;
@@ -16,6 +17,7 @@ export function batchContext(given: Partial<BatchContext> = {}): BatchContext {
     rules: { senderPerHourMax: null, senderExempt: [], reopenMs: null },
     newId: () => `id${++ids}`,
     newRef: () => `ref${++refs}`,
+    openReplyKeys: async (stored) => openReplyKeys(stored, []),
     ...given,
   };
 }
@@ -52,7 +54,7 @@ export function people(from: string, ...recipients: readonly string[]): MessageP
 }
 
 /** A lookup that found this and nothing else. */
-export function lookupResult(given: Partial<LookupResult> = {}): LookupResult {
+export function lookupResult(given: Partial<LookupFacts> = {}): LookupFacts {
   return {
     messages: [],
     naming: [],
@@ -65,7 +67,7 @@ export function lookupResult(given: Partial<LookupResult> = {}): LookupResult {
     ticketPeople: [],
     addedAtMs: 0,
     ownAddresses: new Set(),
-    replyKey: null,
+    replyKeys: [],
     ...given,
   };
 }

@@ -22,7 +22,7 @@ function scene(failureOf: (batch: Batch) => Failure | null) {
     committed.push(...batch.outcomes);
   };
   const store = {
-    lookUp: async () => lookupResult(),
+    lookUp: async () => ({ ...lookupResult(), replyKeys: [] }),
     commitBatch,
     commitResolved: commitBatch,
     linkCopies: async () => undefined,

@@ -228,7 +228,7 @@ describe('the lookup request', () => {
       refs: [],
       claims: [],
       senders: null,
-      needsReplyKey: false,
+      needsReplyKeys: false,
     });
     const counting = batchContext({ rules: { senderPerHourMax: 5, senderExempt: [], reopenMs: null } });
     expect(lookupRequestFor(arrivals, counting).senders).toEqual({

@@ -11,6 +11,7 @@ const ref = '261124-AAAAAA';
 const dayMs = 86_400_000;
 const arrivedAtMs = 1_700_000_000_001;
 const key = new Uint8Array(32).fill(7);
+const replyKeys = [{ secret: key, ticketsUntilMs: null }];
 const from = (address: string) => ({ from: { name: '', address } });
 const to = (address: string) => ({ to: [{ name: '', address }] });
 const decideOne = (
@@ -287,7 +288,8 @@ describe('a reference in subject or text', () => {
 });
 
 describe('a reply token', () => {
-  const withKey = lookupResult({ replyKey: key, tickets: [{ ref, ticket: lookupTicket() }] });
+  const at = lookupTicket().createdAtMs;
+  const withKey = lookupResult({ replyKeys, tickets: [{ ref, ticket: lookupTicket() }] });
   const address = replyAddress(key, ref, 'support@example.test') ?? '';
   const id = replyMessageId(key, ref, new Uint8Array(4), 'example.test');
 
@@ -310,11 +312,24 @@ describe('a reply token', () => {
   });
 
   test.each([
-    ['made with another key', lookupResult({ ...withKey, replyKey: new Uint8Array(32) })],
-    ['before there is a key', lookupResult({ ...withKey, replyKey: null })],
-    ['of a ticket that is gone', lookupResult({ replyKey: key })],
+    [
+      'made with another key',
+      lookupResult({ ...withKey, replyKeys: [{ secret: new Uint8Array(32), ticketsUntilMs: null }] }),
+    ],
+    ['before there is a key', lookupResult({ ...withKey, replyKeys: [] })],
+    ['of a ticket that is gone', lookupResult({ replyKeys })],
   ])('%s leads nowhere', (_, state) => {
     expect(decideOne(to(address), state, batchContext())?.outcome.outcome).toBe('ticket_opened');
+  });
+
+  test.each([
+    [0, 't0'],
+    [-1, undefined],
+  ])('of a key that was retired %i ms after the ticket was created leads to %s', (laterMs, ticketId) => {
+    const retired = [{ secret: key, ticketsUntilMs: at + laterMs }];
+    const decision = decideOne(to(address), lookupResult({ ...withKey, replyKeys: retired }), batchContext());
+    if (ticketId === undefined) expect(decision?.outcome.outcome).toBe('ticket_opened');
+    else expect(decision?.message).toMatchObject({ ticketId, threadRule: 'reply_token' });
   });
 
   test('of the message itself: it was sent by the helpdesk and is recorded with its ticket', () => {
@@ -326,7 +341,7 @@ describe('a reply token', () => {
     const ours = { messageId: id, ...from('support@example.test') };
     const alone = decideOne(
       ours,
-      lookupResult({ replyKey: key, ownAddresses: new Set(['support@example.test']) }),
+      lookupResult({ replyKeys, ownAddresses: new Set(['support@example.test']) }),
       batchContext(),
     );
     expect(alone).toMatchObject({ ticket: null, outcome: { outcome: 'recorded', ticketId: null } });
@@ -360,7 +375,7 @@ describe('a forward', () => {
 
   test('to the address of a ticket joins it', () => {
     const address = replyAddress(key, ref, 'support@example.test') ?? '';
-    const state = lookupResult({ replyKey: key, tickets: [{ ref, ticket: lookupTicket() }] });
+    const state = lookupResult({ replyKeys, tickets: [{ ref, ticket: lookupTicket() }] });
     expect(decideOne({ ...forward, ...to(address) }, state, batchContext())?.message?.ticketId).toBe('t0');
   });
 

@@ -16,6 +16,7 @@ import type {
 } from '../../../ingest/batch-lookup.ts';
 import { outcomesWhere } from '../../../ingest/model.ts';
 import { withoutSubaddress } from '../../../mail/thread/reply-token.ts';
+import { readReplyKeys } from '../encryption/reply-keys.ts';
 import { mailboxColumn } from '../rows/mailbox-columns.ts';
 import { toAddresses } from '../rows/mailboxes.ts';
 import { hashOf } from '../rows/messages.ts';
@@ -30,7 +31,7 @@ import {
 } from '../sql/tables.ts';
 import { createAddedAt, sentCounts, tiedCounts } from './message-counts.ts';
 import { type PeopleRow, participantsOf, peopleColumns, peopleOfTickets, toPeople } from './participants.ts';
-import { linkCopies, readReplyKey } from './tickets.ts';
+import { linkCopies } from './tickets.ts';
 
 /** The oldest of the messages that claim one Message-ID: an attacker can send any number. */
 const sameIdMax = 100;
@@ -52,16 +53,16 @@ type LookupCaches = {
 };
 
 async function lookUp(db: SqlExecutor, request: LookupRequest, caches: LookupCaches): Promise<LookupResult> {
-  const { mailboxId, messageIds, refs, claims, dedupKeys, senders, closedBeforeMs, needsReplyKey } = request;
+  const { mailboxId, messageIds, refs, claims, dedupKeys, senders, closedBeforeMs, needsReplyKeys } = request;
   const idsByHash = new Map(messageIds.map((messageId) => [hashOf(messageId), messageId]));
   const hashes = [...idsByHash.keys()];
-  const [messages, referencing, handled, { sent, addedAtMs }, own, replyKey, byRef] = await Promise.all([
+  const [messages, referencing, handled, { sent, addedAtMs }, own, replyKeys, byRef] = await Promise.all([
     messageRows(db, hashes),
     referencingRows(db, mailboxId, hashes),
     handledBefore(db, mailboxId, dedupKeys),
     sentCounts(db, mailboxId, senders, caches.addedAt),
     caches.ownAddresses(),
-    needsReplyKey ? readReplyKey(db) : null,
+    needsReplyKeys ? readReplyKeys(db) : [],
     ticketRows(db, 'ref', refs),
   ]);
   const ticketOf = await ticketResolver(db, [...messages, ...referencing, ...byRef]);
@@ -84,7 +85,7 @@ async function lookUp(db: SqlExecutor, request: LookupRequest, caches: LookupCac
   return {
     ...found,
     ...{ continuations, participants, tied, ticketPeople },
-    ...{ handled, sent, addedAtMs, ownAddresses: own, replyKey },
+    ...{ handled, sent, addedAtMs, ownAddresses: own, replyKeys },
   };
 }
 

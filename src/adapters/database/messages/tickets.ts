@@ -1,7 +1,6 @@
 /**
- * Ticket store: links between tickets, merges, the state of a ticket, and the key of the reply tokens.
+ * Ticket store: links between tickets, merges, and the state of a ticket.
  */
-import { randomBytes } from 'node:crypto';
 import { sql } from 'kysely';
 import { Failure } from '../../../errors.ts';
 import type { MessageCopy } from '../../../ingest/batch-lookup.ts';
@@ -14,7 +13,7 @@ import { bindDatabase, chunks, rowsInChunks } from '../sql/statements.ts';
 import type { SqlExecutor } from '../sql/tables.ts';
 
 export function ticketStore(db: SqlExecutor): TicketStore {
-  return bindDatabase(db, { ticketHeader, setTicketState, replyKey });
+  return bindDatabase(db, { ticketHeader, setTicketState });
 }
 
 async function ticketHeader(db: SqlExecutor, ref: string): Promise<TicketHeader> {
@@ -137,31 +136,4 @@ export async function linksOf(
     }
   }
   return links;
-}
-
-/*
- * The key of the reply tokens: 32 random bytes in the database, so that every worker and a restored backup share it. It
- * is created with the first token; of several workers at the same moment one inserts it. It protects tickets from
- * strangers and opens no password.
- */
-
-const keyBytes = 32;
-
-/** null until the first token was needed. */
-export async function readReplyKey(db: SqlExecutor): Promise<Uint8Array | null> {
-  const row = await db.selectFrom('reply_key').select('secret').where('id', '=', 1).executeTakeFirst();
-  return row?.secret ?? null;
-}
-
-/** Creates the key if there is none. */
-async function replyKey(db: SqlExecutor): Promise<Uint8Array> {
-  const stored = await readReplyKey(db);
-  if (stored !== null) return stored;
-  const insert = db
-    .insertInto('reply_key')
-    .values({ id: 1, secret: randomBytes(keyBytes), created_at: db.dialect.now });
-  await (db.dialect.kind === 'mysql' ? insert.ignore() : insert.onConflict((at) => at.doNothing())).execute();
-  const made = await readReplyKey(db);
-  if (made === null) throw new Failure('database_failed', 'The key of the reply tokens was stored and is not there.');
-  return made;
 }

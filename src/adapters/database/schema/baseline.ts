@@ -265,9 +265,11 @@ const messageReference: TableDefinition<Tables['message_reference']> = {
 
 const replyKey: TableDefinition<Tables['reply_key']> = {
   columns: {
-    id: flag('not null'),
-    secret: { mysql: 'varbinary(32) not null', sqlite: 'blob not null' },
+    id: int('not null'),
+    secret: { mysql: 'varbinary(60) not null', sqlite: 'blob not null' },
+    key_id: keyId('null'),
     created_at: time('not null'),
+    retired_at: time('null'),
   },
   primaryKey: ['id'],
   withoutRowid: false,

@@ -171,8 +171,13 @@ export type MessageReferenceTable = {
   message_id: Fixed<string>;
 };
 
-/** One row, whose id is 1. */
-export type ReplyKeyTable = { id: Fixed<number>; secret: Fixed<Uint8Array>; created_at: Fixed<string> };
+export type ReplyKeyTable = {
+  id: Fixed<number>;
+  secret: Uint8Array;
+  key_id: string | null;
+  created_at: Fixed<string>;
+  retired_at: string | null;
+};
 
 /** One row, whose id is 1. */
 export type EncryptionSwitchTable = {

@@ -415,16 +415,26 @@ describe.each(kinds)('threads in the store on %s', (kind) => {
     });
   });
 
-  test('the key of the reply tokens is created once, with the first request', async () => {
+  test('reply keys are added once for each number, and replaced only as they were read', async () => {
     await place.run('delete from reply_key');
-    expect((await ask({ needsReplyKey: true })).replyKey).toBeNull();
+    expect((await ask({ needsReplyKeys: true })).replyKeys).toEqual([]);
     await using second = await openDatabase(place.config);
-    const keys = await Promise.all([db, second, db, second, db, db, db, db].map((on) => on.replyKey()));
-    expect(keys.map((key) => key.length)).toEqual(keys.map(() => 32));
-    expect(new Set(keys.map((key) => Buffer.from(key).toString('hex'))).size).toBe(1);
-    expect(Buffer.from((await ask({ needsReplyKey: true })).replyKey ?? []).equals(Buffer.from(keys[0] ?? []))).toBe(
-      true,
-    );
-    expect((await ask({})).replyKey).toBeNull();
+    const secrets = Array.from({ length: 8 }, (_, at) => new Uint8Array(32).fill(at + 1));
+    const add = (secret: Uint8Array, at: number) =>
+      (at % 2 === 0 ? db : second).addReplyKey({ id: 1, secret, keyId: null });
+    await Promise.all(secrets.map(add));
+    const [row, ...others] = (await ask({ needsReplyKeys: true })).replyKeys;
+    if (row === undefined) throw new Error('it was added');
+    expect(others).toEqual([]);
+    expect(row).toMatchObject({ id: 1, keyId: null, retiredAtMs: null });
+    const sealed = { secret: new Uint8Array(60).fill(9), keyId: '0123456789abcdef', isRetired: true };
+    await db.replaceReplyKey({ ...row, secret: new Uint8Array(32).fill(99) }, sealed);
+    expect(await db.readReplyKeys()).toEqual([row]);
+    await second.replaceReplyKey(row, sealed);
+    const [retired] = await db.readReplyKeys();
+    expect(retired).toMatchObject({ id: 1, keyId: sealed.keyId });
+    expect(Math.abs((retired?.retiredAtMs ?? 0) - Date.now())).toBeLessThan(60_000);
+    expect(Buffer.from(retired?.secret ?? []).equals(sealed.secret)).toBe(true);
+    expect((await ask({})).replyKeys).toEqual([]);
   });
 });

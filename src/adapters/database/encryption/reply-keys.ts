@@ -1,0 +1,39 @@
+/** Reply key store: the keys of the reply tokens, one row each, shared by all workers and restored with a backup. */
+import { sql } from 'kysely';
+import type { ReplyKeyStore } from '../../../encryption/ports.ts';
+import type { StoredReplyKey } from '../../../secret/reply-key.ts';
+import { fromOptionalTime, type SqlExecutor } from '../sql/tables.ts';
+
+export async function readReplyKeys(db: SqlExecutor): Promise<readonly StoredReplyKey[]> {
+  const rows = await db
+    .selectFrom('reply_key')
+    .select(['id', 'secret', 'key_id', 'retired_at'])
+    .orderBy('id')
+    .execute();
+  return rows.map(({ id, secret, key_id: keyId, retired_at }) => ({
+    ...{ id, secret, keyId },
+    retiredAtMs: fromOptionalTime(retired_at),
+  }));
+}
+
+export async function addReplyKey(
+  db: SqlExecutor,
+  { id, secret, keyId }: Parameters<ReplyKeyStore['addReplyKey']>[0],
+): Promise<void> {
+  const insert = db.insertInto('reply_key').values({ id, secret, key_id: keyId, created_at: db.dialect.now });
+  await (db.dialect.kind === 'mysql' ? insert.ignore() : insert.onConflict((at) => at.doNothing())).execute();
+}
+
+export async function replaceReplyKey(
+  db: SqlExecutor,
+  { id, secret: before }: StoredReplyKey,
+  { secret, keyId, isRetired }: Parameters<ReplyKeyStore['replaceReplyKey']>[1],
+): Promise<void> {
+  const retired_at = isRetired ? sql<string>`coalesce(retired_at, ${db.dialect.now})` : sql<null>`null`;
+  await db
+    .updateTable('reply_key')
+    .set({ secret, key_id: keyId, retired_at })
+    .where('id', '=', id)
+    .where('secret', '=', before)
+    .execute();
+}

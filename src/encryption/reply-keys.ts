@@ -1,0 +1,99 @@
+/**
+ * Reply keys: sealed under the key in use while encryption is on, retired and replaced by each operation on the switch.
+ *
+ * Enable and rotate seal every reply key under the new key, retire it, and make a new one; disable opens them again. A
+ * reply key whose key is lost stays as it is, and counts again when that key is back. Every write is a compare-and-swap
+ * on one row, so an operation that died is resumed by the next.
+ */
+import { randomFillSync } from 'node:crypto';
+import { Failure } from '../errors.ts';
+import { events, type Log } from '../events.ts';
+import { type Key, type KeySet, keyById } from '../secret/key.ts';
+import {
+  type OpenReplyKey,
+  openReplyKey,
+  openReplyKeys,
+  replyKeyBytes,
+  type StoredReplyKey,
+  sealReplyKey,
+} from '../secret/reply-key.ts';
+import { sealingKeyId } from '../secret/switch.ts';
+import type { ReplyKeyStore } from './ports.ts';
+import { isEncryptionOn, type Vault } from './vault.ts';
+
+export type ReplyKeys = {
+  /** The reply key for new tokens. Throws why the key of the switch is not available. */
+  current(): Promise<Uint8Array>;
+  /** For verification. Logs a key that is missing, once; its tokens are not valid meanwhile. */
+  open(stored: readonly StoredReplyKey[]): Promise<readonly OpenReplyKey[]>;
+};
+
+type ReplyKeyPorts = { readonly store: ReplyKeyStore; readonly vault: Vault; readonly log: Log };
+
+export function createReplyKeys({ store, vault, log }: ReplyKeyPorts): ReplyKeys {
+  const logged = new Set<string>();
+  const open = async (stored: readonly StoredReplyKey[]): Promise<readonly OpenReplyKey[]> => {
+    const lacksKey = ({ keyId }: StoredReplyKey) => keyId !== null && keyById(vault.keys(), keyId) === null;
+    if (stored.some(lacksKey)) await vault.refresh();
+    for (const { keyId } of stored.filter(lacksKey)) {
+      if (keyId === null || logged.has(keyId)) continue;
+      logged.add(keyId);
+      log.warn({ key_id: keyId }, events.replyKeyUnopened);
+    }
+    return openReplyKeys(stored, vault.keys());
+  };
+  return { current: () => currentReplyKey(store, vault), open };
+}
+
+async function currentReplyKey(store: ReplyKeyStore, vault: Vault): Promise<Uint8Array> {
+  const view = await vault.refresh();
+  const key = keyById(vault.keys(), sealingKeyId(view.switch));
+  if (key !== null) await sealReplyKeys(store, vault.keys(), key);
+  else if (isEncryptionOn(view)) throw 'failure' in view.state ? view.state.failure : keyUnknown();
+  else if (activeOf(await store.readReplyKeys(), vault.keys()) === null) await addReplyKey(store, null);
+  const active = activeOf(await store.readReplyKeys(), vault.keys());
+  if (active === null) throw new Failure('database_failed', 'the key of the reply tokens was stored and is not there');
+  return active;
+}
+
+function keyUnknown(): Failure {
+  return new Failure('key_unknown', 'the key of the switch is not in the key file');
+}
+
+/** The newest that is not retired and can be opened. */
+function activeOf(stored: readonly StoredReplyKey[], keys: KeySet): Uint8Array | null {
+  const active = stored.filter(({ retiredAtMs }) => retiredAtMs === null).toSorted((a, b) => b.id - a.id);
+  return active.map((row) => openReplyKey(row, keys)).find((secret) => secret !== null) ?? null;
+}
+
+/** Seals all under `key`, retires those that were not, and makes a new one where none is left. */
+export async function sealReplyKeys(store: ReplyKeyStore, keys: KeySet, key: Key): Promise<void> {
+  const stored = await store.readReplyKeys();
+  for (const row of stored.filter(({ keyId }) => keyId !== key.id)) {
+    const secret = openReplyKey(row, keys);
+    if (secret !== null)
+      await store.replaceReplyKey(row, { secret: sealReplyKey(secret, row.id, key), keyId: key.id, isRetired: true });
+  }
+  const isActive = ({ keyId, retiredAtMs }: StoredReplyKey) => keyId === key.id && retiredAtMs === null;
+  if (!stored.some(isActive)) await addReplyKey(store, key);
+}
+
+/** Restores all to plain text. One whose key is lost stays. */
+export async function unsealReplyKeys(store: ReplyKeyStore, keys: KeySet): Promise<void> {
+  for (const row of (await store.readReplyKeys()).filter(({ keyId }) => keyId !== null)) {
+    const secret = openReplyKey(row, keys);
+    const isRetired = row.retiredAtMs !== null;
+    if (secret !== null) await store.replaceReplyKey(row, { secret, keyId: null, isRetired });
+  }
+}
+
+/** `key` null: in plain text. Of several processes at the same moment one adds it. */
+async function addReplyKey(store: ReplyKeyStore, key: Key | null): Promise<void> {
+  const id = Math.max(0, ...(await store.readReplyKeys()).map((row) => row.id)) + 1;
+  const secret = randomFillSync(new Uint8Array(replyKeyBytes));
+  await store.addReplyKey({
+    id,
+    secret: key === null ? secret : sealReplyKey(secret, id, key),
+    keyId: key?.id ?? null,
+  });
+}
