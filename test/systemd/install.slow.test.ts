@@ -10,7 +10,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { freePort } from '../support/servers/programs.ts';
-import { copyCheckout, copyPackages, dropIn, npmStandIn } from '../support/systemd/checkout.ts';
+import { copyCheckout, copyPackages, dropIn, npmStandIn, socketAddress } from '../support/systemd/checkout.ts';
 import { bootSystemd, type Machine, whyNoSystemd } from '../support/systemd/systemd.ts';
 import { temporaryFolder } from '../support/temporary.ts';
 
@@ -63,7 +63,7 @@ describe.skipIf(why !== null)(title, { timeout: 60_000, tags: ['long'] }, () => 
   test('the installation after one that failed enables and starts the service', async () => {
     const { code, stdout, stderr } = await machine.run(install);
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
-    expect(stdout).toContain('enabled and started ticketmaild.service');
+    expect(stdout).toContain('enabled and started ticketmaild.service and its sockets');
     expect(await machine.get('systemctl is-enabled ticketmaild; systemctl is-active ticketmaild')).toBe(
       'enabled\nactive',
     );
@@ -185,6 +185,8 @@ async function openPlace(): Promise<Place> {
   await machine.get(systemctlWithHand);
   const [http, admin] = ['HTTP', 'ADMIN'].map((name) => `Environment=TICKETMAILD_${name}_LISTEN=127.0.0.1:`);
   await machine.get(dropIn('addresses', `${http}${port}\n${admin}${adminPort}`));
+  await machine.get(socketAddress('ticketmaild-health', `127.0.0.1:${port}`));
+  await machine.get(socketAddress('ticketmaild-page', `127.0.0.1:${adminPort}`));
   const undo = building.move();
   return { machine, port, [Symbol.asyncDispose]: () => undo.disposeAsync() };
 }

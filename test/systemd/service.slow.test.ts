@@ -15,7 +15,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type Dovecot, startDovecot } from '../support/servers/dovecot.ts';
 import { startMariadb } from '../support/servers/mariadb.ts';
 import { freePort } from '../support/servers/programs.ts';
-import { copyCheckout, copyPackages, dropIn, npmStandIn } from '../support/systemd/checkout.ts';
+import { copyCheckout, copyPackages, dropIn, npmStandIn, socketAddress } from '../support/systemd/checkout.ts';
 import { bootSystemd, type Machine, whyNoSystemd } from '../support/systemd/systemd.ts';
 import { temporaryFolder } from '../support/temporary.ts';
 
@@ -441,7 +441,13 @@ async function openPlace(): Promise<Place> {
   const machine = building.use(await bootSystemd({ [checkout]: '/srv/checkout', [packages]: '/srv/packages' }));
   const port = await freePort();
   await machine.get(npmStandIn);
-  const address = `Environment=TICKETMAILD_HTTP_LISTEN=127.0.0.1:${port}`;
+  const pagePort = await freePort();
+  const address = [
+    `Environment=TICKETMAILD_HTTP_LISTEN=127.0.0.1:${port}`,
+    `Environment=TICKETMAILD_ADMIN_LISTEN=127.0.0.1:${pagePort}`,
+  ];
+  await machine.get(socketAddress('ticketmaild-health', `127.0.0.1:${port}`));
+  await machine.get(socketAddress('ticketmaild-page', `127.0.0.1:${pagePort}`));
   const stall = "process.on('SIGUSR2', () => { for (;;); });\n";
   await machine.run('cat >/etc/stall.mjs', { input: stall });
   const settings = [
@@ -449,7 +455,7 @@ async function openPlace(): Promise<Place> {
     `WatchdogSec=${watchdogS}s`,
     'RestartSec=200ms',
   ];
-  await machine.get(dropIn('test', [address, ...settings].join('\n')));
+  await machine.get(dropIn('test', [...address, ...settings].join('\n')));
   const user = dovecot.newUser();
   const deliver = (source: string) => dovecot.append(user, 'INBOX', [Buffer.from(source)]);
   await deliver('Subject: first\r\n\r\nHello\r\n');
@@ -500,7 +506,7 @@ const installed = new RegExp(
     'put ticketmaild \\S+ into /usr/local/lib/ticketmaild/\\S+',
     'wrote /etc/ticketmaild/ticketmaild.toml',
     'linked /usr/local/bin/ticketmaild, and the units in \\S+',
-    'enabled and started ticketmaild.service',
+    'enabled and started ticketmaild.service and its sockets',
     '',
     'Next:',
   ].join('\n'),

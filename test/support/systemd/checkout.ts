@@ -50,6 +50,13 @@ export function dropIn(name: string, settings: string, unit = 'ticketmaild'): st
   return `mkdir -p ${folder} && ${write} && systemctl daemon-reload`;
 }
 
+/** A script that gives a socket unit another address; the network is that of all tests. */
+export function socketAddress(unit: string, address: string): string {
+  const folder = `/etc/systemd/system/${unit}.socket.d`;
+  const write = `printf '[Socket]\\nListenStream=\\nListenStream=%s\\n' '${address}' >${folder}/address.conf`;
+  return `mkdir -p ${folder} && ${write} && systemctl daemon-reload`;
+}
+
 /** Stands in for npm: writes down how it was called. */
 export const npmStandIn = `
 mkdir -p /usr/local/sbin && cd /usr/local/sbin && ln -sf /srv/packages/.bin/node node
