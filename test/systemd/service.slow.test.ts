@@ -182,8 +182,11 @@ describe.skipIf(why !== null)(title, { timeout: 60_000 }, () => {
       expect({ path, ...(await touch(path)) }).toMatchObject({ path, stderr: expect.stringContaining('Read-only') });
     }
     expect(await touch(data)).toMatchObject({ code: 0 });
-    const shell = await machine.run(`nsenter --target=${pid} --mount /bin/sh -c true`);
-    expect(shell.stderr).toContain('Permission denied');
+    for (const program of ['/bin/sh', '/usr/lib/systemd/systemd']) {
+      const ran = await machine.run(`nsenter --target=${pid} --mount ${program} --version`);
+      expect({ program, ...ran }).toMatchObject({ program, stderr: expect.stringContaining('Permission denied') });
+    }
+    expect(await machine.get(`stat --format=%a /proc/${pid}/root/dev/shm`)).toBe('0');
   });
 
   const encrypt = (secret: string, name: string) =>
