@@ -50,7 +50,7 @@ const definitions = {
     'systemd.socket_unused',
     'warn',
     'socket reason',
-    'systemd passed a socket (`health`, `page`) that is not at the configured address: the daemon listens by itself.',
+    'systemd passed a socket (`health`, `page`) that is not at the configured address: the daemon opens its own.',
   ),
   adminListening: event('admin.listening', 'info', 'address', 'The admin page accepts connections.'),
   adminListenFailed: event(

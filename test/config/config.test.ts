@@ -270,6 +270,22 @@ describe('the admin page', () => {
     });
   });
 
+  test('can be at a unix socket for a proxy, whose origin is required', () => {
+    const socket = 'listen = "unix:/run/ticketmaild/page.sock"\norigin = "https://desk.example.org"';
+    expect(admin(`${socket}\nlisten_group = "www-data"`)).toMatchObject({
+      ...{ path: '/run/ticketmaild/page.sock', group: 'www-data', origin: 'https://desk.example.org' },
+    });
+    expect(admin(socket)).toMatchObject({ group: null });
+    const without =
+      'admin.origin must be https://HOST or https://HOST:PORT, without a path, the one of the proxy, when';
+    expect(failure('[admin]\nlisten = "unix:/run/s"').message).toBe(`${without} admin.listen is a unix socket`);
+    for (const path of ['run/s', '', `/${'x'.repeat(90)}`])
+      expect(failure(`[admin]\nlisten = "unix:${path}"`).message).toContain('must be HOST:PORT');
+    expect(failure('[admin]\nlisten_group = "www-data"').message).toBe(
+      'mail.toml:2: admin.listen_group needs admin.listen = "unix:PATH"',
+    );
+  });
+
   test.each(['http://localhost:8026', 'http://127.0.0.1', 'http://[::1]:9000', 'https://desk.example.org'])(
     'on this machine alone may have the origin %s',
     (origin) => {
@@ -522,6 +538,16 @@ describe('where values come from', () => {
   test('the result is frozen', () => {
     const config = load('');
     expect(Object.isFrozen(config) && Object.isFrozen(config.poll) && Object.isFrozen(config.database)).toBe(true);
+  });
+
+  test('health endpoints can be at a unix socket, and have further host names', () => {
+    expect(load('[http]\nlisten = "unix:/run/s"\nhosts = ["Desk.example.org", "10.0.0.9", "fd00::9"]').http).toEqual({
+      ...{ path: '/run/s', group: null, hosts: ['Desk.example.org', '10.0.0.9', 'fd00::9'] },
+    });
+    for (const host of ['a b', 'http://a', 'a:1', '-a', ''])
+      expect(failure(`[http]\nhosts = ["${host}"]`).message).toMatch(
+        /^mail\.toml:2: http\.hosts must be a list of at most 20/,
+      );
   });
 
   test('health endpoints can be off, and are remote only with allow_remote', () => {

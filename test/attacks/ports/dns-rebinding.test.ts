@@ -4,9 +4,9 @@
  */
 import { networkInterfaces } from 'node:os';
 import { expect, test } from 'vitest';
-import { startHealthServer } from '../../src/adapters/http/health-server.ts';
-import type { Readiness } from '../../src/ingest/readiness.ts';
-import { rawRequest } from '../support/servers/raw-request.ts';
+import { startHealthServer } from '../../../src/adapters/http/health-server.ts';
+import type { Readiness } from '../../../src/ingest/readiness.ts';
+import { rawRequest } from '../../support/servers/raw-request.ts';
 
 const readiness = { ready: true, checks: { mailboxes: { list: [] } } } as unknown as Readiness;
 const sources = {

@@ -3,9 +3,9 @@
  * listener opens nothing at another, and a planted one is not taken. Over https the cookie belongs to one origin.
  */
 import { expect, test } from 'vitest';
-import { cookieSettings } from '../../src/adapters/web/http/form.ts';
-import { memoryService } from '../adapters/web/memory-service.ts';
-import { browser, openPage, signedIn } from '../adapters/web/page-client.ts';
+import { cookieSettings } from '../../../src/adapters/web/http/form.ts';
+import { memoryService } from '../../adapters/web/memory-service.ts';
+import { browser, openPage, signedIn } from '../../adapters/web/page-client.ts';
 
 test('a session that was opened at one port is not accepted at another, although the browser sends it', async () => {
   const service = memoryService();

@@ -5,8 +5,8 @@
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { expect, test } from 'vitest';
-import { startHealthServer } from '../../src/adapters/http/health-server.ts';
-import type { Readiness } from '../../src/ingest/readiness.ts';
+import { startHealthServer } from '../../../src/adapters/http/health-server.ts';
+import type { Readiness } from '../../../src/ingest/readiness.ts';
 
 const attackers = 600;
 const probeMs = 1_000;
