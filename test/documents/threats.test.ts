@@ -38,6 +38,8 @@ test('each actor is set against each promise, and has a chapter', () => {
 test('every test file that it names exists, and every attack of the suite is named', () => {
   const named = [...text.matchAll(/`([\w/.-]+\.test\.ts)`/g)].map(([, file = '']) => file);
   expect(named.filter((file) => !existsSync(join(root, 'test', file)))).toEqual([]);
-  const attacks = readdirSync(join(root, 'test/attacks')).filter((file) => file.endsWith('.test.ts'));
+  const attacks = readdirSync(join(root, 'test/attacks'), { encoding: 'utf8', recursive: true }).filter((file) =>
+    file.endsWith('.test.ts'),
+  );
   expect(attacks.filter((file) => !named.includes(`attacks/${file}`))).toEqual([]);
 });
