@@ -5,9 +5,9 @@ import { existsSync } from 'node:fs';
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { importKey } from '../../src/secret/key.ts';
-import { sealSwitchRow } from '../../src/secret/switch.ts';
-import { type CommandLine, openCommandLine } from '../commands/command-line.ts';
+import { importKey } from '../../../src/secret/key.ts';
+import { sealSwitchRow } from '../../../src/secret/switch.ts';
+import { type CommandLine, openCommandLine } from '../../commands/command-line.ts';
 
 const enabling = ['encryption', 'enable', '--accept-key-loss', '--backup-prepared', '--json'];
 const typed = 'our-helpdesk-password-is-secret!';

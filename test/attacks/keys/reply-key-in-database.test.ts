@@ -6,9 +6,9 @@
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { isValidToken, type ReplyToken, tokensInAddresses } from '../../src/mail/thread/reply-token.ts';
-import { openReplyKeys } from '../../src/secret/reply-key.ts';
-import { type CommandLine, openCommandLine } from '../commands/command-line.ts';
+import { isValidToken, type ReplyToken, tokensInAddresses } from '../../../src/mail/thread/reply-token.ts';
+import { openReplyKeys } from '../../../src/secret/reply-key.ts';
+import { type CommandLine, openCommandLine } from '../../commands/command-line.ts';
 
 const day = 86_400_000;
 const enabling = ['encryption', 'enable', '--accept-key-loss', '--backup-prepared'];

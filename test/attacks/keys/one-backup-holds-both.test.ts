@@ -4,8 +4,8 @@
  */
 import { join } from 'node:path';
 import { afterEach, expect, test } from 'vitest';
-import { type CommandLine, openCommandLine } from '../commands/command-line.ts';
-import { temporaryFolder } from '../support/temporary.ts';
+import { type CommandLine, openCommandLine } from '../../commands/command-line.ts';
+import { temporaryFolder } from '../../support/temporary.ts';
 
 const enabling = ['encryption', 'enable', '--accept-key-loss', '--backup-prepared'];
 
