@@ -13,7 +13,7 @@ const readmeLinesMax = 250;
 const cellCharactersMax = 200;
 
 const paths = readdirSync(root, { recursive: true, encoding: 'utf8' })
-  .filter((path) => /(^|\/)(README|CHANGELOG)\.md$/.test(path) && !path.includes('node_modules'))
+  .filter((path) => /(^|\/)(README|CHANGELOG|THREATS)\.md$/.test(path) && !path.includes('node_modules'))
   .sort();
 const documents = paths.map((path) => ({ path, text: readFileSync(join(root, path), 'utf8') }));
 
