@@ -27,9 +27,11 @@ export function channelTo(
   if (socketPath !== null && shared === null) return { kind: 'private' };
   if (serverKeyPem !== null) return { kind: 'pinned', serverKeyPem };
   if (shared !== null) return { kind: 'open', why: `its socket is in ${shared}, where every user may create files` };
-  const why = isLoopback(host)
-    ? 'any user of this machine may listen there while it is down'
-    : 'any program may answer';
+  const why = !isLoopback(host)
+    ? 'any program may answer'
+    : host.toLowerCase() === 'localhost'
+      ? 'any user of this machine may listen on the one of 127.0.0.1 and ::1 that it leaves free'
+      : 'any user of this machine may listen there while it is down';
   return { kind: 'open', why: `over TCP without TLS ${why}` };
 }
 

@@ -41,6 +41,7 @@ function socketIn(name: string, mode: number, owner: number | null): string {
 test('verified TLS is private, TCP without it is open, or pinned with a key', () => {
   expect(channelFor({ tls: 'verify', host: 'db.example.org' })).toEqual({ kind: 'private' });
   expect(channelFor({})).toEqual({ kind: 'open', why: expect.stringContaining('any user of this machine') });
+  expect(channelFor({ host: 'localhost' })).toEqual({ kind: 'open', why: expect.stringContaining('::1') });
   expect(channelFor({ host: 'db.example.org' })).toEqual({ kind: 'open', why: expect.stringContaining('any program') });
   expect(channelFor({ serverKeyPem: 'PEM' })).toEqual({ kind: 'pinned', serverKeyPem: 'PEM' });
 });
