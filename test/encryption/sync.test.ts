@@ -10,9 +10,10 @@ async function scene() {
   const at: { failure: Failure | null; refreshFailure: Failure | null; monotonicMs: number; isMigrated: boolean } = {
     ...{ failure: null, refreshFailure: null, monotonicMs: 0, isMigrated: true },
   };
+  const found = { hasPlaintext: false, sweeps: 0 };
   const refresh = async () => {
     if (at.refreshFailure !== null) throw at.refreshFailure;
-    return view;
+    return { ...view, hasPlaintext: found.hasPlaintext };
   };
   const reports: string[] = [];
   const lines: unknown[] = [];
@@ -28,7 +29,10 @@ async function scene() {
       },
       removeWorker: async () => undefined,
     },
-    sealPlaintext: async () => undefined,
+    sealPlaintext: async () => {
+      found.sweeps += 1;
+      found.hasPlaintext = false;
+    },
     clock: {
       nowMs: () => at.monotonicMs,
       monotonicMs: () => at.monotonicMs,
@@ -53,8 +57,21 @@ async function scene() {
       await new Promise((resolve) => setImmediate(resolve));
     }
   };
-  return { at, reports, lines, turns, [Symbol.asyncDispose]: () => sync[Symbol.asyncDispose]() };
+  return { at, found, reports, lines, turns, [Symbol.asyncDispose]: () => sync[Symbol.asyncDispose]() };
 }
+
+test('plain text that the vault finds is sealed in the same iteration, while the database refuses heartbeats too', async () => {
+  await using sync = await scene();
+  const { at, found, turns } = sync;
+  await turns(2);
+  expect(found.sweeps).toBe(0);
+  at.failure = new Failure('database_denied', 'The database refuses access.');
+  found.hasPlaintext = true;
+  await turns(1);
+  expect(found).toEqual({ hasPlaintext: false, sweeps: 1 });
+  await turns(2);
+  expect(found.sweeps).toBe(1);
+});
 
 test('a failing heartbeat is logged when its reason changes and at growing intervals, and retried by the next iteration', async () => {
   await using sync = await scene();

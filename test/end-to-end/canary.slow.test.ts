@@ -60,6 +60,7 @@ test('a password is seen nowhere once encryption is on', async () => {
     seen.push(stdout, stderr);
   };
   await run(enable);
+  seen.push(await tables());
   await mariadb.query(`update ${database}.mailboxes set port = port + 1 where name = 'moved'`);
   proxy.fault = { kind: 'cut_after', bytes: 300 };
   const env = { ...setting.env, TICKETMAILD_LOG_LEVEL: 'trace', TICKETMAILD_POLL_BACKOFF_MAX_S: '1' };

@@ -8,10 +8,11 @@
 import { chmod, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import type { Got } from '../../adapters/web/page-client.ts';
+import { browser, type Got } from '../../adapters/web/page-client.ts';
 import {
   type AdminScene,
   adminName,
+  attempt,
   bothBoxes,
   encryptionPath,
   openAdminScene,
@@ -60,7 +61,11 @@ test('neither a mailbox password nor that of an admin is in any answer, line or 
   await look(ada);
   for (const name of ['', adminName, 'nobody', Buffer.from(adminCanary).toString()]) {
     const { csrf } = ada;
-    seen.push(textOf(await mallory.post('/admin/sign-in', { csrf, name, password: Buffer.from(canary).toString() })));
+    const password = Buffer.from(canary).toString();
+    seen.push(textOf(await mallory.post('/admin/sign-in', { csrf, name, password })));
+    const refused = await attempt(browser(scene), name, password);
+    expect(refused.status).toBe(name === '' ? 422 : 403);
+    seen.push(textOf(refused));
   }
   await ada.form('server/encryption/enable', bothBoxes);
   await look(ada);

@@ -58,6 +58,21 @@ test.each([
   expect((await user.post('/admin/sign-in', { csrf, ...right })).status).toBe(303);
 });
 
+test('no answer to a sign-in repeats the password, whatever its result', async () => {
+  const typed = 'XQ7-Z9+W_K#42!';
+  const forms = [typed, encodeURIComponent(typed), Buffer.from(typed).toString('base64')];
+  for (const name of [adminName, 'nobody', 'limited', 'busy', '']) {
+    const user = browser(page);
+    for (const csrf of [csrfIn((await user.get('/admin/sign-in')).text), 'wrong']) {
+      const { status, headers, text } = await user.post('/admin/sign-in', { csrf, name, password: typed });
+      expect(status).toBeGreaterThanOrEqual(400);
+      const answer = JSON.stringify(headers) + text;
+      expect(forms.filter((form) => answer.includes(form))).toEqual([]);
+    }
+  }
+  expect(JSON.stringify(page.lines)).not.toContain(typed);
+});
+
 test('without the cookie of the visitor, or with the token of another, no session begins', async () => {
   const [user, other] = [browser(page), browser(page)];
   const { text } = await user.get('/admin/sign-in');
