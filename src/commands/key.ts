@@ -310,11 +310,11 @@ async function recordKeyChange(
  */
 export async function recoverKey(options: CommonOptions, context: Context): Promise<number> {
   const { terminal } = context;
-  return await withApp(options, context, async ({ daemonClient }) => {
+  return await withApp(options, context, async ({ daemonClient, keyFile }) => {
     const answer = await daemonClient.recover();
     if (options.json === true) await terminal.json(answer);
     else {
-      await terminal.line(`written back: ${answer.path}, key ${answer.key_ids.join(', ')}`, 'green');
+      await terminal.line(`written back: ${keyFile.path}, key ${answer.key_ids.join(', ')}`, 'green');
       if (answer.set_aside !== null) await terminal.line(`the former file is now ${answer.set_aside}`);
     }
     if (!answer.recorded) terminal.note('note: this could not be recorded in the database, which does not respond');

@@ -91,11 +91,18 @@ export async function askStatus(dataDir: string): Promise<readonly StatusReply[]
   return replies.filter(({ answer }) => !(isFailure(answer) && isNotRunning(answer)));
 }
 
-/** The daemons run this program, in the same version: their answers have these types. */
 export function createDaemonClient(dataDir: string, who: string): DaemonClient {
   return {
-    recover: async () => (await askFirst(dataDir, { command: 'recover', who })) as RecoverAnswer,
-    disable: async () => (await askFirst(dataDir, { command: 'disable', who })) as DisableOutcome,
+    recover: async () => {
+      const { socket, answer } = await askFirst(dataDir, { command: 'recover', who });
+      const { checkedAnswer, recoverSchema } = await import('../adapters/control/answers.ts');
+      return checkedAnswer(recoverSchema, answer, socket);
+    },
+    disable: async () => {
+      const { socket, answer } = await askFirst(dataDir, { command: 'disable', who });
+      const { checkedAnswer, disableSchema } = await import('../adapters/control/answers.ts');
+      return checkedAnswer(disableSchema, answer, socket);
+    },
     logLevel: (level) => askAll(dataDir, { command: 'log_level', who, level }),
   };
 }
@@ -107,11 +114,11 @@ async function ask(path: string, request: ControlRequest): Promise<Record<string
 }
 
 /** The first worker that answers; one without the key leaves the request to the next. */
-async function askFirst(dataDir: string, request: ControlRequest): Promise<unknown> {
+async function askFirst(dataDir: string, request: ControlRequest): Promise<StatusReply> {
   const failures: Failure[] = [];
-  for (const path of await socketPaths(dataDir)) {
+  for (const socket of await socketPaths(dataDir)) {
     try {
-      return await ask(path, request);
+      return { socket, answer: await ask(socket, request) };
     } catch (error) {
       if (!isFailure(error, 'daemon_unreachable', 'key_file_missing')) throw error;
       failures.push(error);
@@ -122,10 +129,11 @@ async function askFirst(dataDir: string, request: ControlRequest): Promise<unkno
 
 async function askAll(dataDir: string, request: ControlRequest): Promise<LogLevelAnswers> {
   const paths = await socketPaths(dataDir);
-  const results = await Promise.allSettled(paths.map((path) => ask(path, request)));
-  const answers = results.flatMap((one) =>
-    one.status === 'fulfilled' ? [one.value as unknown as LogLevelAnswer] : [],
+  const { checkedAnswer, logLevelSchema } = await import('../adapters/control/answers.ts');
+  const results = await Promise.allSettled(
+    paths.map(async (path) => checkedAnswer(logLevelSchema, await ask(path, request), path)),
   );
+  const answers = results.flatMap((one) => (one.status === 'fulfilled' ? [one.value] : []));
   const failures = results.flatMap((one) => (one.status === 'rejected' ? [asFailure(one.reason)] : []));
   if (answers.length === 0) throw mostRelevant(failures);
   return { answers, failures: failures.filter((failure) => !isNotRunning(failure)) };

