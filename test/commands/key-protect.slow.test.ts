@@ -130,7 +130,10 @@ test('at a terminal the passphrase is asked for once, before anything else, howe
   expect(only(await cli.typed(['encryption', 'rotate', '--json'], once))).toMatchObject({
     former_key_retained: false,
   });
-  const typed = await cli.typed(['mailbox', 'set-password', 'one'], [...once, ['Password of "desk": ', `${secret}\r`]]);
+  const typed = await cli.typed(
+    ['mailbox', 'set-password', 'one'],
+    [...once, ['Is this your mail server? [y/N]', 'y\n'], ['Password of "desk": ', `${secret}\r`]],
+  );
   expect(typed).toMatchObject({ code: 0 });
   expect(only(await cli.typed(['mailbox', 'show', 'one', '--json'], []))).toMatchObject({ password_form: 'sealed' });
 
