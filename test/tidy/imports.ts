@@ -10,12 +10,12 @@ import { lineAt, type Problem, type Rule, type Source } from './source.ts';
 const base = ['errors', 'events', 'async', 'text'];
 const rules = ['mail', 'secret', ...base];
 
-/** `adapters` stands for every adapter; an adapter itself reaches only its own folder, and the HTTP server. */
+/** `adapters` stands for every adapter; an adapter itself reaches its own folder, the HTTP server and the process. */
 const arrows: Readonly<Record<string, readonly string[]>> = {
   main: ['commands', 'compose', 'config', 'log', 'adapters/keyfile', 'adapters/process', 'adapters/terminal', ...base],
   commands: ['compose', 'config', 'admin', 'ingest', 'encryption', 'adapters/terminal', ...rules],
   compose: ['adapters', 'admin', 'ingest', 'encryption', 'config', 'log', ...rules],
-  adapters: ['adapters/http', 'admin', 'ingest', 'encryption', 'config', ...rules],
+  adapters: ['adapters/http', 'adapters/process', 'admin', 'ingest', 'encryption', 'config', ...rules],
   admin: ['encryption', 'ingest', ...rules],
   encryption: ['ingest', ...rules],
   ingest: rules,
@@ -49,7 +49,7 @@ const homes: Readonly<Record<string, readonly string[]>> = {
   'prom-client': ['src/adapters/metrics/'],
   'smol-toml': ['src/config/'],
   'string-width': ['src/adapters/terminal/'],
-  zod: ['src/config/', 'src/commands/status/', 'src/adapters/keyfile/'],
+  zod: ['src/config/', 'src/commands/status/', 'src/adapters/keyfile/', 'src/adapters/control/'],
   'node:ffi': ['src/adapters/process/memory-guard.ts', 'src/adapters/systemd/'],
   'node:sqlite': ['src/adapters/database/'],
 };
