@@ -1,8 +1,8 @@
 /**
  * Passphrase policy: a minimum length (NIST SP 800-63B section 5.1.1.2), and no repetition of a few characters.
  *
- * Each guess at a protected key file costs scrypt's 256 MiB and a second. A strength estimator would know more words; it
- * is not worth a dictionary in the program.
+ * Each guess at a protected key file costs scrypt's 256 MiB and a second. A strength estimator would know more words;
+ * it is not worth a dictionary in the program.
  */
 import type { SecretBytes } from './secret-bytes.ts';
 

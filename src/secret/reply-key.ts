@@ -1,6 +1,6 @@
 /**
- * Reply keys at rest: the HMAC keys of reply tokens, sealed with AES-256-GCM under a key derived (HKDF, RFC 5869) from a
- * key of the key file.
+ * Reply keys at rest: the HMAC keys of reply tokens, sealed with AES-256-GCM under a key derived (HKDF, RFC 5869) from
+ * a key of the key file.
  *
  * A sealed reply key is a 12-byte nonce, 32 bytes of ciphertext and the 16-byte tag; its number is authenticated. While
  * encryption is off, it is its 32 bytes. A key that is retired is accepted for tickets that existed by then alone, so

@@ -2,9 +2,9 @@
  * File name sanitization (CWE-22, CWE-451): a name that is harmless to show and to save on Linux, Windows and macOS.
  *
  * A file name from a message is data, never a path. Invisible characters disappear; controls, bidirectional controls
- * (Unicode TR36), separators and characters that Windows reserves become `_`; blanks and long runs of signs collapse, so
- * that nothing moves the extension out of sight; device names of Windows get a `_`. The name as sent stays in the raw
- * source. Never fails.
+ * (Unicode TR36), separators and characters that Windows reserves become `_`; blanks and long runs of signs collapse,
+ * so that nothing moves the extension out of sight; device names of Windows get a `_`. The name as sent stays in the
+ * raw source. Never fails.
  */
 
 /** Longest file name of ext4, APFS and NTFS: bytes of UTF-8 on the first. */

@@ -1,7 +1,7 @@
 /**
  * A reader of the database makes reply tokens with the key in the table `reply_key`, and writes into any ticket. While
- * encryption is on, the key is sealed under the key file, and one from an older dump counts for the tickets of that time
- * alone. Tokens that were issued keep leading into their tickets, whatever happens to the switch.
+ * encryption is on, the key is sealed under the key file, and one from an older dump counts for the tickets of that
+ * time alone. Tokens that were issued keep leading into their tickets, whatever happens to the switch.
  */
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
@@ -21,8 +21,9 @@ beforeEach(async () => {
   cli = await openCommandLine();
   await using app = await cli.open();
   await app.migrations.apply();
-  cli.sql(`insert into ticket (id, ref, mailbox_id, subject, requester_name, requester_address, status, created_at, updated_at, is_orphan)
-    values ('${ticketId}', '${ref}', '${ticketId}', 'x', '', 'ada@example.org', 'open', '2026-11-24 10:00:00.000', '2026-11-24 10:00:00.000', 0)`);
+  cli.sql(`insert into ticket (id, ref, mailbox_id, subject, requester_name, requester_address, status, created_at,
+    updated_at, is_orphan) values ('${ticketId}', '${ref}', '${ticketId}', 'x', '', 'ada@example.org', 'open',
+    '2026-11-24 10:00:00.000', '2026-11-24 10:00:00.000', 0)`);
 });
 
 afterEach(() => cli[Symbol.asyncDispose]());
