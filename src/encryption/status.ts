@@ -9,7 +9,7 @@
 import type { Failure } from '../errors.ts';
 import type { EncryptionChecks } from '../ingest/readiness.ts';
 import { workerLiveMs } from '../ingest/scheduler/workers.ts';
-import { type KeyId, keyIds } from '../secret/key.ts';
+import { type KeyId, type KeySet, keyIds, weakKeyRemedy } from '../secret/key.ts';
 import { isSameSwitchRow, requiredKeyIds, type SwitchRow, type SwitchState } from '../secret/switch.ts';
 import { countText } from '../text/units.ts';
 import { recoverAdvice } from './help.ts';
@@ -41,6 +41,8 @@ export type EncryptionStatus = {
     readonly key_ids: readonly KeyId[];
     readonly reason: string | null;
     readonly hint: string | null;
+    /** Keys in the key file that are plainly not random. */
+    readonly weak_key_ids: readonly KeyId[];
   };
   readonly workers: readonly {
     readonly worker: string;
@@ -79,7 +81,7 @@ export async function encryptionStatus({
     ...switchStatus(view),
     ...passwordStatus(counts),
     waiting,
-    vault: vaultStatus(view.state, ids),
+    vault: vaultStatus(view.state, vault.keys()),
     workers: workers.map((worker) => workerStatus(worker, view.switch)),
     plaintext_periods: periods.map(periodStatus),
   };
@@ -105,9 +107,14 @@ function passwordStatus({ sealed, plaintext, byKey }: PasswordCounts) {
   return { sealed, plaintext, by_key: byKey.map(({ keyId, count }) => ({ key_id: keyId, count })) };
 }
 
-function vaultStatus(state: VaultState, ids: readonly KeyId[]): EncryptionStatus['vault'] {
+function vaultStatus(state: VaultState, keys: KeySet): EncryptionStatus['vault'] {
   const failure = 'failure' in state ? state.failure : null;
-  return { state: state.kind, key_ids: ids, reason: failure?.message ?? null, hint: failure?.hint ?? null };
+  const weak = keys.filter(({ weakness }) => weakness !== null);
+  return {
+    state: state.kind,
+    ...{ key_ids: keyIds(keys), weak_key_ids: keyIds(weak) },
+    ...{ reason: failure?.message ?? null, hint: failure?.hint ?? null },
+  };
 }
 
 function workerStatus(stored: StoredWorker, { keyId, nextKeyId }: SwitchRow): EncryptionStatus['workers'][number] {
@@ -155,7 +162,7 @@ function checkResult(failure: Failure | null, sinceMs: number) {
 
 export type EncryptionDiagnostic = {
   /** `switch`: the row in the table is not in force. `vault`: the local key file. `workers`: others lack the key. */
-  readonly subject: 'switch' | 'vault' | 'waiting' | 'plain' | 'workers';
+  readonly subject: 'switch' | 'vault' | 'waiting' | 'weak' | 'plain' | 'workers';
   /** One sentence without its full stop. */
   readonly message: string;
   readonly hint: string;
@@ -179,6 +186,11 @@ export function encryptionDiagnostics(status: EncryptionStatus): readonly Encryp
       subject: 'waiting',
       message: `${waiting === 1 ? '1 mailbox waits' : `${waiting} mailboxes wait`}: no live worker has the key of the password`,
       hint: `Restore the key file with that key${ifLost}. To list the mailboxes: ticketmaild mailbox list`,
+    },
+    vault.weak_key_ids.length > 0 && {
+      subject: 'weak',
+      message: `the key file has a key that is not random, so that it can be guessed: ${vault.weak_key_ids.join(', ')}`,
+      hint: weakKeyRemedy,
     },
     plaintext > 0 &&
       state === 'on' && {

@@ -63,6 +63,12 @@ const texts: Readonly<Record<EncryptionDiagnostic['subject'], (finding: Finding)
     remedy: hint,
     command: commandLine('mailbox list', context.configFile),
   }),
+  weak: ({ hint, context }) => ({
+    title: 'The key can be guessed',
+    unaffected: allElse,
+    remedy: hint,
+    command: commandLine('encryption rotate', context.configFile),
+  }),
   plain: ({ hint, context }) => ({
     title: 'Plain-text passwords although encryption is on',
     unaffected: allElse,

@@ -52,6 +52,10 @@ describe('a key file of 32 typed characters', () => {
     expect(checked.code).toBe(1);
     expect(checked.out).toMatch(/failed {2}key file: .*is not random: it consists of text/);
     expect(checked.out).toContain('ticketmaild encryption rotate');
+    const shown = await cli.run(['encryption', 'status']);
+    expect(`${shown.out}${shown.err}`).toContain(
+      'the key file has a key that is not random, so that it can be guessed',
+    );
     expect(await cli.run(['encryption', 'rotate', '--json'])).toMatchObject({ code: 0 });
     expect((await readFile(keyFile)).includes(typed)).toBe(false);
     expect((await cli.run(['check'])).out).toMatch(/ok {6}key file/);

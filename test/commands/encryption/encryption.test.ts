@@ -204,7 +204,7 @@ describe('encryption status and log', () => {
       plaintext: 1,
       by_key: [],
       waiting: 0,
-      vault: { state: 'closed', key_ids: [], reason: null, hint: null },
+      vault: { state: 'closed', key_ids: [], weak_key_ids: [], reason: null, hint: null },
       workers: [],
       plaintext_periods: [{ mailbox: 'one', since: expect.stringMatching(/Z$/), until: null }],
     });

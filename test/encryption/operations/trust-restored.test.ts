@@ -179,7 +179,7 @@ describe('the status', () => {
       stored_state: null,
       stored_key_id: null,
       stored_revision: null,
-      vault: { state: 'closed', key_ids: [], reason: null, hint: null },
+      vault: { state: 'closed', key_ids: [], weak_key_ids: [], reason: null, hint: null },
       workers: [],
       plaintext_periods: [{ mailbox: 'desk', since: '1970-01-01T00:00:01.000Z', until: null }],
     });

@@ -52,7 +52,7 @@ const offStatus: EncryptionView['status'] = {
   waiting: 0,
   problem: null,
   ...{ stored_state: null, stored_key_id: null, stored_revision: null },
-  vault: { state: 'closed', key_ids: [], reason: null, hint: null },
+  vault: { state: 'closed', key_ids: [], weak_key_ids: [], reason: null, hint: null },
   workers: [],
   plaintext_periods: [],
 };
@@ -101,7 +101,7 @@ export const onStatus: EncryptionView['status'] = {
   sealed: 200,
   plaintext: 0,
   by_key: [{ key_id: keyOne, count: 200 }],
-  vault: { state: 'open', key_ids: [keyOne], reason: null, hint: null },
+  vault: { state: 'open', key_ids: [keyOne], weak_key_ids: [], reason: null, hint: null },
   workers: [
     workerLine('desk1.example.org', 811, true),
     workerLine('desk2.example.org', 1204, true),
