@@ -139,6 +139,17 @@ describe.skipIf(why !== null)(title, { timeout: 60_000 }, () => {
     }
   });
 
+  test('of one of several workers are held and served in the same way', async () => {
+    const port = await freePort();
+    await machine.get(`systemctl stop ${units.join(' ')} ticketmaild`);
+    await machine.get(socketAddress('ticketmaild-health@1', `127.0.0.1:${port}`));
+    await machine.get(dropIn('address', `Environment=TICKETMAILD_HTTP_LISTEN=127.0.0.1:${port}`, 'ticketmaild@1'));
+    await machine.get('systemctl start ticketmaild-health@1.socket');
+    expect(await takenBy(port)).toBe('EADDRINUSE');
+    expect(await status(port, '/livez')).toBe('200');
+    expect(await machine.get('journalctl -u ticketmaild@1 -o cat')).not.toContain('systemd.socket_unused');
+  });
+
   test('are free after systemd/uninstall', async () => {
     expect(await machine.run('/usr/local/lib/ticketmaild/current/systemd/uninstall')).toMatchObject({
       code: 0,

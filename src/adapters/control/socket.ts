@@ -62,7 +62,9 @@ async function namesIn(dataDir: string): Promise<readonly string[]> {
   } catch (error) {
     const code = causeCode(error);
     if (code === 'ENOENT') return [];
-    throw new Failure('daemon_unreachable', `cannot search for a daemon in ${dataDir} (${code})`, { cause: error });
+    const message = `cannot search for a daemon in ${dataDir} (${code})`;
+    const hint = 'Only the user of the daemon and root can ask it: sudo ticketmaild …';
+    throw new Failure('daemon_unreachable', message, { cause: error, ...(code === 'EACCES' ? { hint } : {}) });
   }
 }
 

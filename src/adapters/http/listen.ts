@@ -62,8 +62,10 @@ function listenFailure(shown: string, setting: string, cause: unknown): Failure 
   const code = causeCode(cause);
   const message = `cannot listen on ${shown} (${code})`;
   if (code === 'EADDRINUSE') return new Failure('address_in_use', message, { cause });
+  if (code === 'EADDRNOTAVAIL') return new Failure('address_unavailable', message, { cause });
   // The folder of a unix socket may be made later, as an address may appear later.
-  if (code === 'EADDRNOTAVAIL' || code === 'ENOENT') return new Failure('address_unavailable', message, { cause });
+  const noFolder = 'Its folder does not exist yet; under systemd, the socket unit makes it (systemd/README.md).';
+  if (code === 'ENOENT') return new Failure('address_unavailable', message, { cause, hint: noFolder });
   const hint =
     code === 'EPERM' || code === 'EINVAL'
       ? 'The user of the daemon must belong to listen_group; under systemd, use the socket units instead (systemd/README.md).'

@@ -5,7 +5,13 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { type ControlHandlers, startControlServer } from '../../../src/adapters/control/server.ts';
 import { socketPath, socketPaths } from '../../../src/adapters/control/socket.ts';
-import { createDaemonClient, createLogLevelSetter, startControlSocket } from '../../../src/compose/control-socket.ts';
+import {
+  askStatus,
+  createDaemonClient,
+  createLogLevelSetter,
+  createStatusHandler,
+  startControlSocket,
+} from '../../../src/compose/control-socket.ts';
 import { Failure } from '../../../src/errors.ts';
 import type { AdjustableLog } from '../../../src/events.ts';
 import { createLog } from '../../../src/log.ts';
@@ -124,6 +130,30 @@ describe('several workers on one data folder', () => {
       });
     const nowhere = createDaemonClient(join(folder.path, 'none'), 'ann@desk');
     await expect(nowhere.recover()).rejects.toMatchObject({ code: 'daemon_unreachable' });
+  });
+});
+
+describe('the status', () => {
+  test('is that of every worker; one that died is left out, and one that fails is shown', async () => {
+    await deadWorker('a');
+    await using _b = await worker('b');
+    await using _c = await worker('c', { status: noKey });
+    const replies = await askStatus(folder.path);
+    expect(replies).toEqual([
+      { socket: socketPath(folder.path, 'b'), answer: { ready: true, worker: { name: 'b' } } },
+      { socket: socketPath(folder.path, 'c'), answer: expect.objectContaining({ code: 'key_file_missing' }) },
+    ]);
+  });
+
+  test('without any worker is daemon_unreachable', async () => {
+    await deadWorker('');
+    await expect(askStatus(folder.path)).rejects.toMatchObject({ code: 'daemon_unreachable' });
+    await expect(askStatus(join(folder.path, 'none'))).rejects.toMatchObject({ code: 'daemon_unreachable' });
+  });
+
+  test('that is not known within 4.5 seconds says so', { timeout: 10_000 }, async () => {
+    const late = createStatusHandler(() => new Promise(() => undefined));
+    expect(await late()).toEqual({ ready: false, late: true });
   });
 });
 
