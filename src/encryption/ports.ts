@@ -147,14 +147,15 @@ export type StoredWorker = WorkerReport & {
 export interface ReplyKeyStore {
   /** Oldest first. */
   readReplyKeys(): Promise<readonly StoredReplyKey[]>;
-  /** Does nothing when there is one with that id. */
-  addReplyKey(row: Pick<StoredReplyKey, 'id' | 'secret' | 'keyId'>): Promise<void>;
-  /** Does nothing unless the row still has the secret of `before`. Retires it by the clock of the database, once. */
-  replaceReplyKey(
-    before: StoredReplyKey,
-    after: Pick<StoredReplyKey, 'secret' | 'keyId'> & { readonly isRetired: boolean },
-  ): Promise<void>;
+  /** In one transaction. Retires by the clock of the database, once. */
+  writeReplyKeys(changes: readonly ReplyKeyChange[]): Promise<void>;
 }
+
+/** `before` null: a new row, unless there is one with that id. Else: that row, unless it has another secret by now. */
+export type ReplyKeyChange = Omit<StoredReplyKey, 'retiredAtMs'> & {
+  readonly before: StoredReplyKey | null;
+  readonly isRetired: boolean;
+};
 
 export interface EncryptionStore extends ReplyKeyStore {
   readSwitch(): Promise<SwitchReading>;

@@ -2,8 +2,8 @@
  * Reply keys: sealed under the key in use while encryption is on, retired and replaced by each operation on the switch.
  *
  * Enable and rotate seal every reply key under the new key, retire it, and make a new one; disable opens them again. A
- * reply key whose key is lost stays as it is, and counts again when that key is back. Every write is a compare-and-swap
- * on one row, so an operation that died is resumed by the next.
+ * reply key whose key is lost stays as it is, and counts again when that key is back. All rows are written in one
+ * transaction, each by compare-and-swap.
  */
 import { randomFillSync } from 'node:crypto';
 import { Failure } from '../errors.ts';
@@ -18,7 +18,7 @@ import {
   sealReplyKey,
 } from '../secret/reply-key.ts';
 import { sealingKeyId } from '../secret/switch.ts';
-import type { ReplyKeyStore } from './ports.ts';
+import type { ReplyKeyChange, ReplyKeyStore } from './ports.ts';
 import { isEncryptionOn, type Vault } from './vault.ts';
 
 export type ReplyKeys = {
@@ -50,8 +50,11 @@ async function currentReplyKey(store: ReplyKeyStore, vault: Vault): Promise<Uint
   const key = keyById(vault.keys(), sealingKeyId(view.switch));
   if (key !== null) await sealReplyKeys(store, vault.keys(), key);
   else if (isEncryptionOn(view)) throw 'failure' in view.state ? view.state.failure : keyUnknown();
-  else if (activeOf(await store.readReplyKeys(), vault.keys()) === null) await addReplyKey(store, null);
-  const active = activeOf(await store.readReplyKeys(), vault.keys());
+  const stored = await store.readReplyKeys();
+  let active = activeOf(stored, vault.keys());
+  if (active !== null) return active;
+  await store.writeReplyKeys([newReplyKey(stored, key)]);
+  active = activeOf(await store.readReplyKeys(), vault.keys());
   if (active === null) throw new Failure('database_failed', 'the key of the reply tokens was stored and is not there');
   return active;
 }
@@ -66,34 +69,34 @@ function activeOf(stored: readonly StoredReplyKey[], keys: KeySet): Uint8Array |
   return active.map((row) => openReplyKey(row, keys)).find((secret) => secret !== null) ?? null;
 }
 
-/** Seals all under `key`, retires those that were not, and makes a new one where none is left. */
+/** Seals all under `key`, retires those that were not, and adds a new one where none is left. */
 export async function sealReplyKeys(store: ReplyKeyStore, keys: KeySet, key: Key): Promise<void> {
   const stored = await store.readReplyKeys();
-  for (const row of stored.filter(({ keyId }) => keyId !== key.id)) {
-    const secret = openReplyKey(row, keys);
-    if (secret !== null)
-      await store.replaceReplyKey(row, { secret: sealReplyKey(secret, row.id, key), keyId: key.id, isRetired: true });
-  }
+  const resealed = stored.flatMap((row): ReplyKeyChange[] => {
+    const secret = row.keyId === key.id ? null : openReplyKey(row, keys);
+    if (secret === null) return [];
+    return [{ id: row.id, before: row, secret: sealReplyKey(secret, row.id, key), keyId: key.id, isRetired: true }];
+  });
   const isActive = ({ keyId, retiredAtMs }: StoredReplyKey) => keyId === key.id && retiredAtMs === null;
-  if (!stored.some(isActive)) await addReplyKey(store, key);
+  const changes = stored.some(isActive) ? resealed : [...resealed, newReplyKey(stored, key)];
+  if (changes.length > 0) await store.writeReplyKeys(changes);
 }
 
 /** Restores all to plain text. One whose key is lost stays. */
 export async function unsealReplyKeys(store: ReplyKeyStore, keys: KeySet): Promise<void> {
-  for (const row of (await store.readReplyKeys()).filter(({ keyId }) => keyId !== null)) {
-    const secret = openReplyKey(row, keys);
-    const isRetired = row.retiredAtMs !== null;
-    if (secret !== null) await store.replaceReplyKey(row, { secret, keyId: null, isRetired });
-  }
+  const changes = (await store.readReplyKeys()).flatMap((row): ReplyKeyChange[] => {
+    const secret = row.keyId === null ? null : openReplyKey(row, keys);
+    return secret === null
+      ? []
+      : [{ id: row.id, before: row, secret, keyId: null, isRetired: row.retiredAtMs !== null }];
+  });
+  if (changes.length > 0) await store.writeReplyKeys(changes);
 }
 
 /** `key` null: in plain text. Of several processes at the same moment one adds it. */
-async function addReplyKey(store: ReplyKeyStore, key: Key | null): Promise<void> {
-  const id = Math.max(0, ...(await store.readReplyKeys()).map((row) => row.id)) + 1;
+function newReplyKey(stored: readonly StoredReplyKey[], key: Key | null): ReplyKeyChange {
+  const id = Math.max(0, ...stored.map((row) => row.id)) + 1;
   const secret = randomFillSync(new Uint8Array(replyKeyBytes));
-  await store.addReplyKey({
-    id,
-    secret: key === null ? secret : sealReplyKey(secret, id, key),
-    keyId: key?.id ?? null,
-  });
+  const row = key === null ? { secret, keyId: null } : { secret: sealReplyKey(secret, id, key), keyId: key.id };
+  return { id, ...row, before: null, isRetired: false };
 }

@@ -172,15 +172,16 @@ function storeOf(world: World): EncryptionStore {
 function replyKeysOf(world: World): ReplyKeyStore {
   return {
     readReplyKeys: async () => world.replyKeys,
-    addReplyKey: async (row) => {
-      if (!world.replyKeys.some(({ id }) => id === row.id))
-        world.replyKeys = [...world.replyKeys, { ...row, retiredAtMs: null }];
-    },
-    replaceReplyKey: async (before, { secret, keyId, isRetired }) => {
-      world.replyKeys = world.replyKeys.map((row) => {
-        if (row.id !== before.id || row.secret !== before.secret) return row;
-        return { id: row.id, secret, keyId, retiredAtMs: isRetired ? (row.retiredAtMs ?? world.nowMs) : null };
-      });
+    writeReplyKeys: async (changes) => {
+      for (const { before, isRetired, ...row } of changes) {
+        const retiredAtMs = isRetired ? (before?.retiredAtMs ?? world.nowMs) : null;
+        const at = world.replyKeys.findIndex(({ id }) => id === row.id);
+        if (world.replyKeys[at]?.secret === before?.secret)
+          world.replyKeys = world.replyKeys.toSpliced(at === -1 ? world.replyKeys.length : at, 1, {
+            ...row,
+            retiredAtMs,
+          });
+      }
     },
   };
 }

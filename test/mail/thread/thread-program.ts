@@ -30,7 +30,7 @@ export async function threadProgram(
   const mailboxes = { support, sales };
   const newId = createUuidV7Generator(Date.now);
   const key = new Uint8Array(32).fill(7);
-  await db.addReplyKey({ id: 1, secret: key, keyId: null });
+  await db.writeReplyKeys([{ id: 1, secret: key, keyId: null, before: null, isRetired: false }]);
   const openReplyKeys = async () => [{ secret: key, ticketsUntilMs: null }];
   const newRef = () => newReference(Date.UTC(2026, 10, 2), randomBytes);
   return {

@@ -1,7 +1,8 @@
 /** Reply key store: the keys of the reply tokens, one row each, shared by all workers and restored with a backup. */
 import { sql } from 'kysely';
-import type { ReplyKeyStore } from '../../../encryption/ports.ts';
+import type { ReplyKeyChange } from '../../../encryption/ports.ts';
 import type { StoredReplyKey } from '../../../secret/reply-key.ts';
+import { inTransaction } from '../sql/statements.ts';
 import { fromOptionalTime, type SqlExecutor } from '../sql/tables.ts';
 
 export async function readReplyKeys(db: SqlExecutor): Promise<readonly StoredReplyKey[]> {
@@ -16,24 +17,27 @@ export async function readReplyKeys(db: SqlExecutor): Promise<readonly StoredRep
   }));
 }
 
-export async function addReplyKey(
-  db: SqlExecutor,
-  { id, secret, keyId }: Parameters<ReplyKeyStore['addReplyKey']>[0],
-): Promise<void> {
+export async function writeReplyKeys(db: SqlExecutor, changes: readonly ReplyKeyChange[]): Promise<void> {
+  await inTransaction(db, async (tx) => {
+    for (const change of changes) await (change.before === null ? add(tx, change) : replace(tx, change, change.before));
+  });
+}
+
+async function add(db: SqlExecutor, { id, secret, keyId }: ReplyKeyChange): Promise<void> {
   const insert = db.insertInto('reply_key').values({ id, secret, key_id: keyId, created_at: db.dialect.now });
   await (db.dialect.kind === 'mysql' ? insert.ignore() : insert.onConflict((at) => at.doNothing())).execute();
 }
 
-export async function replaceReplyKey(
+async function replace(
   db: SqlExecutor,
-  { id, secret: before }: StoredReplyKey,
-  { secret, keyId, isRetired }: Parameters<ReplyKeyStore['replaceReplyKey']>[1],
+  { id, secret, keyId, isRetired }: ReplyKeyChange,
+  before: StoredReplyKey,
 ): Promise<void> {
   const retired_at = isRetired ? sql<string>`coalesce(retired_at, ${db.dialect.now})` : sql<null>`null`;
   await db
     .updateTable('reply_key')
     .set({ secret, key_id: keyId, retired_at })
     .where('id', '=', id)
-    .where('secret', '=', before)
+    .where('secret', '=', before.secret)
     .execute();
 }

@@ -14,7 +14,7 @@ import { listWorkers, removeWorker, reportWorker } from '../rows/workers.ts';
 import { bindDatabase } from '../sql/statements.ts';
 import { fromForeignTime, type SqlExecutor } from '../sql/tables.ts';
 import { rewritePasswords } from './password-batch.ts';
-import { addReplyKey, readReplyKeys, replaceReplyKey } from './reply-keys.ts';
+import { readReplyKeys, writeReplyKeys } from './reply-keys.ts';
 import { rewriteSettingsSeals } from './settings-seals.ts';
 import { claimOperation, endOperation, operationOwner, readSwitch, renewOperation, writeSwitch } from './switch-row.ts';
 
@@ -30,8 +30,7 @@ export function encryptionStore(db: SqlExecutor): EncryptionStore {
       writeSwitch,
       rewriteSettingsSeals,
       readReplyKeys,
-      addReplyKey,
-      replaceReplyKey,
+      writeReplyKeys,
       claimOperation,
       operationOwner,
       renewOperation,

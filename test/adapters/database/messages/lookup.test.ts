@@ -421,16 +421,16 @@ describe.each(kinds)('threads in the store on %s', (kind) => {
     await using second = await openDatabase(place.config);
     const secrets = Array.from({ length: 8 }, (_, at) => new Uint8Array(32).fill(at + 1));
     const add = (secret: Uint8Array, at: number) =>
-      (at % 2 === 0 ? db : second).addReplyKey({ id: 1, secret, keyId: null });
+      (at % 2 === 0 ? db : second).writeReplyKeys([{ id: 1, secret, keyId: null, before: null, isRetired: false }]);
     await Promise.all(secrets.map(add));
     const [row, ...others] = (await ask({ needsReplyKeys: true })).replyKeys;
     if (row === undefined) throw new Error('it was added');
     expect(others).toEqual([]);
     expect(row).toMatchObject({ id: 1, keyId: null, retiredAtMs: null });
-    const sealed = { secret: new Uint8Array(60).fill(9), keyId: '0123456789abcdef', isRetired: true };
-    await db.replaceReplyKey({ ...row, secret: new Uint8Array(32).fill(99) }, sealed);
+    const sealed = { id: 1, secret: new Uint8Array(60).fill(9), keyId: '0123456789abcdef', isRetired: true };
+    await db.writeReplyKeys([{ ...sealed, before: { ...row, secret: new Uint8Array(32).fill(99) } }]);
     expect(await db.readReplyKeys()).toEqual([row]);
-    await second.replaceReplyKey(row, sealed);
+    await second.writeReplyKeys([{ ...sealed, before: row }]);
     const [retired] = await db.readReplyKeys();
     expect(retired).toMatchObject({ id: 1, keyId: sealed.keyId });
     expect(Math.abs((retired?.retiredAtMs ?? 0) - Date.now())).toBeLessThan(60_000);
