@@ -76,8 +76,8 @@ const readinessMsMax = 4_500;
 export type StatusReply = { readonly socket: string; readonly answer: Record<string, unknown> | Failure };
 
 /**
- * Asks every worker that runs on a data folder for its readiness. Throws `daemon_unreachable` without any, and `refused`
- * where the folder or a socket in it belongs to another user.
+ * Asks every worker that runs on a data folder for its readiness. Throws `daemon_unreachable` without any, and
+ * `refused` where the folder or a socket in it belongs to another user.
  */
 export async function askStatus(dataDir: string): Promise<readonly StatusReply[]> {
   const { who } = currentActor();

@@ -3,9 +3,9 @@
  * `{who, level?}`.
  *
  * Status 200 answers with an object, any other with `{code, message, hint}`. A client shows no hint that is not its own
- * (hints.ts), so that a daemon that was broken into cannot tell root what to run. While a request is worked on, the daemon
- * sends `102 Processing` (RFC 2518, section 10.1) every second as a heartbeat, which tells a busy daemon from one that
- * hangs. No request and no answer holds a secret.
+ * (hints.ts), so that a daemon that was broken into cannot tell root what to run. While a request is worked on, the
+ * daemon sends `102 Processing` (RFC 2518, section 10.1) every second as a heartbeat, which tells a busy daemon from
+ * one that hangs. No request and no answer holds a secret.
  */
 
 import { Failure, type FailureCode, failureHint, failureMeanings } from '../../errors.ts';

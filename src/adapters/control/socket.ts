@@ -38,8 +38,8 @@ async function checkFolder(folder: string): Promise<void> {
   });
 }
 
-// `control.sock` is the socket of the only worker, which has no name, `control-NAME.sock` that of a named one. A command
-// tries them in that order.
+// `control.sock` is the socket of the only worker, which has no name, `control-NAME.sock` that of a named one. A
+// command tries them in that order.
 
 const unnamed = 'control.sock';
 const named = /^control-[a-z0-9-]+\.sock$/;

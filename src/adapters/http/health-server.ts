@@ -3,8 +3,8 @@
  *
  * GET and HEAD only, under known host names (host-header.ts). Every other response is fixed: nothing of a request and
  * no text of an error is in it, or in the log. Bodies are discarded, a head has 4 KiB at most, and a slow client is
- * closed after 5 seconds; when 256 connections are open, the oldest one makes room. Concurrent requests share one lookup
- * (single-flight), and each is answered within 5 seconds even if the lookup hangs.
+ * closed after 5 seconds; when 256 connections are open, the oldest one makes room. Concurrent requests share one
+ * lookup (single-flight), and each is answered within 5 seconds even if the lookup hangs.
  */
 
 import { once } from 'node:events';

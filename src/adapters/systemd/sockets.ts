@@ -2,8 +2,8 @@
  * Socket activation (sd_listen_fds(3)): listening sockets that systemd opened, and keeps while the daemon is away.
  *
  * systemd names each (FileDescriptorName=): `health` or `page`. A socket is used for the listen address that is
- * configured, and closed, with a reason, where it has another one: the configuration decides who can connect. Closing it
- * here leaves it open in systemd.
+ * configured, and closed, with a reason, where it has another one: the configuration decides who can connect. Closing
+ * it here leaves it open in systemd.
  */
 import { lookup } from 'node:dns/promises';
 import { closeSync } from 'node:fs';

@@ -15,10 +15,10 @@ import { events, type Log } from '../../events.ts';
 import { type ConnectionLimits, createConnectionLimit } from '../http/connection-limit.ts';
 import { createHttpServer } from '../http/http-server.ts';
 import { listenOn } from '../http/listen.ts';
+import { overwriteReadBuffer, overwriteStack } from '../process/scrub-memory.ts';
 import { readAssets } from './assets.ts';
 import { watchCertificate } from './certificate.ts';
 import { bodyBytesMax, createAllowedHosts, createTrustedProxies } from './http/request-checks.ts';
-import { overwriteReadBuffer, overwriteStack } from './http/scrub-memory.ts';
 import { createSite, securityHeaders } from './site.ts';
 
 export type AdminLimits = ConnectionLimits & {
