@@ -40,7 +40,7 @@ export async function check(options: CommonOptions, context: Context): Promise<n
   };
   const config = await attempt('configuration', () => context.loadConfig(options.config ?? null), configText);
   if (!config.ok) return config.failure.exitCode;
-  if (config.value.admin?.proxies.some(isLoopback) === true)
+  if (config.value.admin?.proxies.some((one) => isLoopback(one.replace(/^::ffff:/i, ''))) === true)
     await printWarning(options, context, 'configuration', ...openProxy);
   const open = unauthenticatedText(config.value.database);
   if (open !== null) await printWarning(options, context, 'database', open, openDatabaseHint);

@@ -13,8 +13,8 @@ import type { HttpServer } from '../ports.ts';
 const retryMs = 5000;
 
 /**
- * Listens until it is disposed. The first attempt throws what `listen` throws, except `address_unavailable` and
- * `address_in_use`.
+ * Listens until it is disposed. The first attempt throws what `listen` throws, except `address_unavailable`,
+ * `address_in_use` and `refused` (the folder of a unix socket).
  */
 export async function listenWithRetry(
   listen: () => Promise<HttpServer>,
@@ -35,7 +35,7 @@ export async function listenWithRetry(
     }
   };
   const first = await tryToListen();
-  if (first instanceof Failure && !isFailure(first, 'address_unavailable', 'address_in_use')) throw first;
+  if (first instanceof Failure && !isFailure(first, 'address_unavailable', 'address_in_use', 'refused')) throw first;
   const retry = async (): Promise<HttpServer | null> => {
     for (let last = first; ; last = await tryToListen()) {
       if (!(last instanceof Failure)) return last;

@@ -77,4 +77,14 @@ describe('the health endpoints', () => {
     const { listenUntilDisposed } = scene([new Failure('config_invalid', 'no')]);
     await expect(listenUntilDisposed()).rejects.toMatchObject({ code: 'config_invalid' });
   });
+
+  test('start without a unix socket whose folder others can write, and try again', async () => {
+    const refused = new Failure('refused', 'cannot listen in /run/open: other users can write there');
+    const { listenUntilDisposed, logged, wake, tries } = scene([refused, 'ok']);
+    const listening = await listenUntilDisposed();
+    wake();
+    await expect.poll(tries).toBe(2);
+    await listening[Symbol.asyncDispose]();
+    expect(logged).toEqual(['http.listen_failed', 'http.listening']);
+  });
 });
