@@ -95,20 +95,13 @@ const hourMs = 3_600_000;
 export function batchState(found: LookupFacts, context: BatchContext): BatchState {
   const messages = groups(found.messages, ({ messageId }) => messageId);
   const referencing = groups(found.naming, ({ named }) => named);
-  const sent = groups(found.sent, ({ address }) => address);
-  const tied = groups(found.tied, ({ ticketId, tie }) => `${ticketId} ${tie}`);
+  const counts = messageCounts(found);
   const ticketPeople = new Map(found.ticketPeople.map(({ ticketId, addresses }) => [ticketId, [...addresses]]));
   const handled = new Map(found.handled.map(({ dedupKey, isQuarantined }) => [dedupKey, isQuarantined]));
   for (const { dedupKey, isQuarantined } of found.handled) if (!isQuarantined) handled.set(dedupKey, false);
   const own = new Set(context.addresses.map(withoutSubaddress));
   const later = new Map<string, LookupTicket>();
-  const latest = (ticket: LookupTicket | null): LookupTicket | null => {
-    for (let now = ticket; ; ) {
-      const next = now === null ? undefined : later.get(now.id);
-      if (next === undefined || next === now) return now;
-      now = next;
-    }
-  };
+  const latest = (ticket: LookupTicket | null) => latestIn(later, ticket);
   const current = <M extends { readonly ticket: LookupTicket | null }>(list: readonly M[] | undefined) =>
     (list ?? []).map((message) => ({ ...message, ticket: latest(message.ticket) }));
   const withId = (id: string) => current(messages.get(id));
@@ -138,31 +131,22 @@ export function batchState(found: LookupFacts, context: BatchContext): BatchStat
     },
     isOwn,
     isHelpdeskAddress: isOurs,
-    sentWithinHour: (sender, atMs) => countWithinHour(sent.get(sender), atMs),
-    tiedWithinHour: (ticket, tie, sender, atMs) => {
-      const counts = tied
-        .get(`${ticket.id} ${tie}`)
-        ?.filter(({ address }) => isRequester(ticket, address) === isRequester(ticket, sender));
-      return countWithinHour(counts, atMs);
-    },
+    sentWithinHour: counts.sentWithinHour,
+    tiedWithinHour: counts.tiedWithinHour,
     peopleOfTicket: (ticketId) => {
       const addresses = ticketPeople.get(ticketId);
       return addresses === undefined ? null : new Set(addresses.filter((address) => !isOurs(address)));
     },
     addedAtMs: found.addedAtMs,
     add: (message, ticket) => {
-      const { id, parsed, receivedAtMs, missing, threadRule } = message;
+      const { id, parsed, missing, threadRule } = message;
       const { messageId, contentHash } = parsed;
       const mentioned = peopleOf(parsed);
       put(messages, messageId, { id, mailboxId: context.mailboxId, messageId, contentHash, people: mentioned, ticket });
       for (const named of missing) put(referencing, named, { named, ticket, people: mentioned });
-      const address = addressOf(parsed);
-      const count = { address, atMs: receivedAtMs - (receivedAtMs % minuteMs), count: 1 };
-      const tie = threadRule === null ? undefined : ruleTies[threadRule];
-      if (ticket === null || tie === undefined) put(sent, address, count);
-      else put(tied, `${ticket.id} ${tie}`, { ...count, ticketId: ticket.id, tie });
+      counts.add(message, ticket);
       if (ticket === null || !participantKinds.includes(parsed.kind)) return;
-      people.add(ticket.id, [address, ...recipientsOf(parsed)]);
+      people.add(ticket.id, [addressOf(parsed), ...recipientsOf(parsed)]);
       if (threadRule === null) ticketPeople.set(ticket.id, []);
       ticketPeople.get(ticket.id)?.push(...everyoneIn(mentioned));
     },
@@ -172,6 +156,37 @@ export function batchState(found: LookupFacts, context: BatchContext): BatchStat
     continuationsOf: (ticketId) => current(continuations.get(ticketId)).map(({ ticket }) => ticket),
     noteContinuation: (closedId, ticket) => put(continuations, closedId, { closedId, ticket }),
     replace: (id, ticket) => void later.set(id, ticket),
+  };
+}
+
+/** Follows a ticket to the one that replaces it by now. */
+function latestIn(later: ReadonlyMap<string, LookupTicket>, ticket: LookupTicket | null): LookupTicket | null {
+  for (let now = ticket; ; ) {
+    const next = now === null ? undefined : later.get(now.id);
+    if (next === undefined || next === now) return now;
+    now = next;
+  }
+}
+
+/** Messages of the last hour by sender; those tied to a ticket apart, by ticket and kind of evidence. */
+function messageCounts(found: LookupFacts) {
+  const sent = groups(found.sent, ({ address }) => address);
+  const tied = groups(found.tied, ({ ticketId, tie }) => `${ticketId} ${tie}`);
+  return {
+    sentWithinHour: (sender: string, atMs: number) => countWithinHour(sent.get(sender), atMs),
+    tiedWithinHour: (ticket: LookupTicket, tie: TicketTie, sender: string, atMs: number) => {
+      const counts = tied
+        .get(`${ticket.id} ${tie}`)
+        ?.filter(({ address }) => isRequester(ticket, address) === isRequester(ticket, sender));
+      return countWithinHour(counts, atMs);
+    },
+    add: ({ parsed, receivedAtMs, threadRule }: NewMessage, ticket: LookupTicket | null) => {
+      const address = addressOf(parsed);
+      const count = { address, atMs: receivedAtMs - (receivedAtMs % minuteMs), count: 1 };
+      const tie = threadRule === null ? undefined : ruleTies[threadRule];
+      if (ticket === null || tie === undefined) put(sent, address, count);
+      else put(tied, `${ticket.id} ${tie}`, { ...count, ticketId: ticket.id, tie });
+    },
   };
 }
 
