@@ -40,7 +40,9 @@ function world(postAction: PostAction = { kind: 'seen' }) {
     linkCopies: async () => undefined,
     pendingActions: async () => [...pending],
     completeActions: async (_: unknown, _epoch: number, uids: readonly number[]) =>
-      effect(`done ${uids}`, () => uids.forEach((uid) => pending.delete(uid))),
+      effect(`done ${uids}`, () => {
+        for (const uid of uids) pending.delete(uid);
+      }),
   };
   const session = {
     folder: { uidValidity: 1, uidNext: 5, messageCount: 4 },
