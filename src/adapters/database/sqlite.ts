@@ -6,7 +6,8 @@
  * process holds it, statements retry without blocking the event loop, up to ten seconds; then `database_conflict`. The
  * file is opened with the first statement, and again with the next one if that fails.
  */
-import { open } from 'node:fs/promises';
+import { constants } from 'node:fs';
+import { lstat, open } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { DatabaseSync, type SQLInputValue, type StatementSync } from 'node:sqlite';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -21,6 +22,7 @@ import {
   SqliteQueryCompiler,
 } from 'kysely';
 import { causeCode, Failure, isFailure } from '../../errors.ts';
+import { shellArg } from '../../text/shell.ts';
 import { detachBytes, readsPasswords } from './sql/driver-buffers.ts';
 import { sqliteFailure } from './sql/errors.ts';
 
@@ -152,11 +154,18 @@ async function createFile(path: string): Promise<void> {
     await using file = await open(path, 'wx', 0o600);
     await file.sync();
   } catch (error) {
-    if (causeCode(error) === 'EEXIST') return;
+    if (causeCode(error) === 'EEXIST') return await requireRegularFile(path);
     throw error;
   }
   await using folder = await open(dirname(path), 'r');
   await folder.sync();
+}
+
+/** SQLite would follow a link, and write into a device. Throws `database_unavailable`. */
+async function requireRegularFile(path: string): Promise<void> {
+  if ((await lstat(path)).isFile()) return;
+  const hint = `Check what it is, and move it away: ls -ld ${shellArg(path)}. [database] url names another file.`;
+  throw new Failure('database_unavailable', `The database cannot be used: ${path} is no regular file.`, { hint });
 }
 
 async function whenNotBusy<T>(path: string, work: () => T | Promise<T>): Promise<T> {
@@ -190,11 +199,15 @@ export function kyselySqliteDialect(path: string): Dialect {
 
 const busy = 5;
 
+/** As `a`, through no link and without a wait for the other end of a pipe. */
+const lockFlags =
+  constants.O_APPEND | constants.O_CREAT | constants.O_WRONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
+
 /** Locked until disposed. Throws `worker_running`. Without a lock file (a full disk) it returns without a lock. */
 export async function lockForDaemon(databasePath: string): Promise<Disposable> {
   const path = `${databasePath}-daemon`;
   try {
-    await (await open(path, 'a', 0o600)).close();
+    await (await open(path, lockFlags, 0o600)).close();
     const lock = new DatabaseSync(path, { timeout: 0 });
     lock.exec('begin exclusive');
     return { [Symbol.dispose]: () => lock.close() };
