@@ -1,0 +1,48 @@
+/**
+ * A command that an attacker took over, after root became another user, types into the shell of root (TIOCSTI): the
+ * kernel refuses, since the process gave up the terminal of its caller.
+ */
+import { spawnSync } from 'node:child_process';
+import { chmod, chown, mkdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { expect, test } from 'vitest';
+import { temporaryFolder } from '../../support/temporary.ts';
+
+const main = fileURLToPath(new URL('../../../src/ticketmaild.js', import.meta.url));
+const service = 41_001;
+const isRoot = process.getuid?.() === 0;
+
+/** Types a line, a letter each call, and notes which terminal controls the process, and how many calls succeeded. */
+const takenOver = `import fs from 'node:fs';
+  const out = fs.openSync(process.env.TICKETMAILD_TEST_OUT, 'w');
+  delete process.env.TICKETMAILD_TEST_OUT;
+  setTimeout(() => {
+    const { functions: { ioctl } } = process.getBuiltinModule('node:ffi')
+      .dlopen(null, { ioctl: { arguments: ['int32', 'uint64', 'buffer'], return: 'int32' } });
+    const typed = [...Buffer.from('id\\n')].filter((byte) => ioctl(0, 0x5412n, Buffer.from([byte])) === 0).length;
+    const [, , , , terminal] = fs.readFileSync('/proc/self/stat', 'latin1').replace(/^.*\\) /, '').split(' ');
+    fs.writeSync(out, JSON.stringify({ uid: process.getuid(), terminal, typed }));
+    process.exit(0);
+  }, 2500);`;
+
+test.skipIf(!isRoot)('nothing is typed into the terminal of root', { timeout: 30_000 }, async () => {
+  await using folder = await temporaryFolder('terminal');
+  await chmod(folder.path, 0o755);
+  const dataDir = join(folder.path, 'data');
+  await mkdir(dataDir, { mode: 0o700 });
+  await chown(dataDir, service, service);
+  const out = join(folder.path, 'out');
+  const env = {
+    PATH: process.env.PATH,
+    TICKETMAILD_DATA_DIR: dataDir,
+    TICKETMAILD_HTTP_LISTEN: 'off',
+    TICKETMAILD_ADMIN_LISTEN: 'off',
+    TICKETMAILD_TEST_OUT: out,
+  };
+  const injected = `data:text/javascript,${encodeURIComponent(takenOver)}`;
+  // Two commands: the shell stays, as the one of a person does.
+  const line = `'${process.execPath}' --import '${injected.replaceAll("'", '%27')}' '${main}' run; true`;
+  spawnSync('script', ['-qec', line, '/dev/null'], { env, cwd: folder.path, timeout: 20_000 });
+  expect(JSON.parse(await readFile(out, 'utf8'))).toEqual({ uid: service, terminal: '0', typed: 0 });
+});
