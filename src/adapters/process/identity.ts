@@ -87,8 +87,8 @@ function readOrNull(path: string): string | null {
 }
 
 /**
- * The person who runs this process, as `user@host`. Under sudo, and in the wrapper that switches to the user of the
- * service, the calling user. A user without a name is a number.
+ * The person who runs this process, as `user@host`. Under sudo, and where root became another user, the calling user. A
+ * user without a name is a number.
  */
 export function currentActor(
   environment: { readonly SUDO_USER?: string | undefined } = processEnvironment(),
