@@ -17,9 +17,8 @@ const invisible = /[^\P{Default_Ignorable_Code_Point}\u061c\u200e\u200f\u202a-\u
 const unsafe = /[\p{Cc}\u2028\u2029\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ufff9-\ufffb/\\:<>"|?*]+/gu;
 /** White space, and the blank of Braille. */
 const blanks = /[\s\u2800]+/gu;
-/** More than eight signs, or dots, in a row. */
-const signs = /(?:(?!\.)[\p{P}\p{Z}\p{Sm}]){9,}/gu;
-const dots = /\.{9,}/gu;
+/** More than eight signs, blanks and dots in a row. */
+const signs = /[\p{P}\p{Z}\p{S}]{9,}/gu;
 /** Reserved on Windows with any extension. */
 const deviceName = /^(?:con|prn|aux|nul|conin\$|conout\$|(?:com|lpt)[\d\u00b9\u00b2\u00b3])(?= *(?:\.|$))/iu;
 
@@ -30,8 +29,7 @@ export function safeName(sent: string): string | null {
     .replace(invisible, '')
     .replace(unsafe, '_')
     .replace(blanks, ' ')
-    .replace(signs, '_')
-    .replace(dots, '...')
+    .replace(signs, (run) => (run.endsWith('.') ? '_.' : '_'))
     .trim();
   if (/^[._ ]*$/u.test(name)) return null;
   const whole = withoutIgnoredEnd(name).replace(deviceName, '_$&');
