@@ -68,6 +68,8 @@ test('a password is seen nowhere once encryption is on', async () => {
   const { address } = await daemon.waitFor(named('http.listening'));
   const failed = new Set<unknown>();
   await daemon.waitFor((line) => named('poll.failed')(line) && failed.add(line['mailbox']).size === 3);
+  const moved = daemon.lines.find((line) => named('poll.failed')(line) && line['mailbox'] === 'moved');
+  expect(moved?.['error']).toMatchObject({ code: 'password_binding_mismatch' });
   await daemon.waitFor(named('poll.empty'));
   for (const path of ['livez', 'readyz', 'nothing']) seen.push(await (await fetch(`${address}/${path}`)).text());
   for (const args of shown) await run(args);
