@@ -29,16 +29,17 @@ function mail(name: string, bodyLines: number): Buffer {
   return Buffer.from(`${head}Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\n${text}${file}`);
 }
 
-const strides: readonly { readonly stride: number; readonly tags: string[] }[] = [
-  { stride: 5, tags: [] },
-  { stride: 1, tags: ['long'] },
-];
+describe.each([
+  // A transaction has more effects than that.
+  { ofPoll: 5, ofRelease: 3, tags: [] },
+  { ofPoll: 1, ofRelease: 1, tags: ['long'] },
+])('killed before one effect of $ofPoll or $ofRelease', ({ ofPoll, ofRelease, tags }) => {
+  const options = { timeout: 400_000, tags };
 
-for (const { stride, tags } of strides)
-  describe(`killed before one effect of ${stride}`, { timeout: 400_000, tags }, () => {
-    test('no poll loses or doubles a message', () => pollUnderKills(stride));
-    test('no release from quarantine loses or doubles one', () => releaseUnderKills(stride));
-  });
+  test('no poll loses or doubles a message', options, () => pollUnderKills(ofPoll));
+
+  test('no release from quarantine loses or doubles one', options, () => releaseUnderKills(ofRelease));
+});
 
 type Setting = {
   readonly cli: CommandLine;
