@@ -69,10 +69,10 @@ describe('the thread keys of a message', () => {
       references: ['a@x', 'b@x', 'c@x'],
     });
     expect(referencedIds).toEqual([
-      { id: 'r@x', rule: 'reported' },
-      { id: 'b@x', rule: 'in_reply_to' },
-      { id: 'c@x', rule: 'references' },
-      { id: 'a@x', rule: 'references' },
+      { id: 'r@x', rule: 'reported', isParent: true },
+      { id: 'b@x', rule: 'in_reply_to', isParent: true },
+      { id: 'c@x', rule: 'references', isParent: true },
+      { id: 'a@x', rule: 'references', isParent: false },
     ]);
   });
 

@@ -10,7 +10,13 @@ import type { Delivery, MailboxName, Tickets } from './conversation.ts';
 /** A message that arrived in a mailbox, under the next UID. */
 export type Arrival = { readonly uid: number; readonly source: Buffer; readonly receivedAtMs: number };
 /** Where a message is stored in the end; null: nowhere. */
-export type Stored = { readonly uid: number; readonly ticketId: string | null; readonly ref: string | null };
+export type Stored = {
+  readonly uid: number;
+  readonly ticketId: string | null;
+  readonly ref: string | null;
+  readonly outcome: string;
+  readonly reason: string | null;
+};
 
 /** The program under measurement. */
 export type Program = {
