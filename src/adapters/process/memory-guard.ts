@@ -36,7 +36,7 @@ export function guardMemory(): void {
   });
 }
 
-/** True when a core dump has no memory in it, whoever makes it. */
+/** True when a core dump has no memory in it, also one by gcore. */
 function emptyCoreDumps(): boolean {
   orNull(() => writeFileSync(filterPath, '0'));
   return Number.parseInt(orNull(() => readFileSync(filterPath, 'latin1')) ?? 'unknown', 16) === 0;
@@ -55,8 +55,8 @@ function orNull<T>(call: () => T): T | null {
 /**
  * Without a controlling terminal, TIOCSTI and TIOCLINUX cannot type commands into the shell of the caller.
  *
- * Standard streams stay open, and the process stays in the foreground group: Ctrl-C, Ctrl-Z and prompts work. The leader
- * of a session keeps its terminal: releasing it would hang up the session, which ends with this process anyway.
+ * Standard streams stay open, and the process stays in the foreground group: Ctrl-C, Ctrl-Z and prompts work. The
+ * leader of a session keeps its terminal: releasing it would hang up the session, which ends with this process anyway.
  */
 function leaveTerminal({ getsid, ioctl }: Library): void {
   if (getsid(0) === process.pid) return;

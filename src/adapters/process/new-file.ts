@@ -10,7 +10,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { constants } from 'node:fs';
 import { type FileHandle, mkdir, open, rm } from 'node:fs/promises';
-import { basename, dirname, join } from 'node:path';
+import { basename, dirname, join, resolve } from 'node:path';
 import { causeCode, Failure, onDisk } from '../../errors.ts';
 import { shellArg } from '../../text/shell.ts';
 import { asPathOwner, inheritances, isRoot } from './privileges.ts';
@@ -35,9 +35,12 @@ export async function createNewFile(path: string): Promise<NewFile> {
   return heldFile(path, opened, startRemover(opened.own, opened.user));
 }
 
-/** With missing parents, mode 0700; an existing one is left as it is. A new one belongs to the user that root becomes. */
+/** Mode 0700, with missing parents; an existing one stays unchanged. Root's new one is given to the user it becomes. */
 export async function createNewFolder(path: string): Promise<NewFolder> {
-  const handle = await asPathOwner(path, (own) => onDisk(path, () => makeFolder(own)));
+  // The folder itself may belong to the later user, from an earlier export: it is opened, and not written into.
+  const absolute = resolve(path);
+  const make = (above: string) => onDisk(path, () => makeFolder(join(above, basename(absolute))));
+  const handle = await asPathOwner(dirname(absolute), make);
   const base = handle === null ? path : `/proc/self/fd/${handle.fd}`;
   return {
     write: (name, content) => writeAt(join(base, name), join(path, name), content),

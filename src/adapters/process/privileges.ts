@@ -12,7 +12,7 @@ import { isAbsolute, join, resolve, sep } from 'node:path';
 import { causeCode, Failure } from '../../errors.ts';
 import { shellArg } from '../../text/shell.ts';
 
-/** `name` null: a number without an entry in the list of users, as in many containers; then there are no other groups. */
+/** `name` null: a number without an entry in the list of users, as in many containers; it has no other groups. */
 type User = { readonly uid: number; readonly gid: number; readonly name: string | null };
 
 const root: User = { uid: 0, gid: 0, name: 'root' };
@@ -51,9 +51,9 @@ export function asPathOwner<T>(path: string, open: (path: string) => T): T {
 }
 
 /**
- * Becomes the owner of the data folder for good, with that user's groups and without any capability; where it is missing,
- * the owner of the path to it. `program`: a file of this program, which that user must be able to read. False: it stays
- * the same user. Throws `refused`.
+ * Becomes the owner of the data folder for good, with that user's groups and without any capability; where it is
+ * missing, the owner of the path to it. `program`: a file of this program, which that user must be able to read. False:
+ * it stays the same user. Throws `refused`.
  */
 export function becomeFolderOwner(folder: string, program: string): boolean {
   return isRoot() && become(userOf(folderOwner(folder)), folder, program);

@@ -184,8 +184,8 @@ export async function searchCore(path: string, canary: Uint8Array): Promise<Hits
 }
 
 /**
- * Writes a core file of a running process into `folder`, with gdb's gcore; null where that is not installed. The program
- * under test keeps its memory out of a dump (core(5), coredump_filter): `whole` undoes that, as root may.
+ * Writes a core file of a running process into `folder`, with gdb's gcore; null where that is not installed. The
+ * program under test keeps its memory out of a dump (core(5), coredump_filter): `whole` undoes that, as root may.
  */
 export async function gcore(pid: number, folder: string, { whole = true } = {}): Promise<string | null> {
   if (findProgram('gcore') === null) return null;
