@@ -233,7 +233,7 @@ const settings = root({
   limits: table({
     sender_limit_per_hour: wholeNumber('messages', 0, 1_000_000, 100, {
       meaning: 'Messages of one sender that one mailbox accepts within an hour; 0 for any number.',
-      more: 'Further ones are quarantined with their source: a loop, or a defective machine.',
+      more: 'Further ones are quarantined with their source: a loop, or a defective machine. Replies that a token or a Message-ID ties to a ticket count for the ticket.',
     }),
     sender_limit_exempt: list(
       1000,

@@ -178,6 +178,7 @@ describe('what people are shown', () => {
     const sealed = [
       'Content-Type: multipart/encrypted; protocol="application/pgp-encrypted"; boundary=b',
       'In-Reply-To: <root@seen>',
+      'From: ada@example.org',
     ];
     const parts = [
       'Content-Type: application/pgp-encrypted\r\n\r\nVersion: 1',
@@ -186,7 +187,7 @@ describe('what people are shown', () => {
     const [opened] = await polled(
       'seen',
       user,
-      mail(['Message-ID: <root@seen>', 'Subject: Printer']),
+      mail(['Message-ID: <root@seen>', 'Subject: Printer', 'From: ada@example.org']),
       mail(sealed, `--b\r\n${parts.join('\r\n--b\r\n')}\r\n--b--`),
     );
     const { out } = await cli.run(['ticket', 'show', `${opened?.['ticket']}`]);
@@ -200,14 +201,15 @@ describe('what people are shown', () => {
 describe('the state of a ticket', () => {
   test('is closed, opened again by an answer, and closed and opened by hand', async () => {
     const user = await added('closing', 'closing@example.org');
-    const [opened] = await polled('closing', user, mail(['Message-ID: <root@closing>', 'Subject: Printer']));
+    const from = 'From: ada@example.org';
+    const [opened] = await polled('closing', user, mail([from, 'Message-ID: <root@closing>', 'Subject: Printer']));
     const ref = `${opened?.['ticket']}`;
     expect(await printed('close', ref)).toBe(`closed ${ref}`);
     expect(await printed('close', ref)).toBe(`${ref} is closed already`);
     expect(await shown(ref)).toMatchObject({ status: 'closed', closed_at: expect.stringMatching(/^20/) });
-    await polled('closing', user, mail(['In-Reply-To: <root@closing>', 'Auto-Submitted: auto-replied']));
+    await polled('closing', user, mail([from, 'In-Reply-To: <root@closing>', 'Auto-Submitted: auto-replied']));
     expect(await shown(ref)).toMatchObject({ status: 'closed', message_count: 2 });
-    await polled('closing', user, mail(['In-Reply-To: <root@closing>']));
+    await polled('closing', user, mail([from, 'In-Reply-To: <root@closing>']));
     expect(await shown(ref)).toMatchObject({ status: 'open', closed_at: null, message_count: 3 });
     await printed('close', ref);
     expect(await printed('reopen', ref)).toBe(`reopened ${ref}`);

@@ -3,7 +3,7 @@
  * merged into his: the tickets are linked instead. Only tickets of the same people are merged.
  */
 import { expect, test } from 'vitest';
-import { type Letter, threadScene } from '../mail/thread/thread-scene.ts';
+import { type Letter, threadScene } from '../../mail/thread/thread-scene.ts';
 
 const victim = 'victim@customer.test';
 const mallory = 'mallory@evil.test';

@@ -4,7 +4,7 @@
  * floods its ticket up to the limit, and silences neither other tickets nor the requester.
  */
 import { expect, test } from 'vitest';
-import { type Letter, type Place, threadScene } from '../mail/thread/thread-scene.ts';
+import { type Letter, type Place, threadScene } from '../../mail/thread/thread-scene.ts';
 
 const limited = { senderPerHourMax: 100, senderExempt: [], reopenMs: null };
 const ada = 'ada@customer.test';

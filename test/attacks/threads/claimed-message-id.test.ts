@@ -3,7 +3,7 @@
  * answer opens a ticket of its own instead, which is linked, whomever the attacker names, forges or answers before.
  */
 import { expect, test } from 'vitest';
-import { type Letter, threadScene } from '../mail/thread/thread-scene.ts';
+import { type Letter, threadScene } from '../../mail/thread/thread-scene.ts';
 
 const circular = 'circular-1@news.company.test';
 const news = 'news@company.test';
