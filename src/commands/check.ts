@@ -7,8 +7,6 @@
 import { randomUUID } from 'node:crypto';
 import { rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { channelTo } from '../adapters/database/mysql/channel.ts';
-import { serverName, serversOf } from '../adapters/database/mysql/options.ts';
 import type { App } from '../compose/compose.ts';
 import type { Config, DatabaseConfig } from '../config/config.ts';
 import { isLoopback, listenText } from '../config/machine.ts';
@@ -42,8 +40,6 @@ export async function check(options: CommonOptions, context: Context): Promise<n
   if (!config.ok) return config.failure.exitCode;
   if (config.value.admin?.proxies.some((one) => isLoopback(one.replace(/^::ffff:/i, ''))) === true)
     await printWarning(options, context, 'configuration', ...openProxy);
-  const open = unauthenticatedText(config.value.database);
-  if (open !== null) await printWarning(options, context, 'database', open, openDatabaseHint);
   const app = await attempt(
     'data folder',
     () => openApp(config.value, context),
@@ -94,6 +90,8 @@ async function checkApp(
   const [shared, ...remedies] =
     key.ok && key.value?.wrapped === null ? sharedBackupAdvice(app.keyFile.path, config.database) : [];
   if (shared !== undefined) await printWarning(options, context, 'backup', shared, remedies.join(' '));
+  const open = app.store.openChannel();
+  if (open !== null) await printWarning(options, context, 'database', open, openDatabaseHint);
   const database = await attempt(
     'database',
     () => pingDatabase(app),
@@ -199,16 +197,6 @@ const openProxy = [
 
 const openDatabaseHint =
   'In [database], name its unix socket in url (?socket=/run/mysqld/mysqld.sock), or set tls = "verify"; server_key_file protects the password alone.';
-
-/** null: the server is authenticated before it gets the whole password, or the database is a file. */
-function unauthenticatedText(config: DatabaseConfig): string | null {
-  if (config.kind === 'sqlite') return null;
-  for (const server of serversOf(config)) {
-    const channel = channelTo(config, server);
-    if (channel.kind === 'open') return `nothing proves that ${serverName(server)} is the database: ${channel.why}`;
-  }
-  return null;
-}
 
 async function printWarning(
   options: CommonOptions,

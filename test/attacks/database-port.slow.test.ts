@@ -1,6 +1,6 @@
 /**
  * A program takes the port of the database while the server is down: the daemon reports it, keeps the password to
- * itself, and continues by itself once the server is back. MariaDB beside it over TCP, TLS and its socket.
+ * itself, and continues once the server is back. MariaDB beside it over TCP, TLS and its socket.
  */
 import { writeFile } from 'node:fs/promises';
 import { afterAll, beforeAll, expect, test } from 'vitest';
@@ -43,10 +43,10 @@ const plans: readonly (FakeMysqlPlan & { readonly code: string })[] = [
 
 test('a listener in place of the database: 503 with the reason, one log line, no byte of the password, and no restart', async () => {
   await using mariadb = await startMariadb();
-  await using desk = await openInstance({ database: await databaseOn(mariadb) });
+  await using instance = await openInstance({ database: await databaseOn(mariadb) });
   const user = dovecot.newUser();
-  await desk.add(dovecot, user);
-  const daemon = desk.start();
+  await instance.add(dovecot, user);
+  const daemon = instance.start();
   await dovecot.append(user, 'INBOX', [mail('before')]);
   await until('the first message', () => opened(daemon) === 1 || null);
   await untilWell(daemon);
@@ -60,7 +60,7 @@ test('a listener in place of the database: 503 with the reason, one log line, no
     const logins = fake.logins();
     await until('it is tried again', () => fake.logins() > logins + 2 || null);
     expect(fake.learned(password)).toBe(false);
-    const started = await desk.command('check');
+    const started = await instance.command('check');
     expect(started.code).toBe(1);
     expect(fake.learned(password)).toBe(false);
   }
@@ -85,8 +85,8 @@ test('check warns of TCP to this machine without TLS alone; all three ways work'
   await writeFile(key, fake.publicKeyPem);
   const warning = `warning database: nothing proves that 127.0.0.1:${mariadb.port} is the database`;
   const checked = async (env: Readonly<Record<string, string>>) => {
-    await using desk = await openInstance({ env: { TICKETMAILD_DATABASE_URL: url, ...env } });
-    const { code, stdout } = await desk.command('check');
+    await using instance = await openInstance({ env: { TICKETMAILD_DATABASE_URL: url, ...env } });
+    const { code, stdout } = await instance.command('check');
     expect(code, stdout).toBe(0);
     return stdout.includes(warning);
   };

@@ -75,7 +75,7 @@ describe('over TCP without TLS', () => {
   });
 });
 
-test('over a unix socket in a folder of everybody the whole password is refused too', async () => {
+test('over a unix socket in a folder that every user may write to the whole password is refused too', async () => {
   await using folder = await sharedFolder();
   const path = `${folder.path}/mysql.sock`;
   await using fake = await startFakeMysql({ switchTo: 'caching_sha2_password' }, { path });

@@ -364,7 +364,7 @@ test('enabling encryption without the right to rebuild its table fails with a hi
 });
 
 describe('programs beside the daemon', () => {
-  /** A database with one ticket of the mailbox desk; SQL runs as a user with `grants`. */
+  /** A database with the tickets of one mailbox; SQL runs as a user with `grants`. */
   async function beside(grants: string) {
     const { asRoot, url, name } = await database(wholeDatabase);
     await using cli = await openCommandLine({ TICKETMAILD_DATABASE_URL: url });

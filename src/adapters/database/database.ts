@@ -56,6 +56,8 @@ export type Database = MailboxStore &
     readonly migrations: Migrations;
     /** Statistics of the connection pool; null for a SQLite file. */
     pool(): PoolCheck | null;
+    /** The reason why nothing proves that a server is the database; null: something does, or it is a file. */
+    openChannel(): string | null;
     /** For new connections; the password is borrowed until the database is closed. */
     useLogin(login: DatabaseLogin): void;
     /** Locks a SQLite file against a second daemon until disposed. Throws `worker_running`. */
@@ -73,7 +75,10 @@ const defaultLimits: MysqlLimits = {
 
 /** `limits` apply to MySQL alone. The password of `config` is borrowed until the database is closed. */
 export async function openDatabase(config: DatabaseConfig, limits: Partial<MysqlLimits> = {}): Promise<Database> {
-  const { kyselyDialect, dialect, pool, useLogin } = await loadDriver(config, { ...defaultLimits, ...limits });
+  const { kyselyDialect, dialect, pool, useLogin, openChannel } = await loadDriver(config, {
+    ...defaultLimits,
+    ...limits,
+  });
   const db = withDialect(new Kysely<Tables>({ dialect: kyselyDialect }), dialect);
   return {
     ...mailboxStore(db),
@@ -99,6 +104,7 @@ export async function openDatabase(config: DatabaseConfig, limits: Partial<Mysql
     storedSources: (mailboxId, uids) => storedSources(db, mailboxId, uids),
     pool,
     useLogin,
+    openChannel,
     migrations: createMigrations(db),
     [Symbol.asyncDispose]: () => db.destroy(),
   };
@@ -109,7 +115,7 @@ async function databaseNowMs(db: SqlExecutor): Promise<number> {
   return fromDatabaseTime(rows[0]?.now ?? '');
 }
 
-type LoadedDriver = Pick<Database, 'useLogin'> & {
+type LoadedDriver = Pick<Database, 'useLogin' | 'openChannel'> & {
   readonly kyselyDialect: Dialect;
   readonly dialect: SqlDialect;
   readonly pool: () => PoolCheck | null;
@@ -124,11 +130,17 @@ async function loadDriver(config: DatabaseConfig, limits: MysqlLimits): Promise<
       dialect: sqliteDialect(),
       pool: () => null,
       useLogin: () => undefined,
+      openChannel: () => null,
     };
   }
   const { MysqlPool, kyselyMysqlDialect } = await import('./mysql/pool.ts');
   const pool = new MysqlPool(config, limits);
   const dialect = mysqlDialect(() => pool.packetBytesMax());
-  const useLogin = (login: DatabaseLogin) => pool.useLogin(login);
-  return { kyselyDialect: kyselyMysqlDialect(pool), dialect, pool: () => pool.stats(), useLogin };
+  return {
+    kyselyDialect: kyselyMysqlDialect(pool),
+    dialect,
+    pool: () => pool.stats(),
+    useLogin: (login) => pool.useLogin(login),
+    openChannel: () => pool.openChannel(),
+  };
 }

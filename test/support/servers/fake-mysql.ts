@@ -111,9 +111,8 @@ function createSession(plan: FakeMysqlPlan, publicKeyPem: string): (payload: Buf
     answered += 1;
     if (plan.error !== undefined) return errorPacket(...plan.error);
     if (answered === 1) return plan.switchTo === null ? ok : switchRequest(plan.switchTo);
-    const isLogin = plan.switchTo !== null && answered <= 5;
-    if (isLogin) return loginStep(plan.switchTo ?? '', payload, answered, publicKeyPem);
-    if (plan.wantedFile === undefined || plan.wantedFile === null) return ok;
+    if (plan.switchTo !== null && answered <= 5) return loginStep(plan.switchTo, payload, answered, publicKeyPem);
+    if (!plan.wantedFile) return ok;
     if (isFileOpen) {
       isFileOpen = payload.length > 0;
       return isFileOpen ? null : ok;

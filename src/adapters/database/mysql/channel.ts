@@ -2,13 +2,13 @@
  * Server authentication for a whole password: which channels prove that the other end is the database server.
  *
  * These do: TLS with a verified certificate; a unix socket in folders where not every user may create files; a pinned
- * RSA key of the server. On any other channel (TCP without TLS) whoever listens there while the server is down could be
- * the receiver, so that only a challenge response is sent.
+ * RSA key of the server. On any other channel (TCP without TLS) another program may listen while the server is down, so
+ * that only a challenge response is sent.
  */
 import { existsSync, lstatSync, realpathSync, statSync } from 'node:fs';
 import { basename, dirname, join, sep } from 'node:path';
+import type { DatabaseConfig } from '../../../config/config.ts';
 import { isLoopback } from '../../../config/machine.ts';
-import type { MysqlConfig, MysqlServer } from './options.ts';
 
 export type Channel =
   /** The whole password may cross it as it is. */
@@ -19,8 +19,8 @@ export type Channel =
 
 /** Reads the folders of a unix socket, so it is called when a server asks for the password, after the connect. */
 export function channelTo(
-  { tls, serverKeyPem }: Pick<MysqlConfig, 'tls' | 'serverKeyPem'>,
-  { host, socketPath }: MysqlServer,
+  { tls, serverKeyPem }: Pick<Extract<DatabaseConfig, { kind: 'mysql' }>, 'tls' | 'serverKeyPem'>,
+  { host, socketPath }: { readonly host: string; readonly socketPath: string | null },
 ): Channel {
   if (tls === 'verify') return { kind: 'private' };
   const shared = socketPath === null ? null : sharedFolderOf(socketPath);

@@ -17,6 +17,7 @@ import {
 import type { DatabaseLogin } from '../../../config/config.ts';
 import { Failure, hasNoConnection, isFailure } from '../../../errors.ts';
 import type { PoolCheck } from '../../../ingest/readiness.ts';
+import { channelTo } from './channel.ts';
 import { MysqlConnection } from './connection.ts';
 import { allHostsFailed, MysqlFailover } from './failover.ts';
 import { type MysqlConfig, type MysqlLimits, type MysqlServer, serverName, serversOf } from './options.ts';
@@ -51,6 +52,15 @@ export class MysqlPool implements Driver {
     this.#config = config;
     this.#limits = limits;
     this.#failover = new MysqlFailover(serversOf(config));
+  }
+
+  /** The first server that nothing authenticates, and the reason; null: each is authenticated. */
+  openChannel(): string | null {
+    for (const server of this.#failover.servers) {
+      const channel = channelTo(this.#config, server);
+      if (channel.kind === 'open') return `nothing proves that ${serverName(server)} is the database: ${channel.why}`;
+    }
+    return null;
   }
 
   /** Applies to new connections; open ones stay. */

@@ -1,5 +1,5 @@
 /**
- * Which channels prove the server: TLS, sockets by the folders on their way, and the pinned key.
+ * Server authentication per channel: TLS, sockets by the folders on their way, and the pinned key.
  */
 import { chmodSync, chownSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -23,7 +23,7 @@ function channelFor(more: {
   host?: string;
 }): Channel {
   const { tls = 'off', serverKeyPem = null, socketPath = null, host = '127.0.0.1' } = more;
-  return channelTo({ tls, serverKeyPem }, { host, port: 3306, socketPath });
+  return channelTo({ tls, serverKeyPem }, { host, socketPath });
 }
 
 /** A socket path in a new folder of this mode, with a file of this owner there. */

@@ -1,8 +1,8 @@
 /**
  * Process that logs in 20 times with the whole password, then idles, for a search of its memory.
  *
- * Arguments: the password in hex, so that it occurs nowhere in clear; socket path or port; the pinned key or `-`. With a
- * fourth argument, `kept`, the password is not wiped: the search must find it then.
+ * Arguments: the password in hex, so that it occurs nowhere in clear; socket path or port; the pinned key or `-`. With
+ * a fourth argument, `kept`, the password is not wiped: the search must find it then.
  */
 import { openDatabase } from '../../../../src/adapters/database/database.ts';
 import { SecretBytes } from '../../../../src/secret/secret-bytes.ts';
