@@ -19,7 +19,16 @@ import { mailbox } from '../samples.ts';
 const limits = { messageBytesMax: 1000, batch: { messagesMax: 2, bytesMax: 10_000 }, batchTimeoutMs: 60_000 };
 const died = new Failure('connection_lost', 'died');
 
-/** Folder and database of one mailbox; uid 3 cannot be parsed, and every effect is noted. */
+/** Uid 3 cannot be parsed. */
+async function parse(source: Uint8Array) {
+  const uid = Number(Buffer.from(source).toString());
+  const raw = { compressed: source, sha256: 'b'.repeat(64) };
+  const message = storedMessage(uid);
+  if (uid === 3 || message.what !== 'parsed') return { ok: false, reason: 'parse_failed', ...raw };
+  return { ok: true, ...fingerprintMessage(message.parsed), ...raw };
+}
+
+/** Folder and database of one mailbox; every effect is noted. */
 function world(postAction: PostAction = { kind: 'seen' }) {
   const at = { cursor: 0, effects: [] as string[], dieAt: null as number | null };
   const pending = new Set<number>();
@@ -54,13 +63,6 @@ function world(postAction: PostAction = { kind: 'seen' }) {
     },
     apply: async ({ kind }: PostAction, uids: readonly number[]) => effect(`${kind} ${uids}`),
   } as unknown as Session;
-  const parse = async (source: Uint8Array) => {
-    const uid = Number(Buffer.from(source).toString());
-    const raw = { compressed: source, sha256: 'b'.repeat(64) };
-    const message = storedMessage(uid);
-    if (uid === 3 || message.what !== 'parsed') return { ok: false, reason: 'parse_failed', ...raw };
-    return { ok: true, ...fingerprintMessage(message.parsed), ...raw };
-  };
   const quiet = () => undefined;
   let ids = 0;
   const ports = {

@@ -5,7 +5,7 @@ import { type ReconcilePorts, reconcileFolder } from '../../../src/ingest/repair
 import type { ComparedOutcome, FolderProgress } from '../../../src/ingest/stores.ts';
 import { mailbox } from '../samples.ts';
 
-const desk = mailbox('desk');
+const box = mailbox('box');
 const one = (uid: number, more: Partial<ComparedOutcome> = {}): ComparedOutcome => ({
   ...{ uid, outcome: 'ticket_opened', waits: false, actionPending: false },
   ...more,
@@ -21,7 +21,7 @@ type Scene = {
 
 function report({ onServer, outcomes, cursor, startUid = 0, uidValidity = 7 }: Scene) {
   const progress: FolderProgress = {
-    ...{ cursor: { folderEpoch: 7, uid: cursor }, generation: 0, startUid, folder: folderKey(desk.connection) },
+    ...{ cursor: { folderEpoch: 7, uid: cursor }, generation: 0, startUid, folder: folderKey(box.connection) },
   };
   const session = {
     folder: { uidValidity, uidNext: Math.max(cursor, ...onServer) + 1, messageCount: onServer.length },
@@ -40,7 +40,7 @@ function report({ onServer, outcomes, cursor, startUid = 0, uidValidity = 7 }: S
       },
     },
   } as unknown as ReconcilePorts;
-  return reconcileFolder(desk, ports);
+  return reconcileFolder(box, ports);
 }
 
 test('a message below the cursor without an outcome is missing, wherever it is', async () => {
