@@ -63,8 +63,8 @@ test('case 3 (FS#3406): a message that another client has read already is fetche
 test('case 5 (FS#4109): of every message, whatever it is, a row and a log line say what became of it', async () => {
   const twin = mail();
   const { mailbox } = await boxWith(at, [
-    mail({ id: 'first@five.test' }),
-    mail({ headers: ['In-Reply-To: <first@five.test>'] }),
+    mail({ from: 'ada@five.test', id: 'first@five.test' }),
+    mail({ from: 'ada@five.test', headers: ['In-Reply-To: <first@five.test>'] }),
     mail({ body: 'x'.repeat(76).concat('\n').repeat(20_000) }),
     twin,
     twin,

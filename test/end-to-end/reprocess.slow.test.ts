@@ -122,7 +122,7 @@ for (const { kind, tags } of databaseKinds)
     test('an automatic answer that was recorded joins the ticket that it answers to', async () => {
       await using at = await polled([
         mail('one'),
-        mail('auto', 'Auto-Submitted: auto-replied\r\nIn-Reply-To: <one@example.test>\r\n'),
+        mail('auto', 'Auto-Submitted: auto-replied\r\nTo: one@example.test\r\nIn-Reply-To: <one@example.test>\r\n'),
       ]);
       await execute(
         at.on,

@@ -18,8 +18,8 @@ const close = (ref: string | undefined, days: number) =>
   );
 
 test('a closed ticket is opened again, later continued once, and all answers go there', async () => {
-  const answer = () => mail({ headers: ['In-Reply-To: <begin@changes.test>'] });
-  const { user, mailbox } = await boxWith(at, [mail({ id: 'begin@changes.test' })]);
+  const answer = () => mail({ from: 'ada@changes.test', headers: ['In-Reply-To: <begin@changes.test>'] });
+  const { user, mailbox } = await boxWith(at, [mail({ from: 'ada@changes.test', id: 'begin@changes.test' })]);
   await poll(at, mailbox);
   const arrives = async () => {
     const before = (await rowsOf(at.on, mailbox)).length;

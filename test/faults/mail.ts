@@ -104,6 +104,8 @@ function write({ random, mark, kind, other, mailbox, nowMs }: Order): WrittenMai
     `Received: from mx.customer.test by in.example.test; ${new Date(nowMs).toUTCString()}`,
     `From: Customer ${mark} <customer-${mark.toLowerCase()}@customer.test>`,
     'To: Support <support@example.test>',
+    // The customer of that ticket: a stranger would open another one.
+    ...(replyTo === null ? [] : [`Cc: customer-${replyTo.mark.toLowerCase()}@customer.test`]),
     `Subject: ${replyTo === null ? '' : 'Re: '}request ${mark}`,
     `X-Fault-Mark: ${mark}`,
     `Date: ${new Date(nowMs).toUTCString().replace('GMT', '+0000')}`,

@@ -105,8 +105,8 @@ export function forwardedFrom<T extends Ticket>(candidate: Candidate, stored: St
 const relatedMax = 5;
 
 /**
- * Tickets of messages that the message references, and of those that reference it, whoever takes part in them; each
- * once, at most five. They are linked where the message joins none of them.
+ * Tickets of messages that the message references, and of those that reference it, without regard to their people;
+ * each once, at most five. They are linked where the message joins none of them.
  */
 export function relatedTickets<T extends Ticket>(candidate: Candidate, stored: StoredThreads<T>): readonly T[] {
   const answers = stored.referencing(candidate.threadKeys.messageId).flatMap(({ ticket }) => ticket ?? []);

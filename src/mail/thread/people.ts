@@ -2,10 +2,10 @@
  * Participant check of threading: decides from From, Reply-To, To and Cc whether a message belongs to the people of one
  * that it references.
  *
- * A Message-ID (RFC 5322 section 3.6.4) is known to all recipients and authenticates nobody: the first message that
+ * A Message-ID (RFC 5322 section 3.6.4) is known to all recipients and proves no identity: the first message that
  * claims it need not be the original. A reply is therefore expected to be from, or to, the author of the referenced
  * message or the requester of its ticket. Being named by that author is weak evidence, because an attacker can name
- * anybody: it counts for an older id of the References field, and for the direct parent only within one domain.
+ * any address: it counts for an older id of the References field, and for the direct parent only within one domain.
  * From is not authenticated: a sender that forges it passes this check. Pure; addresses are in lower case and without
  * subaddress (RFC 5233).
  */
@@ -105,7 +105,7 @@ function writesTo({ recipients }: MessagePeople, address: string): boolean {
   return recipients.includes(address);
 }
 
-/** Written by a program about another message: it goes to nobody's conversation but that of the reported message. */
+/** Written by a program about another message: it belongs to the conversation of the reported message alone. */
 function isReport(kind: MessageKind): boolean {
   return kind === 'bounce' || kind === 'feedback_report' || kind === 'read_receipt';
 }
@@ -123,7 +123,7 @@ function isSameList(message: MessagePeople, other: MessagePeople, isOurs: (addre
   return other.recipients.some((address) => !isOurs(address) && writesTo(message, address));
 }
 
-/** Mail domains in which anybody can have an address, so that two addresses there have nothing in common. */
+/** Mail domains that give an address to the public, so that two addresses there have nothing in common. */
 const publicDomains: ReadonlySet<string> = new Set(
   (
     'gmail.com googlemail.com outlook.com outlook.de outlook.fr hotmail.com hotmail.de hotmail.fr hotmail.co.uk live.com ' +

@@ -1,5 +1,5 @@
 /**
- * An attacker sends a hundred mails an hour in the name of a customer, to have the mails of the customer quarantined by
+ * An attacker sends a hundred messages an hour in the name of a customer, to have those of the customer quarantined by
  * the limit of senders: replies that a token or a Message-ID ties to their ticket still arrive. The owner of one token
  * floods its ticket up to the limit, and silences neither other tickets nor the requester.
  */
@@ -21,7 +21,7 @@ async function customerScene(stack: AsyncDisposableStack) {
   return { ...scene, token: scene.replyAddress(first?.ref ?? null), other: scene.replyAddress(second?.ref ?? null) };
 }
 
-test('a hundred forged mails do not stop the replies of the customer, with a token or to a message of the ticket', async () => {
+test('a hundred forged messages do not stop the replies of the customer, with a token or to a message of the ticket', async () => {
   await using stack = new AsyncDisposableStack();
   const scene = await customerScene(stack);
   const flood = await scene.arrive(...forged);

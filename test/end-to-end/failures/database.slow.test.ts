@@ -77,7 +77,7 @@ test.concurrent('a deadlock costs a moment: the reply goes in, and no poll fails
     'the rival holds the ticket',
     async () => (await at.mariadb.query(`select is_free_lock('heavy')`)) === '0\n',
   );
-  await at.arrive(mail('reply', '', `In-Reply-To: <first-${at.user}@x>\r\n`));
+  await at.arrive(mail('reply', '', `Cc: ada-first-${at.user}@example.test\r\nIn-Reply-To: <first-${at.user}@x>\r\n`));
   await at.daemon.waitFor(named('message.reply_added'));
   await rival;
   const [, deadlocks] = (await at.mariadb.query(`show status like 'Innodb_deadlocks'`)).trim().split('\t');

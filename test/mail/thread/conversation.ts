@@ -56,7 +56,7 @@ type Draft = {
   readonly body?: string;
 };
 
-export const desk: Person = { name: 'Support', address: 'support@desk.test' };
+export const support: Person = { name: 'Support', address: 'support@desk.test' };
 export const sales: Person = { name: 'Sales', address: 'sales@desk.test' };
 
 const prefixes: Readonly<Record<Client, readonly string[]>> = {
@@ -98,7 +98,7 @@ export class Conversation {
     const { sent, source } = this.write(draft);
     const people = [...sent.to, ...sent.cc];
     // Addresses that depend on tickets are reply addresses of that mailbox.
-    const isDesk = people.some(({ address }) => address === desk.address || typeof address === 'function');
+    const isDesk = people.some(({ address }) => address === support.address || typeof address === 'function');
     if (isDesk) this.deliver('support', key, isRoot, source);
     if (people.includes(sales)) this.deliver('sales', `${key}:sales`, isRoot, source);
     return sent;
@@ -123,12 +123,12 @@ export class Conversation {
   answer(parent: Sent, way: 'token' | 'tag' | 'plain', key = this.key): Sent {
     this.#messages += 1;
     const number = this.#messages;
-    const draft = this.reply(desk, parent);
+    const draft = this.reply(support, parent);
     const subject = replied(parent.subject, 'Re: ');
     const id = `${this.key}.${number}.${this.#random.between(1, 1e9)}@helpdesk.desk.test`;
     return this.write({
       ...draft,
-      to: draft.to.filter((person) => person !== desk),
+      to: draft.to.filter((person) => person !== support),
       replyTo: way === 'token' ? { name: 'Support', address: (tickets) => tickets.replyAddress(key) } : null,
       id: way === 'token' ? (tickets) => tickets.messageId(key, number) : () => id,
       subject: way === 'plain' ? subject : (tickets) => `${subject(tickets)} [#${tickets.ref(key)}]`,

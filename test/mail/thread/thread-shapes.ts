@@ -3,7 +3,7 @@
  * take over, lists, forwards, forms, other addresses, circulars, and messages that arrive out of order.
  */
 import { type SeededRandom, seededRandom } from '../../support/random.ts';
-import { Conversation, type Delivery, desk, type Person, type Sent, sales } from './conversation.ts';
+import { Conversation, type Delivery, type Person, type Sent, sales, support } from './conversation.ts';
 
 const firstNames = ['Ada', 'Bob', 'Cy', 'Dora', 'Emil', 'Finn', 'Gita', 'Hugo', 'Ines', 'Juan', 'Kim', 'Lena', 'Mia'];
 const lastNames = ['Lovelace', 'Babbage', 'Turing', 'Hopper', 'Shannon', 'Knuth', 'Noether', 'Gauss', 'Euler', 'Curie'];
@@ -49,16 +49,16 @@ const ways = ['token', 'token', 'tag', 'plain'] as const;
 function customer({ talk, crowd, random }: Scene): void {
   const ada = crowd.person();
   const way = random.pick(ways);
-  let last = talk.say({ from: ada, to: [desk] }, { isRoot: true });
+  let last = talk.say({ from: ada, to: [support] }, { isRoot: true });
   for (let turn = random.between(1, 4); turn > 0; turn -= 1)
     last = talk.say(talk.reply(ada, talk.answer(last, way), { toAll: random.chance(0.5) }));
 }
 
-/** Further mails before the helpdesk answered, as replies to one's own message. */
+/** Further messages before the helpdesk answered, as replies to one's own message. */
 function followUp({ talk, crowd, random }: Scene): void {
   const [ada, bob] = crowd.group(2) as [Person, Person];
   const cc = random.chance(0.4) ? [bob] : [];
-  let last = talk.say({ from: ada, to: [desk], cc }, { isRoot: true });
+  let last = talk.say({ from: ada, to: [support], cc }, { isRoot: true });
   for (let turn = random.between(1, 3); turn > 0; turn -= 1)
     last = talk.say(talk.reply(ada, last, { toAll: random.chance(0.7) }));
 }
@@ -68,9 +68,9 @@ function several({ talk, crowd, random }: Scene): void {
   const people = crowd.group(random.between(2, 4));
   const [ada, ...others] = people as [Person, ...Person[]];
   const way = random.pick(ways);
-  let last = talk.say({ from: ada, to: [desk], cc: others }, { isRoot: true });
+  let last = talk.say({ from: ada, to: [support], cc: others }, { isRoot: true });
   for (let turn = random.between(2, 6); turn > 0; turn -= 1) {
-    const isAnswer = random.chance(0.35) && last.from !== desk;
+    const isAnswer = random.chance(0.35) && last.from !== support;
     const from = random.pick(people);
     if (isAnswer) last = talk.answer(last, way);
     else last = talk.say(talk.reply(from, last, { toAll: random.chance(0.85) }));
@@ -81,7 +81,7 @@ function several({ talk, crowd, random }: Scene): void {
 function colleague({ talk, crowd, random }: Scene): void {
   const domain = random.chance(0.8) ? 'company.test' : undefined;
   const [ada, dan] = [crowd.person(domain), crowd.person(domain)];
-  const first = talk.say({ from: ada, to: [desk] }, { isRoot: true });
+  const first = talk.say({ from: ada, to: [support] }, { isRoot: true });
   const answer = talk.answer(first, random.pick(ways));
   const within = talk.write({
     from: ada,
@@ -90,7 +90,7 @@ function colleague({ talk, crowd, random }: Scene): void {
     subject: (tickets) => `FW: ${answer.subject(tickets)}`,
   }).sent;
   const cc = random.chance(0.6) ? [ada] : [];
-  const to = answer.replyTo ?? desk;
+  const to = answer.replyTo ?? support;
   talk.say({ from: dan, to: [to], cc, parent: random.chance(0.5) ? within : answer });
 }
 
@@ -98,7 +98,7 @@ function colleague({ talk, crowd, random }: Scene): void {
 function form({ talk, crowd, random }: Scene): void {
   const ada = crowd.person();
   const service: Person = { name: 'Contact form', address: 'no-reply@forms.example' };
-  const first = talk.say({ from: service, to: [desk], replyTo: ada, client: 'bare' }, { isRoot: true });
+  const first = talk.say({ from: service, to: [support], replyTo: ada, client: 'bare' }, { isRoot: true });
   let last = talk.answer(first, random.pick(ways));
   for (let turn = random.between(1, 3); turn > 0; turn -= 1)
     last = talk.answer(talk.say(talk.reply(ada, last)), random.pick(ways));
@@ -127,12 +127,12 @@ function list({ talk, crowd, random }: Scene): void {
 /** A forward is a ticket of its own; the answers to it belong there. */
 function forward({ talk, crowd, random }: Scene): void {
   const [ada, bob] = crowd.group(2) as [Person, Person];
-  const first = talk.say({ from: ada, to: [desk], cc: [bob] }, { isRoot: true });
+  const first = talk.say({ from: ada, to: [support], cc: [bob] }, { isRoot: true });
   const from = random.chance(0.5) ? bob : ada;
   const key = `${talk.key}:forward`;
   const body = `Please see below.\r\n\r\n-----Original Message-----\r\nFrom: ${ada.name}\r\nSubject: The order\r\n\r\nIt is late.`;
   const third = crowd.person();
-  const draft = { from, to: [desk], cc: [third], parent: first, body } as const;
+  const draft = { from, to: [support], cc: [third], parent: first, body } as const;
   const sent = talk.say({ ...draft, subject: random.pick(['FW: The order', 'WG: The order']) }, { key, isRoot: true });
   talk.say(talk.reply(third, sent), { key });
   talk.say(talk.reply(ada, first));
@@ -150,7 +150,7 @@ function otherAddress({ talk, crowd, random }: Scene): void {
     { name: 'ada', address: `a.${talk.key}${domain}` },
   ];
   const other = random.pick(others);
-  const first = talk.say({ from: ada, to: [desk] }, { isRoot: true });
+  const first = talk.say({ from: ada, to: [support] }, { isRoot: true });
   const answer = talk.answer(first, random.pick(ways));
   const draft = talk.reply(other, answer);
   const last = talk.say({ ...draft, cc: random.chance(0.3) ? [ada] : [] });
@@ -160,7 +160,7 @@ function otherAddress({ talk, crowd, random }: Scene): void {
 /** People who answer each other to all, and arrive in another order. */
 function outOfOrder({ talk, crowd, random }: Scene): void {
   const people = crowd.group(random.between(2, 3));
-  let last = talk.say({ from: people[0] as Person, to: [desk], cc: people.slice(1) }, { isRoot: true });
+  let last = talk.say({ from: people[0] as Person, to: [support], cc: people.slice(1) }, { isRoot: true });
   for (let turn = random.between(2, 4); turn > 0; turn -= 1) last = talk.say(talk.reply(random.pick(people), last));
   const { deliveries } = talk;
   if (random.chance(0.3)) deliveries.reverse();
@@ -173,7 +173,7 @@ function outOfOrder({ talk, crowd, random }: Scene): void {
 /** To two mailboxes of the helpdesk; answers to all go to both. */
 function twoMailboxes({ talk, crowd, random }: Scene): void {
   const [ada, bob] = crowd.group(2) as [Person, Person];
-  const first = talk.say({ from: ada, to: [desk, sales], cc: [bob] }, { isRoot: true });
+  const first = talk.say({ from: ada, to: [support, sales], cc: [bob] }, { isRoot: true });
   const second = talk.say(talk.reply(random.pick([ada, bob]), first));
   talk.say(talk.reply(ada, second));
 }
@@ -181,7 +181,7 @@ function twoMailboxes({ talk, crowd, random }: Scene): void {
 /** Absence notes, and answers without any reference but the tag in the subject. */
 function machines({ talk, crowd, random }: Scene): void {
   const ada = crowd.person();
-  const first = talk.say({ from: ada, to: [desk] }, { isRoot: true });
+  const first = talk.say({ from: ada, to: [support] }, { isRoot: true });
   const answer = talk.answer(first, random.pick(['token', 'token', 'tag']));
   const note = talk.reply(ada, answer, { subject: 'Automatic reply: The order' });
   talk.say({ ...note, headers: ['Auto-Submitted: auto-replied'] });
@@ -191,8 +191,8 @@ function machines({ talk, crowd, random }: Scene): void {
 /** An agent who answers in a mail program, with the mailbox in Cc. */
 function agent({ talk, crowd, random }: Scene): void {
   const [ada, bob] = crowd.group(2) as [Person, Person];
-  const first = talk.say({ from: ada, to: [desk], cc: random.chance(0.4) ? [bob] : [] }, { isRoot: true });
-  const answer = talk.say({ ...talk.reply(desk, first), cc: [...first.cc, desk] });
+  const first = talk.say({ from: ada, to: [support], cc: random.chance(0.4) ? [bob] : [] }, { isRoot: true });
+  const answer = talk.say({ ...talk.reply(support, first), cc: [...first.cc, support] });
   const last = talk.say(talk.reply(ada, answer, { toAll: random.chance(0.5) }));
   if (first.cc.includes(bob)) talk.say(talk.reply(bob, last));
 }
@@ -200,10 +200,10 @@ function agent({ talk, crowd, random }: Scene): void {
 /** A circular that reached the helpdesk, or did not: the answers of its readers have nothing to do with each other. */
 function circular({ talk, crowd, random }: Scene): void {
   const news: Person = { name: 'News', address: `news-${talk.key}@company.example` };
-  const draft = { from: news, replyTo: desk, client: 'outlook' } as const;
+  const draft = { from: news, replyTo: support, client: 'outlook' } as const;
   const isSeen = random.chance(0.5);
   const first = isSeen
-    ? talk.say({ ...draft, to: [desk] }, { isRoot: true })
+    ? talk.say({ ...draft, to: [support] }, { isRoot: true })
     : talk.write({ ...draft, to: [news] }).sent;
   for (let reader = 1; reader <= 6; reader += 1) {
     const key = `${talk.key}:${reader}`;

@@ -407,6 +407,10 @@ describe.each(kinds)('the store on %s', (kind) => {
         mailboxId: mailbox.id,
         messageId: ids[0],
         contentHash: 'c'.repeat(64),
+        people: {
+          ...{ kind: 'human', from: 'ada@example.org', fromName: 'Ada', replyTo: [], failed: [] },
+          recipients: ['support@example.org'],
+        },
         ticket: {
           id: twin.ticket.id,
           ref: twin.ticket.ref,
