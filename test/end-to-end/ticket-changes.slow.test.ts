@@ -51,7 +51,7 @@ test('a merge of two tickets is logged', async () => {
   const { mailbox } = await boxWith(at, [
     mail({ ...people, from: 'bob@merge.test', id: 'c@merge.test', headers: ['References: <b@merge.test>'] }),
     mail({ ...people, from: 'bob@merge.test', id: 'e@merge.test', headers: ['References: <d@merge.test>'] }),
-    mail({ from: 'ann@merge.test', id: 'd@merge.test', headers: ['References: <c@merge.test>'] }),
+    mail({ from: 'ann@merge.test', to: 'bob@merge.test', id: 'd@merge.test', headers: ['References: <c@merge.test>'] }),
   ]);
   await poll(at, mailbox);
   const tickets = await ticketsOf(at, mailbox);

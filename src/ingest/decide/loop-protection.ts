@@ -1,10 +1,11 @@
 /**
- * Loop protection and rate limit: quarantines messages that passed too many servers, and those beyond the limit per hour
- * of their sender or of their ticket.
+ * Loop protection and rate limit: quarantines messages that passed too many servers, and those beyond the limit per
+ * hour of their sender or of their ticket.
  *
  * A message that a reply token or a Message-ID ties to its ticket is not counted for its From, which can be forged, so
- * that a flood in the name of a customer does not stop the replies of that customer. It counts for the ticket instead, by the evidence
- * that ties it, the requester apart from all others: a token floods its own ticket up to the same limit, and no other.
+ * that a flood in the name of a customer does not stop the replies of that customer. It counts for the ticket instead,
+ * by the evidence that ties it, the requester apart from all others: a token floods its own ticket up to the same
+ * limit, and no other.
  * Nothing is dropped: such a message is in quarantine with its source and can be released. Messages that arrived before
  * their mailbox was added are an import and no flood; reports of servers are limited by the messages they are about.
  */

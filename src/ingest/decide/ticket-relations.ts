@@ -43,10 +43,10 @@ function mentioned({ threadKeys }: Candidate, { stored }: BatchState): readonly 
 }
 
 // Merges. Messages that arrive out of order may open two tickets for one conversation; a later message connects them.
-// Its From is not authenticated, and a Message-ID is known to all its recipients. The younger ticket is therefore merged
-// into the older one only where that discloses nothing: both are open, it was opened by a reply to a message that was
-// missing, and the people of both are the same. Others are linked. Only tickets of one mailbox are merged: its lease
-// keeps other workers away.
+// Its From is not authenticated, and a Message-ID is known to all its recipients. The younger ticket is therefore
+// merged into the older one only where that discloses nothing: both are open, it was opened by a reply to a message
+// that was missing, and the people of both are the same. Others are linked. Only tickets of one mailbox are merged: its
+// lease keeps other workers away.
 
 type Merge = { readonly from: LookupTicket; readonly into: LookupTicket };
 

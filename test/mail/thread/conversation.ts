@@ -1,5 +1,6 @@
 /**
- * Simulated mail conversation: who writes to whom with which mail program, and which of the messages reach the helpdesk.
+ * Simulated mail conversation: who writes to whom with which mail program, and which of the messages reach the
+ * helpdesk.
  *
  * Message-IDs, addresses and subjects may depend on tickets that exist only once an earlier message was polled; the
  * source of a message is therefore made when it is delivered. No message is sent anywhere.

@@ -1,6 +1,6 @@
 /**
- * A thousand simulated conversations in the shapes that reach a helpdesk, with a fixed seed: one customer, several people, colleagues who
- * take over, lists, forwards, forms, other addresses, circulars, and messages that arrive out of order.
+ * A thousand simulated conversations in the shapes that reach a helpdesk, with a fixed seed: one customer, several
+ * people, colleagues who take over, lists, forwards, forms, other addresses, circulars, messages out of order.
  */
 import { type SeededRandom, seededRandom } from '../../support/random.ts';
 import { Conversation, type Delivery, type Person, type Sent, sales, support } from './conversation.ts';
