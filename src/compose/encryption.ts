@@ -94,7 +94,7 @@ export function composeEncryption(parts: EncryptionParts): {
   const sealPlaintext = createSealSweep({ store, vault, log, actor: { ...actor, who: `ticketmaild@${actor.host}` } });
   const passwords = createPasswordAccess({ store, vault, sealPlaintext });
   const confirmations = createConfirmations({ store, vault });
-  const replyKeys = createReplyKeys({ store, vault, log });
+  const replyKeys = createReplyKeys({ store, vault, log, random: randomFillSync });
   const operation = (observer: OperationObserver): OperationPorts => ({
     ...{ keyFile, stateFile, store, vault, clock, worker, observer },
     actor,

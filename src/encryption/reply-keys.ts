@@ -5,7 +5,6 @@
  * reply key whose key is lost stays as it is, and counts again when that key is back. All rows are written in one
  * transaction, each by compare-and-swap.
  */
-import { randomFillSync } from 'node:crypto';
 import { Failure } from '../errors.ts';
 import { events, type Log } from '../events.ts';
 import { type Key, type KeySet, keyById } from '../secret/key.ts';
@@ -28,9 +27,12 @@ export type ReplyKeys = {
   open(stored: readonly StoredReplyKey[]): Promise<readonly OpenReplyKey[]>;
 };
 
-type ReplyKeyPorts = { readonly store: ReplyKeyStore; readonly vault: Vault; readonly log: Log };
+/** `random` fills bytes, as randomFillSync of node:crypto does. */
+type ReplyKeySource = { readonly store: ReplyKeyStore; readonly random: (bytes: Uint8Array) => Uint8Array };
+type ReplyKeyPorts = ReplyKeySource & { readonly vault: Vault; readonly log: Log };
 
-export function createReplyKeys({ store, vault, log }: ReplyKeyPorts): ReplyKeys {
+export function createReplyKeys(ports: ReplyKeyPorts): ReplyKeys {
+  const { vault, log } = ports;
   const logged = new Set<string>();
   const open = async (stored: readonly StoredReplyKey[]): Promise<readonly OpenReplyKey[]> => {
     const lacksKey = ({ keyId }: StoredReplyKey) => keyId !== null && keyById(vault.keys(), keyId) === null;
@@ -42,18 +44,18 @@ export function createReplyKeys({ store, vault, log }: ReplyKeyPorts): ReplyKeys
     }
     return openReplyKeys(stored, vault.keys());
   };
-  return { current: () => currentReplyKey(store, vault), open };
+  return { current: () => currentReplyKey(ports), open };
 }
 
-async function currentReplyKey(store: ReplyKeyStore, vault: Vault): Promise<Uint8Array> {
+async function currentReplyKey({ store, vault, random }: ReplyKeyPorts): Promise<Uint8Array> {
   const view = await vault.refresh();
   const key = keyById(vault.keys(), sealingKeyId(view.switch));
-  if (key !== null) await sealReplyKeys(store, vault.keys(), key);
+  if (key !== null) await sealReplyKeys({ store, random }, vault.keys(), key);
   else if (isEncryptionOn(view)) throw 'failure' in view.state ? view.state.failure : keyUnknown();
   const stored = await store.readReplyKeys();
   let active = activeOf(stored, vault.keys());
   if (active !== null) return active;
-  await store.writeReplyKeys([newReplyKey(stored, key)]);
+  await store.writeReplyKeys([newReplyKey(stored, key, random)]);
   active = activeOf(await store.readReplyKeys(), vault.keys());
   if (active === null) throw new Failure('database_failed', 'the key of the reply tokens was stored and is not there');
   return active;
@@ -70,7 +72,7 @@ function activeOf(stored: readonly StoredReplyKey[], keys: KeySet): Uint8Array |
 }
 
 /** Seals all under `key`, retires those that were not, and adds a new one where none is left. */
-export async function sealReplyKeys(store: ReplyKeyStore, keys: KeySet, key: Key): Promise<void> {
+export async function sealReplyKeys({ store, random }: ReplyKeySource, keys: KeySet, key: Key): Promise<void> {
   const stored = await store.readReplyKeys();
   const resealed = stored.flatMap((row): ReplyKeyChange[] => {
     const secret = row.keyId === key.id ? null : openReplyKey(row, keys);
@@ -78,7 +80,7 @@ export async function sealReplyKeys(store: ReplyKeyStore, keys: KeySet, key: Key
     return [{ id: row.id, before: row, secret: sealReplyKey(secret, row.id, key), keyId: key.id, isRetired: true }];
   });
   const isActive = ({ keyId, retiredAtMs }: StoredReplyKey) => keyId === key.id && retiredAtMs === null;
-  const changes = stored.some(isActive) ? resealed : [...resealed, newReplyKey(stored, key)];
+  const changes = stored.some(isActive) ? resealed : [...resealed, newReplyKey(stored, key, random)];
   if (changes.length > 0) await store.writeReplyKeys(changes);
 }
 
@@ -94,9 +96,13 @@ export async function unsealReplyKeys(store: ReplyKeyStore, keys: KeySet): Promi
 }
 
 /** `key` null: in plain text. Of several processes at the same moment one adds it. */
-function newReplyKey(stored: readonly StoredReplyKey[], key: Key | null): ReplyKeyChange {
+function newReplyKey(
+  stored: readonly StoredReplyKey[],
+  key: Key | null,
+  random: ReplyKeySource['random'],
+): ReplyKeyChange {
   const id = Math.max(0, ...stored.map((row) => row.id)) + 1;
-  const secret = randomFillSync(new Uint8Array(replyKeyBytes));
+  const secret = random(new Uint8Array(replyKeyBytes));
   const row = key === null ? { secret, keyId: null } : { secret: sealReplyKey(secret, id, key), keyId: key.id };
   return { id, ...row, before: null, isRetired: false };
 }

@@ -123,7 +123,7 @@ async function sealAndSwitch(operation: Operation, run: EnableRun, view: VaultVi
   const key = requireKey(requireOpenKeys(view), row.keyId);
   const unsealable = await sealAllPlaintext(operation, key, row.revision, counter(run));
   if (unsealable.size > 0) throw cannotBeSealed(unsealable);
-  await sealReplyKeys(operation.ports.store, requireOpenKeys(view), key);
+  await sealReplyKeys(operation.ports, requireOpenKeys(view), key);
   const confirmed = await confirmPostActions(operation, key, row.revision);
   const actions = confirmed === 0 ? '' : `, delete or move of ${confirmed} mailboxes confirmed`;
   const detail = `${run.sealed} passwords sealed${actions}`;
@@ -139,7 +139,7 @@ async function finish(operation: Operation, run: EnableRun, view: VaultView): Pr
   const { store, observer } = operation.ports;
   const key = requireKey(requireOpenKeys(view), view.switch.keyId);
   const unsealable = await sealPlaintextOnce(operation, key, view.switch.revision, counter(run));
-  await sealReplyKeys(store, requireOpenKeys(view), key);
+  await sealReplyKeys(operation.ports, requireOpenKeys(view), key);
   operation.throwIfStopped();
   await store.rebuildMailboxTable();
   observer.step({ step: 'table_rewritten' });

@@ -62,7 +62,7 @@ async function replace(operation: Operation, options: OperationOptions, run: Run
   await ports.store.writeSwitch(row, stored?.revision ?? revisionOfNoRow, [auditEntry(ports, entry)]);
   await ports.stateFile.remember(row);
   await ports.vault.refresh();
-  await sealReplyKeys(ports.store, ports.vault.keys(), key);
+  await sealReplyKeys(ports, ports.vault.keys(), key);
   const { byKey } = await ports.store.passwordCounts();
   const lost = byKey.filter(({ keyId }) => keyId !== key.id).reduce((sum, { count }) => sum + count, 0);
   return { keyId: key.id, lostKeyId, lost, setAside: run.setAside };

@@ -143,7 +143,7 @@ async function resealAndSwitch(operation: Operation, run: RotateRun, view: Vault
   run.unopened = await resealByColumn(operation, keys, key, row.revision, counter(run));
   run.unsealable = await sealPlaintextOnce(operation, key, row.revision, () => undefined);
   await resealSettings(operation, keys, key, row.revision);
-  await sealReplyKeys(operation.ports.store, keys, key);
+  await sealReplyKeys(operation.ports, keys, key);
   const audit = [{ action: 'switch.on', detail: `the former key is ${former.id}` }];
   await changeSwitch(operation, row, { state: 'on', keyId: key.id, nextKeyId: null }, key, audit);
   run.rotated = { keyId: key.id, formerKeyId: former.id };
@@ -237,7 +237,7 @@ async function dropKeys(
   const { byKey } = await store.passwordCounts();
   const needed = new Set([row.keyId, row.nextKeyId, ...neededIds, ...byKey.map(({ keyId }) => keyId)]);
   const inFile = await keysInFile(keyFile);
-  await sealReplyKeys(store, keys, requireKey(inFile, row.keyId));
+  await sealReplyKeys(operation.ports, keys, requireKey(inFile, row.keyId));
   const retained = inFile.filter(({ id }) => needed.has(id) || keyById(keys, id) === null);
   const dropped = keyIds(inFile).filter((id) => keyById(retained, id) === null);
   if (dropped.length === 0) return dropped;
