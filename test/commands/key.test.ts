@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import { chmod, readFile, rename, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
@@ -154,7 +155,7 @@ describe('key backup and verify', () => {
     // On a new host, where nothing is remembered, the row in the table names the key.
     await rename(join(cli.dataDir, 'switch-state'), join(cli.folder, 'switch-state'));
     expect(await cli.run(['key', 'verify', file])).toMatchObject({ code: 0 });
-    await writeFile(file, Buffer.from(Array.from({ length: 32 }, (_, index) => index)));
+    await writeFile(file, randomBytes(32));
     expect(await cli.run(['key', 'verify', file])).toMatchObject({ code: 1 });
   });
 
@@ -189,7 +190,7 @@ describe('key backup and verify', () => {
     });
     await writeFile(file, 'x'.repeat(33));
     expect(await cli.run(['key', 'verify', file])).toMatchObject({ code: 1 });
-    await writeFile(file, Buffer.from(Array.from({ length: 32 }, (_, index) => index)));
+    await writeFile(file, randomBytes(32));
     expect(await cli.run(['key', 'verify', file])).toMatchObject({
       code: 1,
       err: expect.stringMatching(/^no key is in use here: .+\nhint: .+\n$/),

@@ -214,6 +214,7 @@ test('stored messages are reprocessed, one or all of a mailbox', async () => {
     changed: 0,
     unchanged: 2,
     source_missing: 0,
+    source_refused: 0,
     failed: 0,
   });
   for (const name of readdirSync(join(cli.dataDir, 'raw'))) rmSync(join(cli.dataDir, 'raw', name));

@@ -49,7 +49,7 @@ describe.skipIf(process.getuid?.() !== 0)('root opens a path', () => {
     expect(openerOf(at('mine', 'relative'))).toBe(service);
   });
 
-  test('as the owner of a link in a folder of everybody', async () => {
+  test('as the owner of a link in a shared sticky folder', async () => {
     await make('shared', 0, 0o1777);
     await symlink(at('target'), at('shared', 'link'));
     expect(openerOf(at('shared', 'link'))).toBe(0);
