@@ -11,7 +11,7 @@ import { Failure } from '../../errors.ts';
 import type { Connection } from '../../ingest/model.ts';
 import type { SecretBytes } from '../../secret/secret-bytes.ts';
 import { isThrottled, refusalIn } from './errors.ts';
-import { ImapClient } from './login.ts';
+import { ImapClient, type LoginEvents } from './login.ts';
 import type { ServerRefusal } from './throttling.ts';
 import type { SocketTransport } from './transport.ts';
 
@@ -33,9 +33,7 @@ const timerMaxMs = 2 ** 31 - 1;
 export type ClientHandle = { readonly imap: ImapClient; readonly lastRefusal: () => ServerRefusal | null };
 
 /** Events of a client beside the results of its methods. */
-export type ClientEvents = {
-  /** The login begins. */
-  beforeLogin(): void;
+export type ClientEvents = LoginEvents & {
   /** A command was throttled; called before imapflow begins to wait. */
   throttled(refusal: ServerRefusal): void;
 };
@@ -102,5 +100,5 @@ export function newClient(
     maxResponseSize: Math.max(lineBytesMax, options.literalBytesMax) + framingBytesMax,
     maxResponseTokens: 1_000_000,
   };
-  return { imap: new ImapClient(flow, connection.user, password, events.beforeLogin), lastRefusal };
+  return { imap: new ImapClient(flow, connection.user, password, events), lastRefusal };
 }

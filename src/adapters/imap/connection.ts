@@ -8,11 +8,13 @@
  * throttled command closes the connection at once: imapflow would sleep for minutes and repeat it. The client always
  * has an error listener.
  */
-
+import type { Socket } from 'node:net';
+import { TLSSocket } from 'node:tls';
 import { acquire } from '../../async/buffer-pool.ts';
 import { Failure } from '../../errors.ts';
 import type { Connection } from '../../ingest/model.ts';
 import type { SecretBytes } from '../../secret/secret-bytes.ts';
+import { overwriteReadBuffer, overwriteStack } from '../process/scrub-memory.ts';
 import { type ClientHandle, checkPlaintext, type ImapOptions, newClient } from './client.ts';
 import { connectionLost, type ErrorContext, refusalFailure, stageField, toFailure } from './errors.ts';
 import { internals, readLiteralsInPlace } from './imapflow-internals.ts';
@@ -29,6 +31,12 @@ export type CommandBounds = {
   /** Byte budget beside the expected literals; null: continue with the rest of the present one. */
   readonly bytesMax?: number | null;
 };
+
+/** Overwrites what Node keeps of what it read last, once this reading has ended. */
+function overwriteReadCopies(socket: Socket | null): void {
+  if (socket instanceof TLSSocket) setImmediate(overwriteStack);
+  else setImmediate(() => void overwriteReadBuffer());
+}
 
 export class ImapConnection {
   readonly #options: ImapOptions;
@@ -55,12 +63,13 @@ export class ImapConnection {
       enter(next);
     };
     this.inboundLimit = new InboundLimit(() => this.end(this.#tooMuch()));
-    this.transport = newTransport(connection, stage, (chunk) => this.inboundLimit.count(chunk));
+    this.transport = newTransport(connection, stage, (chunk) => {
+      this.imap.redact(chunk);
+      this.inboundLimit.count(chunk);
+    });
     this.#client = newClient(connection, password, this.transport, options, {
-      beforeLogin: () => {
-        stage('login');
-        readLiteralsInPlace(internals(this.imap).streamer, acquire);
-      },
+      beforeLogin: () => stage('login'),
+      echoed: () => overwriteReadCopies(this.transport.socket()),
       // In a microtask, once imapflow waits: closing ends the wait and the command.
       throttled: (refusal) => queueMicrotask(() => this.end(refusalFailure(refusal, this.#errorContext))),
     });
@@ -82,6 +91,8 @@ export class ImapConnection {
     const opened = new ImapConnection(connection, password, options, signal, enter);
     try {
       await opened.run('logging in', () => opened.imap.connect(), { bytesMax: loginBytesMax });
+      // Not before: until then literals stay views of what was received, so that an echoed password is overwritten there.
+      readLiteralsInPlace(internals(opened.imap).streamer, acquire);
     } catch (error) {
       opened.end(toFailure(error, opened.#errorContext));
       throw error;

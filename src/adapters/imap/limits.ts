@@ -15,6 +15,8 @@ export const commandBytesMax = 1024 * 1024;
 export const idleBytesMax = 256 * 1024;
 
 const lineFeed = 0x0a;
+const carriageReturn = 0x0d;
+const closingBrace = 0x7d;
 /** `{`, the digits of a 64-bit number, `}`, CR and LF. */
 const markerBytesMax = 24;
 const marker = /(\{?)([0-9]+)\}\r?\n$/;
@@ -26,8 +28,8 @@ export class InboundLimit {
   #expected = 0;
   /** Remaining bytes of the current literal. */
   #literal = 0;
-  /** End of the current line as received so far, in latin1. */
-  #tail = '';
+  /** End of the current line as received so far: bytes, not a string, as it may be part of a password. */
+  readonly #tail = new Uint8Array(new ArrayBuffer(4096), 0, markerBytesMax);
 
   /** `exceeded` can be called more than once. */
   constructor(exceeded: () => void) {
@@ -69,11 +71,26 @@ export class InboundLimit {
   #takeLine(chunk: Buffer, from: number): number {
     const end = chunk.indexOf(lineFeed, from);
     const to = end < 0 ? chunk.length : end + 1;
-    const tail = this.#tail + chunk.toString('latin1', Math.max(from, to - markerBytesMax), to);
-    this.#tail = end < 0 ? tail.slice(-markerBytesMax) : '';
     this.#left -= to - from;
-    if (end >= 0) this.#literal = this.#announcedIn(tail.slice(-markerBytesMax));
+    this.#append(chunk, Math.max(from, to - markerBytesMax), to);
+    if (end >= 0) {
+      this.#literal = this.#isMarkerLine() ? this.#announcedIn(Buffer.from(this.#tail).toString('latin1')) : 0;
+      this.#tail.fill(0);
+    }
     return to - from;
+  }
+
+  #append(chunk: Buffer, from: number, to: number): void {
+    const moved = to - from;
+    for (let at = 0; at < markerBytesMax; at += 1)
+      this.#tail[at] =
+        at + moved < markerBytesMax ? (this.#tail[at + moved] ?? 0) : (chunk[to - markerBytesMax + at] ?? 0);
+  }
+
+  /** True when the line ends in `}`. */
+  #isMarkerLine(): boolean {
+    const beforeLineFeed = this.#tail.at(-2);
+    return (beforeLineFeed === carriageReturn ? this.#tail.at(-3) : beforeLineFeed) === closingBrace;
   }
 
   /** Size of the literal that the end of a line announces. */

@@ -5,13 +5,15 @@
  * Replaces the login of imapflow, which takes the password as a string and concatenates it; strings cannot be wiped.
  * Here the bytes go from the secret into one scratch buffer, from there to the socket, and the buffer is wiped once the
  * socket has taken them. The first of `loginMethods` is used that takes a password and that the server offers. A server
- * that sends one challenge more than the mechanism has responses gets the cancel line, never the password again. Relies
- * on: imapflow calls `authenticate` once TLS is established, and on `imapflow-internals.ts`.
+ * that sends one challenge more than the mechanism has responses gets the cancel line, never the password again. What it
+ * sends meanwhile passes `redact` (echo-filter.ts) before the parser. Relies on: imapflow calls `authenticate` once TLS is established, and on `imapflow-internals.ts`.
  */
 import type { Writable } from 'node:stream';
 import { ImapFlow, type ImapFlowOptions } from 'imapflow';
 import { Failure } from '../../errors.ts';
 import { copySecret, type SecretBytes, secretBuffer } from '../../secret/secret-bytes.ts';
+import { writeBase64 } from './base64.ts';
+import { EchoFilter } from './echo-filter.ts';
 import { type CommandToken, type ContinuationRequest, continuationText, internals } from './imapflow-internals.ts';
 
 /**
@@ -20,22 +22,7 @@ import { type CommandToken, type ContinuationRequest, continuationText, internal
  */
 type WriteResponse = (scratch: Uint8Array<ArrayBuffer>, challenge: string) => number;
 
-const alphabet = Buffer.from('ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/');
-const padding = 0x3d;
 const scratchBytesMin = 8192;
-
-/** Writes the base64 (RFC 4648) of `source` to the start of `target`, without a string; returns the number of bytes. */
-function writeBase64(target: Uint8Array, source: Uint8Array): number {
-  let at = 0;
-  for (let i = 0; i < source.length; i += 3) {
-    const bits = ((source[i] ?? 0) << 16) | ((source[i + 1] ?? 0) << 8) | (source[i + 2] ?? 0);
-    target[at++] = alphabet[bits >> 18] ?? 0;
-    target[at++] = alphabet[(bits >> 12) & 63] ?? 0;
-    target[at++] = i + 1 < source.length ? (alphabet[(bits >> 6) & 63] ?? 0) : padding;
-    target[at++] = i + 2 < source.length ? (alphabet[bits & 63] ?? 0) : padding;
-  }
-  return at;
-}
 
 function appendCrLf(target: Uint8Array, at: number): number {
   target[at] = 13;
@@ -158,21 +145,29 @@ function chooseMethod(capabilities: ReadonlyMap<string, unknown>, credential: Cr
   });
 }
 
+/** Moments of a login. */
+export type LoginEvents = {
+  beforeLogin(): void;
+  /** The login has ended, and the server repeated the password meanwhile. */
+  echoed(): void;
+};
+
 /**
  * imapflow client that logs in with bytes. It borrows the password for one login: it is wiped when the folder is open,
  * or the attempt has failed.
  */
 export class ImapClient extends ImapFlow {
   readonly #user: Uint8Array;
-  readonly #beforeLogin: () => void;
+  readonly #events: LoginEvents;
   #password: SecretBytes | null;
+  #echo: EchoFilter | null = null;
   #hasLoggedIn = false;
 
-  constructor(options: ImapFlowOptions, user: string, password: SecretBytes, beforeLogin: () => void) {
+  constructor(options: ImapFlowOptions, user: string, password: SecretBytes, events: LoginEvents) {
     super(options);
     this.#user = Buffer.from(user);
     this.#password = password;
-    this.#beforeLogin = beforeLogin;
+    this.#events = events;
   }
 
   /** True once the server accepted the login, also after the close, where imapflow resets `authenticated`. */
@@ -180,17 +175,30 @@ export class ImapClient extends ImapFlow {
     return this.#hasLoggedIn;
   }
 
+  /** Overwrites the password in received bytes while the login is in progress. */
+  redact(received: Uint8Array): void {
+    this.#echo?.redact(received);
+  }
+
   /** Called by imapflow once TLS is established, or not used. */
   async authenticate(): Promise<boolean> {
     const password = this.#password;
     this.#password = null;
     if (this.state !== this.states.NOT_AUTHENTICATED) return true;
-    this.#beforeLogin();
+    this.#events.beforeLogin();
     if (password === null) throw new Error('a client logs in once');
-    await this.#login(chooseMethod(this.capabilities, 'password'), password);
-    this.#hasLoggedIn = true;
-    this.authenticated = true;
-    await internals(this).setAuthenticationState();
+    const echo = new EchoFilter(password);
+    this.#echo = echo;
+    try {
+      await this.#login(chooseMethod(this.capabilities, 'password'), password);
+      this.#hasLoggedIn = true;
+      this.authenticated = true;
+      await internals(this).setAuthenticationState();
+    } finally {
+      this.#echo = null;
+      echo.end();
+      if (echo.hasFound) this.#events.echoed();
+    }
     return true;
   }
 

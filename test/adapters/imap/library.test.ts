@@ -41,7 +41,7 @@ function newClient(port: number, beforeLogin: () => void): { client: ImapClient;
     logger: false,
     transport,
   } as const;
-  return { client: new ImapClient(options, 'ada', secret('pw'), beforeLogin), transport };
+  return { client: new ImapClient(options, 'ada', secret('pw'), { beforeLogin, echoed: () => undefined }), transport };
 }
 
 test('imapflow still has the inner methods, and connects through our authenticate with bytes', async () => {
