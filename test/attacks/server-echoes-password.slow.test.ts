@@ -107,16 +107,6 @@ describe.each(['in clear', 'over TLS'])('%s', (how) => {
         await sleep(50);
         const found = await searchMemory(holder.pid ?? -1, canary);
         expect(got).toBe(result);
-          how,
-          pieces,
-          form,
-          name,
-          got,
-          result,
-          JSON.stringify(
-            found.hits.map(({ form, whole, count, where }) => `${form} ${whole ? 'whole' : 'half'} ${count} ${where}`),
-          ),
-        );
         // OpenSSL may leave half of a base64 form in freed memory.
         expect(found.hits.filter(({ whole }) => whole)).toEqual([]);
       },
