@@ -62,8 +62,8 @@ export interface Session extends AsyncDisposable {
    * is asked for again before one is left out.
    */
   listAbove(uid: number): Promise<readonly number[]>;
-  /** The lowest UID that a listing of this session left out; null: none. */
-  readonly impossibleUid: number | null;
+  /** `server_protocol_error`: a listing of this session left out a UID; null: none did. */
+  readonly listingFailure: Failure | null;
   /** The UID before the first message with INTERNALDATE at or after `atMs`; `uidNext - 1` when there is none. */
   uidBefore(atMs: number): Promise<number>;
   /** Sizes and arrival times; a UID that no longer exists is left out. */

@@ -1,8 +1,8 @@
 /**
  * A process that logs in once for each line of standard input, and holds what comes of it.
  *
- * A line is JSON: `masked`, the password XOR 0x55, so that the line itself is no hit; `port`, and `fingerprint` for TLS. For
- * each it prints the code of the failure, or `open`. It ends with its standard input.
+ * A line is JSON: `masked`, the password XOR 0x55, so that the line itself is no hit; `port`, and `fingerprint` for
+ * TLS. For each it prints the code of the failure, or `open`. It ends with its standard input.
  */
 import { createInterface } from 'node:readline';
 import { imapSessions } from '../../src/adapters/imap/session.ts';

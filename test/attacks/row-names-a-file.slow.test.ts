@@ -1,6 +1,6 @@
 /**
- * A writer of the database lets a row name a file outside the data folder, and has it read by release, reprocess, export
- * and lists.
+ * A writer of the database lets a row name a file outside the data folder, and has it read by release, reprocess,
+ * export and lists.
  */
 import { hash } from 'node:crypto';
 import { existsSync, readdirSync, renameSync, symlinkSync, writeFileSync } from 'node:fs';

@@ -1,6 +1,6 @@
 /**
- * A mail server lists a UID that is not below its UIDNEXT, so that the cursor would pass every later message: all others
- * are fetched, also later ones, and the mailbox is not ok. Honest servers beside it.
+ * A mail server lists a UID that is not below its UIDNEXT, so that the cursor would pass every later message: all
+ * others are fetched, also later ones, and the mailbox is not ok. Honest servers beside it.
  */
 import { expect, test } from 'vitest';
 import type { Mailbox } from '../../src/ingest/model.ts';

@@ -1,6 +1,6 @@
 /**
- * Ports while the daemon is away, with the socket units: another user of the machine cannot take the port of the sign-in
- * page or of the health endpoints, however the daemon ends, and visitors wait for the next start.
+ * Ports while the daemon is away, with the socket units: another user of the machine cannot take the port of the
+ * sign-in page or of the health endpoints, however the daemon ends, and visitors wait for the next start.
  *
  * The tests follow one another.
  */

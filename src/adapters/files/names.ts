@@ -1,7 +1,7 @@
 /**
  * Allow-list of file names in the data folder, and their opening: the exact forms that this program creates.
  *
- * Rows hold the names of segments and blobs, and whoever writes the database chooses them (path traversal, CWE-22). So
+ * Rows hold the names of segments and blobs, and a writer of the database chooses them (path traversal, CWE-22). So
  * every reader and writer gets its path here. A file is opened without following a link (O_NOFOLLOW), without blocking
  * on a pipe, and only directly in its folder. `raw` and `blobs` themselves may be links to another disk.
  */

@@ -1,7 +1,7 @@
 /**
  * Verified read of a raw source: location checked, decompression bounded (CWE-409), SHA-256 compared before use.
  *
- * Location and hash come from a row, which whoever writes the database may have changed. A frame states its content
+ * Location and hash come from a row, which a writer of the database may have changed. A frame states its content
  * size (RFC 8878 section 3.1.1.1.4); neither the compressed bytes nor the output may exceed what follows from it.
  */
 import { createHash } from 'node:crypto';

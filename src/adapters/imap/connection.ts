@@ -91,7 +91,7 @@ export class ImapConnection {
     const opened = new ImapConnection(connection, password, options, signal, enter);
     try {
       await opened.run('logging in', () => opened.imap.connect(), { bytesMax: loginBytesMax });
-      // Not before: until then literals stay views of what was received, so that an echoed password is overwritten there.
+      // Not before: until then literals stay views of the received bytes, where an echoed password is overwritten.
       readLiteralsInPlace(internals(opened.imap).streamer, acquire);
     } catch (error) {
       opened.end(toFailure(error, opened.#errorContext));

@@ -5,8 +5,9 @@
  * Replaces the login of imapflow, which takes the password as a string and concatenates it; strings cannot be wiped.
  * Here the bytes go from the secret into one scratch buffer, from there to the socket, and the buffer is wiped once the
  * socket has taken them. The first of `loginMethods` is used that takes a password and that the server offers. A server
- * that sends one challenge more than the mechanism has responses gets the cancel line, never the password again. What it
- * sends meanwhile passes `redact` (echo-filter.ts) before the parser. Relies on: imapflow calls `authenticate` once TLS is established, and on `imapflow-internals.ts`.
+ * that sends one challenge more than the mechanism has responses gets the cancel line, never the password again. Its
+ * answers pass `redact` (echo-filter.ts) before the parser. Relies on: imapflow calls `authenticate` once TLS is
+ * established, and on `imapflow-internals.ts`.
  */
 import type { Writable } from 'node:stream';
 import { ImapFlow, type ImapFlowOptions } from 'imapflow';

@@ -98,7 +98,7 @@ class ImapSession implements Session {
   readonly #select: () => Promise<FolderState>;
   /** Above every UID of the folder, as the server announced it last. */
   #uidNext: number;
-  #impossibleUid: number | null = null;
+  #listingFailure: Failure | null = null;
   #isFetching = false;
   #isIdleRefused = false;
 
@@ -125,8 +125,8 @@ class ImapSession implements Session {
     return from === 0 ? uids : from < 0 ? [] : uids.slice(from);
   }
 
-  get impossibleUid(): number | null {
-    return this.#impossibleUid;
+  get listingFailure(): Failure | null {
+    return this.#listingFailure;
   }
 
   async uidBefore(atMs: number): Promise<number> {
@@ -243,13 +243,13 @@ class ImapSession implements Session {
     await this.#refreshUidNext();
     const from = uids.findIndex((uid) => uid >= this.#uidNext);
     if (from < 0) return uids;
-    this.#impossibleUid ??= uids[from] ?? null;
+    this.#listingFailure ??= impossibleUid(uids[from]);
     return uids.slice(0, from);
   }
 
   /**
-   * Selects the folder again: a message that arrived since has a UID at or above the UIDNEXT that was known. SELECT, not
-   * STATUS, whose UIDNEXT of the selected folder may be stale (RFC 3501 section 6.3.10).
+   * Selects the folder again: a message that arrived since has a UID at or above the UIDNEXT that was known. SELECT,
+   * not STATUS, whose UIDNEXT of the selected folder may be stale (RFC 3501 section 6.3.10).
    */
   async #refreshUidNext(): Promise<void> {
     if (this.folder.isUidNextGuessed === true) return;
@@ -291,6 +291,13 @@ class ImapSession implements Session {
       }
     }
   }
+}
+
+/** The cursor never reaches UIDNEXT: later messages would be below it, and never fetched. */
+function impossibleUid(uid: number | undefined): Failure {
+  const hint = 'All other messages are fetched. The mail server contradicts itself: tell its operator.';
+  const message = `The server lists UID ${uid}, which is not below its UIDNEXT; it is left out.`;
+  return new Failure('server_protocol_error', message, { hint });
 }
 
 /** Selects the folder (EXAMINE when read-only). Closes the connection when that fails. */

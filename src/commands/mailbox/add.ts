@@ -48,7 +48,7 @@ export async function addMailbox(options: AddOptions, context: Context): Promise
   });
 }
 
-/** Names that differ in case only are taken for each other. `id`: of the mailbox that gets the name; null: a new one. */
+/** Names that differ in case only are the same name. `id`: of the mailbox that gets the name; null: a new one. */
 export async function refuseTakenName(app: App, name: string, id: string | null): Promise<void> {
   const others = (await app.store.listMailboxes()).filter((other) => other.id !== id);
   const alike = others.find((other) => other.name.toLowerCase() === name.toLowerCase());

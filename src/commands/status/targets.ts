@@ -2,8 +2,8 @@
  * Survey of `status`: asks every worker of the data folder over its control socket, never over TCP.
  *
  * Any user of the machine can listen on a port while the daemon is away; the folder of the sockets belongs to the
- * daemon. An invalid configuration does not prevent the request, since a running daemon uses the one it read before: the
- * error is reported beside the answers.
+ * daemon. An invalid configuration does not prevent the request, since a running daemon uses the one it read before:
+ * the error is reported beside the answers.
  */
 
 import { Failure, isFailure } from '../../errors.ts';

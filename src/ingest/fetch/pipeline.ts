@@ -60,15 +60,7 @@ export async function runPipeline(round: RoundContext): Promise<Failure | null> 
   const during = await ingestNewMessages(round);
   if (!isolation.hasGivenUp && !options.stop.aborted) isolation.leave(normal);
   const after = isolation.runsPostActionsLast && !isolation.hasGivenUp ? await runPostActions(round) : null;
-  return before ?? during ?? after ?? impossibleUidFailure(round.session);
-}
-
-/** The cursor never reaches UIDNEXT: later messages would be below it, and never fetched. */
-function impossibleUidFailure({ impossibleUid }: Session): Failure | null {
-  if (impossibleUid === null) return null;
-  const hint = 'All other messages are fetched. The mail server contradicts itself: tell its operator.';
-  const message = `The server lists UID ${impossibleUid}, which is not below its UIDNEXT; it is left out.`;
-  return new Failure('server_protocol_error', message, { hint });
+  return before ?? during ?? after ?? round.session.listingFailure;
 }
 
 async function ingestNewMessages(round: RoundContext): Promise<Failure | null> {

@@ -12,8 +12,8 @@ export function serialized(session: Session): Session {
   return {
     folder: session.folder,
     certificateEndsAtMs: session.certificateEndsAtMs,
-    get impossibleUid() {
-      return session.impossibleUid;
+    get listingFailure() {
+      return session.listingFailure;
     },
     get supportsIdle() {
       return session.supportsIdle;

@@ -1,6 +1,7 @@
 /**
  * A local user names the client address of others, to lock them out or to guess without a limit: `proxies` with a
- * loopback address trusts every user of the machine, and `check` warns. At a unix socket only the proxy's group gets in.
+ * loopback address trusts every user of the machine, and `check` warns. At a unix socket only the group of the
+ * proxy gets in.
  */
 import { chown } from 'node:fs/promises';
 import { request } from 'node:http';

@@ -51,7 +51,7 @@ function session(script: Script): Session & { readonly asked: (readonly number[]
     supportsIdle: false,
     idle: () => Promise.resolve('timed_out'),
     listAbove: () => Promise.resolve([]),
-    impossibleUid: null,
+    listingFailure: null,
     uidBefore: () => Promise.resolve(0),
     sizes: (uids) => Promise.resolve(script.sizes(uids, ++sizeCalls)),
     fetch: async function* (uids) {

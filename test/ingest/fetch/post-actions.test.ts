@@ -55,7 +55,7 @@ function world(postAction: PostAction = { kind: 'seen' }) {
   };
   const session = {
     folder: { uidValidity: 1, uidNext: 5, messageCount: 4 },
-    impossibleUid: null,
+    listingFailure: null,
     listAbove: async (uid: number) => [1, 2, 3, 4].filter((one) => one > uid),
     sizes: async (uids: readonly number[]) => uids.map((uid) => ({ uid, sizeBytes: 10, receivedAtMs: null })),
     fetch: async function* (uids: readonly number[]) {

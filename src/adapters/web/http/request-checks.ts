@@ -98,8 +98,8 @@ export type TrustedProxies = {
   /** False for all but the proxies, if any are configured. */
   mayConnect(address: string): boolean;
   /**
-   * The client's address, given the X-Forwarded-For headers in order; null: a proxy wrote an invalid entry, or, at a unix
-   * socket, none.
+   * The client's address, given the X-Forwarded-For headers in order; null: a proxy wrote an invalid entry, or, at a
+   * unix socket, none.
    */
   clientAddress(peer: string, forwarded: readonly string[]): string | null;
   /**
