@@ -6,7 +6,7 @@
  * durations milliseconds, sizes bytes.
  */
 
-import type { FailureCode } from '../errors.ts';
+import type { Failure, FailureCode } from '../errors.ts';
 import type { FingerprintedMessage } from '../mail/fingerprint.ts';
 import type { SecretBytes } from '../secret/secret-bytes.ts';
 import type { Connection, Mailbox, Outcome, PostAction, StoredSource } from './model.ts';

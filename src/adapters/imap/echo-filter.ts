@@ -2,8 +2,8 @@
  * Streaming redaction of the password in what a server sends during the login, in place, before anything parses it.
  *
  * A server that repeats the password (CAPABILITY, ALERT, BYE, the text of NO) would leave it in strings, which cannot
- * be wiped. Its bytes are overwritten as they arrive, in clear and in base64 at each alignment; a form that is cut by the
- * network is overwritten in both pieces, since the parser keeps views of them until the line ends. Limits: other
+ * be wiped. Its bytes are overwritten as they arrive, in clear and in base64 at each alignment; a form that the network
+ * cuts is overwritten in both pieces, since the parser keeps views of them until the line ends. Limits: other
  * encodings (hex, quoted), passwords below `passwordBytesMin`, and those that are part of a word of the protocol, which
  * would break the login. After the login the password is wiped, and cannot be recognized any more.
  */

@@ -50,10 +50,7 @@ import type { RoundContext } from './round-context.ts';
 import { storeFiles } from './store-files.ts';
 import { withTransferDeadline } from './transfer-deadline.ts';
 
-/**
- * Runs the pipeline once. Returns what keeps no new message out: the first post-action that the server refused, else a
- * UID that it listed in contradiction to its UIDNEXT.
- */
+/** Runs the pipeline once. Returns a failure that keeps no new message out: of a post-action, else of a listing. */
 export async function runPipeline(round: RoundContext): Promise<Failure | null> {
   const { isolation, options } = round;
   const before = isolation.runsPostActionsLast ? null : await runPostActions(round);

@@ -1,4 +1,4 @@
-/** Verified reads: a row may name segments and blobs of this program, whole frames with their SHA-256, and nothing else. */
+/** Verified reads: a row may name segments and blobs of this program, and whole frames with their SHA-256. */
 import { hash, randomUUIDv7 } from 'node:crypto';
 import { mkdir, readFile, rename, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';

@@ -102,8 +102,8 @@ function hexDigit(byte = 0): number {
 // Cookies and CSRF tokens. Over https the names begin with `__Host-`, so that no other host and no plaintext connection
 // can set them (RFC 6265bis, section 4.1.3.2). Cookies do not distinguish ports (RFC 6265, section 8.5): over http the
 // names contain the port, so that pages at other ports of this host neither overwrite nor accept them. A browser still
-// sends them to a server at another port: only https prevents that. Before sign-in the form carries the hash of a random
-// cookie (double submit), which proves that the page was shown in this browser.
+// sends them to a server at another port: only https prevents that. Before sign-in the form carries the hash of a
+// random cookie (double submit), which proves that the page was shown in this browser.
 
 export type CookieSettings = {
   /** Names: of a signed-in session, and of a browser that was shown the sign-in page. */
