@@ -27,7 +27,7 @@ import type { Resolver } from '../ingest/quarantine/resolve.ts';
 import type { QuarantinedMessage, QuarantineStore } from '../ingest/stores.ts';
 import { commandOrNotice, shellCommand } from '../text/shell.ts';
 import { pageActor } from './ports.ts';
-import type { AdminService, QuarantineActionResult } from './service.ts';
+import type { ActionResult, AdminService } from './service.ts';
 
 export type QuarantineActionPorts = {
   readonly store: QuarantineStore & Pick<EncryptionStore, 'audit'>;
@@ -60,7 +60,7 @@ export function createQuarantineActions(
   const lastByMessage = new Map<string, Promise<unknown>>();
   const sizes = new Map<Promise<unknown>, number>();
 
-  const enqueue = (action: QuarantineAction): Promise<QuarantineActionResult> => {
+  const enqueue = (action: QuarantineAction): Promise<ActionResult> => {
     const id = quarantineId(action.message);
     const run = () => runAction(action, ports);
     const result = (lastByMessage.get(id) ?? Promise.resolve()).then(run, run);
@@ -75,7 +75,7 @@ export function createQuarantineActions(
     return result;
   };
 
-  const start = async (id: string, way: QuarantineAction['way'], by: string): Promise<QuarantineActionResult> => {
+  const start = async (id: string, way: QuarantineAction['way'], by: string): Promise<ActionResult> => {
     const message = await readQuarantined(ports.store, id);
     if (message === null) return { isDone: false, sentence: notFound };
     const refusal = way === 'discard' ? null : refusalForSize(message, [...sizes.values()]);
@@ -105,7 +105,7 @@ async function readQuarantined(store: QuarantineStore, id: string): Promise<Quar
   }
 }
 
-function refusalForSize(message: QuarantinedMessage, sizes: readonly number[]): QuarantineActionResult | null {
+function refusalForSize(message: QuarantinedMessage, sizes: readonly number[]): ActionResult | null {
   const id = quarantineId(message);
   if (message.sizeBytes > runningBytesMax) {
     const line = commandOrNotice(shellCommand('quarantine release', id));
@@ -119,10 +119,7 @@ function refusalForSize(message: QuarantinedMessage, sizes: readonly number[]): 
   };
 }
 
-async function runAction(
-  { message, way, by }: QuarantineAction,
-  ports: QuarantineActionPorts,
-): Promise<QuarantineActionResult> {
+async function runAction({ message, way, by }: QuarantineAction, ports: QuarantineActionPorts): Promise<ActionResult> {
   const { store, actor, log } = ports;
   const [current] = await store.quarantinedByUid(message.mailboxId, message.folderEpoch, message.uid);
   const result: ResolveResult = current === undefined ? { what: 'resolved' } : await apply(way, current, ports);

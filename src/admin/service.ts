@@ -139,6 +139,8 @@ export type MailboxLine = {
   readonly lastSuccessMs: number | null;
   readonly nextPollMs: number | null;
   readonly isIdling: boolean;
+  /** Delete or move waits for a confirmation. */
+  readonly isUnconfirmed: boolean;
   readonly error: {
     readonly reason: string;
     /** The message in the database, which may be forged; null: there is none beside `reason`. */
@@ -228,8 +230,27 @@ export type QuarantineView = {
   readonly messages: ListPage<QuarantinedLine>;
 };
 
-/** `isDone` false: the message stays in quarantine, or is not there. */
-export type QuarantineActionResult = { readonly isDone: boolean; readonly sentence: string };
+/** `isDone` false: nothing was changed. */
+export type ActionResult = { readonly isDone: boolean; readonly sentence: string };
+
+/** The settings of a mailbox that a confirmation covers. */
+export type MailboxSettingsView = {
+  readonly name: string;
+  /** As `serverText` shows it. */
+  readonly server: string;
+  readonly folder: string;
+  /** null: all messages. */
+  readonly startMs: number | null;
+  readonly action: 'seen' | 'move' | 'delete' | 'leave';
+  /** The folder of `move`; null: another action. */
+  readonly target: string | null;
+  /** What the action does, one clause. */
+  readonly effect: string;
+  /** Names these settings in the form. */
+  readonly digest: string;
+  /** `off`: encryption is off, and nothing needs a confirmation. */
+  readonly state: 'off' | 'confirmed' | 'unconfirmed';
+};
 
 export interface AdminService {
   /** `password` is wiped. Throws `database_*`. */
@@ -254,7 +275,11 @@ export interface AdminService {
 
   overview(query: OverviewQuery): Promise<OverviewView>;
   quarantine(query: QuarantineQuery): Promise<QuarantineView>;
-  resolveQuarantined(id: string, way: 'requeue' | 'release' | 'discard', by: string): Promise<QuarantineActionResult>;
+  /** The settings of a mailbox that a confirmation covers; null: there is none of that name, or its row is invalid. */
+  mailboxSettings(name: string): Promise<MailboxSettingsView | null>;
+  /** Confirms the settings with that digest. `isDone` false: they are others by now. */
+  confirmMailbox(name: string, digest: string, by: string): Promise<ActionResult>;
+  resolveQuarantined(id: string, way: 'requeue' | 'release' | 'discard', by: string): Promise<ActionResult>;
 }
 
 /** `same`: the backup holds every key of the key file. `lacks`: it lacks these, which are in use. */

@@ -7,6 +7,7 @@ import type { Database } from '../adapters/database/database.ts';
 import type { AdminPageConfig } from '../adapters/web/server.ts';
 import type { Operations } from '../admin/operations/operations.ts';
 import type { AdminService } from '../admin/service.ts';
+
 import type { DatabaseConfig } from '../config/config.ts';
 import { thisUser } from '../config/machine.ts';
 import type { EncryptionControl } from '../encryption/control.ts';
@@ -46,14 +47,21 @@ async function openService(
   readiness: () => Promise<Readiness>,
   building: AsyncDisposableStack,
 ): Promise<AdminService> {
-  const [{ createSignIn }, { createRefusals }, { createEncryptionService }, { createOverviewViews }, actions] =
-    await Promise.all([
-      import('../admin/sign-in/sign-in.ts'),
-      import('../admin/sign-in/refusals.ts'),
-      import('../admin/encryption-service.ts'),
-      import('../admin/views/overview.ts'),
-      import('../admin/quarantine-actions.ts'),
-    ]);
+  const [
+    { createSignIn },
+    { createRefusals },
+    { createEncryptionService },
+    { createOverviewViews },
+    mailboxes,
+    actions,
+  ] = await Promise.all([
+    import('../admin/sign-in/sign-in.ts'),
+    import('../admin/sign-in/refusals.ts'),
+    import('../admin/encryption-service.ts'),
+    import('../admin/views/overview.ts'),
+    import('../admin/mailbox-confirmation.ts'),
+    import('../admin/quarantine-actions.ts'),
+  ]);
   const { config, database, configFile, store, encryption, control, operations, resolve, raw, worker, log } = parts;
   const { actor } = encryption;
   const common = { store, actor, log, worker, clock: systemClock };
@@ -67,5 +75,6 @@ async function openService(
     actions.createQuarantineActions({ ...common, resolve }, views.quarantineChanged),
   );
   const recordRefusal: AdminService['recordRefusal'] = (refusal) => refusals.recordRefusal(refusal);
-  return { ...signIn, ...encryptionService, ...views, recordRefusal, resolveQuarantined };
+  const confirmation = mailboxes.createMailboxConfirmation({ ...common, confirmations: encryption.confirmations });
+  return { ...signIn, ...encryptionService, ...views, ...confirmation, recordRefusal, resolveQuarantined };
 }

@@ -71,5 +71,6 @@ export const changingForms: readonly (readonly [path: string, fields: Readonly<R
   ['server/encryption/cancel-disable', {}],
   ['server/encryption/verify-backup', { key_ids: '0123456789abcdef' }],
   ['quarantine/resolve', { id: 'x', action: 'release' }],
+  ['mailbox/confirm', { name: 'x', digest: 'A'.repeat(43) }],
   ['sign-out', {}],
 ];

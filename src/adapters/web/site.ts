@@ -34,6 +34,7 @@ import {
   type TrustedProxies,
 } from './http/request-checks.ts';
 import { encryptionRoutes } from './routes/encryption.ts';
+import { mailboxRoutes } from './routes/mailbox.ts';
 import { overviewRoutes } from './routes/overview.ts';
 import {
   createFlashes,
@@ -69,7 +70,9 @@ type SiteRequest = Context<NodeEnv>;
 export function createSite(options: SiteOptions): Hono<NodeEnv> {
   const { service, assets } = options;
   const context: RouteContext = { service, assets: assets.version, flashes: createFlashes(() => performance.now()) };
-  const routes = new Map([...signInRoutes(context), ...overviewRoutes(context), ...encryptionRoutes(context)]);
+  const routes = new Map(
+    [signInRoutes, overviewRoutes, mailboxRoutes, encryptionRoutes].flatMap((routesOf) => [...routesOf(context)]),
+  );
   const site: Site = { ...options, routes };
   const app = new Hono<NodeEnv>(byRawPath);
   app.use(async (request, next) => {

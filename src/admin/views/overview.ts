@@ -302,6 +302,7 @@ function checkedLine(check: MailboxCheck): MailboxLine {
     lastSuccessMs: timestampMs(success),
     nextPollMs: timestampMs(check.next_poll),
     isIdling: check.idling,
+    isUnconfirmed: check.isUnconfirmed === true,
     error: errorOf(check),
   };
 }
@@ -338,7 +339,7 @@ function pausedLine({ name, connection, state, health }: StoredMailbox): Mailbox
   const hint = `Remove it again: ${commandOrNotice(shellCommand('mailbox remove', name))}`;
   return {
     ...{ name, host: connection.host, state: 'paused', lastSuccessMs: health.lastSuccessAtMs },
-    ...{ nextPollMs: null, isIdling: false },
+    ...{ nextPollMs: null, isIdling: false, isUnconfirmed: false },
     error: state === 'removing' ? { reason, storedMessage: null, hint, sinceMs: null } : null,
   };
 }

@@ -7,15 +7,15 @@
 
 import type { App } from '../../compose/compose.ts';
 import { Failure } from '../../errors.ts';
-import type { Mailbox, MailboxHealth } from '../../ingest/model.ts';
+import { serverText } from '../../ingest/connection-text.ts';
+import { type Mailbox, type MailboxHealth, postActionRules } from '../../ingest/model.ts';
 import { allSettings } from '../../secret/settings-seal.ts';
 import { isoTime } from '../../text/time.ts';
 import { countText } from '../../text/units.ts';
 import { type CommonOptions, type Context, withApp } from '../context.ts';
 import { isConfirmed, nothingChanged } from '../output.ts';
-import { effectText, postActionText } from './post-actions.ts';
+import { postActionText } from './post-actions.ts';
 import { refusePartlyRemoved } from './state.ts';
-import { serverText } from './view.ts';
 
 type ConfirmOptions = CommonOptions & { readonly name: string; readonly yes?: boolean };
 
@@ -54,10 +54,10 @@ export async function confirmMailbox(options: ConfirmOptions, context: Context):
 function settingsLines({ name, connection, start, postAction }: Mailbox): readonly string[] {
   return [
     `mailbox   ${name}`,
-    `server    ${serverText({ connection })}`,
+    `server    ${serverText(connection)}`,
     `folder    ${connection.folder}`,
     `messages  ${start.from === 'all' ? 'all' : `from ${isoTime(start.atMs)} on`}`,
-    `then      ${postActionText(postAction)}: ${effectText(postAction)}`,
+    `then      ${postActionText(postAction)}: ${postActionRules[postAction.kind].effect}`,
   ];
 }
 

@@ -11,8 +11,6 @@ type PostActionForm<A extends PostAction> = {
   /** As the help shows it: the kind, and after a colon its argument. */
   readonly form: string;
   text(action: A): string;
-  /** One clause. */
-  readonly effect: string;
   /** `argument`: the text after the colon; '' where the form has none. */
   read(argument: string): A;
   /** The folder that messages are moved into; null: they stay. */
@@ -24,20 +22,19 @@ type FormsByKind = {
 };
 
 const forms: FormsByKind = {
-  seen: withoutArgument('seen', 'each message is marked as read'),
+  seen: withoutArgument('seen'),
   move: {
     form: 'move:FOLDER',
-    effect: 'each stored message is moved there',
     text: ({ folder }) => `move:${folder}`,
     read: (folder) => ({ kind: 'move', folder: oneLine('--on-success', folder) }),
     targetFolder: ({ folder }) => folder,
   },
-  delete: withoutArgument('delete', 'each stored message is deleted from the folder'),
-  leave: withoutArgument('leave', 'nothing is changed on the server'),
+  delete: withoutArgument('delete'),
+  leave: withoutArgument('leave'),
 };
 
-function withoutArgument<const K extends PostAction['kind']>(kind: K, effect: string) {
-  return { form: kind, effect, text: () => kind, read: () => ({ kind }), targetFolder: () => null };
+function withoutArgument<const K extends PostAction['kind']>(kind: K) {
+  return { form: kind, text: () => kind, read: () => ({ kind }), targetFolder: () => null };
 }
 
 /** The same record, for an action of any kind. */
@@ -50,11 +47,6 @@ export const postActionWords = `${words.slice(0, -1).join(', ')} or ${words.at(-
 /** In the form of the option `--on-success`. */
 export function postActionText(action: PostAction): string {
   return formOf[action.kind].text(action);
-}
-
-/** What it does on the server, one clause. */
-export function effectText(action: PostAction): string {
-  return formOf[action.kind].effect;
 }
 
 /** From the text of the option `--on-success`. Throws `usage`. */

@@ -10,6 +10,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { App } from '../../compose/compose.ts';
 import { Failure } from '../../errors.ts';
+import { serverText } from '../../ingest/connection-text.ts';
 import { type Connection, type Mailbox, postActionRules } from '../../ingest/model.ts';
 import type { ProbeReport } from '../../ingest/ports.ts';
 import type { VersionedMailbox } from '../../ingest/stores.ts';
@@ -22,7 +23,7 @@ import { newPassword, refuseTakenName, warnOfSharedFolder } from './add.ts';
 import { type MailboxChanges, readAddresses, readMailboxChanges } from './options.ts';
 import { noteMissingTarget, probedText, probeMailbox } from './probe.ts';
 import { refusePartlyRemoved, serverDoubt } from './state.ts';
-import { locationText, serverText } from './view.ts';
+import { locationText } from './view.ts';
 
 export type SetOptions = CommonOptions &
   MailboxChanges & {
@@ -99,7 +100,7 @@ async function applyChange(given: PendingChange): Promise<ProbeReport | null> {
   if (!isGiven)
     return await app.passwords.withPassword(before.mailbox, (password) => probeAndStore(given, password, false));
   await refuseDoubtfulServer(given);
-  given.context.terminal.note(`for ${serverText(after)}`);
+  given.context.terminal.note(`for ${serverText(after.connection)}`);
   using password = await newPassword(options, after, given.context);
   return await probeAndStore(given, password, true);
 }

@@ -8,13 +8,13 @@
 
 import type { App } from '../../compose/compose.ts';
 import { Failure, isFailure } from '../../errors.ts';
+import { serverText } from '../../ingest/connection-text.ts';
 import type { Mailbox } from '../../ingest/model.ts';
 import type { VersionedMailbox } from '../../ingest/stores.ts';
 import { commandOrNotice, shellCommand } from '../../text/shell.ts';
 import { type CommonOptions, type Context, withApp } from '../context.ts';
 import { isConfirmed, nothingChanged } from '../output.ts';
 import { newPassword } from './add.ts';
-import { serverText } from './view.ts';
 
 type NameOptions = CommonOptions & { readonly name: string };
 
@@ -119,7 +119,7 @@ async function isServerAccepted(
   const { terminal } = context;
   const { mailbox } = stored;
   const doubt = await serverDoubt(app, stored);
-  const target = `for ${serverText(mailbox)}`;
+  const target = `for ${serverText(mailbox.connection)}`;
   if (doubt === null) {
     terminal.note(target);
     return true;

@@ -4,7 +4,6 @@
  * They never print a password or its length.
  */
 
-import { domainToASCII } from 'node:url';
 import type { App } from '../../compose/compose.ts';
 import { urlHost } from '../../config/machine.ts';
 import { Failure } from '../../errors.ts';
@@ -16,9 +15,6 @@ import { isoTime, shortTime } from '../../text/time.ts';
 import { type CommonOptions, type Context, withApp } from '../context.ts';
 import { printList, printResult, type TableColumn } from '../output.ts';
 import { postActionText } from './post-actions.ts';
-
-/** As many as a key id has: no other certificate with the same beginning can be made. */
-const shownPinDigits = 16;
 
 type MailboxWithHealth = Mailbox & { readonly health: MailboxHealth };
 
@@ -92,36 +88,6 @@ function stateText(mailbox: MailboxWithHealth, facts: StateFacts): string {
 /** `user at host:port, folder`. */
 export function locationText({ connection }: Pick<Mailbox, 'connection'>): string {
   return `${connection.user} at ${urlHost(connection.host)}:${connection.port}, ${connection.folder}`;
-}
-
-/**
- * The server that gets the password, in a form that no user or host name can forge:
- * `user at host:port (TLS implicit, certificate pinned sha256 0123456789abcdef…, own CA)`.
- */
-export function serverText({ connection }: Pick<Mailbox, 'connection'>): string {
-  const { user, host, port } = connection;
-  return `${quotedIfAmbiguous(user)} at ${urlHost(asciiHost(host))}:${port} (${trustText(connection)})`;
-}
-
-/** ASCII form for the DNS (RFC 5891): letters of another script may look the same. */
-function asciiHost(host: string): string {
-  if (/^[!-~]+$/.test(host)) return quotedIfAmbiguous(host);
-  const ascii = domainToASCII(host);
-  return ascii === '' ? JSON.stringify(host) : ascii;
-}
-
-/** In quotation marks if it could be read as more than one word. */
-function quotedIfAmbiguous(word: string): string {
-  return /[\s()"\p{C}]/u.test(word) ? JSON.stringify(word) : word;
-}
-
-function trustText({ tls, fingerprint, caPem }: Connection): string {
-  const parts = [
-    tls === 'none' ? 'no TLS' : `TLS ${tls}`,
-    fingerprint !== null && `certificate pinned sha256 ${fingerprint.slice(0, shownPinDigits)}…`,
-    caPem !== null && 'own CA',
-  ];
-  return parts.filter((part) => part !== false).join(', ');
 }
 
 function columns(facts: StateFacts): readonly TableColumn<MailboxWithHealth>[] {

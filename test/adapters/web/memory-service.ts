@@ -13,6 +13,7 @@ import type {
 } from '../../../src/admin/service.ts';
 import type { EncryptionStatus } from '../../../src/encryption/status.ts';
 import type { SecretBytes } from '../../../src/secret/secret-bytes.ts';
+import { unconfirmedMailbox } from './pages/views-mail.ts';
 
 export type MemoryService = AdminService & {
   readonly refusals: Refusal[];
@@ -70,6 +71,14 @@ export function memoryService(instead: Partial<AdminService> = {}): MemoryServic
     async quarantine(query) {
       done.push(`quarantine ${JSON.stringify(query)}`);
       return { ...quarantine, query };
+    },
+    async mailboxSettings(name) {
+      done.push(`mailbox ${name}`);
+      return name === 'desk' ? unconfirmedMailbox : null;
+    },
+    async confirmMailbox(name, digest, by) {
+      done.push(`confirm ${name} ${digest} ${by}`);
+      return { isDone: digest === unconfirmedMailbox.digest, sentence: 'So it is.' };
     },
     async resolveQuarantined(id, way, by) {
       done.push(`resolve ${id} ${way} ${by}`);

@@ -91,6 +91,7 @@ onBoth('failing mailboxes are listed first, then all by name, the paused ones am
   expect(mailboxes).toMatchObject({ page: 1, pages: 1, total: 6 });
   expect(mailboxes.list[0]).toEqual({
     ...{ name: 'zulu', host: 'mail.example.org', state: 'failing', lastSuccessMs: null, isIdling: false },
+    isUnconfirmed: false,
     nextPollMs: expect.any(Number),
     error: { reason: 'login_refused: no such user', storedMessage: null, hint: 'set it', sinceMs: expect.any(Number) },
   });

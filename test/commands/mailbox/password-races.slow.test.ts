@@ -108,6 +108,7 @@ async function race(story: Story): Promise<void> {
   await cli.run(['mailbox', 'add', '--name', 'one', '--user', 'desk', ...server], former);
   const flags = ['--accept-key-loss', '--backup-prepared'];
   expect(await cli.run(['encryption', 'enable', ...flags])).toMatchObject({ code: 0 });
+  expect(await cli.run(['mailbox', 'confirm', 'one', '--yes'])).toMatchObject({ code: 0 });
 
   const storing = slow.run(story.args, secret);
   await hold.held;

@@ -1,7 +1,7 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { serverText } from '../../../src/commands/mailbox/view.ts';
+import { serverText } from '../../../src/ingest/connection-text.ts';
 import type { Connection } from '../../../src/ingest/model.ts';
 import { certificatesTemplate } from '../../support/servers/templates.ts';
 import { type CommandLine, openCommandLine, type Ran } from '../command-line.ts';
@@ -276,6 +276,6 @@ describe('the text of a place', () => {
     [{ host: 'm\u0430il.example' }, 'desk at xn--mil-6cd.example:993 (TLS implicit)'],
     [{ host: 'mail.example:993 (TLS' }, 'desk at ["mail.example:993 (TLS"]:993 (TLS implicit)'],
   ])('%j is shown as what it is', (changes, text) => {
-    expect(serverText({ connection: { ...connection, ...changes } })).toBe(text);
+    expect(serverText({ ...connection, ...changes })).toBe(text);
   });
 });

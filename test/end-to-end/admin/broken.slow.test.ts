@@ -18,7 +18,7 @@ import {
   untilSwitch,
 } from '../../admin/admin-scene.ts';
 import { type OpenedPage, startBrowser, type TestBrowser } from '../../support/browser.ts';
-import { count } from '../../support/instance.ts';
+import { count, mail } from '../../support/instance.ts';
 import type { Daemon } from '../../support/processes/daemon.ts';
 import { until } from '../../support/promises.ts';
 
@@ -154,10 +154,45 @@ test('a message is taken out of quarantine with a click', async () => {
   expect(dialogs).toBe(0);
 }, 60_000);
 
-test('a key file that vanishes leaves the page working, and says what to do', async () => {
+test('a post-action that was set in the table waits, is shown, and acts once it is confirmed here', async () => {
+  const [user = ''] = scene.users;
+  await scene.rows(`delete from workers where worker like 'w_'; delete from mailboxes where name regexp '^[0-9] '`);
+  await ada.form('server/encryption/enable', bothBoxes);
+  await untilSwitch(scene, 'on');
+  await scene.dovecot.append(user, 'Sent', [mail('sent-one'), mail('sent-two')]);
+  const left = async () => (await scene.dovecot.listFlags(user, 'Sent')).size;
   await scene.rows(
-    `delete from workers where worker like 'w_'; delete from mailboxes where name regexp '^[0-9] '; delete from admin_operation`,
+    `update mailboxes set folder = 'Sent', on_success = 'delete', since_kind = 'all' where name = '${user}'`,
   );
+  await until(
+    'they are fetched',
+    async () => (await scene.rows(`select count(*) from outcome where action_pending = 1`))[0] === '2',
+  );
+  await until('the page says so', async () => (await ada.get('/admin/overview')).text.includes('Unconfirmed'));
+  expect(await show('/admin/overview', 'unconfirmed-overview')).toContain('delete waits');
+  expect(await left()).toBe(2);
+  await page.getByRole('link', { name: /^Check and confirm/ }).click();
+  await page.getByRole('heading', { name: `Mailbox ${user}` }).waitFor();
+  wrong.push(...(await pictured(page, 'unconfirmed-mailbox')));
+  // Changed after it was shown: nothing is confirmed.
+  await scene.rows(`update mailboxes set folder = 'INBOX' where name = '${user}'`);
+  await page.getByRole('button', { name: 'Confirm These Settings' }).click();
+  await page.locator('.flash.bad').waitFor();
+  wrong.push(...(await pictured(page, 'unconfirmed-changed')));
+  await scene.rows(`update mailboxes set folder = 'Sent' where name = '${user}'`);
+  await page.goto(`${scene.address}/admin/mailbox?name=${user}`);
+  await page.getByRole('button', { name: 'Confirm These Settings' }).click();
+  await page.locator('.flash.good').waitFor();
+  await until('what waited is done', async () => (await left()) === 0);
+  await show(`/admin/mailbox?name=${user}`, 'confirmed-mailbox');
+  expect(count(daemon, 'mailbox.unconfirmed')).toBeLessThanOrEqual(1);
+  expect(await scene.rows(`select actor from audit where action = 'mailbox.confirmed'`)).toEqual(['ada (admin page)']);
+  await scene.rows(`update mailboxes set folder = 'INBOX', on_success = 'seen' where name = '${user}'`);
+  expect(dialogs).toBe(0);
+}, 120_000);
+
+test('a key file that vanishes leaves the page working, and says what to do', async () => {
+  await scene.rows('delete from admin_operation');
   await ada.form('server/encryption/enable', bothBoxes);
   await untilSwitch(scene, 'on');
   await until('it is over', async () => (await scene.rows('select state from admin_operation'))[0] === 'done');

@@ -253,13 +253,19 @@ const badges: Readonly<Record<MailboxLine['state'], readonly [Tone, string]>> = 
   unknown: ['unknown', 'Not polled yet'],
 };
 
+const unconfirmed: readonly [Tone, string] = ['warn', 'Unconfirmed'];
+
 function row(line: MailboxLine, atMs: number): Markup {
-  const [tone, text] = badges[line.state];
+  const [tone, text] = line.isUnconfirmed ? unconfirmed : badges[line.state];
   const none = markup`<span class="soft">${line.state === 'unknown' ? 'when a worker is free' : 'none'}</span>`;
   const next = line.nextPollMs === null || line.state === 'paused' ? none : timeOfDay(line.nextPollMs, atMs);
   const idling = line.isIdling ? markup` <small>IDLE</small>` : nothing;
-  return markup`<tr><th scope="row"><bdi>${line.name}</bdi><small><bdi>${line.host}</bdi></small></th><td>${badge(tone, text)}${idling}${mailboxError(line.error)}</td><td>${timeOfDay(line.lastSuccessMs, atMs)}</td><td>${next}</td></tr>
+  return markup`<tr><th scope="row"><bdi>${line.name}</bdi><small><bdi>${line.host}</bdi></small></th><td>${badge(tone, text)}${idling}${mailboxError(line.error)}${line.isUnconfirmed ? confirmLink(line) : nothing}</td><td>${timeOfDay(line.lastSuccessMs, atMs)}</td><td>${next}</td></tr>
 `;
+}
+
+function confirmLink({ name }: MailboxLine): Markup {
+  return markup`<p><a href="/admin/mailbox?${`${new URLSearchParams({ name })}`}">Check and confirm<span class="unseen">: ${name}</span></a></p>`;
 }
 
 function mailboxError(error: MailboxLine['error']): Markup {

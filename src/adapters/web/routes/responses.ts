@@ -72,6 +72,7 @@ export const paths = {
   signIn: '/admin/sign-in',
   overview: '/admin/overview',
   quarantine: '/admin/quarantine',
+  mailbox: '/admin/mailbox',
   encryption: '/admin/server/encryption',
 } as const;
 

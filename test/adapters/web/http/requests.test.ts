@@ -21,11 +21,14 @@ beforeEach(() => {
 afterAll(() => page[Symbol.asyncDispose]());
 
 const forms = ['enable', 'rotate', 'continue', 'request-disable', 'confirm-disable', 'cancel-disable', 'verify-backup'];
-const changing = [...forms.map((form) => `/admin/server/encryption/${form}`), '/admin/quarantine/resolve'];
+const changing = [
+  ...forms.map((form) => `/admin/server/encryption/${form}`),
+  ...['/admin/quarantine/resolve', '/admin/mailbox/confirm'],
+];
 const changes = /^(start|resolve|request|confirm|cancel|verify|sign out)/;
 const all = {
   ...{ accept_key_loss: 'yes', backup_prepared: 'yes', kind: 'enable', key_ids: '0123456789abcdef' },
-  ...{ id: 'desk/1', action: 'discard' },
+  ...{ id: 'desk/1', action: 'discard', name: 'desk', digest: 'd'.repeat(43) },
 };
 
 function changed(): readonly string[] {

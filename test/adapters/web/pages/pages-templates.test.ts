@@ -8,6 +8,7 @@ import { readAssets } from '../../../../src/adapters/web/assets.ts';
 import { encryptionPage } from '../../../../src/adapters/web/pages/encryption.ts';
 import { proofFaults } from '../../../../src/adapters/web/pages/encryption-disable.ts';
 import { messagePage } from '../../../../src/adapters/web/pages/layout.ts';
+import { mailboxPage } from '../../../../src/adapters/web/pages/mailbox.ts';
 import { overviewPage } from '../../../../src/adapters/web/pages/overview.ts';
 import { quarantinePage } from '../../../../src/adapters/web/pages/quarantine.ts';
 import { signInPage } from '../../../../src/adapters/web/routes/sign-in.ts';
@@ -104,6 +105,7 @@ function pagesWith(text: string): Readonly<Record<string, string>> {
     ...Object.fromEntries(
       encryptionViews.map(([name, view]) => [name, encryptionPage(told, filled(view, text), null)]),
     ),
+    mailbox: mailboxPage(told, filled(mail.unconfirmedMailbox, text)),
     'sign-in': signInPage({ ...told, session: null }, { error: text, wasSignedOut: true, hasNoAccount: true }),
     message: messagePage(told, { title: text, text, hint: text, isKnown: true, isRepeatable: false }),
   };

@@ -5,6 +5,7 @@
  */
 import type {
   MailboxLine,
+  MailboxSettingsView,
   OverviewView,
   QuarantinedLine,
   QuarantineView,
@@ -20,6 +21,7 @@ function mailbox(name: string, host: string, more: Partial<MailboxLine> = {}): M
     lastSuccessMs: nowMs - 24 * secondMs,
     nextPollMs: nowMs + 36 * secondMs,
     isIdling: false,
+    isUnconfirmed: false,
     error: null,
     ...more,
   };
@@ -27,6 +29,17 @@ function mailbox(name: string, host: string, more: Partial<MailboxLine> = {}): M
 
 const departments = ['support', 'billing', 'returns', 'orders', 'hr', 'it', 'legal', 'press', 'events', 'warranty'];
 const places = ['berlin', 'lisbon', 'oslo', 'vienna', 'gent'];
+
+export const unconfirmedMailbox: MailboxSettingsView = {
+  ...{ name: 'desk', server: 'desk@example.org at imap.example.org:993 (TLS implicit)', folder: 'Sent' },
+  ...{ startMs: nowMs - dayMs, action: 'move', target: 'Archive/2026', effect: 'each stored message is moved there' },
+  ...{ digest: 'd'.repeat(43), state: 'unconfirmed' },
+};
+
+export const confirmedMailbox: MailboxSettingsView = {
+  ...{ ...unconfirmedMailbox, startMs: null, action: 'delete', target: null },
+  ...{ effect: 'each stored message is deleted from the folder', state: 'confirmed' },
+};
 
 /** Fifty mailboxes, those in trouble first. */
 const mailboxes: readonly MailboxLine[] = [
@@ -52,6 +65,15 @@ const mailboxes: readonly MailboxLine[] = [
       sinceMs: nowMs - 47 * minuteMs,
     },
   }),
+  mailbox('archive-oslo', 'imap.nordpost.example', {
+    isUnconfirmed: true,
+    error: {
+      reason: 'post_action_unconfirmed: delete waits, since no command has confirmed these settings',
+      storedMessage: null,
+      hint: 'Check its settings, and confirm them if they are yours: ticketmaild mailbox confirm NAME',
+      sinceMs: null,
+    },
+  }),
   mailbox('legal-vienna', 'imap.example.org', {
     state: 'waiting',
     lastSuccessMs: nowMs - 3 * hourMs,
@@ -71,7 +93,7 @@ const mailboxes: readonly MailboxLine[] = [
   mailbox('warranty-lisbon', 'imap.example.org', { state: 'unknown', lastSuccessMs: null, nextPollMs: nowMs }),
   ...departments
     .flatMap((department) => places.map((place) => `${department}-${place}`))
-    .slice(0, 45)
+    .slice(0, 44)
     .map((name, index) => mailbox(name, 'imap.example.org', { isIdling: index % 3 === 0 })),
 ];
 

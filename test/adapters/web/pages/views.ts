@@ -6,6 +6,7 @@
 import { encryptionPage } from '../../../../src/adapters/web/pages/encryption.ts';
 import type { EnableForm, Frame } from '../../../../src/adapters/web/pages/layout.ts';
 import { messagePage } from '../../../../src/adapters/web/pages/layout.ts';
+import { mailboxPage } from '../../../../src/adapters/web/pages/mailbox.ts';
 import { overviewPage } from '../../../../src/adapters/web/pages/overview.ts';
 import { quarantinePage } from '../../../../src/adapters/web/pages/quarantine.ts';
 import { type SignInView, signInPage } from '../../../../src/adapters/web/routes/sign-in.ts';
@@ -53,6 +54,9 @@ export const pages: Readonly<Record<string, () => string>> = {
     quarantinePage({ ...frame, flash: { tone: 'good', text: 'Released: it is ticket 4711.' } }, mail.quarantine),
   'quarantine-empty': () => quarantinePage(frame, mail.quarantineEmpty),
   'quarantine-chosen': () => quarantinePage(frame, mail.quarantineChosen),
+  'mailbox-unconfirmed': () => mailboxPage(frame, mail.unconfirmedMailbox),
+  'mailbox-confirmed': () => mailboxPage(frame, mail.confirmedMailbox),
+  'mailbox-off': () => mailboxPage(frame, { ...mail.confirmedMailbox, state: 'off' }),
   off: encryptionIs(encryption.off),
   'off-mariadb': encryptionIs(encryption.offMariadb),
   'off-refused': encryptionIs(encryption.off, halfForm),

@@ -4,6 +4,7 @@ import type { AdminService } from '../../../../src/admin/service.ts';
 import { Failure } from '../../../../src/errors.ts';
 import { type MemoryService, memoryService } from '../memory-service.ts';
 import { browser, openPage, signedIn } from '../page-client.ts';
+import { unconfirmedMailbox } from '../pages/views-mail.ts';
 
 let service: MemoryService;
 
@@ -85,6 +86,27 @@ describe('what is asked', () => {
       expect((await user.get('/admin/quarantine')).text).toContain('It became ticket TM-1.');
     },
   );
+
+  test('the settings of a mailbox, confirmed as they were shown', async () => {
+    await using place = await opened();
+    const { user } = place;
+    const { text } = await user.get('/admin/mailbox?name=desk');
+    const { digest } = unconfirmedMailbox;
+    for (const part of ['Unconfirmed', 'Sent', 'Archive/2026', `name="digest" value="${digest}"`])
+      expect(text).toContain(part);
+    const confirm = (fields: Record<string, string>) =>
+      user.post('/admin/mailbox/confirm', { csrf: user.csrf, name: 'desk', ...fields });
+    const done = await confirm({ digest });
+    expect([done.status, done.headers.location]).toEqual([303, '/admin/overview']);
+    const other = await confirm({ digest: 'e'.repeat(43) });
+    expect([other.status, other.headers.location]).toEqual([303, '/admin/mailbox?name=desk']);
+    for (const fields of [{}, { digest: 'short' }, { digest, name: '' }]) {
+      const refused = await confirm(fields as Record<string, string>);
+      expect(refused.status).toBe(422);
+    }
+    const unknown = await user.get('/admin/mailbox?name=nobody');
+    expect([unknown.status, unknown.headers.location]).toEqual([303, '/admin/overview']);
+  });
 
   test('the verdict about a backup', async () => {
     await using place = await opened();

@@ -1,0 +1,56 @@
+/**
+ * Routes of one mailbox: its settings, and their confirmation.
+ */
+import type { SubmittedForm } from '../http/form.ts';
+import { mailboxPage } from '../pages/mailbox.ts';
+import {
+  type FormResponse,
+  frameFor,
+  type PageResponse,
+  page,
+  paths,
+  type Route,
+  type RouteContext,
+  type Routes,
+  redirectOnRefusal,
+  redirectTo,
+  redirectWithFlash,
+  refusalPage,
+  type SignedInRequest,
+  signedInForm,
+  signedInPage,
+} from './responses.ts';
+
+const nameMax = 255;
+
+export function mailboxRoutes(context: RouteContext): Routes {
+  return new Map<string, Route>([
+    [paths.mailbox, signedInPage('mailbox', (request) => show(request, context))],
+    [
+      `${paths.mailbox}/confirm`,
+      signedInForm('mailbox confirm', (request, form) =>
+        redirectOnRefusal(paths.overview, request, context, () => confirm(request, form, context)),
+      ),
+    ],
+  ]);
+}
+
+/** A name that no mailbox has leads to the overview. */
+async function show(request: SignedInRequest, context: RouteContext): Promise<PageResponse> {
+  const name = request.query.get('name') ?? '';
+  const view = name === '' || name.length > nameMax ? null : await context.service.mailboxSettings(name);
+  return view === null ? redirectTo(paths.overview) : page(mailboxPage(frameFor(request, context), view));
+}
+
+async function confirm(
+  request: SignedInRequest,
+  { fields }: SubmittedForm,
+  context: RouteContext,
+): Promise<FormResponse> {
+  const [name, digest] = [fields.get('name') ?? '', fields.get('digest') ?? ''];
+  if (name === '' || name.length > nameMax || !/^[A-Za-z0-9_-]{43}$/.test(digest))
+    return { refused: 'bad_request', response: refusalPage('bad_request', context.assets, 422, true) };
+  const { isDone, sentence } = await context.service.confirmMailbox(name, digest, request.session.name);
+  const to = isDone ? paths.overview : `${paths.mailbox}?${new URLSearchParams({ name })}`;
+  return redirectWithFlash(to, request, context, { tone: isDone ? 'good' : 'bad', text: sentence });
+}

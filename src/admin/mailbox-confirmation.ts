@@ -1,0 +1,85 @@
+/**
+ * Confirmation of a mailbox on the page: the same seal as `mailbox confirm`, under the same rules and with its audit
+ * row.
+ *
+ * The form names by a digest the settings that the page showed: where the row was changed meanwhile, nothing is
+ * confirmed. Throws the failures of the database, the key file and the switch.
+ */
+import { timingSafeEqual } from 'node:crypto';
+import type { Confirmations } from '../encryption/confirmations.ts';
+import { isFailure } from '../errors.ts';
+import { serverText } from '../ingest/connection-text.ts';
+import { type AuditActor, postActionRules } from '../ingest/model.ts';
+import type { MailboxStore, VersionedMailbox } from '../ingest/stores.ts';
+import { allSettings, settingsDigest } from '../secret/settings-seal.ts';
+import { pageActor } from './ports.ts';
+import type { AdminService, MailboxSettingsView } from './service.ts';
+
+export type MailboxConfirmationPorts = {
+  readonly store: Pick<MailboxStore, 'versionedMailbox' | 'confirmSettings'>;
+  readonly confirmations: Pick<Confirmations, 'verify' | 'confirm'>;
+  readonly actor: AuditActor;
+};
+
+const changedMeanwhile =
+  'Nothing was confirmed: the settings changed since the page was shown, or the mailbox is gone. Check them again.';
+
+export function createMailboxConfirmation(
+  ports: MailboxConfirmationPorts,
+): Pick<AdminService, 'mailboxSettings' | 'confirmMailbox'> {
+  const { store, confirmations, actor } = ports;
+  return {
+    mailboxSettings: async (name) => {
+      const found = await mailboxOrNull(store, name);
+      return found === null ? null : settingsView(found, confirmations);
+    },
+    confirmMailbox: async (name, digest, by) => {
+      const found = await mailboxOrNull(store, name);
+      if (found === null || !isDigestOf(digest, found)) return { isDone: false, sentence: changedMeanwhile };
+      const { mailbox } = found;
+      const who = { who: pageActor(by), host: actor.host };
+      await confirmations.confirm(mailbox, allSettings, (seal) => store.confirmSettings(mailbox.id, seal, who));
+      return {
+        isDone: true,
+        sentence: `The settings of ${mailbox.name} are confirmed: ${mailbox.postAction.kind} acts.`,
+      };
+    },
+  };
+}
+
+/** null: there is none, or its row is invalid. */
+async function mailboxOrNull(
+  store: Pick<MailboxStore, 'versionedMailbox'>,
+  name: string,
+): Promise<VersionedMailbox | null> {
+  try {
+    const found = await store.versionedMailbox(name);
+    return found.mailbox.state === 'removing' ? null : found;
+  } catch (error) {
+    if (isFailure(error, 'not_found', 'mailbox_invalid')) return null;
+    throw error;
+  }
+}
+
+function isDigestOf(digest: string, { mailbox }: VersionedMailbox): boolean {
+  const [given, present] = [Buffer.from(digest), Buffer.from(settingsDigest(mailbox))];
+  return given.length === present.length && timingSafeEqual(given, present);
+}
+
+function settingsView(
+  { mailbox, settingsSeal }: VersionedMailbox,
+  confirmations: Pick<Confirmations, 'verify'>,
+): MailboxSettingsView {
+  const { name, connection, start, postAction } = mailbox;
+  const verdicts = confirmations.verify(mailbox, settingsSeal);
+  const isConfirmed = verdicts?.connection === 'valid' && verdicts.action === 'valid';
+  return {
+    ...{ name, server: serverText(connection), folder: connection.folder },
+    startMs: start.from === 'all' ? null : start.atMs,
+    action: postAction.kind,
+    target: postAction.kind === 'move' ? postAction.folder : null,
+    effect: postActionRules[postAction.kind].effect,
+    digest: settingsDigest(mailbox),
+    state: verdicts === null ? 'off' : isConfirmed ? 'confirmed' : 'unconfirmed',
+  };
+}
