@@ -8,8 +8,8 @@
 import { timingSafeEqual } from 'node:crypto';
 import type { Confirmations } from '../encryption/confirmations.ts';
 import { isFailure } from '../errors.ts';
-import { serverText } from '../ingest/connection-text.ts';
-import { type AuditActor, postActionRules } from '../ingest/model.ts';
+import type { AuditActor } from '../ingest/model.ts';
+import { postActionEffects, serverText } from '../ingest/settings-text.ts';
 import type { MailboxStore, VersionedMailbox } from '../ingest/stores.ts';
 import { allSettings, settingsDigest } from '../secret/settings-seal.ts';
 import { pageActor } from './ports.ts';
@@ -78,7 +78,7 @@ function settingsView(
     startMs: start.from === 'all' ? null : start.atMs,
     action: postAction.kind,
     target: postAction.kind === 'move' ? postAction.folder : null,
-    effect: postActionRules[postAction.kind].effect,
+    effect: postActionEffects[postAction.kind],
     digest: settingsDigest(mailbox),
     state: verdicts === null ? 'off' : isConfirmed ? 'confirmed' : 'unconfirmed',
   };

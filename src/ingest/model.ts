@@ -48,27 +48,16 @@ export type PostAction =
   | { readonly kind: 'delete' }
   | { readonly kind: 'leave' };
 
-type PostActionRules = {
-  readonly isNeeded: boolean;
-  readonly removesMessage: boolean;
-  readonly verb: string;
-  readonly effect: string;
-};
+type PostActionRules = { readonly isNeeded: boolean; readonly removesMessage: boolean; readonly verb: string };
 
 /**
- * The rules of each post-action, for all code that depends on it; `verb` completes "are still to be … on the server",
- * `effect` is a clause for a question.
+ * The rules of each post-action, for all code that depends on it; `verb` completes "are still to be … on the server".
  */
 export const postActionRules: Readonly<Record<PostAction['kind'], PostActionRules>> = {
-  seen: { isNeeded: true, removesMessage: false, verb: 'marked', effect: 'each stored message is marked as read' },
-  move: { isNeeded: true, removesMessage: true, verb: 'moved', effect: 'each stored message is moved there' },
-  delete: {
-    isNeeded: true,
-    removesMessage: true,
-    verb: 'deleted',
-    effect: 'each stored message is deleted from the folder',
-  },
-  leave: { isNeeded: false, removesMessage: false, verb: 'left', effect: 'nothing is changed on the server' },
+  seen: { isNeeded: true, removesMessage: false, verb: 'marked' },
+  move: { isNeeded: true, removesMessage: true, verb: 'moved' },
+  delete: { isNeeded: true, removesMessage: true, verb: 'deleted' },
+  leave: { isNeeded: false, removesMessage: false, verb: 'left' },
 };
 
 /** A mailbox: a folder on a mail server that is polled, with its settings. */

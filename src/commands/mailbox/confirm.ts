@@ -7,8 +7,8 @@
 
 import type { App } from '../../compose/compose.ts';
 import { Failure } from '../../errors.ts';
-import { serverText } from '../../ingest/connection-text.ts';
-import { type Mailbox, type MailboxHealth, postActionRules } from '../../ingest/model.ts';
+import type { Mailbox, MailboxHealth } from '../../ingest/model.ts';
+import { postActionEffects, serverText } from '../../ingest/settings-text.ts';
 import { allSettings } from '../../secret/settings-seal.ts';
 import { isoTime } from '../../text/time.ts';
 import { countText } from '../../text/units.ts';
@@ -57,7 +57,7 @@ function settingsLines({ name, connection, start, postAction }: Mailbox): readon
     `server    ${serverText(connection)}`,
     `folder    ${connection.folder}`,
     `messages  ${start.from === 'all' ? 'all' : `from ${isoTime(start.atMs)} on`}`,
-    `then      ${postActionText(postAction)}: ${postActionRules[postAction.kind].effect}`,
+    `then      ${postActionText(postAction)}: ${postActionEffects[postAction.kind]}`,
   ];
 }
 

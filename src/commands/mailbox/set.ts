@@ -10,9 +10,9 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { App } from '../../compose/compose.ts';
 import { Failure } from '../../errors.ts';
-import { serverText } from '../../ingest/connection-text.ts';
 import { type Connection, type Mailbox, postActionRules } from '../../ingest/model.ts';
 import type { ProbeReport } from '../../ingest/ports.ts';
+import { serverText } from '../../ingest/settings-text.ts';
 import type { VersionedMailbox } from '../../ingest/stores.ts';
 import type { SecretBytes } from '../../secret/secret-bytes.ts';
 import type { SettingsParts } from '../../secret/settings-seal.ts';
@@ -65,7 +65,7 @@ export async function setMailbox(options: SetOptions, context: Context): Promise
   });
 }
 
-/** Root may read the file only before the configuration is loaded. A failure is thrown when the content is asked for. */
+/** Root may read the file only before the configuration is loaded. A failure is thrown when its content is used. */
 function readAhead(path: string | undefined, { readFile }: Context): () => Uint8Array {
   try {
     const bytes = path === undefined ? new Uint8Array(0) : readFile(path);

@@ -8,8 +8,8 @@
 
 import type { App } from '../../compose/compose.ts';
 import { Failure, isFailure } from '../../errors.ts';
-import { serverText } from '../../ingest/connection-text.ts';
 import type { Mailbox } from '../../ingest/model.ts';
+import { serverText } from '../../ingest/settings-text.ts';
 import type { VersionedMailbox } from '../../ingest/stores.ts';
 import { commandOrNotice, shellCommand } from '../../text/shell.ts';
 import { type CommonOptions, type Context, withApp } from '../context.ts';

@@ -1,8 +1,8 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { serverText } from '../../../src/ingest/connection-text.ts';
 import type { Connection } from '../../../src/ingest/model.ts';
+import { serverText } from '../../../src/ingest/settings-text.ts';
 import { certificatesTemplate } from '../../support/servers/templates.ts';
 import { type CommandLine, openCommandLine, type Ran } from '../command-line.ts';
 

@@ -9,7 +9,7 @@ import { type Frame, layout, type Markup, markup, nothing } from './layout.ts';
 
 export function mailboxPage(frame: Frame, view: MailboxSettingsView): string {
   const main = markup`<div class="head"><h1>Mailbox ${untrustedText(view.name, 80)}</h1>${stateBadge(view)}</div>
-<p class="lead">Whoever can write to the database can change these settings. While encryption is on, messages are deleted or moved on the server, and a new password is sent there unasked, only once the settings are confirmed.</p>
+<p class="lead">A writer of the database can change these settings. While encryption is on, messages are deleted or moved on the server, and a new password is sent there unasked, only once the settings are confirmed.</p>
 ${card(view.state === 'unconfirmed' ? 'warn' : 'plain', 'Settings', markup`${settings(view)}${form(frame, view)}`)}
 <p><a href="/admin/overview">Back to the overview</a></p>`;
   return layout(frame, { title: 'Mailbox', navigation: 'overview', main });
