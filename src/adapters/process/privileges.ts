@@ -202,8 +202,9 @@ function isGroupsOwn({ mode, gid }: Stats): boolean {
 }
 
 function changeable(path: string, at: string): Failure {
-  const hint = `Restrict it: chmod go-w ${shellArg(at)}; data_dir itself belongs to the user of the daemon.`;
-  return new Failure('refused', `${path}: others than the owner of ${at} can change it`, { hint });
+  const hint = `Restrict it: chmod go-w ${shellArg(at)}; then check it for files of others.`;
+  const where = at === path ? '' : `${path}: `;
+  return new Failure('refused', `${where}${at} is writable by users other than its owner`, { hint });
 }
 
 /** Every folder and link on the way to `path`, and what is there, up to the first that is missing. */

@@ -377,7 +377,17 @@ describe('poll, ticket, message, reconcile', () => {
     expect(readFileSync(file).equals(source)).toBe(true);
     expect(statSync(file).mode & 0o777).toBe(0o600);
     expect((await fresh.run([...save, '1'])).err).toMatch(/^\S+ exists already\nhint: /);
-    expect((await fresh.run([...save, '7'])).err).toMatch(/^no source of UID 7 in mailbox support is stored\nhint: /);
+    const other = [
+      'message',
+      'source',
+      '--mailbox',
+      'support',
+      '--output',
+      join(fresh.folder, 'other.eml'),
+      '--uid',
+      '7',
+    ];
+    expect((await fresh.run(other)).err).toMatch(/^no source of UID 7 in mailbox support is stored\nhint: /);
     expect(await fresh.run([...save, 'x'])).toMatchObject({ code: 2 });
   });
 

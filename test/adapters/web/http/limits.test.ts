@@ -92,7 +92,8 @@ test('what follows a form is no second request', async () => {
   const user = await signedIn(page);
   const cookie = [...user.cookies].map(([name, value]) => `${name}=${value}`).join('; ');
   const form = `csrf=${user.csrf}`;
-  const lines = `Host: localhost\r\nOrigin: http://localhost\r\nCookie: ${cookie}\r\nContent-Type: application/x-www-form-urlencoded\r\n`;
+  const host = `localhost:${page.port}`;
+  const lines = `Host: ${host}\r\nOrigin: http://${host}\r\nCookie: ${cookie}\r\nContent-Type: application/x-www-form-urlencoded\r\n`;
   const rotate = `POST /admin/server/encryption/rotate HTTP/1.1\r\n${lines}Content-Length: ${form.length}\r\n\r\n${form}`;
   await raw(page.port, rotate + rotate);
   // Two lengths in one, to the eyes of one reader or the other.

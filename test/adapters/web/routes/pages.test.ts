@@ -266,7 +266,7 @@ describe('what fails', () => {
     await using page = await openPage(memoryService({ session: away, hasNoAccount: away }));
     const user = browser(page);
     expect((await user.get('/admin/sign-in')).status).toBe(503);
-    user.cookies.set('ticketmaild', 'x'.repeat(43));
+    user.cookies.set(`ticketmaild-${new URL(page.address).port}`, 'x'.repeat(43));
     expect((await user.get('/admin/overview')).status).toBe(503);
   });
 
