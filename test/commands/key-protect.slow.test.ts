@@ -135,7 +135,7 @@ test('at a terminal the passphrase is asked for once, before anything else, howe
     [...once, ['Is this your mail server? [y/N]', 'y\n'], ['Password of "desk": ', `${secret}\r`]],
   );
   expect(typed).toMatchObject({ code: 0 });
-  expect(only(await cli.typed(['mailbox', 'show', 'one', '--json'], []))).toMatchObject({ password_form: 'sealed' });
+  expect(only(await cli.typed(['mailbox', 'show', 'one', '--json'], once))).toMatchObject({ password_form: 'sealed' });
 
   const nothing = await cli.typed(['encryption', 'rotate'], [[question, '\r']]);
   expect(nothing).toMatchObject({ code: 1, err: expect.stringMatching(/no passphrase is given\nhint: .+\n$/) });
