@@ -7,32 +7,69 @@
  * file, one remains until later reads overwrite it. The service unit allows neither core dumps nor swap.
  */
 
-import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
-import { createServer, Socket } from 'node:net';
+import { closeSync, writeSync } from 'node:fs';
+import { Socket } from 'node:net';
+import { causeCode } from '../../errors.ts';
 
-/** Longer than a head and a body together, and read in one piece. */
-const overwrittenBytes = 48 * 1024;
-const waitMs = 1_000;
+/** Longer than a head and a body together, and read in one piece: the buffer of a socket is larger. */
+const zeros = Buffer.alloc(48 * 1024);
+
+// Constants of Linux, equal on x64 and arm64.
+const unixFamily = 1;
+const streamNonBlockingCloseOnExec = 0o2004001;
 
 /**
- * Reads zeros from a connection to itself. Never rejects: a copy that remains is overwritten by the next reads from the
- * network.
+ * Reads zeros from a socket pair (socketpair(2)): it has no name and never listens, so no other process can connect.
+ *
+ * Never rejects: on other systems, without node:ffi and without a free descriptor a copy remains until the next reads
+ * from the network overwrite it.
  */
 export async function overwriteReadBuffer(): Promise<void> {
-  // An abstract unix socket (unix(7)): no file, no network, and gone with the server.
-  const path = `\0ticketmaild-${randomUUID()}`;
-  const server = createServer((socket) => socket.on('error', () => undefined).end(Buffer.alloc(overwrittenBytes)));
-  const client = new Socket();
-  const signal = AbortSignal.timeout(waitMs);
+  const pair = openPair();
+  if (pair === null) return;
+  const [reading, writing] = pair;
+  const reader = new Socket({ fd: reading, readable: true }).on('error', () => undefined).resume();
+  const closed = once(reader, 'close');
   try {
-    await once(server.listen(path), 'listening', { signal });
-    await once(client.connect(path).resume(), 'end', { signal });
+    writeSync(writing, zeros);
   } catch {
-    // Not Linux, or no file descriptor is left.
+    // The kernel has no memory for it.
   } finally {
-    client.destroy();
-    server.close();
+    closeSync(writing);
+  }
+  await closed;
+}
+
+type Library = ReturnType<typeof openLibrary>;
+type Pair = readonly [reading: number, writing: number];
+
+/** undefined: not loaded yet; null: not available. A load for each call would take memory each time. */
+let library: Library | null | undefined;
+
+function openPair(): Pair | null {
+  if (library === undefined) library = loadLibrary();
+  const pair = new Int32Array(2);
+  if (library === null || library.socketpair(unixFamily, streamNonBlockingCloseOnExec, 0, pair) !== 0) return null;
+  const [reading = -1, writing = -1] = pair;
+  return [reading, writing];
+}
+
+function openLibrary() {
+  const { dlopen } = process.getBuiltinModule('node:ffi');
+  return dlopen(null, {
+    socketpair: { arguments: ['int32', 'int32', 'int32', 'buffer'], return: 'int32' },
+  }).functions;
+}
+
+/** null: not Linux, or node:ffi is disabled or of another version. */
+function loadLibrary(): Library | null {
+  if (process.platform !== 'linux') return null;
+  try {
+    return openLibrary();
+  } catch (error) {
+    if (!(error instanceof TypeError) && !causeCode(error).startsWith('ERR_')) throw error;
+    return null;
   }
 }
 
