@@ -1,19 +1,19 @@
 /**
  * Exclusive creation of output files (O_EXCL), mode 0600: nothing is overwritten, and no link is followed.
  *
- * Root creates a file at once, with the rights of the owner of its path, and hands the open descriptor to the user that
- * it becomes. That user may not remove it again, so a shell, started beforehand, removes a file that was not written
- * to its end, also when the process is killed. Any other user creates a file when its content is written. Errors:
+ * Root creates a file at once, which stays root's own in every folder, and hands the open descriptor to the user that
+ * it becomes. That user may not remove it again, so a shell, started beforehand, removes a file that was not written to
+ * its end, also when the process is killed. Any other user creates a file when its content is written. Errors:
  * `already_exists`, `disk_full`, `disk_failed`, `refused`.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { constants } from 'node:fs';
+import { constants, mkdirSync } from 'node:fs';
 import { type FileHandle, mkdir, open, rm } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { causeCode, Failure, onDisk } from '../../errors.ts';
 import { shellArg } from '../../text/shell.ts';
-import { asPathOwner, inheritances, isRoot } from './privileges.ts';
+import { inheritances, isRoot, nowhere, type OutputFolder, openOutputFolder } from './privileges.ts';
 
 /** Disposing removes a file that was not written. */
 export type NewFile = AsyncDisposable & {
@@ -27,33 +27,39 @@ export type NewFolder = AsyncDisposable & { write(name: string, content: Uint8Ar
 export async function createNewFile(path: string): Promise<NewFile> {
   if (!isRoot())
     return { write: (content) => writeAt(path, path, content), [Symbol.asyncDispose]: async () => undefined };
-  const opened = await asPathOwner(path, async (own) => {
-    const file = await create(own, path);
-    const [uid, gid] = [process.geteuid?.(), process.getegid?.()];
-    return { own, file, folder: await open(dirname(own)), user: { uid, gid } };
-  });
-  return heldFile(path, opened, startRemover(opened.own, opened.user));
+  const absolute = resolve(path);
+  using output = openOutputFolder(dirname(absolute));
+  const file = await create(output.missing.length > 0 ? nowhere : output.pathOf(basename(absolute)), path);
+  return heldFile(path, { file, folder: await open(output.pathOf('.')) }, startRemover(basename(absolute), output));
 }
 
 /** Mode 0700, with missing parents; an existing one stays unchanged. Root's new one is given to the user it becomes. */
 export async function createNewFolder(path: string): Promise<NewFolder> {
-  // The folder itself may belong to the later user, from an earlier export: it is opened, and not written into.
-  const absolute = resolve(path);
-  const make = (above: string) => onDisk(path, () => makeFolder(join(above, basename(absolute))));
-  const handle = await asPathOwner(dirname(absolute), make);
+  const handle = isRoot() ? await onDisk(path, async () => await makeFolder(resolve(path))) : null;
+  if (handle === null) await onDisk(path, () => mkdir(path, { recursive: true, mode: 0o700 }));
   const base = handle === null ? path : `/proc/self/fd/${handle.fd}`;
   return {
     write: (name, content) => writeAt(join(base, name), join(path, name), content),
-    [Symbol.asyncDispose]: async () => await handle?.close(),
+    [Symbol.asyncDispose]: async () => {
+      if (handle !== null) inheritances.delete(handle.fd);
+      await handle?.close();
+    },
   };
 }
 
-async function makeFolder(path: string): Promise<FileHandle | null> {
-  const made = await mkdir(path, { recursive: true, mode: 0o700 });
-  if (!isRoot()) return null;
-  const handle = await open(path, constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW);
-  if (made !== undefined) inheritances.push(handle.fd);
-  return handle;
+/** Each missing folder is made in the open one above it, with the rights of its owner. */
+async function makeFolder(path: string): Promise<FileHandle> {
+  for (let isNew = false; ; isNew = true) {
+    using output = openOutputFolder(path);
+    const [name] = output.missing;
+    if (name !== undefined) {
+      output.asOwner(() => mkdirSync(output.pathOf(name), { mode: 0o700 }));
+      continue;
+    }
+    const handle = await open(output.pathOf('.'), constants.O_RDONLY | constants.O_DIRECTORY);
+    if (isNew) inheritances.add(handle.fd);
+    return handle;
+  }
 }
 
 /** Creates, writes and syncs a file; `shown` is its name in errors. Removes it when writing fails. */
@@ -88,16 +94,15 @@ function heldFile(path: string, { file, folder }: Opened, remover: ChildProcess)
   };
 }
 
-/** Ignores the signals of a terminal, which reach it too. Its environment is empty, and it runs as the path's owner. */
-const removeUnlessKept = 'trap "" INT TERM HUP QUIT; read -r verdict; [ "$verdict" = keep ] || rm -f -- "$1"';
+/**
+ * Ignores the signals of a terminal, which reach it too. Its environment is empty. It stays root, so that no other user
+ * can trace it, and removes a name in the open folder alone.
+ */
+const removeUnlessKept = 'trap "" INT TERM HUP QUIT; read -r verdict; [ "$verdict" = keep ] || rm -f -- "./$1"';
 
-function startRemover(
-  path: string,
-  user: { readonly uid: number | undefined; readonly gid: number | undefined },
-): ChildProcess {
-  const options = { ...user, cwd: '/', env: { PATH: '/usr/sbin:/usr/bin:/sbin:/bin' } };
-  const remover = spawn('/bin/sh', ['-c', removeUnlessKept, 'sh', path], {
-    ...options,
+function startRemover(name: string, folder: OutputFolder): ChildProcess {
+  const remover = spawn('/bin/sh', ['-c', removeUnlessKept, 'sh', name], {
+    ...{ cwd: folder.pathOf('.'), env: { PATH: '/usr/sbin:/usr/bin:/sbin:/bin' } },
     stdio: ['pipe', 'ignore', 'ignore'],
   });
   // Without a shell an unfinished file stays.

@@ -3,13 +3,14 @@
  *
  * Root opens a path as its owner: root where every folder and link on the way is root's, else the one other user whose
  * folders are on it. So a link that this user left there leads to what the user may open anyway. A path with folders of
- * two other users, or with one that anyone or a group can change, has no owner: `refused`. Before the data folder is
- * touched, the process becomes its owner for good. A process that is not root changes nothing.
+ * two other users, or with one that anyone or a group can change, has no owner: `refused`. The way is walked by open
+ * descriptors, so that what was checked is what is used, whatever is renamed meanwhile (CWE-367). Before the data
+ * folder is touched, the process becomes its owner for good. A process that is not root changes nothing.
  */
-import { closeSync, fchownSync, lstatSync, openSync, readlinkSync, type Stats } from 'node:fs';
+import { closeSync, constants, fchownSync, fstatSync, lstatSync, openSync, readlinkSync, type Stats } from 'node:fs';
 import { userInfo } from 'node:os';
 import { isAbsolute, join, resolve, sep } from 'node:path';
-import { causeCode, Failure } from '../../errors.ts';
+import { causeCode, Failure, isFailure } from '../../errors.ts';
 import { shellArg } from '../../text/shell.ts';
 
 /** `name` null: a number without an entry in the list of users, as in many containers; it has no other groups. */
@@ -26,27 +27,77 @@ export function isRoot(): boolean {
   return process.getuid?.() === 0;
 }
 
-/** Descriptors of new folders, given to the user that root becomes. */
-export const inheritances: number[] = [];
+/** Open descriptors of new folders, given to the user that root becomes. */
+export const inheritances = new Set<number>();
 
 /**
- * Runs `open` with the absolute path; for root with the rights of its owner, a promise until it settles. Throws
- * `refused`.
+ * Runs `open` with the absolute path, to read what is there. For root the path leads through an open folder, or nowhere
+ * where a name is missing, and `open` has the rights of the owner, a promise until it settles. Throws `refused`.
  */
 export function asPathOwner<T>(path: string, open: (path: string) => T): T {
   const absolute = resolve(path);
   if (!isRoot()) return open(absolute);
-  const owner = userOf(pathOwner(absolute));
-  if (owner.uid === 0) return open(absolute);
-  const restore = actAs(owner);
+  const way = walk(absolute);
+  const end = actAs(userOf(pathOwner(absolute, way)), way);
+  const own = way.missing.length === 0 ? stepPath(way.folder, way.name) : nowhere;
+  const fail = (error: unknown): never => {
+    throw withShownPath(error, own, absolute);
+  };
   let isPending = false;
   try {
-    const result = open(absolute);
+    const result = open(own);
     if (!(result instanceof Promise)) return result;
     isPending = true;
-    return result.finally(restore) as T;
+    return result.catch(fail).finally(end) as T;
+  } catch (error) {
+    return fail(error);
   } finally {
-    if (!isPending) restore();
+    if (!isPending) end();
+  }
+}
+
+/** A folder in which root may create something; disposing closes it. */
+export type OutputFolder = Disposable & {
+  /** The names below the last folder that are missing. */
+  readonly missing: readonly string[];
+  /** The path of a name in the last folder, through its descriptor. */
+  pathOf(name: string): string;
+  /** Runs `make` with the rights of the user whose folder it is. */
+  asOwner(make: () => void): void;
+};
+
+/**
+ * Opens a folder for root, or the last one above it that is there. A folder of root below one of another user, who may
+ * have put it there, is `refused`.
+ */
+export function openOutputFolder(path: string): OutputFolder {
+  const absolute = resolve(path);
+  const way = walk(absolute);
+  try {
+    if (way.missing.length === 0 && way.name !== '.') throw new Failure('already_exists', `${absolute} is no folder`);
+    const owner = userOf(commonOwner(absolute, way.steps));
+    const { uid } = fstatSync(way.folder);
+    if (uid !== owner.uid && owner.uid !== 0) {
+      const hint = 'Choose a folder that belongs to root on the whole way, or to that user.';
+      const why = `its folder belongs to user ${uid}, and is reached through one of user ${owner.uid}`;
+      throw new Failure('refused', `${absolute}: ${why}`, { hint });
+    }
+    return {
+      missing: way.missing,
+      pathOf: (name) => stepPath(way.folder, name),
+      asOwner: (make) => {
+        const end = actAs(owner);
+        try {
+          make();
+        } finally {
+          end();
+        }
+      },
+      [Symbol.dispose]: () => closeSync(way.folder),
+    };
+  } catch (error) {
+    closeSync(way.folder);
+    throw error;
   }
 }
 
@@ -56,12 +107,16 @@ export function asPathOwner<T>(path: string, open: (path: string) => T): T {
  * it stays the same user. Throws `refused`.
  */
 export function becomeFolderOwner(folder: string, program: string): boolean {
-  return isRoot() && become(userOf(folderOwner(folder)), folder, program);
+  return isRoot() && become(userOf(folderOwner(resolve(folder))), folder, program);
 }
 
 /** The same for the owner of any path. */
 export function becomePathOwner(path: string, program: string): boolean {
-  return isRoot() && become(userOf(pathOwner(resolve(path))), path, program);
+  if (!isRoot()) return false;
+  const way = walk(resolve(path));
+  closeSync(way.folder);
+  refuseSharedPlace(path, way);
+  return become(userOf(pathOwner(resolve(path), way)), path, program);
 }
 
 function become(owner: User, folder: string, program: string): boolean {
@@ -104,15 +159,18 @@ function canBeRoot(): boolean {
   }
 }
 
-/** Returns what undoes it. */
-function actAs({ uid, gid, name }: User): () => void {
+/** Returns what undoes it, and closes the folder of `way`. */
+function actAs({ uid, gid, name }: User, way: Way | null = null): () => void {
   const [groups, ownGid] = [process.getgroups?.() ?? [], process.getegid?.() ?? 0];
   const restore = (): void => {
+    if (way !== null) closeSync(way.folder);
+    if (uid === 0) return;
     process.seteuid?.(0);
     process.setegid?.(ownGid);
     process.setgroups?.(groups);
   };
   try {
+    if (uid === 0) return restore;
     setGroups(name, gid);
     process.setegid?.(gid);
     process.seteuid?.(uid);
@@ -151,8 +209,26 @@ function userOf({ uid, gid }: Pick<Stats, 'uid' | 'gid'>): User {
 /** `stats` of `path` itself; the target of a symbolic link is another step. */
 type Step = { readonly path: string; readonly stats: Stats };
 
-function pathOwner(path: string): Stats {
-  const steps = stepsOf(path);
+/**
+ * A way that was walked: `folder`, an open descriptor, is the last folder of it; `name` is what the path names in it,
+ * `.` for the folder itself; `missing` are the names from the first that is not there.
+ */
+type Way = {
+  readonly steps: readonly Step[];
+  readonly folder: number;
+  readonly name: string;
+  readonly missing: readonly string[];
+};
+
+/** A path where nothing is, for everyone. */
+export const nowhere = '/proc/self/fd/-/missing';
+const folderFlags = constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW;
+
+function stepPath(folder: number, name = '.'): string {
+  return `/proc/self/fd/${folder}/${name}`;
+}
+
+function pathOwner(path: string, { steps }: Way): Stats {
   const last = steps.at(-1);
   if (last === undefined || last.stats.isDirectory()) return commonOwner(path, steps);
   // The folder alone decides who can exchange a file, unless anyone may create one in it.
@@ -162,19 +238,30 @@ function pathOwner(path: string): Stats {
 }
 
 function folderOwner(folder: string): Stats {
-  const own = lstatOrNull(folder);
+  const way = walk(folder, false);
+  closeSync(way.folder);
+  const own = way.missing.length > 0 ? null : (way.steps.at(-1)?.stats ?? null);
   if (own !== null && !own.isDirectory()) {
     const what = own.isSymbolicLink() ? 'is a symbolic link' : 'is no folder';
     const hint = `Name the folder itself: readlink -f ${shellArg(folder)}`;
     throw new Failure('refused', `data_dir ${folder} ${what}: root does not use it`, { hint });
   }
-  const owner = commonOwner(folder, stepsOf(folder));
+  refuseSharedPlace(`data_dir ${folder}`, way);
+  const owner = commonOwner(folder, way.steps);
   if (own !== null && own.uid === 0 && isGroupsOwn(own)) throw changeable(folder, folder);
   if (own === null || own.uid === owner.uid) return own ?? owner;
   const hint = `Give it to the user of the folders above it: chown -R ${owner.uid} ${shellArg(folder)}`;
   throw new Failure('refused', `data_dir ${folder} belongs to root, but lies in a folder of user ${owner.uid}`, {
     hint,
   });
+}
+
+/** A name that is missing in a shared folder may be any user's a moment later. */
+function refuseSharedPlace(what: string, { steps, missing }: Way): void {
+  const last = steps.at(-1);
+  if (missing.length === 0 || last === undefined || (last.stats.mode & writableByAll) === 0) return;
+  const hint = `Create it first: any user may create one in ${last.path}.`;
+  throw new Failure('refused', `${what} does not exist, and root creates none in a shared folder`, { hint });
 }
 
 /** The only owner who is not root, else root. */
@@ -207,28 +294,65 @@ function changeable(path: string, at: string): Failure {
   return new Failure('refused', `${where}${at} is writable by users other than its owner`, { hint });
 }
 
-/** Every folder and link on the way to `path`, and what is there, up to the first that is missing. */
-function stepsOf(path: string): readonly Step[] {
-  const steps: Step[] = [{ path: sep, stats: lstatSync(sep) }];
-  const names = path.split(sep);
-  let [at, links]: [string, number] = [sep, 0];
-  for (let name = names.shift(); name !== undefined; name = names.shift()) {
-    // Also without a name, or with `.` and `..` in the target of a link.
-    const next = join(at, name);
-    const stats = lstatOrNull(next);
-    if (stats === null) break;
-    steps.push({ path: next, stats });
-    if (!stats.isSymbolicLink()) {
-      at = next;
-      continue;
+/** Opens each folder in the one before. `follows`: also a link as the last name. Throws `refused`. */
+function walk(path: string, follows = true): Way {
+  let folder = openSync(sep, folderFlags);
+  const steps: Step[] = [{ path: sep, stats: fstatSync(folder) }];
+  const names = namesOf(path);
+  try {
+    refuseWithoutProc(folder);
+    for (let name = names.shift(); name !== undefined; name = names.shift()) {
+      const stats = lstatOrNull(stepPath(folder, name));
+      const isLast = names.length === 0;
+      if (stats === null) return { steps, folder, name, missing: [name, ...names] };
+      const step = { path: join(pathOf(folder), name), stats };
+      if (stats.isDirectory()) {
+        folder = replaced(folder, stepPath(folder, name));
+        steps.push({ ...step, stats: fstatSync(folder) });
+      } else if (stats.isSymbolicLink() && (follows || !isLast)) {
+        steps.push(step);
+        refuseManyLinks(path, steps);
+        const target = readlinkSync(stepPath(folder, name));
+        if (isAbsolute(target)) folder = replaced(folder, sep);
+        names.unshift(...namesOf(target));
+      } else return { steps: [...steps, step], folder, name, missing: isLast ? [] : [name, ...names] };
     }
-    links += 1;
-    if (links > linksMax) throw new Failure('refused', `${path} has more than ${linksMax} symbolic links`);
-    const target = readlinkSync(next);
-    if (isAbsolute(target)) at = sep;
-    names.unshift(...target.split(sep));
+    return { steps, folder, name: '.', missing: [] };
+  } catch (error) {
+    closeSync(folder);
+    throw error;
   }
-  return steps;
+}
+
+function refuseWithoutProc(folder: number): void {
+  if (lstatOrNull(stepPath(folder)) !== null) return;
+  const hint = 'Mount it: mount -t proc proc /proc; or run the command as the user of the daemon.';
+  throw new Failure('refused', 'root opens paths through /proc, which is not mounted', { hint });
+}
+
+function refuseManyLinks(path: string, steps: readonly Step[]): void {
+  if (steps.filter(({ stats }) => stats.isSymbolicLink()).length > linksMax)
+    throw new Failure('refused', `${path} has more than ${linksMax} symbolic links`);
+}
+
+function pathOf(folder: number): string {
+  return readlinkSync(`/proc/self/fd/${folder}`);
+}
+
+function replaced(folder: number, path: string): number {
+  try {
+    const next = openSync(path, folderFlags);
+    closeSync(folder);
+    return next;
+  } catch (error) {
+    const above = pathOf(folder);
+    const why = `a folder in ${above} cannot be opened, or changed meanwhile (${causeCode(error)})`;
+    throw new Failure('refused', why, { hint: `Check it: ls -la ${shellArg(above)}`, cause: error });
+  }
+}
+
+function namesOf(path: string): string[] {
+  return path.split(sep).filter((name) => name !== '' && name !== '.');
 }
 
 /** null: nothing is there. */
@@ -239,4 +363,13 @@ function lstatOrNull(path: string): Stats | null {
     if (['ENOENT', 'ENOTDIR'].includes(causeCode(error))) return null;
     throw error;
   }
+}
+
+/** The error of an opened path, with the path that was named. */
+function withShownPath(error: unknown, own: string, shown: string): unknown {
+  if (!isFailure(error)) return error;
+  const { code, message, hint } = error;
+  if (!message.includes(own) && hint?.includes(own) !== true) return error;
+  const more = hint === null ? {} : { hint: hint.replaceAll(own, shown) };
+  return new Failure(code, message.replaceAll(own, shown), { ...more, cause: error });
 }

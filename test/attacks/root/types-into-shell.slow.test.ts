@@ -1,12 +1,14 @@
 /**
  * A command that an attacker took over, after root became another user, types into the shell of root (TIOCSTI): the
- * kernel refuses, since the process gave up the terminal of its caller.
+ * kernel refuses, since the process gave up the terminal of its caller. What the installer runs as that user never had it.
  */
 import { spawnSync } from 'node:child_process';
-import { chmod, chown, mkdir, readFile } from 'node:fs/promises';
+import { chmod, chown, mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { expect, test } from 'vitest';
+import { copyCheckout } from '../../support/systemd/checkout.ts';
+import { bootSystemd, whyNoSystemd } from '../../support/systemd/systemd.ts';
 import { temporaryFolder } from '../../support/temporary.ts';
 
 const main = fileURLToPath(new URL('../../../src/ticketmaild.js', import.meta.url));
@@ -45,4 +47,42 @@ test.skipIf(!isRoot)('nothing is typed into the terminal of root', { timeout: 30
   const line = `'${process.execPath}' --import '${injected.replaceAll("'", '%27')}' '${main}' run; true`;
   spawnSync('script', ['-qec', line, '/dev/null'], { env, cwd: folder.path, timeout: 20_000 });
   expect(JSON.parse(await readFile(out, 'utf8'))).toEqual({ uid: service, terminal: '0', typed: 0 });
+});
+
+/** In place of the program: types into each standard stream, says what it reached, and fails. */
+const stub = `
+  const { functions: { ioctl } } = process.getBuiltinModule('node:ffi')
+    .dlopen(null, { ioctl: { arguments: ['int32', 'uint64', 'buffer'], return: 'int32' } });
+  const fs = require('node:fs');
+  const typed = [0, 1, 2].filter((stream) => ioctl(stream, 0x5412n, Buffer.from('#')) === 0);
+  const terminals = [0, 1, 2].filter((stream) => require('node:tty').isatty(stream));
+  const [, , , , terminal] = fs.readFileSync('/proc/self/stat', 'latin1').replace(/^.*\\) /, '').split(' ');
+  let opens = true;
+  try { fs.openSync('/dev/tty', 'r'); } catch { opens = false; }
+  const hasLock = fs.existsSync('/proc/self/fd/9') && fs.readlinkSync('/proc/self/fd/9').endsWith('.lock');
+  console.error('reached ' + JSON.stringify({ isRoot: process.getuid() === 0, terminal, opens, typed, terminals,
+    hasLock, folder: process.cwd() }));
+  process.exit(1);`;
+
+const why = await whyNoSystemd();
+const title = `nothing is typed during an installation${why === null ? '' : ` (left out: ${why})`}`;
+
+test.skipIf(why !== null)(title, { timeout: 60_000 }, async () => {
+  await using folder = await temporaryFolder('installer');
+  await chmod(folder.path, 0o755);
+  const [checkout, packages] = [join(folder.path, 'checkout'), join(folder.path, 'packages')];
+  await copyCheckout(checkout);
+  await mkdir(join(packages, '.bin'), { recursive: true });
+  await writeFile(join(packages, 'stub.cjs'), stub);
+  const start = `#!/bin/sh\nexec '${process.execPath}' --no-warnings /srv/packages/stub.cjs\n`;
+  await writeFile(join(packages, '.bin', 'node'), start, { mode: 0o755 });
+  await using machine = await bootSystemd({ [checkout]: '/srv/checkout', [packages]: '/srv/packages' });
+  const line = '/srv/checkout/systemd/install --packages /srv/packages; true';
+  const printed = await machine.get(`cd /root && script -qec '${line}' /dev/null`);
+  expect(printed).toContain('the program does not start on this machine, and nothing was changed: see above');
+  expect(JSON.parse(/reached (.*)/.exec(printed)?.[1] ?? printed)).toEqual({
+    ...{ isRoot: false, terminal: '0', opens: false, typed: [], terminals: [] },
+    ...{ hasLock: false, folder: '/' },
+  });
+  expect(await machine.run('ls /usr/local/lib/ticketmaild')).toMatchObject({ stdout: '' });
 });
