@@ -17,7 +17,9 @@ import { causeCode, Failure } from '../../errors.ts';
 import type { Connection } from '../../ingest/model.ts';
 import type { ProbeReport } from '../../ingest/ports.ts';
 
-const minVersion = 'TLSv1.2';
+/** SSL_OP_CLEANSE_PLAINTEXT of OpenSSL, for which Node has no name: decrypted bytes are wiped once they were read. */
+const cleansePlaintext = 2;
+const settings = { minVersion: 'TLSv1.2', secureOptions: cleansePlaintext } as const;
 const givenContextsMax = 64;
 
 /** Debian and Ubuntu; Fedora and RHEL; Alpine and openSUSE. */
@@ -37,7 +39,7 @@ const caPemContexts = new Map<string, SecureContext>();
 /** Options for `tls.connect` without host and socket. Throws `tls_untrusted` for a PEM without certificate. */
 export function tlsOptions(connection: Connection): ConnectionOptions {
   if (connection.fingerprint !== null) {
-    pinnedContext ??= tls.createSecureContext({ minVersion });
+    pinnedContext ??= tls.createSecureContext(settings);
     return { secureContext: pinnedContext, rejectUnauthorized: false };
   }
   const secureContext = connection.caPem === null ? systemContext() : contextForCaPem(connection.caPem);
@@ -55,7 +57,7 @@ function contextForCaPem(caPem: string): SecureContext {
 
 function newGivenContext(caPem: string): SecureContext {
   try {
-    return tls.createSecureContext({ minVersion, ca: caPem });
+    return tls.createSecureContext({ ...settings, ca: caPem });
   } catch (error) {
     throw new Failure('tls_untrusted', 'The CA file contains no readable certificate.', {
       cause: error,
@@ -111,7 +113,7 @@ export function systemAuthorities(files: readonly string[] = systemStoreFiles): 
     const stored = file === null ? [] : pemsIn(file);
     elsewhere ??= certificatesNotIn(stored, tls.getCACertificates('system'));
     const ca = new Set([...tls.getCACertificates('default'), ...elsewhere, ...stored]);
-    context = tls.createSecureContext({ minVersion, ca: [...ca] });
+    context = tls.createSecureContext({ ...settings, ca: [...ca] });
     mark = now;
     return context;
   };
