@@ -50,8 +50,9 @@ test('the first page is small, and every page is there at once', async () => {
     async () => (await scene.rows('select count(*) from mailbox_state where last_success_at is not null'))[0] === '200',
     60_000,
   );
-  // The browser of tests keeps no files: each page comes with its style and script.
-  const figures: Record<string, unknown> = { signInBytes, overviewBytes: bytes - signInBytes };
+  // The browser of tests keeps no files: each page comes with its style and script. Later the overview is refreshed.
+  const overviewBytes = bytes - signInBytes;
+  const figures: Record<string, unknown> = { signInBytes, overviewBytes };
   const stranger = pageClient(scene);
   for (const path of ['/admin/sign-in', '/admin/overview', '/admin/quarantine', encryptionPath]) {
     const times: number[] = [];
@@ -68,5 +69,5 @@ test('the first page is small, and every page is there at once', async () => {
     expect(at(0.99), JSON.stringify(figures)).toBeLessThan(worstMsMax);
   }
   expect(signInBytes, JSON.stringify(figures)).toBeLessThan(firstLoadBytesMax);
-  expect(bytes - signInBytes, JSON.stringify(figures)).toBeLessThan(overviewLoadBytesMax);
+  expect(overviewBytes, JSON.stringify(figures)).toBeLessThan(overviewLoadBytesMax);
 }, 180_000);
