@@ -1,6 +1,6 @@
 /**
- * Descriptor exhaustion: another user of the machine connects to each unix socket that the daemon opens while it handles
- * a request, and holds the connections. None is open to them, and the daemon has no descriptor more.
+ * Descriptor exhaustion: another user of the machine connects to each unix socket that the daemon opens while it
+ * handles a request, and holds the connections. None is open to them, and the daemon has no descriptor more.
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -18,8 +18,8 @@ const floodMs = 5_000;
 const clients = 8;
 
 /**
- * Connects to every listening unix socket with the name of the program in it, and prints how many connections it has
- * once its standard input ends. It never reads, so that the other side cannot close.
+ * Connects to every listening unix socket of the program without a file or in its data folder, which is $DATA, and
+ * prints how many connections it has once its standard input ends. It never reads, so that the other side cannot close.
  */
 const holder = `
   const { readFileSync } = require('node:fs');
@@ -28,10 +28,11 @@ const holder = `
   let tried = 0;
   function look() {
     for (const line of readFileSync('/proc/net/unix', 'latin1').split('\\n')) {
-      const [, sign, name] = /^\\S+ \\S+ \\S+ 00010000 0001 \\S+ +\\S+ (@?)(\\S*ticketmaild\\S*)$/.exec(line) ?? [];
-      for (let time = 0; name !== undefined && time < 20; time += 1) {
+      const [, name = ''] = /^\\S+ \\S+ \\S+ 00010000 0001 \\S+ +\\S+ (.+)$/.exec(line) ?? [];
+      const isOurs = name.startsWith('@ticketmaild') || name.startsWith(process.env.DATA);
+      for (let time = 0; isOurs && time < 20; time += 1) {
         tried += 1;
-        const socket = createConnection(sign === '@' ? '\\0' + name : name, () => held.add(socket));
+        const socket = createConnection(name.replace('@', '\\0'), () => held.add(socket));
         socket.pause().on('error', () => held.delete(socket)).on('close', () => held.delete(socket));
       }
     }
@@ -65,7 +66,7 @@ test.skipIf(!isRoot)('a stranger holds no connection of the daemon', { timeout: 
   const before = await descriptors();
 
   const attack = spawn(process.execPath, ['-e', holder], {
-    ...{ uid: stranger, gid: stranger, cwd: '/', env: {} },
+    ...{ uid: stranger, gid: stranger, cwd: '/', env: { DATA: folder.path } },
     stdio: ['pipe', 'pipe', 'inherit'],
   });
   endWithUs(attack);

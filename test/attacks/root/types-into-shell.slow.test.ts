@@ -1,6 +1,6 @@
 /**
  * A command that an attacker took over, after root became another user, types into the shell of root (TIOCSTI): the
- * kernel refuses, since the process gave up the terminal of its caller. What the installer runs as that user never had it.
+ * kernel refuses, since the process gave up the terminal of its caller, and what the installer runs never had it.
  */
 import { spawnSync } from 'node:child_process';
 import { chmod, chown, mkdir, readFile, writeFile } from 'node:fs/promises';
