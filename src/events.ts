@@ -52,6 +52,12 @@ const definitions = {
     'socket reason',
     'systemd passed a socket (`health`, `page`) that is not at the configured address: the daemon opens its own.',
   ),
+  localhostTaken: event(
+    'listen.localhost_taken',
+    'warn',
+    'address',
+    'Another process has the port at the other loopback address, and may be `http://localhost:PORT`. Use 127.0.0.1, and end that process; retried every 5 seconds.',
+  ),
   adminListening: event('admin.listening', 'info', 'address', 'The admin page accepts connections.'),
   adminListenFailed: event(
     'admin.listen_failed',
@@ -178,6 +184,12 @@ const definitions = {
     'warn',
     'mailbox action hint',
     'Delete or move is not confirmed while encryption is on: messages are fetched, and stay on the server.',
+  ),
+  mailboxActionSkipped: event(
+    'mailbox.action_skipped',
+    'warn',
+    'mailbox poll action count',
+    'Pending delete or move of messages that are older than the start point, or arrived at another time than was stored: they stay on the server, and are not tried again.',
   ),
   pollStarted: event('poll.started', 'debug', `${poll} new_messages`, 'Logged in, and new messages listed.'),
   pollFinished: event(

@@ -7,6 +7,7 @@ import { systemClock, systemCron } from '../adapters/clock/clock.ts';
 import type { Database } from '../adapters/database/database.ts';
 import { diskProbe } from '../adapters/files/data-folder.ts';
 import { currentActor, version } from '../adapters/process/identity.ts';
+import type { PassedSocket } from '../adapters/systemd/sockets.ts';
 import type { Config } from '../config/config.ts';
 import { serviceEnvironment } from '../config/load.ts';
 import { type AdjustableLog, events } from '../events.ts';
@@ -43,24 +44,18 @@ export async function serveDaemon(parts: DaemonParts, stop: AbortSignal, reloads
   const { active, log, store, ports, encryption } = parts;
   const { config } = active;
   using _lock = await store.lockForDaemon();
-  const [{ createServiceManager }, { createPassedSockets }, { createMetrics }, { startHealthServer }] =
-    await Promise.all([
-      import('../adapters/systemd/notify.ts'),
-      import('../adapters/systemd/sockets.ts'),
-      import('../adapters/metrics/metrics.ts'),
-      import('../adapters/http/health-server.ts'),
-      // Before the first poll, which would find out too late that a file is missing or was replaced.
-      import('../adapters/imap/session.ts'),
-    ]);
+  const [{ createServiceManager }, { createMetrics }, { startHealthServer }] = await Promise.all([
+    import('../adapters/systemd/notify.ts'),
+    import('../adapters/metrics/metrics.ts'),
+    import('../adapters/http/health-server.ts'),
+    // Before the first poll, which would find out too late that a file is missing or was replaced.
+    import('../adapters/imap/session.ts'),
+  ]);
   const service = serviceEnvironment(process.pid);
   const serviceManager = createServiceManager({ ...service, monotonicUs });
   using metrics = createMetrics({ version });
   const { http, admin, database } = config;
-  const sockets = createPassedSockets(service.sockets, (socket, reason) =>
-    log.warn({ socket, reason }, events.socketUnused),
-  );
-  const descriptors = { health: await sockets.take('health', http), page: await sockets.take('page', admin) };
-  sockets.rejectOthers();
+  const passed = await takeSockets(service.sockets, config, log);
   const daemon = await parts.openDaemon(stop);
   const { control, operations } = daemon;
   const { raw, worker } = ports;
@@ -99,14 +94,22 @@ export async function serveDaemon(parts: DaemonParts, stop: AbortSignal, reloads
     listen:
       http === null
         ? null
-        : (readiness) =>
-            startHealthServer({ ...http, descriptor: descriptors.health }, { readiness, metrics: renderMetrics }),
+        : (readiness) => startHealthServer({ ...http, ...passed.health }, { readiness, metrics: renderMetrics }),
     startAdmin:
-      admin === null
-        ? null
-        : (readiness) => startAdmin({ ...page, config: { ...admin, descriptor: descriptors.page } }, readiness),
+      admin === null ? null : (readiness) => startAdmin({ ...page, config: { ...admin, ...passed.page } }, readiness),
   };
   await serve(daemonPorts, () => daemonSettings(active.config), stop);
+}
+
+/** The sockets of systemd for the configured addresses. */
+async function takeSockets(passed: readonly PassedSocket[], { http, admin }: Config, log: AdjustableLog) {
+  const { createPassedSockets } = await import('../adapters/systemd/sockets.ts');
+  const sockets = createPassedSockets(passed, (socket, reason) => log.warn({ socket, reason }, events.socketUnused));
+  const { descriptor, twinDescriptor } = await sockets.take('health', http);
+  const page = await sockets.take('page', admin);
+  sockets.rejectOthers();
+  const onTaken = (address: string): void => log.warn({ address }, events.localhostTaken);
+  return { health: { descriptor, twin: { descriptor: twinDescriptor, onTaken } }, page };
 }
 
 async function migrate(store: Database, config: Config, log: AdjustableLog): Promise<void> {

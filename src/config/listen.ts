@@ -124,7 +124,8 @@ function readAddress(
   }
   if (group !== '') problems.push({ path: `${table}.listen_group`, rule: `needs ${table}.listen = "unix:PATH"` });
   const [, ipv6, name, portText] = /^(?:\[([0-9a-f:.]+)\]|([a-z0-9.-]+)):(\d{1,5})$/i.exec(value) ?? [];
-  const host = ipv6 ?? name;
+  // Both addresses of localhost are held (loopback-twin.ts), whatever the name resolves to.
+  const host = name?.toLowerCase() === 'localhost' ? '127.0.0.1' : (ipv6 ?? name);
   const port = Number(portText);
   return host === undefined || port > 65_535 ? null : { host, port };
 }

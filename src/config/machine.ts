@@ -48,6 +48,12 @@ export function urlHost(host: string): string {
   return host.includes(':') ? `[${host}]` : host;
 }
 
+/** The other address of `localhost` with that port; null: the host is neither 127.0.0.1 nor ::1. */
+export function loopbackTwin(address: ListenAddress): Extract<ListenAddress, { readonly host: string }> | null {
+  if ('path' in address || !['127.0.0.1', '::1'].includes(address.host)) return null;
+  return { host: address.host === '::1' ? '127.0.0.1' : '::1', port: address.port };
+}
+
 /** A listen address as it is configured: HOST:PORT or unix:PATH. */
 export function listenText(address: ListenAddress): string {
   return 'path' in address ? `unix:${address.path}` : `${urlHost(address.host)}:${address.port}`;

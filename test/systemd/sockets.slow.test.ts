@@ -29,8 +29,8 @@ describe.skipIf(why !== null)(title, { timeout: 60_000 }, () => {
 
   const show = (property: string) => machine.get(`systemctl show ticketmaild --property=${property} --value`);
   /** Result for another user who listens at a port: an error code, or `taken`. */
-  const takenBy = async (port: number) => {
-    const listen = `require("net").createServer().on("error", ({ code }) => console.log(code)).listen(${port}, "127.0.0.1", function () { console.log("taken"); this.close(); })`;
+  const takenBy = async (port: number, host = '127.0.0.1') => {
+    const listen = `require("net").createServer().on("error", ({ code }) => console.log(code)).listen(${port}, "${host}", function () { console.log("taken"); this.close(); })`;
     return await machine.get(
       `setpriv --reuid=65534 --regid=65534 --clear-groups /srv/packages/.bin/node -e '${listen}'`,
     );
@@ -49,10 +49,22 @@ describe.skipIf(why !== null)(title, { timeout: 60_000 }, () => {
     expect(await machine.get('ticketmaild status || true')).toMatch(/^(NOT )?READY/);
   });
 
+  test('are held at both addresses of localhost, and served there', async () => {
+    for (const port of [place.health, place.page]) {
+      const [main, other] = [await takenBy(port), await takenBy(port, '::1')];
+      expect([main, other]).toEqual(['EADDRINUSE', 'EADDRINUSE']);
+    }
+    expect(await machine.get(`curl -s -m 10 'http://[::1]:${place.health}/livez'`)).toContain('ok');
+    expect(await machine.get('journalctl -u ticketmaild -o cat')).not.toContain('listen.localhost_taken');
+  });
+
   test('cannot be taken after kill -9, and a visitor meanwhile is answered by the next start', async () => {
     const pid = await show('MainPID');
     await machine.get('systemctl kill --signal=KILL ticketmaild');
-    expect(await Promise.all([place.health, place.page].map(takenBy))).toEqual(['EADDRINUSE', 'EADDRINUSE']);
+    expect(await Promise.all([place.health, place.page].map((port) => takenBy(port)))).toEqual([
+      'EADDRINUSE',
+      'EADDRINUSE',
+    ]);
     expect(await status(place.page, '/admin/sign-in')).toBe('200');
     expect(await show('MainPID')).not.toBe(pid);
   });
@@ -60,7 +72,8 @@ describe.skipIf(why !== null)(title, { timeout: 60_000 }, () => {
   test('cannot be taken while it is stopped, until the next probe starts it', async () => {
     await machine.get('systemctl stop ticketmaild 2>/dev/null');
     expect(await machine.run('ticketmaild status')).toMatchObject({ code: 1, stdout: '' });
-    expect(await Promise.all([place.health, place.page].map(takenBy))).toEqual(['EADDRINUSE', 'EADDRINUSE']);
+    const others = [place.health, place.page].flatMap((port) => [takenBy(port), takenBy(port, '::1')]);
+    expect(new Set(await Promise.all(others))).toEqual(new Set(['EADDRINUSE']));
     expect(await status(place.health, '/livez')).toBe('200');
     await machine.until('systemctl is-active ticketmaild');
   });

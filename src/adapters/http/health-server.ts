@@ -19,13 +19,14 @@ import { listedReadiness, type Readiness } from '../../ingest/readiness.ts';
 import { createConnectionLimit } from './connection-limit.ts';
 import { createHostCheck } from './host-header.ts';
 import { byRawPath, createHttpServer, type NodeBindings, type NodeEnv } from './http-server.ts';
-import { listenOn } from './listen.ts';
+import { listenOn, type TwinSocket } from './listen.ts';
 
 export type HttpOptions = ListenAddress & {
   /** Host names under which the endpoints are served, besides loopback and the address itself. */
   readonly hosts?: readonly string[];
   /** Descriptor of the socket that systemd keeps; absent or null: none. */
   readonly descriptor?: number | null;
+  readonly twin?: TwinSocket;
 };
 
 export type HealthSources = {
@@ -55,7 +56,7 @@ const headers = { 'cache-control': 'no-store', 'x-content-type-options': 'nosnif
  * `config_invalid`.
  */
 export async function startHealthServer(options: HttpOptions, sources: HealthSources): Promise<HttpServer> {
-  const { hosts = [], descriptor = null, ...address } = options;
+  const { hosts = [], descriptor = null, twin, ...address } = options;
   const connections = createConnectionLimit(connectionLimits);
   const hooks = {
     open(socket: Socket): Socket {
@@ -65,7 +66,10 @@ export async function startHealthServer(options: HttpOptions, sources: HealthSou
     },
   };
   const server = createHttpServer({ app: endpoints(sources, hosts), headers, limits, hooks });
-  const { shown, end } = await listenOn(server, { address, descriptor, setting: '[http] listen' });
+  const { shown, end } = await listenOn(server, {
+    ...{ address, descriptor, setting: '[http] listen' },
+    ...(twin && { twin }),
+  });
   return {
     address: shown.startsWith('unix:') ? shown : `http://${shown}`,
     [Symbol.asyncDispose]: async () => {

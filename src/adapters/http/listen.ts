@@ -1,5 +1,6 @@
 /**
- * Listening: a TCP address, a unix socket, or a socket that systemd opened and keeps while the daemon is away.
+ * Listening: a TCP address, both of loopback, a unix socket, or sockets that systemd opened and keeps while the daemon
+ * is away.
  *
  * A unix socket has mode 0600, or 0660 with a group, in a folder that only root and this user can write: elsewhere
  * another user could put a socket of theirs in its place while the daemon is away.
@@ -7,12 +8,13 @@
 
 import { once } from 'node:events';
 import { readFile, stat } from 'node:fs/promises';
-import type { Server } from 'node:net';
+import type { Server } from 'node:http';
 import { dirname } from 'node:path';
 import type { ListenAddress } from '../../config/config.ts';
-import { listenText } from '../../config/machine.ts';
+import { listenText, loopbackTwin } from '../../config/machine.ts';
 import { causeCode, Failure } from '../../errors.ts';
 import { shellArg } from '../../text/shell.ts';
+import { listenAtTwin } from './loopback-twin.ts';
 import { listenAtPath } from './unix-listener.ts';
 
 export type ListenOptions = {
@@ -21,12 +23,21 @@ export type ListenOptions = {
   readonly setting: string;
   /** Descriptor of a socket that listens at that address already; null: none. */
   readonly descriptor: number | null;
+  readonly twin?: TwinSocket;
+};
+
+/** The other address of `localhost`, where the address is 127.0.0.1 or ::1. */
+export type TwinSocket = {
+  /** Descriptor of a socket that listens there already; null: none. */
+  readonly descriptor: number | null;
+  /** Another process listens there, and is `http://localhost:PORT` for browsers. */
+  readonly onTaken: (address: string) => void;
 };
 
 export type Listening = {
   /** As in a URL, `127.0.0.1:8025`; `unix:PATH` for a unix socket. */
   readonly shown: string;
-  /** Removes the file of a unix socket. */
+  /** Removes the file of a unix socket, and leaves the other address of `localhost`. */
   end(): Promise<void>;
 };
 
@@ -50,8 +61,12 @@ export async function listenOn(server: Server, options: ListenOptions): Promise<
     throw listenFailure(listenText(address), setting, cause);
   }
   const bound = server.address();
-  const shown = bound === null || typeof bound === 'string' ? listenText(address) : listenText(hostOf(bound));
-  return { shown, end: async () => undefined };
+  const at = bound === null || typeof bound === 'string' ? address : hostOf(bound);
+  const other = loopbackTwin(at);
+  if (other === null) return { shown: listenText(at), end: async () => undefined };
+  const { twin = { descriptor: null, onTaken: () => undefined } } = options;
+  const held = await listenAtTwin(server, { address: other, ...twin });
+  return { shown: listenText(at), end: async () => await held[Symbol.asyncDispose]() };
 }
 
 function hostOf({ address, port }: { readonly address: string; readonly port: number }): ListenAddress {

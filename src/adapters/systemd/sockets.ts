@@ -9,18 +9,20 @@ import { lookup } from 'node:dns/promises';
 import { closeSync } from 'node:fs';
 import { BlockList, isIP } from 'node:net';
 import type { ListenAddress } from '../../config/config.ts';
-import { listenText } from '../../config/machine.ts';
+import { listenText, loopbackTwin } from '../../config/machine.ts';
 import { causeCode } from '../../errors.ts';
 
 /** A descriptor, and the name that systemd gave it. */
 export type PassedSocket = { readonly name: string; readonly descriptor: number };
 
 export type PassedSockets = {
-  /** The descriptor for that listen address, once; null: systemd passed none for it. */
-  take(name: 'health' | 'page', address: ListenAddress | null): Promise<number | null>;
+  /** The descriptors for that listen address and the other address of `localhost`, once; null: systemd passed none. */
+  take(name: 'health' | 'page', address: ListenAddress | null): Promise<TakenSockets>;
   /** Closes what was not taken. */
   rejectOthers(): void;
 };
+
+type TakenSockets = { readonly descriptor: number | null; readonly twinDescriptor: number | null };
 
 /** `onUnused` learns of each socket that is not used, and why. */
 export function createPassedSockets(
@@ -36,17 +38,15 @@ export function createPassedSockets(
   };
   return {
     async take(name, address) {
-      let taken: number | null = null;
+      const taken: Mutable<TakenSockets> = { descriptor: null, twinDescriptor: null };
       for (const socket of [...left].filter((one) => one.name === name)) {
         const bound = addressOf(socket.descriptor);
-        const shown = bound === null ? 'no address that can be read' : listenText(bound);
-        if (address === null) reject(socket, `it listens at ${shown}, and listen is off`);
-        else if (taken !== null) reject(socket, 'there are several sockets of that name');
-        else if (bound === null || !(await isSame(bound, address)))
-          reject(socket, `it listens at ${shown}, not at ${listenText(address)}`);
+        const role = await roleOf(bound, address);
+        if (role === null) reject(socket, `it listens at ${shownOf(bound)}, ${insteadOf(address)}`);
+        else if (taken[role] !== null) reject(socket, 'there are several sockets of that name and address');
         else {
           left.delete(socket);
-          taken = socket.descriptor;
+          taken[role] = socket.descriptor;
         }
       }
       return taken;
@@ -55,6 +55,26 @@ export function createPassedSockets(
       for (const socket of [...left]) reject(socket, 'its name is neither health nor page');
     },
   };
+}
+
+type Mutable<T> = { -readonly [Key in keyof T]: T[Key] };
+
+function shownOf(bound: ListenAddress | null): string {
+  return bound === null ? 'no address that can be read' : listenText(bound);
+}
+
+function insteadOf(configured: ListenAddress | null): string {
+  return configured === null ? 'and listen is off' : `not at ${listenText(configured)}`;
+}
+
+async function roleOf(
+  bound: ListenAddress | null,
+  configured: ListenAddress | null,
+): Promise<keyof TakenSockets | null> {
+  if (bound === null || configured === null) return null;
+  const twin = loopbackTwin(configured);
+  if (twin !== null && (await isSame(bound, twin))) return 'twinDescriptor';
+  return (await isSame(bound, configured)) ? 'descriptor' : null;
 }
 
 async function isSame(bound: ListenAddress, configured: ListenAddress): Promise<boolean> {

@@ -42,6 +42,8 @@ const closeMs = 5_000;
 export type AdminPageConfig = AdminConfig & {
   /** Descriptor of the socket that systemd keeps; absent or null: none. */
   readonly descriptor?: number | null;
+  /** That of the other address of `localhost`. */
+  readonly twinDescriptor?: number | null;
 };
 
 /**
@@ -147,8 +149,12 @@ async function open({ config, service, log, report, limits }: Parts): Promise<Pa
         service.recordRefusal({ reason: 'bad_request', who: null, address: peer, about: 'request' }),
     },
   });
-  const { descriptor = null } = config;
-  const { shown, end } = await listenOn(server, { address: config, descriptor, setting: '[admin] listen' });
+  const { descriptor = null, twinDescriptor = null } = config;
+  const onTaken = (address: string): void => log.warn({ address }, events.localhostTaken);
+  const { shown, end } = await listenOn(server, {
+    ...{ address: config, descriptor, setting: '[admin] listen' },
+    twin: { descriptor: twinDescriptor, onTaken },
+  });
   const ended = new Promise<void>((resolve) => void server.once('close', resolve));
   // A broken listening socket: the page starts again. That of systemd cannot be opened again.
   server.on('error', () => void (descriptor === null && server.close()));

@@ -5,6 +5,7 @@ import type { ListenAddress } from '../../../src/config/config.ts';
 import { serviceEnvironment } from '../../../src/config/load.ts';
 
 const tcp = (host: string, port: number): ListenAddress => ({ host, port });
+const none = { descriptor: null, twinDescriptor: null };
 const unix = (path: string): ListenAddress => ({ path, group: null });
 
 let descriptors: number[];
@@ -44,9 +45,9 @@ describe('a passed socket', () => {
     [unix('/run/ticketmaild/page.sock'), { path: '/run/ticketmaild/page.sock', group: 'www-data' }],
   ])('at the configured address is taken, once: %j', async (bound, configured) => {
     const sockets = passed(['page', bound]);
-    expect(await sockets.take('health', tcp('127.0.0.1', 8025))).toBeNull();
-    expect(await sockets.take('page', configured)).toBe(descriptors[0]);
-    expect(await sockets.take('page', configured)).toBeNull();
+    expect(await sockets.take('health', tcp('127.0.0.1', 8025))).toEqual(none);
+    expect(await sockets.take('page', configured)).toEqual({ ...none, descriptor: descriptors[0] });
+    expect(await sockets.take('page', configured)).toEqual(none);
     sockets.rejectOthers();
     expect(unused).toEqual([]);
   });
@@ -61,9 +62,28 @@ describe('a passed socket', () => {
     [null, tcp('127.0.0.1', 8025), 'it listens at no address that can be read, not at'],
   ])('at another address is closed and reported: %j, configured %j', async (bound, configured, reason) => {
     const sockets = passed(['health', bound], ['page', unix('/run/p')]);
-    expect(await sockets.take('health', configured)).toBeNull();
+    expect(await sockets.take('health', configured)).toEqual(none);
     expect(unused).toEqual([['health', expect.stringContaining(reason)]]);
     expect(descriptors.map(isOpen)).toEqual([false, true]);
+  });
+
+  test.each([
+    ['127.0.0.1', '::1'],
+    ['::1', '127.0.0.1'],
+  ])('at %s is taken together with the one of the same name at %s', async (host, other) => {
+    const written = (address: string) => (address === '::1' ? '0:0:0:0:0:0:0:1' : address);
+    const sockets = passed(['page', tcp(written(other), 8026)], ['page', tcp(written(host), 8026)]);
+    expect(await sockets.take('page', tcp(host, 8026))).toEqual({
+      descriptor: descriptors[1],
+      twinDescriptor: descriptors[0],
+    });
+    expect(unused).toEqual([]);
+  });
+
+  test('at ::1 is not for an address of the network', async () => {
+    const sockets = passed(['page', tcp('0:0:0:0:0:0:0:1', 8026)]);
+    expect(await sockets.take('page', tcp('10.0.0.7', 8026))).toEqual(none);
+    expect(unused).toEqual([['page', 'it listens at [0:0:0:0:0:0:0:1]:8026, not at 10.0.0.7:8026']]);
   });
 
   test('with an unknown name is closed and reported', () => {

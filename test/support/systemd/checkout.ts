@@ -53,7 +53,8 @@ export function dropIn(name: string, settings: string, unit = 'ticketmaild'): st
 /** A script that gives a socket unit another address; the network is that of all tests. */
 export function socketAddress(unit: string, address: string): string {
   const folder = `/etc/systemd/system/${unit}.socket.d`;
-  const write = `printf '[Socket]\\nListenStream=\\nListenStream=%s\\n' '${address}' >${folder}/address.conf`;
+  const lines = ['', address, address.replace('127.0.0.1', '[::1]')].map((one) => `ListenStream=${one}`);
+  const write = `printf '%s\\n' '[Socket]' '${lines.join("' '")}' >${folder}/address.conf`;
   return `mkdir -p ${folder} && ${write} && systemctl daemon-reload`;
 }
 

@@ -121,8 +121,11 @@ export function createTrustedProxies(proxies: readonly string[], isUnixSocket = 
   for (const proxy of proxies) named.addAddress(proxy, family(proxy));
   const isProxy = (address: string): boolean =>
     address === '' ? isUnixSocket : isIP(address) !== 0 && named.check(address, family(address));
+  // A proxy on this machine that connects to `localhost` comes from either of its addresses.
+  const isNear = ['127.0.0.1', '::1'].some(isProxy);
   return {
-    mayConnect: (address) => isProxy(withoutIpv6Mapping(address)),
+    mayConnect: (address) =>
+      isProxy(withoutIpv6Mapping(address)) || (isNear && ['127.0.0.1', '::1'].includes(withoutIpv6Mapping(address))),
     clientAddress(peer, forwarded) {
       const entries = forwarded.flatMap((header) => header.split(','));
       for (const entry of entries.toReversed()) {

@@ -99,6 +99,11 @@ describe('the client', () => {
     expect(['10.0.0.7', '::ffff:10.0.0.7', 'fd00:0:0::7'].every((one) => peers.mayConnect(one))).toBe(true);
     expect(['10.0.0.8', '127.0.0.1', '', 'fd00::8'].some((one) => peers.mayConnect(one))).toBe(false);
   });
+
+  test.each(['127.0.0.1', '::1'])('may connect from both addresses of localhost where %s is a proxy', (proxy) => {
+    const peers = createTrustedProxies([proxy]);
+    expect(['127.0.0.1', '::1', '10.0.0.7'].map((one) => peers.mayConnect(one))).toEqual([true, true, false]);
+  });
 });
 
 describe('a unix socket', () => {
