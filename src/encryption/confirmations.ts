@@ -2,14 +2,14 @@
  * Confirmation of mailbox settings (secret/settings-seal.ts): made for commands and the page, verified for polls.
  *
  * While encryption is on, delete and move act only under a valid seal, and a new password goes unasked only to a
- * confirmed connection. While it is off, nothing is verified: a writer of the database has every password then. A seal
- * under a key that is not available here counts as missing.
+ * confirmed connection. While it is off, nothing is verified: a writer of the database has every password then; but a
+ * key file where no switch was ever accepted counts as on. A seal under any other key than the switch names is missing.
  */
 import { Failure, isFailure } from '../errors.ts';
 import { type Mailbox, type NewSettingsSeal, postActionRules } from '../ingest/model.ts';
 import type { PostActionGuard } from '../ingest/ports.ts';
 import type { MailboxStore } from '../ingest/stores.ts';
-import { keyById } from '../secret/key.ts';
+import { type KeySet, keyById } from '../secret/key.ts';
 import {
   type SealVerdict,
   type SettingsPart,
@@ -18,7 +18,7 @@ import {
   verifySettingsSeal,
 } from '../secret/settings-seal.ts';
 import { initialSwitchRow, sealingKeyId } from '../secret/switch.ts';
-import { isEncryptionOn, type Vault, type VaultView } from './vault.ts';
+import { isEncryptionOn, unprovenOff, type Vault, type VaultView } from './vault.ts';
 
 export type SettingsVerdicts = Readonly<Record<SettingsPart, SealVerdict>>;
 
@@ -39,12 +39,12 @@ const attemptsMax = 5;
 export function createConfirmations({ store, vault }: ConfirmationPorts): Confirmations {
   const verify = (mailbox: Mailbox, seal: string | null): SettingsVerdicts | null => {
     const isNeeded = sealingKeyId(vault.view.switch) !== null || isEnforced(vault.view);
-    return isNeeded ? verifySettingsSeal(mailbox, seal, vault.keys()) : null;
+    return isNeeded ? verifySettingsSeal(mailbox, seal, acceptedKeys(vault)) : null;
   };
   const isUnconfirmed = (mailbox: Mailbox, seal: string | null): boolean =>
     isEnforced(vault.view) &&
     postActionRules[mailbox.postAction.kind].removesMessage &&
-    verifySettingsSeal(mailbox, seal, vault.keys()).action !== 'valid';
+    verifySettingsSeal(mailbox, seal, acceptedKeys(vault)).action !== 'valid';
   return {
     verify,
     isUnconfirmed,
@@ -58,14 +58,27 @@ export function createConfirmations({ store, vault }: ConfirmationPorts): Confir
   };
 }
 
-/** Also while the first row that was ever read is not trusted: it may hide that encryption is on. */
+/** Also while off is not known, since no row was ever accepted here: it may hide that encryption is on. */
 function isEnforced(view: VaultView): boolean {
-  return isEncryptionOn(view) || (view.problem !== null && view.switch.revision === initialSwitchRow.revision);
+  const isDoubtful = view.problem !== null && view.switch.revision === initialSwitchRow.revision;
+  return isEncryptionOn(view) || isDoubtful || unprovenOff(view) !== null;
+}
+
+/**
+ * The key of the switch, and the next one as soon as it is announced: a rotation renews the seals before this process
+ * sees that it is over. Not those that only passwords need.
+ */
+function acceptedKeys(vault: Vault): KeySet {
+  const { keyId, nextKeyId } = vault.view.switch;
+  return vault.keys().filter(({ id }) => id === keyId || id === nextKeyId);
 }
 
 async function prepareSeal(mailbox: Mailbox, parts: SettingsParts, vault: Vault): Promise<NewSettingsSeal> {
-  const { problem, switch: inForce, stored, state } = await vault.refresh();
+  const view = await vault.refresh();
+  const { problem, switch: inForce, stored, state } = view;
   if (problem !== null) throw problem;
+  const unproven = unprovenOff(view);
+  if (unproven !== null) throw unproven;
   const keyId = sealingKeyId(inForce);
   if (keyId === null) {
     const hint = 'Without encryption every post-action acts as it is in the table.';

@@ -24,7 +24,7 @@ import { SecretBytes } from '../secret/secret-bytes.ts';
 import { type SettingsParts, sealSettings } from '../secret/settings-seal.ts';
 import { initialSwitchRow, sealingKeyId } from '../secret/switch.ts';
 import { retryAtSwitchChange } from './confirmations.ts';
-import { isEncryptionOn, type Vault } from './vault.ts';
+import { isEncryptionOn, unprovenOff, type Vault } from './vault.ts';
 
 export type PasswordAccessPorts = {
   readonly store: Pick<MailboxStore, 'readPassword'>;
@@ -124,13 +124,16 @@ async function preparePassword(
   confirmed: SettingsParts,
   vault: Vault,
 ): Promise<NewPassword> {
-  const { problem, switch: inForce, stored, state } = await vault.refresh();
+  const view = await vault.refresh();
+  const { problem, switch: inForce, stored, state } = view;
   if (problem !== null) throw problem;
   const switchRevision = stored?.revision ?? initialSwitchRow.revision;
   const keyId = sealingKeyId(inForce);
   if (keyId === null) {
     // Without a remembered switch, one whose key is not available would seem off.
-    if (state.kind === 'missing' || (state.kind === 'refused' && inForce.revision > 0)) throw state.failure;
+    if (state.kind === 'missing' || state.kind === 'refused') throw state.failure;
+    const unproven = unprovenOff(view);
+    if (unproven !== null) throw unproven;
     return { form: 'plain', password, switchRevision };
   }
   const key: Key | null = keyById(vault.keys(), keyId);

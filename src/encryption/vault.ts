@@ -72,6 +72,18 @@ export function isEncryptionOn({ switch: { state } }: Pick<VaultView, 'switch'>)
   return state === 'on' || state === 'rotating';
 }
 
+/**
+ * Refusal to believe an `off` that no row ever proved here while there is a key file, which `disable` would have
+ * renamed; null: off is known, or it is not off. A writer of the database can delete the row, but not the key file.
+ */
+export function unprovenOff({ state, switch: { revision }, problem }: VaultView): Failure | null {
+  if (problem !== null || revision !== initialSwitchRow.revision) return null;
+  if (state.kind === 'closed') return null;
+  if (state.kind !== 'open') return state.failure;
+  const message = 'there is a key file, and encryption was never enabled: no password is stored in plain text then';
+  return new Failure('refused', message, { hint: hints.enableOrTrust });
+}
+
 export type VaultPorts = {
   readonly keyFile: Pick<KeyFile, 'read' | 'path'>;
   readonly stateFile: Pick<SwitchStateFile, 'read' | 'remember'>;

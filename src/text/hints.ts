@@ -15,6 +15,8 @@ export const hints = {
   configRefused:
     'The former configuration stays in force until the next start, which would fail: correct the file and reload.',
   diskLow: 'Free some space before it runs out.',
+  enableOrTrust:
+    'Run ticketmaild encryption enable. If it was enabled on another host, run ticketmaild encryption trust-restored there: its row is gone.',
   keyBack: 'Put the key file back from its backup.',
   keyBackOrRecover:
     'Put the key file back from its backup, or let the running daemon write it: ticketmaild key recover.',

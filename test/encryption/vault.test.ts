@@ -1,7 +1,7 @@
 import { randomFillSync } from 'node:crypto';
 import { describe, expect, test } from 'vitest';
 import type { KeyFileReading, SwitchReading } from '../../src/encryption/ports.ts';
-import { createVault } from '../../src/encryption/vault.ts';
+import { createVault, unprovenOff } from '../../src/encryption/vault.ts';
 import { Failure } from '../../src/errors.ts';
 import type { EventName, LogFields } from '../../src/events.ts';
 import { generateKey, type Key } from '../../src/secret/key.ts';
@@ -207,6 +207,22 @@ describe('the vault', () => {
     expect((await vault.refresh()).problem?.code).toBe('switch_rolled_back');
     at.file = holds(second);
     expect((await vault.refresh()).problem?.code).toMatch(/switch_rolled_back|key_unknown/);
+  });
+
+  test('off is not known where there is a key file, usable or not, and no row was ever accepted', async () => {
+    const { at, vault } = world();
+    at.row = initialSwitchRow;
+    expect(unprovenOff(await vault.refresh())).toBeNull();
+    at.file = holds(first);
+    for (const row of [initialSwitchRow, null]) {
+      at.row = row;
+      expect(unprovenOff(await vault.refresh())).toMatchObject({ code: 'refused' });
+    }
+    at.file = refused;
+    expect(unprovenOff(await vault.refresh())).toMatchObject({ code: 'key_file_refused' });
+    at.file = holds(first);
+    at.row = on(first, 1);
+    expect(unprovenOff(await vault.refresh())).toBeNull();
   });
 
   test('returns to an older row when an operator restored the switch state file', async () => {

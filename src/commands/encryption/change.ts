@@ -339,6 +339,8 @@ export async function trustRestoredSwitch(options: TrustOptions, context: Contex
 function trustQuestion(plan: SwitchPlan | null, found: SwitchRow | null): string {
   const over = found === null ? '' : ' over what was found';
   if (plan?.source === 'remembered') return `Write the switch in force (${plan.state}) back${over}`;
+  if (plan?.source === 'settled')
+    return `Accept what was found as on, since ${found?.state} was not finished (new passwords are sealed; delete and move wait for mailbox confirm)`;
   if (plan?.source !== 'derived') return 'Accept what was found';
   const proof = plan.state === 'on' ? ', as sealed passwords prove' : '';
   return `Write the switch (${plan.state}${proof})${over}`;

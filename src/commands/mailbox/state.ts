@@ -7,6 +7,7 @@
  */
 
 import type { App } from '../../compose/compose.ts';
+import { unprovenOff } from '../../encryption/vault.ts';
 import { Failure, isFailure } from '../../errors.ts';
 import type { Mailbox } from '../../ingest/model.ts';
 import { serverText } from '../../ingest/settings-text.ts';
@@ -153,7 +154,8 @@ export async function serverDoubt(
   { passwords, vault, confirmations }: App,
   { mailbox, settingsSeal }: VersionedMailbox,
 ): Promise<ServerDoubt | null> {
-  if (vault.view.problem !== null) throw vault.view.problem;
+  const refusal = vault.view.problem ?? unprovenOff(vault.view);
+  if (refusal !== null) throw refusal;
   const verdicts = confirmations.verify(mailbox, settingsSeal);
   if (verdicts === null || verdicts.connection === 'valid') return null;
   try {

@@ -3,10 +3,11 @@
  * accepts.
  *
  * Runs on the host only. A row sealed with a key of the key file is trusted as it is. For an unsealed or missing row,
- * the row that was accepted last stays in force, or the state that the sealed passwords prove. Off after on must be
- * confirmed explicitly (`refused`). The trusted state is written with a revision above every accepted one, so that all
- * workers accept it; a damaged switch state file is replaced. Fails with `key_unknown` when the key file lacks a needed
- * key.
+ * the row that was accepted last stays in force, or the state that the sealed passwords prove. `enabling` and
+ * `disabling` become `on`: replayed by a writer of the database, they would suspend part of the protection. Off after
+ * on must be confirmed explicitly (`refused`). The trusted state is written with a revision above every accepted one,
+ * so that all workers accept it; a damaged switch state file is replaced. Fails with `key_unknown` when the key file
+ * lacks a needed key.
  */
 import { Failure, isFailure } from '../../errors.ts';
 import { type Key, type KeyId, type KeySet, keyById } from '../../secret/key.ts';
@@ -71,8 +72,11 @@ async function trustEvidence(operation: Operation, acceptOff: boolean): Promise<
 
 export type SwitchPlan = {
   readonly state: SwitchState;
-  /** `found`: the row in the table. `remembered`: the row accepted last. `derived`: from the sealed passwords. */
-  readonly source: 'found' | 'remembered' | 'derived';
+  /**
+   * `found`: the row in the table. `settled`: the same, of an unfinished change, as `on`. `remembered`: the row
+   * accepted last. `derived`: from the sealed passwords.
+   */
+  readonly source: 'found' | 'settled' | 'remembered' | 'derived';
 };
 
 /** Switch that the operation would put in force, for the question before it; null: it would fail. */
@@ -80,12 +84,18 @@ export async function plannedSwitch(ports: EvidencePorts): Promise<SwitchPlan | 
   try {
     const evidence = await gatherEvidence(ports);
     const next = switchToTrust(evidence, true);
-    const { found, remembered } = evidence;
-    return { state: next.state, source: next === found ? 'found' : next === remembered ? 'remembered' : 'derived' };
+    return { state: next.state, source: sourceOf(next, evidence) };
   } catch (error) {
     if (isFailure(error)) return null;
     throw error;
   }
+}
+
+function sourceOf(next: NextSwitch, evidence: SwitchEvidence): SwitchPlan['source'] {
+  if (next === evidence.remembered) return 'remembered';
+  const claimed = switchClaimedByRow(evidence);
+  if (next === claimed) return 'found';
+  return claimed !== null && isUnfinished(claimed) ? 'settled' : 'derived';
 }
 
 type EvidencePorts = Pick<OperationPorts, 'keyFile' | 'stateFile' | 'store'>;
@@ -116,10 +126,19 @@ function switchToTrust(evidence: SwitchEvidence, acceptOff: boolean): NextSwitch
     throw new Failure('refused', 'there is nothing to trust: the row in encryption_switch is in force', { hint });
   }
   const claimed = switchClaimedByRow(evidence);
-  if (claimed !== null && claimed.state !== 'off') return requireKeysOf(claimed, keys);
+  if (claimed !== null && claimed.state !== 'off') return requireKeysOf(settled(claimed), keys);
   if (claimed === null || counts.sealed > 0) return switchBeforeRestore(evidence);
   if (!acceptOff && remembered !== null && remembered.state !== 'off') throw wouldSwitchOff();
   return claimed;
+}
+
+/** An old row of an unfinished change, as `on` under its key: new passwords are sealed, and settings seals enforced. */
+function settled(claimed: NextSwitch): NextSwitch {
+  return isUnfinished(claimed) ? { ...claimed, state: 'on' } : claimed;
+}
+
+function isUnfinished({ state }: NextSwitch): boolean {
+  return state === 'enabling' || state === 'disabling';
 }
 
 function isInForce({ found, remembered, isStateFileDamaged, keys, counts }: SwitchEvidence): boolean {

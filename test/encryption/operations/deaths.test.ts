@@ -31,7 +31,7 @@ describe('trust-restored', () => {
   };
 
   test.each([
-    ['an older row', older, { state: 'disabling', keyId: key.id }],
+    ['an older row', older, { state: 'on', keyId: key.id }],
     ['the first row, without a key', noKey, initialSwitchRow],
   ] as const)('of %s is finished after a death at any of its effects', async (_, begin, accepted) => {
     const deaths = await eachDeath(async (life) => {

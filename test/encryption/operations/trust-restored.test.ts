@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { enable } from '../../../src/encryption/operations/enable.ts';
-import { trustRestored } from '../../../src/encryption/operations/trust-restored.ts';
+import { plannedSwitch, trustRestored } from '../../../src/encryption/operations/trust-restored.ts';
 import { encryptionChecks, encryptionStatus } from '../../../src/encryption/status.ts';
 import { Failure } from '../../../src/errors.ts';
 import { initialSwitchRow, type SwitchRow } from '../../../src/secret/switch.ts';
@@ -25,19 +25,32 @@ async function problemOf(world: World): Promise<string | null> {
 describe('trusting a restored switch', () => {
   test('rewrites the older row above every accepted revision', async () => {
     const keys = [randomKey(), randomKey()] as const;
-    const found = rowOf(keys[1], { revision: 4, state: 'enabling' });
+    const found = rowOf(keys[1], { revision: 4 });
     const world = await restoredTo(found, keys);
     const remembered = world.remembered;
     expect(await problemOf(world)).toBe('switch_rolled_back');
     const done = await trustRestored(startProcess(world), asItIs);
     expect(done).toMatchObject({ found, remembered, counts: { sealed: 1, plaintext: 0 } });
-    expect(done.trusted).toMatchObject({ state: 'enabling', keyId: keys[1].id, revision: 10, changedBy: 'ada@desk' });
+    expect(done.trusted).toMatchObject({ state: 'on', keyId: keys[1].id, revision: 10, changedBy: 'ada@desk' });
     expect(world.row).toEqual(done.trusted);
     expect(world.remembered).toEqual(done.trusted);
     expect(await problemOf(world)).toBeNull();
     expect(world.audit).toMatchObject([
       { action: 'switch.restored_trusted', keyId: keys[1].id, detail: expect.stringContaining('revision 4') },
     ]);
+  });
+
+  test.each(['enabling', 'disabling'] as const)('makes %s on under its key, and says so before', async (state) => {
+    const keys = [randomKey(), randomKey()] as const;
+    const found = rowOf(keys[1], { revision: 4, state });
+    const damaged = new Failure('disk_failed', 'switch-state is damaged');
+    for (const remembered of ['on', 'damaged'] as const) {
+      const world = await restoredTo(found, keys);
+      if (remembered === 'damaged') world.remembered = damaged;
+      expect(await plannedSwitch(startProcess(world))).toEqual({ state: 'on', source: 'settled' });
+      const { trusted } = await trustRestored(startProcess(world), asItIs);
+      expect(trusted).toMatchObject({ state: 'on', keyId: keys[1].id, nextKeyId: null });
+    }
   });
 
   test('trusts another row of the same revision, as from two histories', async () => {
