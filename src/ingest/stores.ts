@@ -406,8 +406,11 @@ export interface BatchStore {
    * `cursor`, that waits in quarantine. Throws `database_conflict` when one of those no longer waits.
    */
   commitResolved(mailboxId: string, batch: Batch): Promise<void>;
-  /** UIDs with a pending post-action, ascending. */
-  pendingActions(mailboxId: string, folderEpoch: number, limit: number): Promise<readonly number[]>;
+  /**
+   * Rows with a pending post-action, by ascending UID: size and arrival as they were stored. A row whose UID or size no
+   * message can have is left out.
+   */
+  pendingActions(mailboxId: string, folderEpoch: number, limit: number): Promise<readonly ListedMessage[]>;
   completeActions(lease: Lease, folderEpoch: number, uids: readonly number[]): Promise<void>;
 }
 

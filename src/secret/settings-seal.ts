@@ -6,7 +6,7 @@
  * `connection` covers mailbox id, name and connection: where a new password goes. Part `action` covers mailbox id,
  * connection, folder, start point and post-action: what is removed from the server. The HMAC key is derived (HKDF, RFC
  * 5869) from a key of the key file, so a writer of the database cannot make a seal. A seal of former settings of the
- * same mailbox stays valid for those.
+ * same mailbox stays valid for those until the key is rotated.
  */
 import { createHash, createHmac, hkdfSync, timingSafeEqual } from 'node:crypto';
 import { type Key, type KeySet, keyById } from './key.ts';
@@ -41,7 +41,7 @@ export function sealSettings(settings: SealableSettings, parts: SettingsParts, k
   return `${key.id}:${part('connection')}:${part('action')}`;
 }
 
-/** Compares a stored seal with the present settings. */
+/** Compares a stored seal with the present settings. `keys`: those that may seal now. */
 export function verifySettingsSeal(
   settings: SealableSettings,
   seal: string | null,

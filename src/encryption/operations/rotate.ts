@@ -142,7 +142,7 @@ async function resealAndSwitch(operation: Operation, run: RotateRun, view: Vault
   const [former, key] = [requireKey(keys, row.keyId), requireKey(keys, row.nextKeyId)];
   run.unopened = await resealByColumn(operation, keys, key, row.revision, counter(run));
   run.unsealable = await sealPlaintextOnce(operation, key, row.revision, () => undefined);
-  await resealSettings(operation, keys, key, row.revision);
+  await resealSettings(operation, [former, key], key, row.revision);
   await sealReplyKeys(operation.ports, keys, key);
   const audit = [{ action: 'switch.on', detail: `the former key is ${former.id}` }];
   await changeSwitch(operation, row, { state: 'on', keyId: key.id, nextKeyId: null }, key, audit);
@@ -215,7 +215,6 @@ async function resealEverything(operation: Operation, run: ResealRun): Promise<R
     run.sealed += changed;
   });
   const byHeader = await resealByHeader(operation, keys, key, row.revision, countResealed);
-  await resealSettings(operation, keys, key, row.revision);
   const droppedKeyIds = await dropKeys(operation, row, keys, byHeader.neededIds);
   const unopened = new Map([...others, ...byHeader.unopened, ...unsealable]);
   return { keyId: key.id, ...run, unopened: [...unopened.values()], droppedKeyIds };

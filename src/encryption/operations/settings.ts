@@ -1,9 +1,9 @@
 /**
- * Rewrite of settings seals by the operations on the switch: `enable` confirms the post-actions in force, `rotate` and
- * `reseal` renew the seals under the key in use.
+ * Rewrite of settings seals by the operations on the switch: `enable` confirms the post-actions in force, `rotate`
+ * renews the seals under the next key.
  *
  * What is not confirmed stays so: no operation vouches for the connection of a row, and a seal that fits the row under
- * no key of the key file is left as it is. Throws `switch_changed`, and stops between two batches.
+ * neither key of the rotation is left as it is. Throws `switch_changed`, and stops between two batches.
  */
 import { postActionRules } from '../../ingest/model.ts';
 import type { Key, KeySet } from '../../secret/key.ts';
@@ -24,7 +24,7 @@ export async function confirmPostActions(operation: Operation, key: Key, revisio
   return removing.size;
 }
 
-/** Seals under `key` what a seal under one of `keys` confirms. */
+/** Seals under `key` what a seal under one of `keys`, the two of the rotation, confirms. */
 export async function resealSettings(operation: Operation, keys: KeySet, key: Key, revision: number): Promise<void> {
   await rewriteSeals(operation, revision, ({ mailbox, seal }) => {
     const { connection, action } = verifySettingsSeal(mailbox, seal, keys);

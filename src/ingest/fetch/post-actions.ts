@@ -3,10 +3,13 @@
  *
  * The outcome row of a message says that its post-action is pending, so that the next round repeats what a crash cut
  * off. Repeating does no harm. While encryption is on, delete and move wait, pending, until a command or the page
- * confirmed them: a writer of the database may have set them.
+ * confirmed them: a writer of the database may have set them. A writer may also forge an outcome row: what the table
+ * alone calls pending is deleted or moved only if it arrived at the stored time, within the start point of the mailbox.
  */
 import { type Failure, isFailure } from '../../errors.ts';
-import { postActionRules } from '../model.ts';
+import { events } from '../../events.ts';
+import { type Mailbox, postActionRules } from '../model.ts';
+import type { ListedMessage } from '../ports.ts';
 import { chunksOf } from './batches.ts';
 import type { RoundContext } from './round-context.ts';
 
@@ -23,11 +26,14 @@ export async function applyPostActions(round: RoundContext, given?: readonly num
   const { postAction } = mailbox;
   const { removesMessage } = postActionRules[postAction.kind];
   if (given?.length === 0 || (removesMessage && !(await ports.postActionGuard.mayRemove(mailbox)))) return null;
-  const uids = given ?? (await pendingUids(round));
+  const pending = given === undefined ? await pendingMessages(round) : [];
+  const uids = given ?? pending.map(({ uid }) => uid);
   try {
     for (const chunk of chunksOf(uids, uidsAtOnce)) {
       if (removesMessage && (await isRowChanged(round))) return null;
-      await session.apply(postAction, chunk);
+      const isToCompare = removesMessage && given === undefined;
+      const proven = isToCompare ? await onlyStored(round, new Set(chunk), pending) : chunk;
+      if (proven.length > 0) await session.apply(postAction, proven);
       await ports.store.completeActions(lease, folderEpoch, chunk);
     }
     return null;
@@ -49,6 +55,32 @@ async function isRowChanged({ mailbox: { id }, ports, options: { due } }: RoundC
 }
 
 /** Left by a crash, by a refusal, and by messages that were released from quarantine. */
-function pendingUids({ mailbox, ports, folderEpoch }: RoundContext): Promise<readonly number[]> {
+function pendingMessages({ mailbox, ports, folderEpoch }: RoundContext): Promise<readonly ListedMessage[]> {
   return ports.store.pendingActions(mailbox.id, folderEpoch, pendingMax);
+}
+
+/** UIDs of the chunk that name the stored messages. The others are logged, and stay on the server for good. */
+async function onlyStored(
+  { mailbox, session, ports, roundId }: RoundContext,
+  chunk: ReadonlySet<number>,
+  pending: readonly ListedMessage[],
+): Promise<readonly number[]> {
+  const rows = new Map(pending.filter(({ uid }) => chunk.has(uid)).map((row) => [row.uid, row]));
+  const onServer = await session.sizes([...chunk]);
+  const stored = onServer.filter((message) => isStoredMessage(rows.get(message.uid), message, mailbox));
+  const count = onServer.length - stored.length;
+  const fields = { mailbox: mailbox.name, poll: roundId, action: mailbox.postAction.kind, count };
+  if (count > 0) ports.log.warn(fields, events.mailboxActionSkipped);
+  return stored.map(({ uid }) => uid);
+}
+
+/**
+ * The same INTERNALDATE, which never changes (RFC 9051 section 2.3.3), and not before the start point. Some servers
+ * announce another size once a message was read: it counts only where there is no time.
+ */
+function isStoredMessage(row: ListedMessage | undefined, message: ListedMessage, { start }: Mailbox): boolean {
+  const { receivedAtMs, sizeBytes } = message;
+  if (row === undefined || row.receivedAtMs !== receivedAtMs) return false;
+  if (receivedAtMs === null) return start.from === 'all' && row.sizeBytes === sizeBytes;
+  return start.from === 'all' || receivedAtMs >= start.atMs;
 }

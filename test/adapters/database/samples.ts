@@ -13,6 +13,7 @@ import type {
   NewPassword,
   NewTicket,
 } from '../../../src/ingest/model.ts';
+import type { BatchStore } from '../../../src/ingest/stores.ts';
 import type { Attachment, ParsedMessage } from '../../../src/mail/message.ts';
 import { SecretBytes } from '../../../src/secret/secret-bytes.ts';
 
@@ -40,6 +41,10 @@ export async function plainNow(store: Pick<EncryptionStore, 'readSwitch'>, text:
 /** A placeholder for a sealed password: the store never parses it. */
 export function sealed(keyId: string, text = `sealed under ${keyId}`): NewPassword {
   return { form: 'sealed', sealed: Buffer.from(text), keyId, switchRevision: 0, settingsSeal: null };
+}
+
+export async function pendingUids(store: BatchStore, mailboxId: string, folderEpoch: number, limit = 10) {
+  return (await store.pendingActions(mailboxId, folderEpoch, limit)).map(({ uid }) => uid);
 }
 
 export function sampleMailbox(more: Partial<Mailbox> = {}): Mailbox {

@@ -30,7 +30,13 @@ async function parse(source: Uint8Array) {
 
 /** Folder and database of one mailbox; every effect is noted. */
 function world(postAction: PostAction = { kind: 'seen' }) {
-  const at = { cursor: 0, effects: [] as string[], dieAt: null as number | null };
+  const at = {
+    cursor: 0,
+    effects: [] as string[],
+    warnings: [] as string[],
+    dieAt: null as number | null,
+    arrival: null as number | null,
+  };
   const pending = new Set<number>();
   /** Notes an effect; dies instead of it where that is its turn. */
   const effect = (text: string, run: () => void = () => undefined) => {
@@ -47,7 +53,7 @@ function world(postAction: PostAction = { kind: 'seen' }) {
     commitBatch,
     lookUp: async () => lookupResult(),
     linkCopies: async () => undefined,
-    pendingActions: async () => [...pending],
+    pendingActions: async () => [...pending].map((uid) => ({ uid, sizeBytes: 10, receivedAtMs: null })),
     completeActions: async (_: unknown, _epoch: number, uids: readonly number[]) =>
       effect(`done ${uids}`, () => {
         for (const uid of uids) pending.delete(uid);
@@ -57,7 +63,7 @@ function world(postAction: PostAction = { kind: 'seen' }) {
     folder: { uidValidity: 1, uidNext: 5, messageCount: 4 },
     listingFailure: null,
     listAbove: async (uid: number) => [1, 2, 3, 4].filter((one) => one > uid),
-    sizes: async (uids: readonly number[]) => uids.map((uid) => ({ uid, sizeBytes: 10, receivedAtMs: null })),
+    sizes: async (uids: readonly number[]) => uids.map((uid) => ({ uid, sizeBytes: 10, receivedAtMs: at.arrival })),
     fetch: async function* (uids: readonly number[]) {
       for (const uid of uids) yield { uid, source: new Uint8Array(Buffer.from(`${uid}`)) };
     },
@@ -72,7 +78,10 @@ function world(postAction: PostAction = { kind: 'seen' }) {
     raw: { append: async (all: readonly unknown[]) => all.map(() => ({ segment: 's', offset: 0, lengthBytes: 1 })) },
     postActionGuard: { mayRemove: async () => true },
     clock: systemClock,
-    log: { debug: quiet, info: quiet, warn: quiet, error: quiet },
+    log: {
+      ...{ debug: quiet, info: quiet, error: quiet },
+      warn: ({ count }: { count?: number }, event: string) => at.warnings.push(`${event} ${count}`),
+    },
     meter: { outcome: quiet },
     newId: () => `id${++ids}`,
     newRef: () => `ref${++ids}`,
@@ -149,4 +158,15 @@ test('a commit that fails leads to no post-action', async () => {
   at.dieAt = 0;
   await expect(round()).rejects.toBe(died);
   expect(at.effects).toEqual([]);
+});
+
+test('a pending row that names no stored message is logged, cleared and not deleted', async () => {
+  const { at, pending, round } = world({ kind: 'delete' });
+  await round();
+  at.arrival = 5;
+  for (const uid of [1, 2]) pending.add(uid);
+  await round();
+  expect(uidsIn(at.effects, 'delete')).toEqual(['1', '2', '4']);
+  expect(at.warnings).toContain('mailbox.action_skipped 2');
+  expect([...pending]).toEqual([]);
 });

@@ -10,14 +10,18 @@
 import { sql } from 'kysely';
 import { Failure } from '../../../errors.ts';
 import { type Batch, type NewMessage, type NewOutcome, outcomeRules, storedOutcomes } from '../../../ingest/model.ts';
+import type { ListedMessage } from '../../../ingest/ports.ts';
 import { describeReason } from '../../../ingest/quarantine/reasons.ts';
 import { type BatchStore, type Lease, leaseLost } from '../../../ingest/stores.ts';
 import { advanceCursorFenced, isLeaseOwner, lockMailbox } from '../mailboxes/leases.ts';
 import { attachmentRow, hashOf, messageRow, outcomeRow, ticketRow } from '../rows/messages.ts';
 import type { SqlDialect } from '../sql/dialect.ts';
 import { bindDatabase, chunks, insertRows, inTransaction } from '../sql/statements.ts';
-import { type SqlExecutor, toClaimedTime } from '../sql/tables.ts';
+import { fromForeignTime, type SqlExecutor, toClaimedTime } from '../sql/tables.ts';
 import { addLinks, mergeTickets } from './tickets.ts';
+
+/** Below UIDNEXT, which has 32 bits (RFC 9051 section 9). */
+const uidMax = 2 ** 32 - 2;
 
 export function batchStore(db: SqlExecutor): BatchStore {
   return bindDatabase(db, { commitBatch, commitResolved, pendingActions, completeActions });
@@ -147,17 +151,28 @@ async function pendingActions(
   mailboxId: string,
   folderEpoch: number,
   limit: number,
-): Promise<readonly number[]> {
+): Promise<readonly ListedMessage[]> {
   const rows = await db
     .selectFrom('outcome')
-    .select('uid')
+    .select(['uid', 'size_bytes', 'received_at'])
     .where('action_pending', '=', 1)
     .where('mailbox_id', '=', mailboxId)
     .where('folder_epoch', '=', folderEpoch)
+    .where((where) => where.between('uid', 1, uidMax))
+    .where((where) => where.between('size_bytes', 0, Number.MAX_SAFE_INTEGER))
     .orderBy('uid')
     .limit(limit)
     .execute();
-  return rows.map((row) => row.uid);
+  return rows.filter(isPossible).map((row) => ({
+    uid: row.uid,
+    sizeBytes: row.size_bytes,
+    receivedAtMs: fromForeignTime(row.received_at),
+  }));
+}
+
+/** Another program may have changed the type of a column: `1:*` is a number for MySQL, and a set of UIDs for IMAP. */
+function isPossible(row: { readonly uid: unknown; readonly size_bytes: unknown }): boolean {
+  return Number.isSafeInteger(row.uid) && Number.isSafeInteger(row.size_bytes);
 }
 
 async function completeActions(

@@ -4,7 +4,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Outcome } from '../../../../src/ingest/model.ts';
 import { kinds, type Opened, openKind } from '../databases.ts';
-import { batchWith, by, outcomeOf, plain, sampleMailbox } from '../samples.ts';
+import { batchWith, by, outcomeOf, pendingUids, plain, sampleMailbox } from '../samples.ts';
 
 const stack = new AsyncDisposableStack();
 
@@ -48,7 +48,7 @@ describe.each(kinds)('an earlier folder epoch in %s', (kind) => {
       [1, 2, 3, 5, 8],
       [1, 2, 3, 4, 5, 6, 7, 8],
     ]);
-    expect(await Promise.all([1, 2, 3].map((epoch) => db.pendingActions(mailbox.id, epoch, 10)))).toEqual([
+    expect(await Promise.all([1, 2, 3].map((epoch) => pendingUids(db, mailbox.id, epoch)))).toEqual([
       [],
       [],
       [1, 2, 3, 4, 5],

@@ -8,7 +8,18 @@ import type { Mailbox, NewMessage } from '../../../../src/ingest/model.ts';
 import type { Lease } from '../../../../src/ingest/stores.ts';
 import type { ParsedMessage } from '../../../../src/mail/message.ts';
 import { kinds, type Opened, openKind } from '../databases.ts';
-import { batchOf, batchWith, by, nowMs, opened, outcomeOf, plain, questionWith, sampleMailbox } from '../samples.ts';
+import {
+  batchOf,
+  batchWith,
+  by,
+  nowMs,
+  opened,
+  outcomeOf,
+  pendingUids,
+  plain,
+  questionWith,
+  sampleMailbox,
+} from '../samples.ts';
 
 const minuteMs = 60_000;
 const person = (address: string) => ({ name: '', address });
@@ -386,7 +397,7 @@ describe.each(kinds)('threads in the store on %s', (kind) => {
       const rows = await Array.fromAsync(db.outcomes(mailbox.id, true));
       expect(rows).toMatchObject([{ uid: 4, outcome: 'ticket_opened', reason: null, ticket: mail.ticket.ref }]);
       expect((await db.readFolderProgress(mailbox.id)).cursor).toEqual({ folderEpoch: 1, uid: 9 });
-      expect(await db.pendingActions(mailbox.id, 1, 10)).toEqual([4]);
+      expect(await pendingUids(db, mailbox.id, 1)).toEqual([4]);
       expect(await db.retainedSegments(['one'])).toEqual([]);
     });
 
