@@ -2,8 +2,8 @@
  * Confirmation of mailbox settings (secret/settings-seal.ts): made for commands and the page, verified for polls.
  *
  * While encryption is on, delete and move act only under a valid seal, and a new password goes unasked only to a
- * confirmed connection. While it is off, nothing is verified: a writer of the database has every password then. A seal
- * under any other key than the switch names is missing.
+ * confirmed connection. While it is off, nothing is verified: a writer of the database has every password then; but a
+ * key file where no switch was ever accepted counts as on. A seal under any other key than the switch names is missing.
  */
 import { Failure, isFailure } from '../errors.ts';
 import { type Mailbox, type NewSettingsSeal, postActionRules } from '../ingest/model.ts';
@@ -18,7 +18,7 @@ import {
   verifySettingsSeal,
 } from '../secret/settings-seal.ts';
 import { initialSwitchRow, sealingKeyId } from '../secret/switch.ts';
-import { isEncryptionOn, type Vault, type VaultView } from './vault.ts';
+import { isEncryptionOn, unprovenOff, type Vault, type VaultView } from './vault.ts';
 
 export type SettingsVerdicts = Readonly<Record<SettingsPart, SealVerdict>>;
 
@@ -58,9 +58,10 @@ export function createConfirmations({ store, vault }: ConfirmationPorts): Confir
   };
 }
 
-/** Also while the first row that was ever read is not trusted: it may hide that encryption is on. */
+/** Also while off is not known, since no row was ever accepted here: it may hide that encryption is on. */
 function isEnforced(view: VaultView): boolean {
-  return isEncryptionOn(view) || (view.problem !== null && view.switch.revision === initialSwitchRow.revision);
+  const isDoubtful = view.problem !== null && view.switch.revision === initialSwitchRow.revision;
+  return isEncryptionOn(view) || isDoubtful || unprovenOff(view) !== null;
 }
 
 /**
@@ -73,8 +74,11 @@ function acceptedKeys(vault: Vault): KeySet {
 }
 
 async function prepareSeal(mailbox: Mailbox, parts: SettingsParts, vault: Vault): Promise<NewSettingsSeal> {
-  const { problem, switch: inForce, stored, state } = await vault.refresh();
+  const view = await vault.refresh();
+  const { problem, switch: inForce, stored, state } = view;
   if (problem !== null) throw problem;
+  const unproven = unprovenOff(view);
+  if (unproven !== null) throw unproven;
   const keyId = sealingKeyId(inForce);
   if (keyId === null) {
     const hint = 'Without encryption every post-action acts as it is in the table.';
