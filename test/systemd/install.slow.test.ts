@@ -140,10 +140,10 @@ describe.skipIf(why !== null)(title, { timeout: 60_000, tags: ['long'] }, () => 
     await machine.get(`rm ${store}/ticketmaild-database-password`);
   });
 
-  test('messages are exported from quarantine to a folder of root, and no file of root is left in the data', async () => {
+  test('messages are exported from quarantine to a new folder, given to the service, and no file of root is left in the data', async () => {
     await machine.get('systemctl stop ticketmaild && ticketmaild quarantine export --all --folder /root/held');
     expect(await machine.get("stat -c '%U %a' /root/held; find /var/lib/ticketmaild ! -user ticketmaild")).toBe(
-      'root 700',
+      'ticketmaild 700',
     );
     await machine.get('systemctl start ticketmaild');
   });
