@@ -12,6 +12,7 @@ import type { Config, DatabaseConfig } from '../config/config.ts';
 import { isLoopback, listenText } from '../config/machine.ts';
 import { recoverAdvice, sharedBackupAdvice } from '../encryption/help.ts';
 import type { KeyFileReading } from '../encryption/ports.ts';
+import { unprovenOff } from '../encryption/vault.ts';
 import { asFailure, causeCode, Failure, isFailure } from '../errors.ts';
 import type { Mailbox } from '../ingest/model.ts';
 import { keyIds, weakKeyFailure, weakKeyRemedy } from '../secret/key.ts';
@@ -163,8 +164,11 @@ function keysText(reading: KeysReading | null): string {
 }
 
 async function checkSwitch({ vault, store }: App): Promise<string> {
-  const { state, problem, switch: inForce } = await vault.refresh();
+  const view = await vault.refresh();
+  const { state, problem, switch: inForce } = view;
   if (problem !== null) throw problem;
+  const unproven = state.kind === 'open' ? unprovenOff(view) : null;
+  if (unproven !== null) throw unproven;
   if (state.kind === 'missing') throw rescuable(state.failure);
   if ('failure' in state && inForce.state !== 'off') throw state.failure;
   const { sealed, plaintext } = await store.passwordCounts();

@@ -69,11 +69,9 @@ test('a second host with the key file stores no new password', async () => {
   );
   expect(await onB(adding('two'), 'pw')).toMatchObject(refused);
   expect(await onB(setPassword, 'pw')).toMatchObject(refused);
-  expect(await onB(['mailbox', 'set', 'one', '--user', 'other', '--no-probe', '--password-stdin'], 'pw')).toMatchObject(
-    {
-      code: 3,
-    },
-  );
+  const set = ['mailbox', 'set', 'one', '--user', 'other', '--no-probe', '--password-stdin'];
+  expect(await onB(set, 'pw')).toMatchObject({ code: 3 });
+  expect(await onB(['check'])).toMatchObject({ code: 1, out: expect.stringContaining('there is a key file, and') });
   using database = new DatabaseSync(join(cli.dataDir, 'ticketmaild.db'));
   expect(database.prepare('select form from loot').all()).toEqual([]);
 });
