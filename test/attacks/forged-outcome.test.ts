@@ -64,7 +64,7 @@ function loosenUid(): void {
   using db = new DatabaseSync(join(cli.dataDir, 'ticketmaild.db'));
   const { sql } = db.prepare(`select sql from sqlite_master where name = 'outcome'`).get() as { sql: string };
   db.exec('alter table outcome rename to former');
-  db.exec(sql.replace(/strict\s*,\s*/i, '').replace(/"?\buid\b"? integer/i, '"uid" blob'));
+  db.exec(sql.replace(/strict\s*,\s*/i, '').replace(/"?\buid\b"? integer[^,]*/i, '"uid" blob not null'));
   db.exec('insert into outcome select * from former; drop table former');
 }
 

@@ -65,7 +65,7 @@ class SqliteConnection implements DatabaseConnection {
     const { statement, hasRows } = this.#prepare(sql);
     const bound = values as readonly SQLInputValue[];
     if (hasRows) {
-      const rows = statement.all(...bound);
+      const rows = allRows(statement, sql, bound);
       if (readsPasswords(sql)) detachBytes(rows);
       return { rows: rows as R[] };
     }
@@ -86,6 +86,28 @@ class SqliteConnection implements DatabaseConnection {
     this.#prepared.set(sql, prepared);
     if (this.#prepared.size > statementsMax) this.#prepared.delete(this.#prepared.keys().next().value ?? sql);
     return prepared;
+  }
+}
+
+/**
+ * Rows of a statement. An integer beyond 2^53, which only another program writes, is read as the nearest number:
+ * node:sqlite throws for the whole result (ERR_OUT_OF_RANGE), and one such row would hide all beside it. A change is
+ * not repeated.
+ */
+function allRows(statement: StatementSync, sql: string, bound: readonly SQLInputValue[]) {
+  try {
+    return statement.all(...bound);
+  } catch (error) {
+    if (causeCode(error) !== 'ERR_OUT_OF_RANGE' || !/^select\b/i.test(sql)) throw error;
+  }
+  statement.setReadBigInts(true);
+  try {
+    const rows = statement.all(...bound);
+    for (const row of rows)
+      for (const [column, value] of Object.entries(row)) if (typeof value === 'bigint') row[column] = Number(value);
+    return rows;
+  } finally {
+    statement.setReadBigInts(false);
   }
 }
 
