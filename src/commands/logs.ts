@@ -8,7 +8,7 @@
 
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { type FileHandle, open, stat } from 'node:fs/promises';
+import { constants, type FileHandle, open, stat } from 'node:fs/promises';
 import { setTimeout as wait } from 'node:timers/promises';
 import { type LogEntry, logEntryLines, parseObject, readLogEntry } from '../adapters/terminal/log-lines.ts';
 import type { StyledLine } from '../adapters/terminal/text-layout.ts';
@@ -277,14 +277,14 @@ export async function* fileChunks(path: string, follow: boolean, stop: AbortSign
   try {
     let at = 0;
     for (let hasCaughtUp = false; ; ) {
-      const { buffer, bytesRead } = await readAt(file, at, path);
-      at += bytesRead;
-      if (bytesRead > 0) yield buffer.subarray(0, bytesRead);
+      const bytes = await readAt(file, at, path, stop);
+      at += bytes.length;
+      if (bytes.length > 0) yield bytes;
       else if (!follow || stop.aborted) return;
       else {
         if (!hasCaughtUp) yield null;
         hasCaughtUp = true;
-        await wait(pollMs, undefined, { signal: stop }).catch(() => undefined);
+        await pause(stop);
         const next = await nextFile(path, file, at);
         if (next === file && at > (await file.stat()).size) at = 0;
         if (next !== file) {
@@ -299,18 +299,39 @@ export async function* fileChunks(path: string, follow: boolean, stop: AbortSign
   }
 }
 
+/** A thread that waits for the other end of a named pipe would outlive every signal. */
+const toRead = constants.O_RDONLY | constants.O_NONBLOCK;
+
 async function openFile(path: string): Promise<FileHandle> {
   try {
-    return await open(path);
+    return await open(path, toRead);
   } catch (error) {
     throw unreadable(path, error);
   }
 }
 
-async function readAt(file: FileHandle, at: number, path: string) {
+async function pause(stop: AbortSignal): Promise<void> {
+  await wait(pollMs, undefined, { signal: stop }).catch(() => undefined);
+}
+
+/** Empty at the end, and after `stop`. */
+async function readAt(file: FileHandle, at: number, path: string, stop: AbortSignal): Promise<Buffer> {
+  for (;;) {
+    const bytes = await readNow(file, at, path);
+    if (bytes !== null) return bytes;
+    if (stop.aborted) return Buffer.alloc(0);
+    await pause(stop);
+  }
+}
+
+/** null: the other end of a pipe has written nothing yet. */
+async function readNow(file: FileHandle, at: number, path: string): Promise<Buffer | null> {
   try {
-    return await file.read(Buffer.allocUnsafe(chunkBytes), 0, chunkBytes, isPipe(await file.stat()) ? null : at);
+    const position = isPipe(await file.stat()) ? null : at;
+    const { buffer, bytesRead } = await file.read(Buffer.allocUnsafe(chunkBytes), 0, chunkBytes, position);
+    return buffer.subarray(0, bytesRead);
   } catch (error) {
+    if (causeCode(error) === 'EAGAIN') return null;
     throw unreadable(path, error);
   }
 }
@@ -330,7 +351,7 @@ function unreadable(path: string, error: unknown): Failure {
 async function nextFile(path: string, file: FileHandle, at: number): Promise<FileHandle> {
   try {
     const [named, buffered] = await Promise.all([stat(path), file.stat()]);
-    return named.ino === buffered.ino || at < buffered.size ? file : await open(path);
+    return named.ino === buffered.ino || at < buffered.size ? file : await open(path, toRead);
   } catch (error) {
     // Between the two steps of a rotation the name is missing.
     if (causeCode(error) === 'ENOENT') return file;

@@ -65,7 +65,7 @@ describe('log-level', () => {
     );
     const { code, out, err } = await cli.run(['log-level', 'debug']);
     expect({ code, out }).toEqual({ code: 1, out: 'pid 7: info -> debug\n' });
-    expect(err).toContain('not changed: not known here (See --help of the command.)');
+    expect(err).toContain('not changed: the daemon reports: "not known here" (See --help of the command.)');
     expect([only.log.level, refusing.log.level]).toEqual(['debug', 'info']);
   });
 

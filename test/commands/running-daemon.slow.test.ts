@@ -95,13 +95,15 @@ describe('key recover', () => {
   test('has nothing to do while the key file is there, or encryption is off', async () => {
     expect(await cli.run(['key', 'recover'])).toMatchObject({
       code: 3,
-      err: expect.stringMatching(/^there is nothing to recover: encryption is off.+\nhint: .+\n$/),
+      err: expect.stringMatching(
+        /^the daemon reports: "there is nothing to recover: encryption is off.+"\nhint: .+\n$/,
+      ),
     });
     await enable();
     const content = await readFile(keyFile);
     expect(await cli.run(['key', 'recover'])).toMatchObject({
       code: 3,
-      err: expect.stringMatching(/^there is nothing to recover: the key file .+\nhint: .+\n$/),
+      err: expect.stringMatching(/^the daemon reports: "there is nothing to recover: the key file .+"\nhint: .+\n$/),
     });
     expect(await readFile(keyFile)).toEqual(content);
   });
@@ -127,7 +129,9 @@ describe('key recover', () => {
     await daemon.waitFor(({ event }) => event === 'daemon.ready');
     expect(await cli.run(['key', 'recover'])).toMatchObject({
       code: 1,
-      err: expect.stringMatching(/^the daemon has no key in memory either: .+\nhint: Restore the key file.+\n$/),
+      err: expect.stringMatching(
+        /^the daemon reports: "the daemon has no key in memory either: .+"\nhint: Restore the key file.+\n$/,
+      ),
     });
   });
 });

@@ -1,13 +1,14 @@
 /**
  * Schemas of the answers on the control socket (zod): the daemon may be of another version, or broken into.
  *
- * Every value has its type, codes and levels are those of this program, and texts are one printable line. Unknown keys
- * are dropped.
+ * Every value has its type, codes and levels are those of this program, and texts are one printable line, in part quoted as
+ * words of the daemon. Unknown keys are dropped.
  */
 
 import * as z from 'zod/mini';
 import { Failure, type FailureCode, failureMeanings } from '../../errors.ts';
 import { logLevels } from '../../events.ts';
+import { quotedWords } from './protocol.ts';
 
 const line = z.string().check(z.maxLength(1_000), z.regex(/^[^\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]*$/u));
 const lineOrNull = z.nullable(line);
@@ -16,14 +17,15 @@ const keyIds = z.array(z.string().check(z.regex(/^[0-9a-f]{16}$/)));
 const time = z.iso.datetime();
 const code = z.enum(Object.keys(failureMeanings) as [FailureCode, ...FailureCode[]]);
 const level = z.enum(logLevels);
-const unopened = z.object({ mailbox: line, code, message: line });
+const words = z.pipe(line, z.transform(quotedWords));
+const unopened = z.object({ mailbox: line, code, message: words });
 
 export const recoverSchema = z.object({ path: line, key_ids: keyIds, set_aside: lineOrNull, recorded: z.boolean() });
 
 export const disableSchema = z.union([
   z.object({
     state: z.literal('requested'),
-    ...{ requested_at: time, expires_at: time, proof_path: line, problem: lineOrNull },
+    ...{ requested_at: time, expires_at: time, proof_path: line, problem: z.nullable(words) },
   }),
   z.object({
     state: z.enum(['off', 'disabling']),

@@ -1,8 +1,8 @@
 /**
  * Control client: sends one request to the running daemon over its control socket.
  *
- * A daemon that is not there, refuses this user or is silent for 5 seconds is `daemon_unreachable`; a failure in its
- * answer is thrown as it is.
+ * A daemon that is not there, refuses this user or is silent for 5 seconds is `daemon_unreachable`, as is one whose
+ * status or log level takes longer than 6. A failure in its answer is thrown with its message as a quotation.
  */
 import { once } from 'node:events';
 import { request as httpRequest, type IncomingMessage } from 'node:http';
@@ -10,7 +10,7 @@ import { causeCode, Failure } from '../../errors.ts';
 import {
   answerBytesMax,
   answeredFailure,
-  answerMs,
+  answerMsMax,
   type ControlRequest,
   checkPath,
   readObject,
@@ -33,7 +33,7 @@ async function exchange(
 ): Promise<{ readonly status: number; readonly text: string }> {
   const body = JSON.stringify(content);
   const headers = { 'content-type': 'application/json', 'content-length': Buffer.byteLength(body) };
-  const signal = AbortSignal.timeout(answerMs);
+  const signal = AbortSignal.timeout(answerMsMax(command));
   // A heartbeat of the daemon restarts the timeout, which is one of the socket.
   const options = { socketPath: path, method: 'POST', path: `/${command}`, headers, agent: false, timeout: silenceMs };
   const request = httpRequest({ ...options, signal });
@@ -45,13 +45,16 @@ async function exchange(
     if (response === undefined) throw new TypeError('there is no response');
     return { status: response.statusCode ?? 0, text: await textOf(response, path) };
   } catch (error) {
-    throw error instanceof Failure ? error : unreachable(path, reasonOf(error), error);
+    if (error instanceof Failure) throw error;
+    throw unreachable(path, signal.aborted ? late : reasonOf(error), error);
   } finally {
     request.destroy();
   }
 }
 
 class SilentDaemon extends Error {}
+
+const late = 'it does not answer in time';
 
 async function textOf(response: IncomingMessage, path: string): Promise<string> {
   const pieces: Buffer[] = [];
@@ -66,7 +69,7 @@ async function textOf(response: IncomingMessage, path: string): Promise<string> 
 
 function reasonOf(error: unknown): string {
   const code = causeCode(error);
-  if (error instanceof SilentDaemon || code === 'ABORT_ERR') return 'it does not answer in time';
+  if (error instanceof SilentDaemon) return late;
   if (code === 'ECONNRESET' || code === 'EPIPE') return 'it closed the connection without an answer';
   return code.startsWith('HPE_') ? 'its answer is not HTTP' : code;
 }

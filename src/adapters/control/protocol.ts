@@ -3,9 +3,10 @@
  * `{who, level?}`.
  *
  * Status 200 answers with an object, any other with `{code, message, hint}`. A client shows no hint that is not its own
- * (hints.ts), so that a daemon that was broken into cannot tell root what to run. While a request is worked on, the
- * daemon sends `102 Processing` (RFC 2518, section 10.1) every second as a heartbeat, which tells a busy daemon from
- * one that hangs. No request and no answer holds a secret.
+ * (hints.ts), and a message as quoted words of the daemon, so that one that was broken into cannot tell root what to
+ * run in the name of the command. While a request is worked on, the daemon sends `102 Processing` (RFC 2518, section
+ * 10.1) every second as a heartbeat, which tells a busy daemon from one that hangs. No request and no answer holds a
+ * secret.
  */
 
 import { Failure, type FailureCode, failureHint, failureMeanings } from '../../errors.ts';
@@ -24,7 +25,14 @@ export const answerBytesMax = 1024 * 1024;
 export const silenceMs = 5000;
 export const heartbeatMs = 1000;
 /** A daemon that is busy for longer is not waited for. */
-export const answerMs = 15 * 60_000;
+const answerMs = 15 * 60_000;
+/** A daemon answers these at once, or a status after 4.5 s: heartbeats of another program hold no command longer. */
+const promptAnswerMs = 6_000;
+
+/** For the whole answer. */
+export function answerMsMax(command: ControlRequest['command']): number {
+  return command === 'status' || command === 'log_level' ? promptAnswerMs : answerMs;
+}
 
 /** The shortest limit of the systems there are is 104 bytes with the NUL at its end (unix(7), unix(4)). */
 const pathBytesMax = 100;
@@ -65,10 +73,21 @@ export function readObject(text: string): Record<string, unknown> | null {
 
 const failureCodes = Object.keys(failureMeanings) as readonly FailureCode[];
 
-/** The failure in an answer; an unknown code is taken for `unexpected`, a foreign hint replaced by that of the code. */
+const wordsLengthMax = 500;
+
+/** Free text of the daemon as a quotation, which it cannot end. */
+export function quotedWords(text: string): string {
+  return `the daemon reports: ${JSON.stringify(text.slice(0, wordsLengthMax))}`;
+}
+
+/**
+ * The failure in an answer, with its message as a quotation; an unknown code is taken for `unexpected`, a foreign hint
+ * replaced by that of the code.
+ */
 export function answeredFailure({ code, message, hint }: Record<string, unknown>): Failure {
   const known = failureCodes.find((one) => one === code) ?? 'unexpected';
-  const text = typeof message === 'string' ? message : 'the daemon answered with a failure that it does not explain';
+  const text =
+    typeof message === 'string' ? quotedWords(message) : 'the daemon answered with a failure that it does not explain';
   const own = knownHint(hint) ?? failureHint(hint);
   return new Failure(known, text, own === null ? {} : { hint: own });
 }

@@ -12,7 +12,7 @@ import { asFailure, Failure } from '../../errors.ts';
 import type { LogLevel } from '../../events.ts';
 import { byRawPath, createHttpServer, type NodeEnv } from '../http/http-server.ts';
 import {
-  answerMs,
+  answerMsMax,
   checkPath,
   heartbeatMs,
   logLevelIn,
@@ -34,7 +34,7 @@ export type ControlHandlers = {
 const connectionsMax = 4;
 const limits = {
   ...{ headBytesMax: requestBytesMax, bodyBytesMax: requestBytesMax, headMs: silenceMs, bodyMs: 0 },
-  ...{ connectionMs: silenceMs + answerMs, lingerMs: silenceMs },
+  ...{ connectionMs: silenceMs + answerMsMax('disable'), lingerMs: silenceMs },
 };
 
 /**

@@ -65,7 +65,7 @@ describe('a request', () => {
     });
   });
 
-  test('that fails is thrown as the same failure, with code, text and hint', async () => {
+  test('that fails is thrown as the same failure, with code, quoted text and hint', async () => {
     const refuse = async (): Promise<object> => {
       throw new Failure('key_file_missing', 'there is no key here either', { hint: hints.keyRestore });
     };
@@ -73,7 +73,7 @@ describe('a request', () => {
     const failure = await failureOf(sendControlRequest(at.path, request));
     expect({ code: failure.code, message: failure.message, hint: failure.hint }).toEqual({
       code: 'key_file_missing',
-      message: 'there is no key here either',
+      message: 'the daemon reports: "there is no key here either"',
       hint: hints.keyRestore,
     });
   });
