@@ -9,7 +9,7 @@ import { timingSafeEqual } from 'node:crypto';
 import type { Confirmations } from '../encryption/confirmations.ts';
 import { isFailure } from '../errors.ts';
 import type { AuditActor } from '../ingest/model.ts';
-import { postActionEffects, serverText } from '../ingest/settings-text.ts';
+import { nameText, postActionEffects, serverText } from '../ingest/settings-text.ts';
 import type { MailboxStore, VersionedMailbox } from '../ingest/stores.ts';
 import { allSettings, settingsDigest } from '../secret/settings-seal.ts';
 import { pageActor } from './ports.ts';
@@ -74,10 +74,10 @@ function settingsView(
   const verdicts = confirmations.verify(mailbox, settingsSeal);
   const isConfirmed = verdicts?.connection === 'valid' && verdicts.action === 'valid';
   return {
-    ...{ name, server: serverText(connection), folder: connection.folder },
+    ...{ name, server: serverText(connection), folder: nameText(connection.folder) },
     startMs: start.from === 'all' ? null : start.atMs,
     action: postAction.kind,
-    target: postAction.kind === 'move' ? postAction.folder : null,
+    target: postAction.kind === 'move' ? nameText(postAction.folder) : null,
     effect: postActionEffects[postAction.kind],
     digest: settingsDigest(mailbox),
     state: verdicts === null ? 'off' : isConfirmed ? 'confirmed' : 'unconfirmed',

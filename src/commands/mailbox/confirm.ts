@@ -8,7 +8,7 @@
 import type { App } from '../../compose/compose.ts';
 import { Failure } from '../../errors.ts';
 import type { Mailbox, MailboxHealth } from '../../ingest/model.ts';
-import { postActionEffects, serverText } from '../../ingest/settings-text.ts';
+import { nameText, postActionEffects, serverText } from '../../ingest/settings-text.ts';
 import { allSettings } from '../../secret/settings-seal.ts';
 import { isoTime } from '../../text/time.ts';
 import { countText } from '../../text/units.ts';
@@ -53,11 +53,11 @@ export async function confirmMailbox(options: ConfirmOptions, context: Context):
 
 function settingsLines({ name, connection, start, postAction }: Mailbox): readonly string[] {
   return [
-    `mailbox   ${name}`,
+    `mailbox   ${nameText(name)}`,
     `server    ${serverText(connection)}`,
-    `folder    ${connection.folder}`,
+    `folder    ${nameText(connection.folder)}`,
     `messages  ${start.from === 'all' ? 'all' : `from ${isoTime(start.atMs)} on`}`,
-    `then      ${postActionText(postAction)}: ${postActionEffects[postAction.kind]}`,
+    `then      ${nameText(postActionText(postAction))}: ${postActionEffects[postAction.kind]}`,
   ];
 }
 

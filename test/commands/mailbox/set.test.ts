@@ -97,7 +97,7 @@ describe.each([
       [[`Password of "${user}": `, `${password}\r`]],
     );
     expect(typed).toMatchObject({ code: 0 });
-    expect(typed.err).toContain(`for ${user} at localhost:${dovecot.tlsPort} (TLS implicit, own CA)`);
+    expect(typed.err).toContain(`for ${user} at localhost:${dovecot.tlsPort} (TLS implicit, own CA sha256 `);
     expect(await poll()).toBe(0);
   });
 });
