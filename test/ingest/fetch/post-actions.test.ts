@@ -28,6 +28,20 @@ async function parse(source: Uint8Array) {
   return { ok: true, ...fingerprintMessage(message.parsed), ...raw };
 }
 
+/** Uids 1 to 4, which arrived at `arrival`. */
+function folderOf(at: { arrival: number | null }, effect: (text: string) => void): Session {
+  return {
+    folder: { uidValidity: 1, uidNext: 5, messageCount: 4 },
+    listingFailure: null,
+    listAbove: async (uid: number) => [1, 2, 3, 4].filter((one) => one > uid),
+    sizes: async (uids: readonly number[]) => uids.map((uid) => ({ uid, sizeBytes: 10, receivedAtMs: at.arrival })),
+    fetch: async function* (uids: readonly number[]) {
+      for (const uid of uids) yield { uid, source: new Uint8Array(Buffer.from(`${uid}`)) };
+    },
+    apply: async ({ kind }: PostAction, uids: readonly number[]) => effect(`${kind} ${uids}`),
+  } as unknown as Session;
+}
+
 /** Folder and database of one mailbox; every effect is noted. */
 function world(postAction: PostAction = { kind: 'seen' }) {
   const at = {
@@ -59,16 +73,7 @@ function world(postAction: PostAction = { kind: 'seen' }) {
         for (const uid of uids) pending.delete(uid);
       }),
   };
-  const session = {
-    folder: { uidValidity: 1, uidNext: 5, messageCount: 4 },
-    listingFailure: null,
-    listAbove: async (uid: number) => [1, 2, 3, 4].filter((one) => one > uid),
-    sizes: async (uids: readonly number[]) => uids.map((uid) => ({ uid, sizeBytes: 10, receivedAtMs: at.arrival })),
-    fetch: async function* (uids: readonly number[]) {
-      for (const uid of uids) yield { uid, source: new Uint8Array(Buffer.from(`${uid}`)) };
-    },
-    apply: async ({ kind }: PostAction, uids: readonly number[]) => effect(`${kind} ${uids}`),
-  } as unknown as Session;
+  const session = folderOf(at, effect);
   const quiet = () => undefined;
   let ids = 0;
   const ports = {
