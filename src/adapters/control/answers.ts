@@ -1,8 +1,8 @@
 /**
  * Schemas of the answers on the control socket (zod): the daemon may be of another version, or broken into.
  *
- * Every value has its type, codes and levels are those of this program, and texts are one printable line, in part quoted
- * as words of the daemon. Unknown keys are dropped.
+ * Every value has its type, codes and levels are those of this program, and texts are one printable line, in part
+ * quoted as words of the daemon. Unknown keys are dropped.
  */
 
 import * as z from 'zod/mini';

@@ -42,6 +42,10 @@ function folderOf(at: { arrival: number | null }, effect: (text: string) => void
   } as unknown as Session;
 }
 
+const rules = { senderPerHourMax: null, senderExempt: [], reopenMs: null };
+const never = new AbortController().signal;
+const quiet = () => undefined;
+
 /** Folder and database of one mailbox; every effect is noted. */
 function world(postAction: PostAction = { kind: 'seen' }) {
   const at = {
@@ -74,7 +78,6 @@ function world(postAction: PostAction = { kind: 'seen' }) {
       }),
   };
   const session = folderOf(at, effect);
-  const quiet = () => undefined;
   let ids = 0;
   const ports = {
     store,
@@ -92,8 +95,6 @@ function world(postAction: PostAction = { kind: 'seen' }) {
     newRef: () => `ref${++ids}`,
     openReplyKeys: async () => [],
   };
-  const rules = { senderPerHourMax: null, senderExempt: [], reopenMs: null };
-  const never = new AbortController().signal;
   const states = createIsolationStates();
   const round = async (): Promise<void> => {
     const refusal = await runPipeline({

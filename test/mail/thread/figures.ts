@@ -1,7 +1,7 @@
 /**
  * Prints how many messages of a thousand simulated conversations find their ticket, by shape.
  *
- *     node_modules/.bin/node test/mail/thread/figures.ts [--seed 20261202]
+ *     npm run threads [-- --seed 20261202]
  */
 import { parseArgs } from 'node:util';
 import { threadProgram } from './thread-program.ts';
