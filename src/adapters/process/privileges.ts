@@ -258,9 +258,9 @@ function folderOwner(folder: string): Stats {
 
 /** A name that is missing in a shared folder may be any user's a moment later. */
 function refuseSharedPlace(what: string, { steps, missing }: Way): void {
-  const last = steps.at(-1);
-  if (missing.length === 0 || last === undefined || (last.stats.mode & writableByAll) === 0) return;
-  const hint = `Create it first: any user may create one in ${last.path}.`;
+  const folder = steps.at(-1);
+  if (missing.length === 0 || folder?.stats.isDirectory() !== true || (folder.stats.mode & writableByAll) === 0) return;
+  const hint = `Create it first: any user may create one in ${folder.path}.`;
   throw new Failure('refused', `${what} does not exist, and root creates none in a shared folder`, { hint });
 }
 
