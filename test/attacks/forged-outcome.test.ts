@@ -4,49 +4,31 @@
  */
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { type CommandLine, openCommandLine } from '../commands/command-line.ts';
+import { beforeEach, describe, expect, test } from 'vitest';
 import { mail } from '../support/instance.ts';
-import { type Dovecot, startDovecot } from '../support/servers/dovecot.ts';
+import { mailboxScene } from './mailbox-scene.ts';
 
-let dovecot: Dovecot;
-let cli: CommandLine;
-let user: string;
-
-beforeAll(async () => {
-  dovecot = await startDovecot();
-});
-
-afterAll(async () => {
-  await dovecot[Symbol.asyncDispose]();
-});
+const at = mailboxScene();
 
 beforeEach(async () => {
-  cli = await openCommandLine();
-  user = dovecot.newUser();
-  await dovecot.append(user, 'INBOX', [mail('one'), mail('two')], { receivedAt: new Date('2025-05-05') });
-});
-
-afterEach(async () => {
-  await cli[Symbol.asyncDispose]();
+  await at.dovecot.append(at.user, 'INBOX', [mail('one'), mail('two')], { receivedAt: new Date('2025-05-05') });
 });
 
 const ok = { code: 0 };
 
 /** A mailbox whose delete is confirmed, after its first poll. */
 async function confirmedDelete(since: string): Promise<void> {
-  const server = ['--host', 'localhost', '--port', `${dovecot.tlsPort}`, '--ca-file', dovecot.caFile, '--user', user];
-  expect(await cli.run(['encryption', 'enable', '--accept-key-loss', '--backup-prepared'])).toMatchObject(ok);
+  expect(await at.cli.run(['encryption', 'enable', '--accept-key-loss', '--backup-prepared'])).toMatchObject(ok);
   const settings = ['--on-success', 'delete', '--since', since, '--password-stdin'];
-  expect(await cli.run(['mailbox', 'add', '--name', 'one', ...server, ...settings], 'pw')).toMatchObject(ok);
+  expect(await at.cli.run(['mailbox', 'add', '--name', 'one', ...at.server, ...settings], 'pw')).toMatchObject(ok);
   await polled();
 }
 
 async function polled(): Promise<void> {
-  expect(await cli.run(['poll', 'one'])).toMatchObject(ok);
+  expect(await at.cli.run(['poll', 'one'])).toMatchObject(ok);
 }
 
-const left = async () => [...(await dovecot.listFlags(user, 'INBOX')).keys()];
+const left = async () => [...(await at.dovecot.listFlags(at.user, 'INBOX')).keys()];
 
 /** A row that says that the message was stored, and that its post-action is pending. */
 const forged = (uid: number | string, receivedAt = 'null') =>
@@ -55,13 +37,13 @@ const forged = (uid: number | string, receivedAt = 'null') =>
    from mailbox_state`;
 
 function pendingUids(): readonly unknown[] {
-  using db = new DatabaseSync(join(cli.dataDir, 'ticketmaild.db'));
+  using db = new DatabaseSync(join(at.cli.dataDir, 'ticketmaild.db'));
   return db.prepare('select uid from outcome where action_pending = 1').all();
 }
 
 /** The column takes any value from now on. */
 function loosenUid(): void {
-  using db = new DatabaseSync(join(cli.dataDir, 'ticketmaild.db'));
+  using db = new DatabaseSync(join(at.cli.dataDir, 'ticketmaild.db'));
   const { sql } = db.prepare(`select sql from sqlite_master where name = 'outcome'`).get() as { sql: string };
   db.exec('alter table outcome rename to former');
   db.exec(sql.replace(/strict\s*,\s*/i, '').replace(/"?\buid\b"? integer[^,]*/i, '"uid" blob not null'));
@@ -72,7 +54,7 @@ describe('a writer of the database forges pending outcome rows under a confirmed
   test('messages from before the start point stay, and are not tried again', async () => {
     await confirmedDelete('now');
     expect(await left()).toEqual([1, 2]);
-    cli.sql(forged(1), forged(2, `'2025-05-05 00:00:00.000'`));
+    at.cli.sql(forged(1), forged(2, `'2025-05-05 00:00:00.000'`));
     await polled();
     expect(await left()).toEqual([1, 2]);
     expect(pendingUids()).toEqual([]);
@@ -81,8 +63,8 @@ describe('a writer of the database forges pending outcome rows under a confirmed
   test('a message that the moved cursor passes over unstored stays', async () => {
     await confirmedDelete('2020-01-01');
     expect(await left()).toEqual([]);
-    await dovecot.append(user, 'INBOX', [mail('three')]);
-    cli.sql('update mailbox_state set cursor_uid = 3', forged(3));
+    await at.dovecot.append(at.user, 'INBOX', [mail('three')]);
+    at.cli.sql('update mailbox_state set cursor_uid = 3', forged(3));
     await polled();
     expect(await left()).toEqual([3]);
   });
@@ -93,11 +75,11 @@ describe('a writer of the database forges pending outcome rows under a confirmed
       await confirmedDelete('2020-01-01');
       loosenUid();
       const pending = 'update outcome set action_pending = 1 where uid = 4';
-      await dovecot.append(user, 'INBOX', [mail('three'), mail('four')]);
-      expect(await cli.run(['mailbox', 'set', 'one', '--on-success', 'leave'])).toMatchObject(ok);
+      await at.dovecot.append(at.user, 'INBOX', [mail('three'), mail('four')]);
+      expect(await at.cli.run(['mailbox', 'set', 'one', '--on-success', 'leave'])).toMatchObject(ok);
       await polled();
-      expect(await cli.run(['mailbox', 'set', 'one', '--on-success', 'delete'])).toMatchObject(ok);
-      cli.sql(forged(uid), pending);
+      expect(await at.cli.run(['mailbox', 'set', 'one', '--on-success', 'delete'])).toMatchObject(ok);
+      at.cli.sql(forged(uid), pending);
       await polled();
       expect(await left()).toEqual([3]);
     },
@@ -106,12 +88,12 @@ describe('a writer of the database forges pending outcome rows under a confirmed
 
 test('honest use: what a refusal left pending is deleted by the next poll', async () => {
   await confirmedDelete('2020-01-01');
-  await dovecot.append(user, 'INBOX', [mail('three')]);
-  expect(await cli.run(['mailbox', 'set', 'one', '--on-success', 'leave'])).toMatchObject(ok);
+  await at.dovecot.append(at.user, 'INBOX', [mail('three')]);
+  expect(await at.cli.run(['mailbox', 'set', 'one', '--on-success', 'leave'])).toMatchObject(ok);
   await polled();
   expect(await left()).toEqual([3]);
-  expect(await cli.run(['mailbox', 'set', 'one', '--on-success', 'delete'])).toMatchObject(ok);
-  cli.sql('update outcome set action_pending = 1 where uid = 3');
+  expect(await at.cli.run(['mailbox', 'set', 'one', '--on-success', 'delete'])).toMatchObject(ok);
+  at.cli.sql('update outcome set action_pending = 1 where uid = 3');
   await polled();
   expect(await left()).toEqual([]);
 });

@@ -4,50 +4,32 @@
  */
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
-import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
-import { type CommandLine, openCommandLine } from '../commands/command-line.ts';
+import { beforeEach, expect, test } from 'vitest';
 import { mail } from '../support/instance.ts';
-import { type Dovecot, startDovecot } from '../support/servers/dovecot.ts';
+import { mailboxScene } from './mailbox-scene.ts';
 
-let dovecot: Dovecot;
-let cli: CommandLine;
-let user: string;
-
-beforeAll(async () => {
-  dovecot = await startDovecot();
-});
-
-afterAll(async () => {
-  await dovecot[Symbol.asyncDispose]();
-});
+const at = mailboxScene();
 
 /** Encryption is on, and a `delete` was confirmed; the operator wants `leave` since. */
 beforeEach(async () => {
-  cli = await openCommandLine();
-  user = dovecot.newUser();
-  const server = ['--host', 'localhost', '--port', `${dovecot.tlsPort}`, '--ca-file', dovecot.caFile, '--user', user];
   const settings = ['--on-success', 'delete', '--since', 'all', '--password-stdin'];
   await ok(['encryption', 'enable', '--accept-key-loss', '--backup-prepared']);
-  await ok(['mailbox', 'add', '--name', 'one', ...server, ...settings], 'pw');
-  cli.sql('create table stash as select * from mailboxes');
+  await ok(['mailbox', 'add', '--name', 'one', ...at.server, ...settings], 'pw');
+  at.cli.sql('create table stash as select * from mailboxes');
   await ok(['mailbox', 'set', 'one', '--on-success', 'leave']);
-  await dovecot.append(user, 'INBOX', [mail('one'), mail('two')]);
-});
-
-afterEach(async () => {
-  await cli[Symbol.asyncDispose]();
+  await at.dovecot.append(at.user, 'INBOX', [mail('one'), mail('two')]);
 });
 
 async function ok(args: readonly string[], input = ''): Promise<string> {
-  const ended = await cli.run(args, input);
+  const ended = await at.cli.run(args, input);
   expect(ended).toMatchObject({ code: 0 });
   return ended.out;
 }
 
-const left = async () => (await dovecot.listFlags(user, 'INBOX')).size;
+const left = async () => (await at.dovecot.listFlags(at.user, 'INBOX')).size;
 
 function columnsOfMailboxes(): string {
-  using db = new DatabaseSync(join(cli.dataDir, 'ticketmaild.db'));
+  using db = new DatabaseSync(join(at.cli.dataDir, 'ticketmaild.db'));
   const rows = db.prepare(`select name from pragma_table_info('mailboxes')`).all();
   return rows.map((row) => `${row['name']}`).join();
 }
@@ -55,17 +37,17 @@ function columnsOfMailboxes(): string {
 test('a rotation ends the seals of before, also where the former key has to stay in the key file', async () => {
   // The password in a copy of the row is bound to another id: it cannot be opened, and keeps its key.
   const copied = columnsOfMailboxes().replace('id,name', `'00000000-0000-4000-8000-000000000000','copy'`);
-  cli.sql(`insert into mailboxes (${columnsOfMailboxes()}) select ${copied} from stash`);
-  expect(await cli.run(['encryption', 'rotate'])).toMatchObject({ code: 1 });
+  at.cli.sql(`insert into mailboxes (${columnsOfMailboxes()}) select ${copied} from stash`);
+  expect(await at.cli.run(['encryption', 'rotate'])).toMatchObject({ code: 1 });
   expect(await ok(['key', 'show'])).toMatch(/[0-9a-f]{16}[\s\S]*[0-9a-f]{16}/);
   const former = '(select settings_seal from stash)';
-  cli.sql(`update mailboxes set on_success = 'delete', settings_seal = ${former} where name = 'one'`);
+  at.cli.sql(`update mailboxes set on_success = 'delete', settings_seal = ${former} where name = 'one'`);
   await ok(['poll', 'one']);
   expect(await left()).toBe(2);
   // Neither resealing nor another rotation renews it.
-  await cli.run(['encryption', 'reseal']);
+  await at.cli.run(['encryption', 'reseal']);
   await ok(['poll', 'one']);
-  await cli.run(['encryption', 'rotate']);
+  await at.cli.run(['encryption', 'rotate']);
   await ok(['poll', 'one']);
   expect(await left()).toBe(2);
 });

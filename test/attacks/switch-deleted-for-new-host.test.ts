@@ -6,50 +6,44 @@ import { randomBytes } from 'node:crypto';
 import { copyFileSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { type CommandLine, openCommandLine, runInProcess } from '../commands/command-line.ts';
+import { beforeEach, describe, expect, test } from 'vitest';
+import { runInProcess } from '../commands/command-line.ts';
 import { mail } from '../support/instance.ts';
-import { type Dovecot, startDovecot } from '../support/servers/dovecot.ts';
+import { mailboxScene } from './mailbox-scene.ts';
 
-let dovecot: Dovecot;
-let cli: CommandLine;
-let user: string;
-
-beforeAll(async () => {
-  dovecot = await startDovecot();
-});
-
-afterAll(async () => {
-  await dovecot[Symbol.asyncDispose]();
-});
+const at = mailboxScene();
 
 beforeEach(async () => {
-  cli = await openCommandLine();
-  user = dovecot.newUser();
-  await dovecot.append(user, 'INBOX', [mail('first'), mail('second')]);
-});
-
-afterEach(async () => {
-  await cli[Symbol.asyncDispose]();
+  await at.dovecot.append(at.user, 'INBOX', [mail('first'), mail('second')]);
 });
 
 const ok = { code: 0 };
-const enable = () => cli.run(['encryption', 'enable', '--accept-key-loss', '--backup-prepared']);
+const enable = () => at.cli.run(['encryption', 'enable', '--accept-key-loss', '--backup-prepared']);
 const refused = { code: 3, out: '', err: expect.stringMatching(/^there is a key file.+\nhint: Run .+ enable.+\n$/m) };
 const setPassword = ['mailbox', 'set-password', 'one', '--password-stdin'];
 
 function adding(name: string): readonly string[] {
-  const server = ['--host', 'localhost', '--port', `${dovecot.tlsPort}`, '--ca-file', dovecot.caFile, '--user', user];
-  return ['mailbox', 'add', '--name', name, ...server, '--password-stdin', '--on-success', 'leave', '--since', 'all'];
+  return [
+    'mailbox',
+    'add',
+    '--name',
+    name,
+    ...at.server,
+    '--password-stdin',
+    '--on-success',
+    'leave',
+    '--since',
+    'all',
+  ];
 }
 
 /** Host B, as one to which the key file alone was copied. */
 function openHostB(): (args: readonly string[], input?: string) => ReturnType<typeof runInProcess> {
-  const dataDir = join(cli.folder, 'host-b');
+  const dataDir = join(at.cli.folder, 'host-b');
   mkdirSync(dataDir, { mode: 0o700 });
-  copyFileSync(join(cli.dataDir, 'encryption-key.bin'), join(dataDir, 'encryption-key.bin'));
-  const url = `sqlite:${join(cli.dataDir, 'ticketmaild.db')}`;
-  const env = { ...cli.env, TICKETMAILD_DATA_DIR: dataDir, TICKETMAILD_DATABASE_URL: url };
+  copyFileSync(join(at.cli.dataDir, 'encryption-key.bin'), join(dataDir, 'encryption-key.bin'));
+  const url = `sqlite:${join(at.cli.dataDir, 'ticketmaild.db')}`;
+  const env = { ...at.cli.env, TICKETMAILD_DATA_DIR: dataDir, TICKETMAILD_DATABASE_URL: url };
   return (args, input = '') => runInProcess(args, { env, input });
 }
 
@@ -60,9 +54,9 @@ const eraseTraces = [
 
 test('a second host with the key file stores no new password', async () => {
   expect(await enable()).toMatchObject(ok);
-  expect(await cli.run(adding('one'), 'pw')).toMatchObject(ok);
+  expect(await at.cli.run(adding('one'), 'pw')).toMatchObject(ok);
   const onB = openHostB();
-  cli.sql(
+  at.cli.sql(
     'create table loot (form text)',
     `create trigger steals after insert on mailboxes begin insert into loot values (new.password_form); end`,
     ...eraseTraces,
@@ -72,36 +66,36 @@ test('a second host with the key file stores no new password', async () => {
   const set = ['mailbox', 'set', 'one', '--user', 'other', '--no-probe', '--password-stdin'];
   expect(await onB(set, 'pw')).toMatchObject({ code: 3 });
   expect(await onB(['check'])).toMatchObject({ code: 1, out: expect.stringContaining('there is a key file, and') });
-  using database = new DatabaseSync(join(cli.dataDir, 'ticketmaild.db'));
+  using database = new DatabaseSync(join(at.cli.dataDir, 'ticketmaild.db'));
   expect(database.prepare('select form from loot').all()).toEqual([]);
 });
 
 test('a host that lost its switch state removes no message that the table alone says to remove', async () => {
   expect(await enable()).toMatchObject(ok);
-  expect(await cli.run(adding('one'), 'pw')).toMatchObject(ok);
-  rmSync(join(cli.dataDir, 'switch-state'));
-  cli.sql(...eraseTraces, `update mailboxes set on_success = 'delete'`);
-  const { code, json } = await cli.run(['poll', 'one', '--json']);
+  expect(await at.cli.run(adding('one'), 'pw')).toMatchObject(ok);
+  rmSync(join(at.cli.dataDir, 'switch-state'));
+  at.cli.sql(...eraseTraces, `update mailboxes set on_success = 'delete'`);
+  const { code, json } = await at.cli.run(['poll', 'one', '--json']);
   expect({ code, outcomes: json[0]?.['outcomes'] }).toMatchObject({ code: 0, outcomes: { ticket_opened: 2 } });
-  expect((await dovecot.listFlags(user, 'INBOX')).size).toBe(2);
-  expect(await cli.run(['mailbox', 'confirm', 'one', '--yes'])).toMatchObject({ code: 3 });
+  expect((await at.dovecot.listFlags(at.user, 'INBOX')).size).toBe(2);
+  expect(await at.cli.run(['mailbox', 'confirm', 'one', '--yes'])).toMatchObject({ code: 3 });
 });
 
 describe('honest use', () => {
   test('with a key file made before the first enable, add says in one line what to do, and works after it', async () => {
-    expect(await cli.run(['migrate'])).toMatchObject(ok);
-    writeFileSync(join(cli.dataDir, 'encryption-key.bin'), randomBytes(32), { mode: 0o600 });
-    expect(await cli.run(adding('one'), 'pw')).toMatchObject(refused);
+    expect(await at.cli.run(['migrate'])).toMatchObject(ok);
+    writeFileSync(join(at.cli.dataDir, 'encryption-key.bin'), randomBytes(32), { mode: 0o600 });
+    expect(await at.cli.run(adding('one'), 'pw')).toMatchObject(refused);
     expect(await enable()).toMatchObject(ok);
-    expect(await cli.run(adding('one'), 'pw')).toMatchObject(ok);
-    expect(await cli.run(setPassword, 'pw')).toMatchObject(ok);
+    expect(await at.cli.run(adding('one'), 'pw')).toMatchObject(ok);
+    expect(await at.cli.run(setPassword, 'pw')).toMatchObject(ok);
   });
 
   test('a second host works with the key file, and after disable, where its key file is left', async () => {
     expect(await enable()).toMatchObject(ok);
     const onB = openHostB();
     expect(await onB(adding('one'), 'pw')).toMatchObject(ok);
-    expect(await cli.run(['encryption', 'disable', '--yes'])).toMatchObject(ok);
+    expect(await at.cli.run(['encryption', 'disable', '--yes'])).toMatchObject(ok);
     expect(await onB(setPassword, 'pw')).toMatchObject(ok);
   });
 });
