@@ -1,5 +1,6 @@
 /**
- * Scene of an attack on a mailbox row: one Dovecot for the file; for each test commands on a new SQLite file, and a user.
+ * Scene of an attack on a mailbox row: one Dovecot for the file; for each test commands on a new SQLite file
+ * and a user.
  */
 import { afterAll, afterEach, beforeAll, beforeEach } from 'vitest';
 import { type CommandLine, openCommandLine } from '../commands/command-line.ts';

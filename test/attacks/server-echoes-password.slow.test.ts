@@ -11,11 +11,11 @@ import { TLSSocket } from 'node:tls';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { converse, type Script, type ScriptedServer, startScriptedServer } from '../adapters/imap/scripted-server.ts';
 import { newCanary } from '../support/leaks/canary.ts';
+import { type EchoLogin, mask } from '../support/leaks/echo-login.ts';
 import { searchMemory, smallCore } from '../support/leaks/memory-search.ts';
 import { readCertificates } from '../support/servers/authority.ts';
 import { ended } from '../support/servers/programs.ts';
 import { certificatesTemplate } from '../support/servers/templates.ts';
-import { type EchoLogin, mask } from './echo-login.ts';
 
 /** What the server sends once it has the password; `echo` is a form of it. */
 type Answer = (tag: string, echo: string) => readonly string[];
@@ -38,7 +38,7 @@ const forms: Readonly<Record<string, (password: Buffer) => string>> = {
   SASL: (password) => Buffer.concat([Buffer.from('\0ada\0'), password]).toString('base64'),
 };
 
-const holder = spawn(process.execPath, [...smallCore, `${import.meta.dirname}/echo-login.ts`], {
+const holder = spawn(process.execPath, [...smallCore, `${import.meta.dirname}/../support/leaks/echo-login.ts`], {
   stdio: ['pipe', 'pipe', 'inherit'],
 });
 const holderEnd = ended(holder);

@@ -5,9 +5,9 @@
  * TLS. For each it prints the code of the failure, or `open`. It ends with its standard input.
  */
 import { createInterface } from 'node:readline';
-import { imapSessions } from '../../src/adapters/imap/session.ts';
-import { isFailure } from '../../src/errors.ts';
-import { SecretBytes, secretBuffer } from '../../src/secret/secret-bytes.ts';
+import { imapSessions } from '../../../src/adapters/imap/session.ts';
+import { isFailure } from '../../../src/errors.ts';
+import { SecretBytes, secretBuffer } from '../../../src/secret/secret-bytes.ts';
 
 export type EchoLogin = {
   readonly masked: readonly number[];
