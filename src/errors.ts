@@ -10,6 +10,7 @@ export type FailureDomain =
   | 'usage'
   | 'configuration'
   | 'encryption'
+  | 'oauth'
   | 'daemon'
   | 'server'
   | 'login'
@@ -107,6 +108,52 @@ const meanings = {
     domain: 'encryption',
     exit: 3,
     hint: 'On another host: copy the key file there (owner, mode 0600), then run the command again. On this host: encryption status and its log show why (missing passphrase?). --force continues without them.',
+  },
+  // OAuth 2
+  token_damaged: {
+    domain: 'oauth',
+    exit: 1,
+    hint: 'The stored token was modified. An access token is requested again by itself; for a refresh token: ticketmaild mailbox authorize NAME',
+  },
+  token_bound_elsewhere: {
+    domain: 'oauth',
+    exit: 1,
+    hint: 'A token goes only to the servers of its provider ([oauth.NAME] imap_hosts), with their certificates checked: check where the mailbox points (mailbox show NAME), and whether the change is yours.',
+  },
+  oauth_provider_unknown: {
+    domain: 'oauth',
+    exit: 1,
+    hint: 'Add the table [oauth.NAME] of this provider to the configuration file and reload, or correct grant_name of the mailbox.',
+  },
+  oauth_provider_failed: {
+    domain: 'oauth',
+    exit: 1,
+    hint: 'The provider did not answer as it should; it is asked again by itself. See ticketmaild oauth test NAME.',
+  },
+  oauth_provider_refused: {
+    domain: 'oauth',
+    exit: 1,
+    hint: 'The provider refuses the application: check client id, tenant, secret or certificate. ticketmaild oauth test NAME says what to do.',
+  },
+  oauth_needs_consent: {
+    domain: 'oauth',
+    exit: 1,
+    hint: 'Sign in again: ticketmaild mailbox authorize NAME',
+  },
+  oauth_consent_refused: {
+    domain: 'oauth',
+    exit: 1,
+    hint: 'Nothing was stored. Begin again: ticketmaild mailbox authorize NAME',
+  },
+  oauth_mailbox_not_listed: {
+    domain: 'oauth',
+    exit: 3,
+    hint: 'If this mailbox may be opened, add its user to mailboxes in [oauth.NAME] of the configuration file, and reload.',
+  },
+  mailbox_not_permitted: {
+    domain: 'login',
+    exit: 1,
+    hint: 'The server took the token and does not open this mailbox with it: the permission on the mailbox is missing. ticketmaild oauth test NAME prints the next step.',
   },
   // The daemon and its addresses
   daemon_unreachable: {

@@ -142,8 +142,8 @@ function tablesText(pending: number): string {
 
 async function checkMailbox(app: App, mailbox: Mailbox, context: Context): Promise<string> {
   if (mailbox.state === 'removing') return `its removal was interrupted: mailbox remove ${mailbox.name} completes it`;
-  const report = await app.passwords.withPassword(mailbox, (password) =>
-    probeMailbox(app, mailbox.connection, password, context, { name: mailbox.name }),
+  const report = await app.credentials.withCredential(mailbox, (credential, connection) =>
+    probeMailbox(app, connection, credential, context, { name: mailbox.name }),
   );
   const paused = mailbox.state === 'paused' ? ', paused' : '';
   return `${report.folder.messageCount} messages in ${mailbox.connection.folder}, ${certificateText(report)}${paused}`;

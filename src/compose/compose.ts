@@ -20,12 +20,13 @@ import { createIsolationStates } from '../ingest/fetch/poison-message.ts';
 import type { Mailbox } from '../ingest/model.ts';
 import { pollMailbox } from '../ingest/poll/poll.ts';
 import type { PollObserver, PollPorts, PollSummary } from '../ingest/poll/poll-context.ts';
-import type { Blobs, MessageParser, RawSources, Sessions } from '../ingest/ports.ts';
+import type { Blobs, Credentials, MessageParser, RawSources, Sessions } from '../ingest/ports.ts';
 import { noMeter } from '../ingest/ports.ts';
 import { createResolver, type Resolver } from '../ingest/quarantine/resolve.ts';
 import { type ReprocessResult, reprocessMessage } from '../ingest/repair/reprocess.ts';
 import { createLeases } from '../ingest/scheduler/lease-renewal.ts';
 import { newReference } from '../mail/thread/reply-token.ts';
+import { createCredentials } from '../oauth/credentials.ts';
 import { type ActiveConfig, daemonSettings, type ReloadSource, serveDaemon } from './daemon.ts';
 import { type AskPassphrase, composeEncryption, type Encryption } from './encryption.ts';
 
@@ -34,6 +35,7 @@ export type App = AsyncDisposable &
   Pick<Resolver, 'resolve' | 'restore'> & {
     readonly store: Database;
     readonly migrations: Database['migrations'];
+    readonly credentials: Credentials;
     readonly sessions: Sessions;
     readonly raw: RawSources;
     readonly blobs: Blobs;
@@ -74,10 +76,11 @@ export async function compose(
   const askPassphrase = terminal.askPassphrase ?? null;
   const parts = { config, log, store, worker, clock: systemClock, askPassphrase };
   const { encryption, openDaemon } = composeEncryption(parts);
+  const credentials = createCredentials({ passwords: encryption.passwords });
   const ports: PollPorts = {
     ...{
       store,
-      passwords: encryption.passwords,
+      credentials,
       postActionGuard: encryption.confirmations,
       sessions,
       parser,
@@ -101,7 +104,7 @@ export async function compose(
     ...encryption,
     ...{ resolve, restore },
     reprocess: (id) => reprocessMessage(id, { ...ports, store }, daemonSettings(config)),
-    ...{ store, migrations: store.migrations, sessions, raw, blobs },
+    ...{ store, migrations: store.migrations, credentials, sessions, raw, blobs },
     pollOnce: async (mailbox, stop, observe) => {
       // A refused login counts as one of a poll by the daemon.
       const due = await store.scheduleOf(mailbox.id);

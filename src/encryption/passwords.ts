@@ -10,7 +10,6 @@
 import { isDeepStrictEqual } from 'node:util';
 import { Failure, isFailure } from '../errors.ts';
 import type { Connection, Mailbox, NewPassword, StoredPassword } from '../ingest/model.ts';
-import type { Passwords } from '../ingest/ports.ts';
 import type { MailboxStore } from '../ingest/stores.ts';
 import { type Key, keyById, keyIds } from '../secret/key.ts';
 import {
@@ -33,7 +32,16 @@ export type PasswordAccessPorts = {
   readonly sealPlaintext: () => Promise<void>;
 };
 
-export interface PasswordAccess extends Passwords {
+export interface PasswordAccess {
+  /**
+   * Passes the password of `mailbox` to `use`, and wipes it then. It opens only for the connection in `mailbox`. Throws
+   * `not_found`, `key_file_missing`, `key_unknown`, `password_damaged`, `password_binding_mismatch`, `database_*`.
+   */
+  withPassword<T>(mailbox: Mailbox, use: (password: SecretBytes) => Promise<T>): Promise<T>;
+  /**
+   * Ids of the keys that are open now. A mailbox whose password is sealed under another one waits: it is not polled.
+   */
+  keyIds(): readonly string[];
   /**
    * Calls `write` with `password` in the form that the switch requires, and with the seal of the `confirmed` settings;
    * again when the switch changed before the write (`switch_changed`), 5 times at most. Fails closed: throws when the

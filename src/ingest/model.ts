@@ -70,6 +70,8 @@ export type Mailbox = {
   readonly postAction: PostAction;
   /** Poll interval; null: the configured one. */
   readonly pollIntervalMs: number | null;
+  /** Name of the OAuth grant whose tokens open it; null: its password does. */
+  readonly grant: string | null;
   /** Addresses at which it receives messages, in lower case; by default the user name, if that is an address. */
   readonly addresses: readonly string[];
   /** `removing`: a removal was interrupted; removing the mailbox again completes it. */

@@ -12,13 +12,23 @@ import type { SecretBytes } from '../secret/secret-bytes.ts';
 import type { Connection, Mailbox, Outcome, PostAction, StoredSource } from './model.ts';
 import type { PoolCheck } from './readiness.ts';
 
-/** Opens stored passwords, each for one login: it is wiped when the folder is open, or the attempt has failed. */
-export interface Passwords {
+/**
+ * A credential for one IMAP login: a password (SASL PLAIN, LOGIN) or an access token (XOAUTH2, OAUTHBEARER). `sessionMs`:
+ * the server ends the session after that time; null: it does not.
+ */
+export type Credential =
+  | { readonly kind: 'password'; readonly secret: SecretBytes }
+  | { readonly kind: 'token'; readonly secret: SecretBytes; readonly sessionMs: number | null };
+
+/** Opens stored credentials, each for one login: it is wiped when the folder is open, or the attempt has failed. */
+export interface Credentials {
   /**
-   * Passes the password of `mailbox` to `use`, and wipes it then. It opens only for the connection in `mailbox`. Throws
-   * `not_found`, `key_file_missing`, `key_unknown`, `password_damaged`, `password_binding_mismatch`, `database_*`.
+   * Passes the credential of `mailbox` to `use`, with the connection that it may be sent over, and wipes it then. It
+   * opens only for the connection in `mailbox`. Calls `use` again, with a new token, when the server refused one that
+   * was good by the clock. Throws `not_found`, `key_file_missing`, `key_unknown`, `password_damaged`,
+   * `password_binding_mismatch`, `token_*`, `oauth_*`, `database_*`.
    */
-  withPassword<T>(mailbox: Mailbox, use: (password: SecretBytes) => Promise<T>): Promise<T>;
+  withCredential<T>(mailbox: Mailbox, use: (credential: Credential, connection: Connection) => Promise<T>): Promise<T>;
   /**
    * Ids of the keys that are open now. A mailbox whose password is sealed under another one waits: it is not polled.
    */
@@ -107,12 +117,12 @@ export interface Sessions {
   /** `how.readOnly`: EXAMINE instead of SELECT; `how.literalBytesMax`: accepts messages up to that size. */
   open(
     connection: Connection,
-    password: SecretBytes,
+    credential: Credential,
     signal: AbortSignal,
     how?: { readonly readOnly?: true; readonly literalBytesMax?: number },
   ): Promise<Session>;
   /** Name, TLS, login, folder (EXAMINE, read-only). `step` is called with each stage, for the terminal. */
-  probe(connection: Connection, password: SecretBytes, step: (name: string) => void): Promise<ProbeReport>;
+  probe(connection: Connection, credential: Credential, step: (name: string) => void): Promise<ProbeReport>;
 }
 
 /** A raw source, compressed (zstd), and the SHA-256 of the bytes before compression. */

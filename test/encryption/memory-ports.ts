@@ -272,7 +272,7 @@ function rewriteSettingsSeals(
 export function mailboxOf(stored: Stored): Mailbox {
   const { id, name, postAction } = stored;
   const connection = { ...connectionOf(stored), tls: 'implicit', folder: 'INBOX' } as const;
-  const rest = { start: { from: 'all' }, pollIntervalMs: null, addresses: [], state: 'active' } as const;
+  const rest = { start: { from: 'all' }, pollIntervalMs: null, grant: null, addresses: [], state: 'active' } as const;
   return { id, name, connection, postAction, ...rest };
 }
 

@@ -79,7 +79,7 @@ function resolverOn({ app }: TestApp, given: Partial<ResolverPorts['store']> = {
     return { ok: true, ...fingerprintMessage(await parseMessage(source)), ...raw };
   };
   const ports = {
-    ...{ blobs: app.blobs, raw: app.raw, passwords: app.passwords, sessions: app.sessions },
+    ...{ blobs: app.blobs, raw: app.raw, credentials: app.credentials, sessions: app.sessions },
     store: { ...app.store, ...given },
     parser: { parse: digest },
     clock: { nowMs: Date.now },

@@ -27,6 +27,7 @@ export function mailbox(name: string, host = 'mail.example.test'): Mailbox {
     start: { from: 'all' },
     postAction: { kind: 'seen' },
     pollIntervalMs: null,
+    grant: null,
     addresses: [],
     state: 'active',
   };

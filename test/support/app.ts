@@ -110,6 +110,7 @@ function mailboxOn(
     start: { from: 'all' },
     postAction: { kind: 'seen' },
     pollIntervalMs: null,
+    grant: null,
     addresses: [],
     state: 'active',
     ...given,

@@ -118,7 +118,7 @@ async function ofAnUnpolled(name: string): Promise<string | null> {
   const store = { readFolderProgress: () => Promise.resolve({ cursor: null, startUid: null, folder: null }) };
   const ports = {
     store,
-    passwords: { withPassword: () => Promise.resolve(session) },
+    credentials: { withCredential: () => Promise.resolve(session) },
     sessions: {},
   } as unknown as ReconcilePorts;
   const failure = await reconcileFolder(sampleMailbox({ name }), ports).catch((error: unknown) => error);

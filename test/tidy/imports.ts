@@ -13,10 +13,11 @@ const rules = ['mail', 'secret', ...base];
 /** `adapters` stands for every adapter; an adapter itself reaches its own folder, the HTTP server and the process. */
 const arrows: Readonly<Record<string, readonly string[]>> = {
   main: ['commands', 'compose', 'config', 'log', 'adapters/keyfile', 'adapters/process', 'adapters/terminal', ...base],
-  commands: ['compose', 'config', 'admin', 'ingest', 'encryption', 'adapters/terminal', ...rules],
-  compose: ['adapters', 'admin', 'ingest', 'encryption', 'config', 'log', ...rules],
-  adapters: ['adapters/http', 'adapters/process', 'admin', 'ingest', 'encryption', 'config', ...rules],
-  admin: ['encryption', 'ingest', ...rules],
+  commands: ['compose', 'config', 'admin', 'oauth', 'ingest', 'encryption', 'adapters/terminal', ...rules],
+  compose: ['adapters', 'admin', 'oauth', 'ingest', 'encryption', 'config', 'log', ...rules],
+  adapters: ['adapters/http', 'adapters/process', 'admin', 'oauth', 'ingest', 'encryption', 'config', ...rules],
+  admin: ['oauth', 'encryption', 'ingest', ...rules],
+  oauth: ['encryption', 'ingest', 'config', ...rules],
   encryption: ['ingest', ...rules],
   ingest: rules,
   mail: ['errors', 'async', 'text'],
@@ -43,6 +44,7 @@ const homes: Readonly<Record<string, readonly string[]>> = {
   libmime: ['src/mail/mime/attachments.ts'],
   mysql2: ['src/adapters/database/'],
   'node-cron': ['src/adapters/clock/'],
+  oauth4webapi: ['src/adapters/oauth/'],
   nodemailer: ['src/mail/mime/structured-fields.ts'],
   pino: ['src/log.ts'],
   piscina: ['src/adapters/parser/'],
@@ -121,7 +123,7 @@ function isAtHome(path: string, packageName: string): boolean {
   return (homes[packageName] ?? []).some((home) => (home.endsWith('/') ? path.startsWith(home) : path === home));
 }
 
-const pure = /^src\/(admin|mail|secret|encryption|ingest)\//;
+const pure = /^src\/(admin|mail|secret|oauth|encryption|ingest)\//;
 
 export const noInputOutput: Rule = (source) =>
   !pure.test(source.path)

@@ -316,13 +316,13 @@ async function openSession(opened: ImapConnection, { folder }: Connection, isRea
 export function imapSessions(options: () => ImapOptions): Sessions {
   const ignore = (): void => undefined;
   return {
-    open: async (connection, password, signal, { readOnly, literalBytesMax } = {}) => {
+    open: async (connection, { secret: password }, signal, { readOnly, literalBytesMax } = {}) => {
       const usual = options();
       const chosen = literalBytesMax === undefined ? usual : { ...usual, literalBytesMax };
       const opened = await ImapConnection.open(connection, password, chosen, signal, ignore);
       return openSession(opened, connection, readOnly === true);
     },
-    probe: (connection, password, step) => probe(connection, password, options(), step),
+    probe: (connection, { secret }, step) => probe(connection, secret, options(), step),
   };
 }
 

@@ -39,7 +39,9 @@ export async function addMailbox(options: AddOptions, context: Context): Promise
     await app.vault.refresh();
     using password = await newPassword(options, mailbox, context);
     const subject = { name: null, loginHint };
-    const report = options.probe ? await probeMailbox(app, mailbox.connection, password, context, subject) : null;
+    const report = options.probe
+      ? await probeMailbox(app, mailbox.connection, { kind: 'password', secret: password }, context, subject)
+      : null;
     if (report !== null) noteMissingTarget(mailbox.postAction, report, context);
     const id = await store(app, mailbox, password, report);
     await printAdded(options, context, id, mailbox, report);
@@ -89,7 +91,7 @@ async function store(
   report: ProbeReport | null,
 ): Promise<string> {
   const { startsNow, ...settings } = mailbox;
-  const added: Mailbox = { ...settings, id: randomUUIDv7(), state: 'active' };
+  const added: Mailbox = { ...settings, id: randomUUIDv7(), grant: null, state: 'active' };
   const cursor = startsNow && report !== null ? baseline(report) : null;
   // As late as possible: the switch may have changed while the password was typed and probed.
   await app.passwords.store(added, password, allSettings, (prepared) =>

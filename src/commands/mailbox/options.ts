@@ -89,6 +89,7 @@ export function readMailboxChanges(options: MailboxChanges, mailbox: Mailbox, so
   return {
     id: mailbox.id,
     state: mailbox.state,
+    grant: mailbox.grant,
     addresses: mailbox.addresses,
     name: name === undefined ? mailbox.name : readName(name),
     connection,

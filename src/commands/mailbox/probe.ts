@@ -5,8 +5,8 @@
 import type { App } from '../../compose/compose.ts';
 import { Failure, isFailure } from '../../errors.ts';
 import type { Connection, PostAction } from '../../ingest/model.ts';
-import type { ProbeReport } from '../../ingest/ports.ts';
-import type { SecretBytes } from '../../secret/secret-bytes.ts';
+import type { Credential, ProbeReport } from '../../ingest/ports.ts';
+
 import { commandOrNotice, shellCommand } from '../../text/shell.ts';
 import { isoTime } from '../../text/time.ts';
 import { countText } from '../../text/units.ts';
@@ -23,12 +23,12 @@ type ProbeSubject = { readonly name: string | null; readonly loginHint?: string 
 export async function probeMailbox(
   app: Pick<App, 'sessions'>,
   connection: Connection,
-  password: SecretBytes,
+  credential: Credential,
   { terminal }: Pick<Context, 'terminal'>,
   { name, loginHint = null }: ProbeSubject,
 ): Promise<ProbeReport> {
   try {
-    return await app.sessions.probe(connection, password, (stage) => terminal.stage(`probing: ${stage} …`));
+    return await app.sessions.probe(connection, credential, (stage) => terminal.stage(`probing: ${stage} …`));
   } catch (error) {
     throw isFailure(error) ? withLocation(error, connection, { name, loginHint }) : error;
   } finally {
@@ -110,8 +110,8 @@ export async function testMailbox(options: CommonOptions & { name: string }, con
   return await withApp(options, context, async (app) => {
     const mailbox = await app.store.mailboxByName(options.name);
     await app.vault.refresh();
-    const report = await app.passwords.withPassword(mailbox, (password) =>
-      probeMailbox(app, mailbox.connection, password, context, { name: mailbox.name }),
+    const report = await app.credentials.withCredential(mailbox, (credential, connection) =>
+      probeMailbox(app, connection, credential, context, { name: mailbox.name }),
     );
     noteMissingTarget(mailbox.postAction, report, context);
     await printResult(options, context, probeJson(mailbox.name, report), reportLines(mailbox.name, report));

@@ -129,7 +129,9 @@ async function probeAndStore(
 ): Promise<ProbeReport | null> {
   const help = isNew ? 'Check user and password.' : 'If the password differs there, add --new-password.';
   const subject = { name: before.mailbox.name, loginHint: `Nothing was changed. ${help}` };
-  const report = options.probe ? await probeMailbox(app, after.connection, password, context, subject) : null;
+  const report = options.probe
+    ? await probeMailbox(app, after.connection, { kind: 'password', secret: password }, context, subject)
+    : null;
   // As late as possible: the switch may have changed during the probe.
   await app.passwords.store(after, password, confirmed, (prepared) => {
     const isStored = !isNew && prepared.form === 'plain' && before.password.form === 'plain';
@@ -158,6 +160,7 @@ const settingWords: Readonly<Record<ChangeableSetting, string>> = {
   start: 'since',
   postAction: 'on_success',
   pollIntervalMs: 'interval',
+  grant: 'grant',
 };
 
 function changedSettings(before: Mailbox, after: Mailbox): readonly string[] {

@@ -52,6 +52,7 @@ function settingsJson({ connection, start, postAction, pollIntervalMs, ...mailbo
     allowPlaintext: ['allow_plaintext', connection.allowPlaintext],
     user: ['user', connection.user],
     folder: ['folder', connection.folder],
+    grant: ['grant', mailbox.grant],
     addresses: ['addresses', mailbox.addresses],
     start: ['since', start.from === 'all' ? 'all' : isoTime(start.atMs)],
     postAction: ['on_success', postActionText(postAction)],

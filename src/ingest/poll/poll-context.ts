@@ -8,13 +8,13 @@ import type { Failure } from '../../errors.ts';
 import type { IsolationStates } from '../fetch/poison-message.ts';
 import type { RoundEvent, RoundOptions, RoundPorts, RoundSettings } from '../fetch/round-context.ts';
 import type { Mailbox, Outcome } from '../model.ts';
-import type { Passwords, Session, Sessions, WorkerIdentity } from '../ports.ts';
+import type { Credentials, Session, Sessions, WorkerIdentity } from '../ports.ts';
 import type { FolderStore, Lease } from '../stores.ts';
 import type { FolderCheckSchedule, UidValidityChanges } from './uidvalidity-changes.ts';
 
 export type PollPorts = RoundPorts & {
   readonly store: FolderStore;
-  readonly passwords: Passwords;
+  readonly credentials: Credentials;
   readonly sessions: Sessions;
   readonly leases: Leases;
   readonly isolations: IsolationStates;

@@ -135,8 +135,8 @@ async function login({ mailbox, ports, options: { stop } }: StartedPoll, lost: A
   stop.addEventListener('abort', end, { once: true });
   if (stop.aborted) end();
   try {
-    return await ports.passwords.withPassword(mailbox, (password) =>
-      ports.sessions.open(mailbox.connection, password, ending.signal),
+    return await ports.credentials.withCredential(mailbox, (credential, connection) =>
+      ports.sessions.open(connection, credential, ending.signal),
     );
   } finally {
     stop.removeEventListener('abort', end);

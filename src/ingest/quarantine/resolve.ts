@@ -64,7 +64,7 @@ export type Resolution =
 
 export type ResolverPorts = Pick<
   PollPorts,
-  'parser' | 'blobs' | 'raw' | 'clock' | 'newId' | 'newRef' | 'openReplyKeys' | 'passwords' | 'sessions'
+  'parser' | 'blobs' | 'raw' | 'clock' | 'newId' | 'newRef' | 'openReplyKeys' | 'credentials' | 'sessions'
 > & {
   readonly store: PollPorts['store'] &
     QuarantineStore &

@@ -11,11 +11,11 @@ import { uidValidityOf } from '../folder-epoch.ts';
 import type { Mailbox, StoredSource } from '../model.ts';
 import { isOtherFolder } from '../poll/cursor.ts';
 import type { PollPorts } from '../poll/poll-context.ts';
-import type { Passwords, RawSources, Session, Sessions } from '../ports.ts';
+import type { Credentials, RawSources, Session, Sessions } from '../ports.ts';
 import type { FolderStore, LostMessage, QuarantinedMessage, ReconcileStore } from '../stores.ts';
 
 type ServerSourcesPorts = {
-  readonly passwords: Passwords;
+  readonly credentials: Credentials;
   readonly sessions: Sessions;
   readonly store: Pick<FolderStore, 'readFolderProgress'>;
 };
@@ -68,8 +68,8 @@ export function serverSources(ports: ServerSourcesPorts, usualBytesMax: number):
     await close();
     const literalBytesMax = Math.max(usualBytesMax, sizeBytes) + excessBytesMax;
     const never = new AbortController().signal;
-    const session = await ports.passwords.withPassword(mailbox, (password) =>
-      ports.sessions.open(mailbox.connection, password, never, { readOnly: true, literalBytesMax }),
+    const session = await ports.credentials.withCredential(mailbox, (credential, connection) =>
+      ports.sessions.open(connection, credential, never, { readOnly: true, literalBytesMax }),
     );
     open = { mailboxId: mailbox.id, literalBytesMax, session };
     return session;

@@ -11,7 +11,7 @@ import { commandOrNotice, shellCommand } from '../../text/shell.ts';
 import { uidValidityOf } from '../folder-epoch.ts';
 import { type Mailbox, outcomesWhere, postActionRules } from '../model.ts';
 import { isOtherFolder, isRestoredFromBackup } from '../poll/cursor.ts';
-import type { Blobs, ListedMessage, Passwords, RawSources, Session, Sessions } from '../ports.ts';
+import type { Blobs, Credentials, ListedMessage, RawSources, Session, Sessions } from '../ports.ts';
 import type {
   ComparedOutcome,
   FolderProgress,
@@ -22,7 +22,7 @@ import type {
 } from '../stores.ts';
 
 export type ReconcilePorts = {
-  readonly passwords: Passwords;
+  readonly credentials: Credentials;
   readonly sessions: Sessions;
   readonly store: Pick<FolderStore, 'readFolderProgress' | 'lastHandled'> & ReconcileStore;
 };
@@ -62,8 +62,8 @@ export async function reconcileFolder(mailbox: Mailbox, ports: ReconcilePorts): 
   const last = await ports.store.readFolderProgress(mailbox.id);
   const { cursor: before } = last;
   const never = new AbortController().signal;
-  await using session = await ports.passwords.withPassword(mailbox, (password) =>
-    ports.sessions.open(mailbox.connection, password, never, { readOnly: true }),
+  await using session = await ports.credentials.withCredential(mailbox, (credential, connection) =>
+    ports.sessions.open(connection, credential, never, { readOnly: true }),
   );
   if (before !== null && isOtherFolder(last, mailbox))
     throw notComparable(mailbox.name, 'its row names another folder than the last poll');

@@ -76,7 +76,7 @@ function createRefill(
   runner: PollRunner,
   queue: DueQueue,
 ): () => Promise<void> {
-  const { store, clock, health, workers, idleSlots, circuitBreaker, passwords } = ports;
+  const { store, clock, health, workers, idleSlots, circuitBreaker, credentials } = ports;
   const reportRows = createRowReporter(ports);
   const compareClocks = createClockComparison(ports, () => settings().intervalMs);
   let isPrepared = false;
@@ -111,7 +111,7 @@ function createRefill(
     const excludedServers = circuitBreaker.openCircuits().filter((server) => !circuitBreaker.allows(server));
     const due = await store.dueMailboxes(
       dueMailboxesMax,
-      passwords.keyIds(),
+      credentials.keyIds(),
       settings().loginFailuresMax,
       excludedServers,
     );

@@ -65,6 +65,7 @@ export function sampleMailbox(more: Partial<Mailbox> = {}): Mailbox {
     start: { from: 'all' },
     postAction: { kind: 'seen' },
     pollIntervalMs: null,
+    grant: null,
     addresses: ['support@example.org'],
     state: 'active',
     ...more,

@@ -32,7 +32,7 @@ for (let count = 0; count < 20; count += 1) {
   const none = { caPem: null, fingerprint: null, allowPlaintext: false };
   const to = { host: '127.0.0.1', port, tls: 'none', user, folder: 'INBOX', ...none } as const;
   using secret = SecretBytes.take(Uint8Array.from(password));
-  open.push(await sessions.open(to, secret, new AbortController().signal));
+  open.push(await sessions.open(to, { kind: 'password', secret }, new AbortController().signal));
 }
 await setImmediate();
 const text = await heapSnapshot();

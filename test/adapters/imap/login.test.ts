@@ -7,7 +7,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { failureOf } from '../../support/promises.ts';
 import { type Dovecot, startDovecot } from '../../support/servers/dovecot.ts';
 import { startScriptedServer } from './scripted-server.ts';
-import { connectionTo, openSession, plainTo, secret, sessions } from './setting.ts';
+import { connectionTo, credential, openSession, plainTo, secret, sessions } from './setting.ts';
 
 let dovecot: Dovecot;
 
@@ -153,7 +153,9 @@ test('a failure carries no command, no response and no object of the library', a
 test('the password crosses no network in clear unless the mailbox allows it', async () => {
   const far = plainTo(143, { host: 'mail.example.test' });
   expect(await failureOf(openSession(far))).toMatchObject({ code: 'plaintext_refused', domain: 'configuration' });
-  expect(await failureOf(sessions.probe(far, secret(), () => undefined))).toMatchObject({ code: 'plaintext_refused' });
+  expect(await failureOf(sessions.probe(far, credential(), () => undefined))).toMatchObject({
+    code: 'plaintext_refused',
+  });
   const allowed = plainTo(1, { host: '0.0.0.0', allowPlaintext: true });
   expect(await failureOf(openSession(allowed))).toMatchObject({ code: 'connect_refused' });
 });

@@ -6,7 +6,7 @@ import type { ProbeReport } from '../../../src/ingest/ports.ts';
 import { failureOf } from '../../support/promises.ts';
 import { type Dovecot, startDovecot } from '../../support/servers/dovecot.ts';
 import { startScriptedServer } from './scripted-server.ts';
-import { connectionTo, mail, openSession, plainTo, secret, sessions } from './setting.ts';
+import { connectionTo, credential, mail, openSession, plainTo, sessions } from './setting.ts';
 
 let dovecot: Dovecot;
 
@@ -18,7 +18,7 @@ afterAll(() => dovecot[Symbol.asyncDispose]());
 
 async function probed(connection: ReturnType<typeof plainTo>): Promise<{ report: ProbeReport; steps: string[] }> {
   const steps: string[] = [];
-  const report = await sessions.probe(connection, secret(), (step) => steps.push(step));
+  const report = await sessions.probe(connection, credential(), (step) => steps.push(step));
   return { report, steps };
 }
 
@@ -70,7 +70,9 @@ test('a probe sends nothing that could change a server', async () => {
 test('a probe of a missing folder names the folders that are there', async () => {
   const user = dovecot.newUser();
   await dovecot.createFolder(user, 'Заявки');
-  const missing = failureOf(sessions.probe(connectionTo(dovecot, user, { folder: 'no' }), secret(), () => undefined));
+  const missing = failureOf(
+    sessions.probe(connectionTo(dovecot, user, { folder: 'no' }), credential(), () => undefined),
+  );
   expect(await missing).toMatchObject({
     code: 'folder_missing',
     fields: { folders: expect.stringContaining('Заявки') },
@@ -80,6 +82,6 @@ test('a probe of a missing folder names the folders that are there', async () =>
 test('a probe ends at the step that fails', async () => {
   const steps: string[] = [];
   const told = (step: string): void => void steps.push(step);
-  await failureOf(sessions.probe(connectionTo(dovecot, 'ada', { caPem: null }), secret(), told));
+  await failureOf(sessions.probe(connectionTo(dovecot, 'ada', { caPem: null }), credential(), told));
   expect(steps).toEqual(['name', 'connect', 'tls']);
 });

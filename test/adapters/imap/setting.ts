@@ -3,7 +3,7 @@
  */
 import { imapSessions } from '../../../src/adapters/imap/session.ts';
 import type { Connection } from '../../../src/ingest/model.ts';
-import type { Session } from '../../../src/ingest/ports.ts';
+import type { Credential, Session } from '../../../src/ingest/ports.ts';
 import { SecretBytes } from '../../../src/secret/secret-bytes.ts';
 import type { Dovecot } from '../../support/servers/dovecot.ts';
 
@@ -44,12 +44,17 @@ export function connectionTo(dovecot: Dovecot, user: string, more: Partial<Conne
   return plainTo(port, { host: dovecot.host, tls, caPem: dovecot.caPem, user, ...more });
 }
 
+/** A credential for one login, of a password. */
+export function credential(password = secret()): Credential {
+  return { kind: 'password', secret: password };
+}
+
 export function openSession(connection: Connection, password = secret(), signal = never): Promise<Session> {
-  return sessions.open(connection, password, signal);
+  return sessions.open(connection, credential(password), signal);
 }
 
 export function openHastily(connection: Connection, commandTimeoutMs = hastyMs, signal = never): Promise<Session> {
-  return imapSessions(() => ({ ...hasty, commandTimeoutMs })).open(connection, secret(), signal);
+  return imapSessions(() => ({ ...hasty, commandTimeoutMs })).open(connection, credential(), signal);
 }
 
 /** A mail with CRLF line ends, at least `bytes` long. */

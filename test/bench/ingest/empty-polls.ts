@@ -61,8 +61,8 @@ async function pollWithSession({ host, port, caPem, user, password: text }: Acco
     ...{ host, port, caPem, user },
     ...{ tls: 'implicit', fingerprint: null, allowPlaintext: false, folder: 'INBOX' },
   };
-  using password = SecretBytes.take(Buffer.from(text));
-  await using session = await app.sessions.open(connection, password, signal);
+  using secret = SecretBytes.take(Buffer.from(text));
+  await using session = await app.sessions.open(connection, { kind: 'password', secret }, signal);
   await session.listAbove(0);
 }
 

@@ -52,8 +52,8 @@ async function work({ stage, mailbox: name, count }: StageOrder): Promise<number
   await using app = await compose(config, log);
   await app.vault.refresh();
   const mailbox = await app.store.mailboxByName(name);
-  await using opened = await app.passwords.withPassword(mailbox, (password) =>
-    app.sessions.open(mailbox.connection, password, signal),
+  await using opened = await app.credentials.withCredential(mailbox, (credential, connection) =>
+    app.sessions.open(connection, credential, signal),
   );
   const session = serialized(opened);
   const uids = (await session.listAbove(0)).slice(0, count);

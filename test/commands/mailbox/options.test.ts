@@ -170,7 +170,7 @@ describe('a mistake is one line', () => {
 describe('the post-action', () => {
   const stored = (postAction: PostAction): Mailbox => {
     const { startsNow: _, ...settings } = read({});
-    return { ...settings, id: 'id', state: 'active', postAction };
+    return { ...settings, id: 'id', grant: null, state: 'active', postAction };
   };
   const sources = { readFile: readFileSync, nowMs };
 

@@ -30,7 +30,7 @@ function report({ onServer, outcomes, cursor, startUid = 0, uidValidity = 7 }: S
     [Symbol.asyncDispose]: async () => undefined,
   };
   const ports = {
-    passwords: { withPassword: async (_: unknown, use: (password: null) => unknown) => await use(null) },
+    credentials: { withCredential: async (_: unknown, use: (credential: null) => unknown) => await use(null) },
     sessions: { open: async () => session },
     store: {
       readFolderProgress: async () => progress,

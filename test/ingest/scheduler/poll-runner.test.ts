@@ -64,7 +64,7 @@ function scene(loginOf: (user: string) => Login) {
       makeDue: async (codes: readonly string[], host: string) => void seen.madeDue.push(...codes, host),
     },
     leases: { autoRenew: () => ({ lost: lost.signal, [Symbol.dispose]: () => undefined }) },
-    passwords: { withPassword: (_: unknown, use: (password: null) => unknown) => use(null) },
+    credentials: { withCredential: (_: unknown, use: (credential: null) => unknown) => use(null) },
     sessions: { open: ({ user }: { user: string }, _: unknown, signal: AbortSignal) => open(user, signal) },
     log: { debug: log, info: log, warn: log },
     reporter: { pollFailed: () => undefined },

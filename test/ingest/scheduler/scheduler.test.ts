@@ -60,7 +60,7 @@ function schedulerOn(due: Answer, given: { diskFails?: boolean; circuitBreaker?:
   const ports = {
     ...{ store, health, log, clock, meter: noMeter },
     reporter: createReporter({ log, health, meter: noMeter }),
-    passwords: { withPassword: () => Promise.reject(new Failure('login_refused', 'refused')), keyIds: () => [] },
+    credentials: { withCredential: () => Promise.reject(new Failure('login_refused', 'refused')), keyIds: () => [] },
     leases: { autoRenew: () => ({ lost: new AbortController().signal, [Symbol.dispose]: () => undefined }) },
     workers: { refresh: () => Promise.resolve(), isPreferredHere: () => true },
     circuitBreaker: given.circuitBreaker ?? createCircuitBreaker(clock, () => 0),

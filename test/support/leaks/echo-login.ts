@@ -21,11 +21,15 @@ const sessions = imapSessions(() => ({ connectTimeoutMs: 5000, commandTimeoutMs:
 async function login({ masked, port, fingerprint }: EchoLogin): Promise<unknown> {
   const bytes = secretBuffer(masked.length);
   for (const [index, byte] of masked.entries()) bytes[index] = byte ^ mask;
-  using password = SecretBytes.take(bytes);
+  using secret = SecretBytes.take(bytes);
   const tls = fingerprint === null ? 'none' : 'implicit';
   const to = { host: '127.0.0.1', port, tls, user: 'ada', folder: 'INBOX', caPem: null, fingerprint } as const;
   try {
-    return await sessions.open({ ...to, allowPlaintext: false }, password, new AbortController().signal);
+    return await sessions.open(
+      { ...to, allowPlaintext: false },
+      { kind: 'password', secret },
+      new AbortController().signal,
+    );
   } catch (error) {
     return error;
   }

@@ -41,6 +41,8 @@ const mailboxTable = {
   on_success_folder: setting(1024),
   poll_interval_ms: setting(null),
   addresses: setting(4096),
+  auth: setting(wordCharactersMax),
+  grant_name: setting(255),
   state: setting(wordCharactersMax),
   // Listing mailboxes must not touch passwords.
   password: unlisted(null),

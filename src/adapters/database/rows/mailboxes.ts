@@ -38,6 +38,7 @@ export function toMailbox(row: ListedMailboxRow): Mailbox {
     start: toStartPoint(row),
     postAction: toPostAction(row),
     pollIntervalMs: toInterval(row),
+    grant: toGrant(row),
     addresses: toAddresses(row),
     state: toState(row),
   };
@@ -60,6 +61,8 @@ const checks: { readonly [C in SettingColumn]: (row: ListedMailboxRow) => unknow
   on_success_folder: toPostAction,
   poll_interval_ms: toInterval,
   addresses: anyValue,
+  auth: toGrant,
+  grant_name: toGrant,
   state: toState,
 };
 
@@ -84,6 +87,14 @@ function assertFingerprint(row: ListedMailboxRow): void {
 
 function toTlsMode(row: ListedMailboxRow): TlsMode {
   return keyword(row, 'tls_mode', tlsModes);
+}
+
+/** The name of the grant that opens the mailbox; null: its password does. */
+function toGrant(row: ListedMailboxRow): string | null {
+  if (keyword(row, 'auth', authKinds) === 'password') return null;
+  const name = row.grant_name ?? '';
+  if (name === '') throw invalid(row, 'grant_name', 'is empty, and auth is oauth');
+  return name;
 }
 
 function toState(row: ListedMailboxRow): Mailbox['state'] {
@@ -181,6 +192,7 @@ function pausedMailbox(row: ListedMailboxRow): Mailbox {
     start: { from: 'time', atMs: fromForeignTime(row.created_at) ?? 0 },
     postAction: { kind: 'leave' },
     pollIntervalMs: null,
+    grant: null,
     addresses: [],
     state: row.state === 'removing' ? 'removing' : 'paused',
   };
@@ -209,6 +221,8 @@ export function settingsRow(mailbox: Mailbox) {
     on_success: postAction.kind,
     on_success_folder: postActionFolder(postAction),
     poll_interval_ms: mailbox.pollIntervalMs === null ? null : Math.round(mailbox.pollIntervalMs),
+    auth: mailbox.grant === null ? 'password' : 'oauth',
+    grant_name: mailbox.grant,
     addresses: mailbox.addresses.length === 0 ? null : mailbox.addresses.join(','),
     state: mailbox.state,
   } satisfies Record<SettingColumn, unknown>;
@@ -288,6 +302,7 @@ function isWithin(value: unknown, least: number, most: number): boolean {
 /** Keywords of the columns. A new member of one of these types does not compile until it is listed. */
 const tlsModes: Record<TlsMode, true> = { implicit: true, starttls: true, none: true };
 const states: Record<Mailbox['state'], true> = { active: true, paused: true, removing: true };
+const authKinds: Record<'password' | 'oauth', true> = { password: true, oauth: true };
 const startKinds: Record<StartPoint['from'], true> = { all: true, time: true };
 const postActions: Record<PostAction['kind'], true> = { seen: true, move: true, delete: true, leave: true };
 const passwordForms: Record<'plain' | 'sealed', true> = { plain: true, sealed: true };

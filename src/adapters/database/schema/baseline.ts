@@ -87,12 +87,14 @@ const mailboxes: TableDefinition<Tables['mailboxes']> = {
     addresses: text('null'),
     state: word(`not null default 'active'`),
     // Other programs may write the password as text.
-    password: { mysql: 'varbinary(4096) not null', sqlite: 'any not null' },
+    password: { mysql: `varbinary(4096) not null default ''`, sqlite: `any not null default ''` },
     password_form: word(`not null default 'plain'`),
     password_key_id: keyId('null'),
     settings_seal: asciiText(255)('null'),
     plaintext_since: time('null'),
     plaintext_until: time('null'),
+    auth: word(`not null default 'password'`),
+    grant_name: exactText(255)('null'),
     created_at: timeDefaultNow('not null'),
     // Maintained by the database; in SQLite by the trigger.
     changed_at: {
@@ -297,6 +299,52 @@ const encryptionSwitch: TableDefinition<Tables['encryption_switch']> = {
   withoutRowid: false,
 };
 
+const oauthGrant: TableDefinition<Tables['oauth_grant']> = {
+  columns: {
+    id: { mysql: `char(36) ${ascii} not null default (uuid())`, sqlite: `text not null default ${sqliteUuid}` },
+    name: exactText(255)('not null'),
+    provider: exactText(64)('not null'),
+    flow: word(`not null default 'person'`),
+    account: exactText(320)('null'),
+    scope: text('null'),
+    // Other programs may write the token as text.
+    refresh: { mysql: 'varbinary(16384) null', sqlite: 'any null' },
+    refresh_form: word(`not null default 'plain'`),
+    refresh_key_id: keyId('null'),
+    state: word(`not null default 'ready'`),
+    state_since: timeDefaultNow('not null'),
+    error_code: asciiText(64)('null'),
+    error_message: text('null'),
+    retry_at: time('null'),
+    asked_at: time('null'),
+    renewed_at: time('null'),
+    consented_at: time('null'),
+    consented_by: exactText(255)('null'),
+    created_at: timeDefaultNow('not null'),
+  },
+  primaryKey: ['id'],
+  unique: 'name',
+  withoutRowid: true,
+};
+
+const oauthAccess: TableDefinition<Tables['oauth_access']> = {
+  columns: {
+    grant_id: uuid('not null'),
+    username: exactText(320)('not null'),
+    access: { mysql: 'varbinary(16384) null', sqlite: 'blob null' },
+    access_form: word(`not null default 'plain'`),
+    access_key_id: keyId('null'),
+    access_until: time('null'),
+    renew_at: time('null'),
+    version: safeInteger(bigint('not null default 0'), 'version', 0),
+    claim_owner: exactText(255)('null'),
+    claim_until: time('null'),
+  },
+  primaryKey: ['grant_id', 'username'],
+  indexes: [['renew_at']],
+  withoutRowid: true,
+};
+
 const workers: TableDefinition<Tables['workers']> = {
   columns: {
     worker: exactText(255)('not null'),
@@ -396,6 +444,8 @@ export const baselineTables: { readonly [T in Exclude<keyof Tables, 'schema_migr
     message_reference: messageReference,
     reply_key: replyKey,
     encryption_switch: encryptionSwitch,
+    oauth_grant: oauthGrant,
+    oauth_access: oauthAccess,
     workers,
     audit,
     admin_account: adminAccount,

@@ -41,8 +41,54 @@ export type MailboxTable = {
   plaintext_since: string | null;
   plaintext_until: string | null;
   created_at: Fixed<string>;
+  /** `password`, or `oauth`: the tokens of the grant named `grant_name` open it, and `password` is empty. */
+  auth: Generated<string>;
+  grant_name: Generated<string | null>;
   /** Version of the settings, maintained by the database. */
   changed_at: Generated<string>;
+};
+
+/** A grant of OAuth 2 (oauth/model.ts). A helpdesk writes `refresh` with `refresh_form` = `plain`; it is sealed then. */
+export type OAuthGrantTable = {
+  id: Fixed<string>;
+  name: string;
+  /** Name of a table `[oauth.NAME]` of the configuration. */
+  provider: string;
+  flow: Generated<string>;
+  account: string | null;
+  scope: string | null;
+  refresh: Uint8Array | null;
+  refresh_form: Generated<string>;
+  refresh_key_id: string | null;
+  state: Generated<string>;
+  state_since: Generated<string>;
+  error_code: string | null;
+  error_message: string | null;
+  /** No token request before; null: at any time. */
+  retry_at: string | null;
+  /** A token request was begun, and its answer is not stored. */
+  asked_at: string | null;
+  /** When the refresh token was last used or stored. */
+  renewed_at: string | null;
+  consented_at: string | null;
+  consented_by: string | null;
+  created_at: Generated<string>;
+};
+
+/** An access token: one for each grant (`username` ''), or for each mailbox of a service account. */
+export type OAuthAccessTable = {
+  grant_id: Fixed<string>;
+  username: Fixed<string>;
+  access: Uint8Array | null;
+  access_form: Generated<string>;
+  access_key_id: string | null;
+  /** When it ends, and when it is renewed; by the clock of the database. */
+  access_until: string | null;
+  renew_at: string | null;
+  /** Fencing token of the claim: raised by each renewal. */
+  version: Generated<number>;
+  claim_owner: string | null;
+  claim_until: string | null;
 };
 
 export type MailboxStateTable = {
@@ -264,6 +310,8 @@ export type Tables = {
   message_reference: MessageReferenceTable;
   reply_key: ReplyKeyTable;
   encryption_switch: EncryptionSwitchTable;
+  oauth_grant: OAuthGrantTable;
+  oauth_access: OAuthAccessTable;
   workers: WorkerTable;
   audit: AuditTable;
   admin_account: AdminAccountTable;

@@ -186,6 +186,8 @@ const validSettings: Readonly<Record<SettingColumn, string>> = {
   on_success_folder: `'Done'`,
   poll_interval_ms: '90000',
   addresses: `'ada@example.org'`,
+  auth: `'oauth'`,
+  grant_name: `'m365'`,
   state: `'paused'`,
 };
 

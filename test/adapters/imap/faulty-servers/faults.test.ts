@@ -8,7 +8,18 @@ import { failureOf } from '../../../support/promises.ts';
 import { type Dovecot, startDovecot } from '../../../support/servers/dovecot.ts';
 import { freePort } from '../../../support/servers/programs.ts';
 import { type Script, startScriptedServer } from '../scripted-server.ts';
-import { connectionTo, fetchAll, mail, never, openSession, plainTo, secret, sessions, tookMs } from '../setting.ts';
+import {
+  connectionTo,
+  credential,
+  fetchAll,
+  mail,
+  never,
+  openSession,
+  plainTo,
+  secret,
+  sessions,
+  tookMs,
+} from '../setting.ts';
 
 let dovecot: Dovecot;
 let proxy: FaultProxy;
@@ -205,7 +216,7 @@ test('50 sessions cut at random moments leave no unheard error', async () => {
     const cut = await startFaultProxy({ host: '127.0.0.1', port: dovecot.tlsPort });
     cut.fault = { kind: 'cut_after', bytes: 500 + index * 300 };
     const run = (async () => {
-      await using session = await sessions.open(connectionTo(dovecot, user, { port: cut.port }), secret(), never);
+      await using session = await sessions.open(connectionTo(dovecot, user, { port: cut.port }), credential(), never);
       return fetchAll(session, [1, 2, 3, 4]);
     })();
     const code = (await failureOf(run)).code;

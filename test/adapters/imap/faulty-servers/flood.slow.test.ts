@@ -9,7 +9,7 @@ import type { Session } from '../../../../src/ingest/ports.ts';
 import { failureOf } from '../../../support/promises.ts';
 import { type Dovecot, startDovecot } from '../../../support/servers/dovecot.ts';
 import { type Script, startScriptedServer } from '../scripted-server.ts';
-import { connectionTo, fetchAll, mail, never, openSession, plainTo, secret, tookMs } from '../setting.ts';
+import { connectionTo, credential, fetchAll, mail, never, openSession, plainTo, tookMs } from '../setting.ts';
 
 const longMs = 20_000;
 const capabilities = 'IMAP4rev1 AUTH=PLAIN IDLE UIDPLUS';
@@ -143,7 +143,7 @@ test('messages are no flood: many of nearly the size limit, and the rest of an a
   await dovecot.append(user, 'INBOX', messages);
   const options = { connectTimeoutMs: 5000, commandTimeoutMs: 10_000, literalBytesMax: 300_000 };
   const sessions = imapSessions(() => options);
-  await using session = await sessions.open(connectionTo(dovecot, user), secret(), never);
+  await using session = await sessions.open(connectionTo(dovecot, user), credential(), never);
   const uids = await session.listAbove(0);
   expect((await fetchAll(session, uids)).map(([, source]) => source?.length)).toEqual(
     messages.map(({ length }) => length),

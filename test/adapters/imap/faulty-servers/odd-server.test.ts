@@ -4,7 +4,7 @@
 import { createRequire } from 'node:module';
 import type { AddressInfo, Server } from 'node:net';
 import { expect, test } from 'vitest';
-import { fetchAll, openSession, plainTo, secret, sessions } from '../setting.ts';
+import { credential, fetchAll, openSession, plainTo, sessions } from '../setting.ts';
 
 type Hoodiecrow = {
   listen(port: number, host: string, ready: () => void): void;
@@ -26,7 +26,7 @@ test.each([
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   const connection = plainTo((server.server.address() as AddressInfo).port);
   try {
-    const report = await sessions.probe(connection, secret(), () => undefined);
+    const report = await sessions.probe(connection, credential(), () => undefined);
     expect(report.folders).toEqual(expect.arrayContaining(['INBOX', 'Done']));
     await using session = await openSession(connection);
     expect(await session.listAbove(1)).toEqual([2, 3]);

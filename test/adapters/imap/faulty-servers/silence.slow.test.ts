@@ -7,7 +7,7 @@ import { type FaultProxy, startFaultProxy } from '../../../support/faults/proxy.
 import { failureOf } from '../../../support/promises.ts';
 import { type Dovecot, startDovecot } from '../../../support/servers/dovecot.ts';
 import { type Script, startScriptedServer, type Talk } from '../scripted-server.ts';
-import { connectionTo, fetchAll, mail, never, openHastily, plainTo, secret, tookMs } from '../setting.ts';
+import { connectionTo, credential, fetchAll, mail, never, openHastily, plainTo, tookMs } from '../setting.ts';
 
 let dovecot: Dovecot;
 let proxy: FaultProxy;
@@ -195,7 +195,7 @@ test('a server that agrees to STARTTLS and then falls silent is tls_failed by th
   };
   await using server = await startScriptedServer({ capabilities: 'IMAP4rev1 STARTTLS', script: silent });
   const refused = failureOf(
-    imapSessions(() => deadlines).open(plainTo(server.port, { tls: 'starttls' }), secret(), never),
+    imapSessions(() => deadlines).open(plainTo(server.port, { tls: 'starttls' }), credential(), never),
   );
   expect(await tookMs(refused)).toBeLessThan(4000);
   expect((await refused).code).toBe('tls_failed');
