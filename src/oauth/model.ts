@@ -60,4 +60,6 @@ export type StoredToken = {
   readonly switchRevision: number | null;
   /** Of an access token, by the clock of the database; a refresh token: null. */
   readonly remainingMs: number | null;
+  /** Until an access token is to be renewed, negative when that is overdue; a refresh token: null. */
+  readonly renewInMs: number | null;
 };

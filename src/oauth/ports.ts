@@ -70,7 +70,8 @@ export interface GrantStore {
   readRefresh(grantId: string): Promise<StoredToken | null>;
   /**
    * Claims the renewal by one conditional UPDATE: not while another claim is in force, nor while the stored token is
-   * good for more than `marginMs`. A row is created if there is none. `isDead`: owners whose claim may be taken over.
+   * good for more than `marginMs`. A row is created if there is none. A renewal passes the remaining time that it read,
+   * so that `fresh` says that a newer token was stored since.
    */
   claimRenewal(use: AccessUse, owner: string, forMs: number, marginMs: number): Promise<ClaimResult>;
   /** Marks the grant before a token request: `asked_at` newer than the version stored says that it was cut off. */
