@@ -21,6 +21,12 @@ export function readCertificates(text: string): CertificateFile {
   return { kind: 'certificates', pem: `${certificates.join('\n')}\n` };
 }
 
+/** notAfter of the first certificate in `text`, in milliseconds since 1970; null without one. */
+export function certificateEnd(text: string): number | null {
+  const pem = [...text.matchAll(block)].find(([, label]) => label === 'CERTIFICATE')?.[0];
+  return pem === undefined ? null : readOrNull(() => new X509Certificate(pem).validToDate.getTime());
+}
+
 function isReadable(pem: string): boolean {
   return readOrNull(() => new X509Certificate(pem)) !== null;
 }

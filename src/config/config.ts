@@ -4,6 +4,7 @@
  * `load.ts` reads it, `schema.ts` defines its keys, `derive.ts` converts them.
  */
 import type { SecretBytes } from '../secret/secret-bytes.ts';
+import type { OAuthProvider } from './oauth.ts';
 
 /** The database. The password of a MySQL URL is moved into bytes while it is parsed. */
 export type DatabaseConfig =
@@ -57,6 +58,8 @@ export type Config = {
   readonly migrateOnStart: boolean;
   /** File of the passphrase of a protected key file, read when needed; null: none. */
   readonly encryption: { readonly passphraseFile: string | null };
+  /** Providers of OAuth 2, by the order of the file. */
+  readonly oauth: readonly OAuthProvider[];
   /** null: no health endpoints. */
   readonly http: (ListenAddress & { readonly hosts: readonly string[] }) | null;
   /** null: no admin page. */

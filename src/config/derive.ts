@@ -14,6 +14,7 @@ import { type DatabaseUrl, readDatabaseUrl } from './database-url.ts';
 import { absolute, type Derivation, readNamed } from './derivation.ts';
 import { admin, http } from './listen.ts';
 import { isLoopback } from './machine.ts';
+import { oauthProviders } from './oauth.ts';
 import { type ConfigProblem, notValue } from './problems.ts';
 
 const megabyte = 1024 * 1024;
@@ -30,6 +31,7 @@ export function derive(from: Derivation): { config: Config; problems: readonly C
     database: database(from, dataDir, problems),
     migrateOnStart: settings.database.migrate,
     encryption: { passphraseFile: passphraseFile(from, problems) },
+    oauth: oauthProviders(from, problems),
     http: http(from, problems),
     admin: admin(from, problems),
     log: { level: settings.log.level },

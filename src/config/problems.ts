@@ -7,7 +7,7 @@
 import type { core } from 'zod/mini';
 import { Failure } from '../errors.ts';
 import { type Document, isTable } from './document.ts';
-import { allSettings, neverShown, tableNames } from './schema.ts';
+import { allSettings, neverShown, providerSettings, tableNames } from './schema.ts';
 import { nearestWord } from './spelling.ts';
 
 /** One error. `rule` continues the sentence after the key: "must be …", "is not a known key". */
@@ -25,6 +25,7 @@ export function schemaProblems(document: Document, issues: readonly core.$ZodIss
   const problems = issues.flatMap((issue): readonly ConfigProblem[] => {
     const path = issue.path.join('.');
     if (issue.code === 'unrecognized_keys') return issue.keys.map((key) => unknownKey(document, issue.path, key));
+    if (issue.code === 'invalid_key') return [{ path, rule: `must be ${issue.issues[0]?.message ?? issue.message}` }];
     return [{ path, rule: `must be ${issue.message}${notValue(document, path)}` }];
   });
   return problems.filter((problem, index) => problems.findIndex(({ path }) => path === problem.path) === index);
@@ -48,7 +49,8 @@ function unknownKey(document: Document, above: readonly PropertyKey[], key: stri
 
 /** A similar key of the same table, else the same key of another table. */
 function suggestedKey(table: string, key: string): string | null {
-  const known = allSettings.map((setting) => setting.path);
+  const ofProvider = providerSettings.map((setting) => [...table.split('.'), ...setting.path]);
+  const known = /^oauth\.[^.]+$/.test(table) ? ofProvider : allSettings.map((setting) => setting.path);
   const beside = known.filter((path) => path.slice(0, -1).join('.') === table).map((path) => path.at(-1) ?? '');
   const near = nearestWord(key, beside);
   if (near !== null) return table === '' ? near : `${table}.${near}`;

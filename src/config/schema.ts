@@ -78,8 +78,98 @@ function isHost(text: string): boolean {
   return isIP(text) > 0 || /^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$/i.test(text);
 }
 
+/** `*@example.org`, or a user name. */
+const userPattern = /^(\*@)?[^\s*,]{1,320}$/u;
+const hostAndPort = /^([a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?|\[[0-9a-f:.]+\])(:[0-9]{1,5})?$/i;
+const providerName = /^[a-z0-9][a-z0-9_-]{0,31}$/;
+
 const mailAddress = /^[^\s@,]{1,64}@[^\s@,]{1,255}$/u;
 const oneLineEnd = 'One line end at its end is ignored.';
+
+const emptyByKind = 'If empty, that of the kind.';
+
+/** A table `[oauth.NAME]`; what depends on the kind is empty here, and derived in oauth.ts. */
+const provider = root({
+  kind: documented(
+    z.enum(['microsoft', 'google', 'yahoo', 'oidc'], { error: '"microsoft", "google", "yahoo" or "oidc"' }),
+    'text',
+    '"microsoft", "google", "yahoo" or "oidc"',
+    'Kind of provider, which gives the defaults of the other keys; oidc: any other OpenID provider (required).',
+  ),
+  flow: choice(['', 'application', 'service_account', 'person'], '', {
+    meaning:
+      'application: client credentials (Microsoft). service_account: domain-wide delegation (Google). person: somebody signs in.',
+    more: 'If empty: application for microsoft, service_account for google, person for yahoo and oidc.',
+  }),
+  tenant: text('', 'Tenant of Microsoft: its id, or a domain such as contoso.onmicrosoft.com (required there).'),
+  shared_tenant: yesOrNo(
+    false,
+    'Allows the tenants common, organizations and consumers, which anybody can sign in to.',
+  ),
+  client_id: text('', 'Id of the application (client) at the provider; a service account file contains its own.'),
+  client_secret_file: text('', {
+    meaning: 'File that contains the client secret.',
+    more: `${oneLineEnd} Secrets are read at each use. If no file is named, the systemd credential ticketmaild-oauth-NAME is read.`,
+  }),
+  private_key_file: text('', 'File of the private key of the application (PEM, PKCS #8, without a passphrase).'),
+  certificate_file: text('', {
+    meaning: 'File of its certificate (PEM), whose thumbprint names the key to Microsoft; its end is watched.',
+    more: 'It may contain the private key too; private_key_file is left out then.',
+  }),
+  service_account_file: text('', 'File of the service account (JSON), as the provider issued it.'),
+  client_secret_until: documented(
+    z._default(z.custom<string | Date>(isDate, { error: 'a date, as 2027-05-01' }), ''),
+    'text',
+    'a date, as 2027-05-01',
+    'Date on which the client secret ends: warned of from 30 days before. That of a certificate is read from it.',
+  ),
+  mailboxes: list(10_000, 'user names', 'support@example.org', (one) => userPattern.test(one), {
+    meaning: 'User names that may be opened, or *@example.org for all of a domain.',
+    more: 'Required unless a person signs in, whose own account needs no entry. A writer of the database can open no other mailbox.',
+  }),
+  imap_hosts: list(20, 'mail servers', 'imap.example.org:993', (one) => hostAndPort.test(one), {
+    meaning: 'Mail servers that a token may go to, over TLS.',
+    more: `${emptyByKind} Required for oidc.`,
+  }),
+  scopes: list(20, 'scopes', 'https://mail.example.org/imap', (one) => /^[\x21\x23-\x5b\x5d-\x7e]{1,500}$/.test(one), {
+    meaning: 'Scopes to request.',
+    more: `${emptyByKind} Required for oidc.`,
+  }),
+  issuer: text(
+    '',
+    'Address of the issuer (https://…), at which the endpoints that are not named are discovered; for oidc.',
+  ),
+  token_endpoint: text('', `Address of the token endpoint. ${emptyByKind}`),
+  authorization_endpoint: text('', `Address of the authorization endpoint. ${emptyByKind}`),
+  device_endpoint: text('', `Address of the device authorization endpoint. ${emptyByKind}`),
+  revocation_endpoint: text('', `Address of the revocation endpoint. ${emptyByKind}`),
+  prompt: choice(['', 'none', 'consent', 'login', 'select_account'], '', {
+    meaning: 'Parameter prompt of the authorization request; "none" for no such parameter.',
+    more: 'If empty: consent for google and oidc, where no refresh token comes without it.',
+  }),
+  session_ends_with_token: choice(['', 'yes', 'no'], '', {
+    meaning: 'Whether the mail server ends a session when its token ends, so that a new one begins before.',
+    more: 'If empty: yes for microsoft, google and yahoo.',
+  }),
+  ca_file: text('', 'Certificate authorities (PEM) of the endpoints and mail servers, instead of those of the system.'),
+  proxy: text('', 'HTTP proxy (CONNECT) to the endpoints, as http://proxy.example.org:3128.'),
+});
+
+function isDate(value: unknown): boolean {
+  if (value instanceof Date) return !Number.isNaN(value.getTime());
+  return (
+    typeof value === 'string' &&
+    (value === '' || (/^\d{4}-\d{2}-\d{2}$/.test(value) && !Number.isNaN(Date.parse(value))))
+  );
+}
+
+const providers = z.record(
+  z.string().check(z.regex(providerName, { error: 'named by up to 32 small letters, digits, dashes and underscores' })),
+  provider,
+  { error: 'tables, written as [oauth.NAME]' },
+);
+
+export type ProviderSettings = z.output<typeof provider>;
 
 const settings = root({
   data_dir: text('data', 'Folder of the raw sources, the attachments and the embedded database; on a local disk.'),
@@ -116,6 +206,7 @@ const settings = root({
       more: `${oneLineEnd} If empty, the systemd credential ticketmaild-key-passphrase is read.`,
     }),
   }),
+  oauth: z._default(providers, {}),
   http: table({
     listen: text(
       '127.0.0.1:8025',
@@ -308,12 +399,20 @@ export const tableNames: readonly string[] = Object.entries(settings.shape)
   .filter(([, schema]) => schema instanceof z.ZodMiniPrefault)
   .map(([name]) => name);
 
-/** Every key of the configuration, in the order of the file. */
+/** Every key of a table `[oauth.NAME]`; they have no environment variable. */
+export const providerSettings: readonly Omit<Setting, 'variable'>[] = settingsIn(
+  provider.shape,
+  provider.parse({ kind: 'oidc' }),
+  [],
+).map(({ variable: _, ...setting }) => setting);
+
+/** Every key of the configuration, in the order of the file; but for the providers. */
 export const allSettings: readonly Setting[] = settingsIn(settings.shape, settings.parse({}), []);
 
 function settingsIn(shape: object, defaults: object, above: readonly string[]): readonly Setting[] {
   return Object.entries(shape).flatMap(([key, schema]: [string, z.ZodMiniType]) => {
     const path = [...above, key];
+    if (schema === settings.shape.oauth) return [];
     const value: unknown = defaults[key as keyof typeof defaults];
     const about = texts.get(schema);
     if (about !== undefined)

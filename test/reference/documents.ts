@@ -10,7 +10,7 @@ import { join } from 'node:path';
 import type { Command, Option } from 'commander';
 import { createMetrics } from '../../src/adapters/metrics/metrics.ts';
 import { buildProgram } from '../../src/commands/program.ts';
-import { allSettings, type Setting } from '../../src/config/schema.ts';
+import { allSettings, providerSettings, type Setting } from '../../src/config/schema.ts';
 import { type FailureDomain, failureMeanings } from '../../src/errors.ts';
 import { eventDefinitions } from '../../src/events.ts';
 
@@ -21,6 +21,7 @@ type Part = { readonly document: string; readonly name: string; readonly text: (
 /** In the order in which they are added to a new document. */
 const parts: readonly Part[] = [
   { document: 'config/README.md', name: 'configuration', text: configurationTable },
+  { document: 'config/OAUTH.md', name: 'providers', text: providerTable },
   { document: 'src/commands/README.md', name: 'commands', text: commandReference },
   { document: 'systemd/README.md', name: 'events', text: eventTable },
   { document: 'systemd/README.md', name: 'metrics', text: metricTable },
@@ -30,6 +31,7 @@ const parts: readonly Part[] = [
 
 const titles: Readonly<Record<string, string>> = {
   'config/README.md': 'Configuration',
+  'config/OAUTH.md': 'Sign in with OAuth 2',
   'src/commands/README.md': 'Commands',
   'systemd/README.md': 'Operation',
   'src/README.md': 'The source',
@@ -71,6 +73,16 @@ function configurationTable(): string {
     return [code(settingName(setting)), setting.allowed, value, code(setting.variable), setting.meaning];
   });
   return table(['key', 'value', 'default', 'environment variable', 'meaning'], rows);
+}
+
+function providerTable(): string {
+  const rows = providerSettings.map(({ path, allowed, default: value, meaning, more }) => [
+    code(path.join('.')),
+    allowed,
+    value === '' || path[0] === 'kind' ? 'empty' : code(JSON.stringify(value)),
+    more === '' ? meaning : `${meaning} ${more}`,
+  ]);
+  return table(['key', 'value', 'default', 'meaning'], rows);
 }
 
 function settingName({ path }: Setting): string {
