@@ -38,7 +38,10 @@ export type Renewal = {
   readonly scope: string | null;
 };
 
-/** A change of state of a grant. `retryInMs`: no token request before; null: none until it is authorized again. */
+/**
+ * A change of state of a grant. `retryInMs`: no token request before; null: at any time while it is `ready`, else none
+ * until it is authorized again.
+ */
 export type GrantStateChange = {
   readonly state: GrantState;
   readonly errorCode: string | null;
@@ -62,7 +65,10 @@ export interface GrantStore {
   grantByName(name: string): Promise<Grant | null>;
   /** Ordered by name. */
   listGrants(): Promise<readonly GrantView[]>;
-  /** The grant of that name; creates it for an application or a service account, which need no consent. */
+  /**
+   * The grant of that name; creates it for an application or a service account, which need no consent, and converts one
+   * of another flow. Throws `oauth_needs_consent` for a person.
+   */
   ensureGrant(name: string, provider: OAuthProvider): Promise<Grant>;
   /** The stored access token with the revision of the switch, in one query; null: none is stored. */
   readAccess(use: AccessUse): Promise<StoredToken | null>;
@@ -71,11 +77,15 @@ export interface GrantStore {
   /**
    * Claims the renewal by one conditional UPDATE: not while another claim is in force, nor while the stored token is
    * good for more than `marginMs`. A row is created if there is none. A renewal passes the remaining time that it read,
-   * so that `fresh` says that a newer token was stored since.
+   * so that `fresh` says that a newer token was stored since; with Infinity it is claimed however long the stored one is
+   * good. Throws `not_found`.
    */
   claimRenewal(use: AccessUse, owner: string, forMs: number, marginMs: number): Promise<ClaimResult>;
-  /** Marks the grant before a token request: `asked_at` newer than the version stored says that it was cut off. */
-  markAsked(claim: RenewalClaim): Promise<void>;
+  /**
+   * Marks the grant before a token request, until `storeRenewal` or an answer: a mark that stays says that it was cut
+   * off. The first one stays. False: the claim was lost, and nothing may be requested.
+   */
+  markAsked(claim: RenewalClaim): Promise<boolean>;
   /** Stores the tokens, ends the claim, and makes the grant `ready`. False: the claim was lost, nothing is stored. */
   storeRenewal(claim: RenewalClaim, renewal: Renewal): Promise<boolean>;
   /** Ends a claim without a token; `wasAnswered`: the provider answered, so that nothing was cut off. */
