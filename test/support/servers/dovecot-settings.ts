@@ -29,6 +29,8 @@ export type DovecotLayout = {
   readonly more: string;
   /** A file with `password=` and the password of every user; null: it is `pw`. */
   readonly passwordFile: string | null;
+  /** Takes OAuth tokens too (`dovecot-oauth.ts`). */
+  readonly takesTokens: boolean;
 };
 
 const connectionsMax = 2_000;
@@ -39,10 +41,10 @@ export function passwordFile(): string {
 }
 
 export function dovecotSettings(layout: DovecotLayout): string {
-  return [general(layout), users(layout), services(layout), layout.more, ''].join('\n');
+  return [general(layout), users(layout), tokenUsers(layout), services(layout), layout.more, ''].join('\n');
 }
 
-function general({ folder, certificate }: DovecotLayout): string {
+function general({ folder, certificate, takesTokens }: DovecotLayout): string {
   return `
 base_dir = ${join(folder, 'run')}
 state_dir = ${join(folder, 'state')}
@@ -55,7 +57,7 @@ ssl_cert = <${certificate.certificateFile}
 ssl_key = <${certificate.keyFile}
 ssl_min_protocol = TLSv1.2
 disable_plaintext_auth = no
-auth_mechanisms = plain login
+auth_mechanisms = plain login${takesTokens ? ' xoauth2 oauthbearer' : ''}
 auth_failure_delay = 0
 auth_username_chars =
 first_valid_uid = 1
@@ -88,22 +90,40 @@ function internalUsers(): string {
   return `default_internal_user = ${username}\ndefault_internal_group = ${group}\ndefault_login_user = ${username}`;
 }
 
-function users({ folder, passwordFile: file }: DovecotLayout): string {
+function users({ folder, passwordFile: file, takesTokens }: DovecotLayout): string {
   const { uid, gid } = mailOwner();
+  const onlyPasswords = takesTokens ? '\n  mechanisms = plain login' : '';
   const passwordOfAll = file === null ? `password=${password}` : `<${file}`;
   return `
 passdb {
-  driver = passwd-file
+  driver = passwd-file${onlyPasswords}
   args = scheme=PLAIN username_format=%u ${join(folder, 'users')}
 }
 passdb {
-  driver = static
+  driver = static${onlyPasswords}
   args = ${passwordOfAll}
   username_filter = * !${specialUser.name}
 }
 userdb {
   driver = static
-  args = uid=${uid} gid=${gid} home=${join(folder, 'mail')}/%u
+  args = uid=${uid} gid=${gid} home=${join(folder, 'mail')}/%u${takesTokens ? ' allow_all_users=yes' : ''}
+}`;
+}
+
+/** A token of an application opens every mailbox but those whose name begins with `private`. */
+function tokenUsers({ folder, takesTokens }: DovecotLayout): string {
+  if (!takesTokens) return '';
+  return `
+passdb {
+  driver = oauth2
+  mechanisms = xoauth2 oauthbearer
+  args = ${join(folder, 'oauth-person.conf')}
+}
+passdb {
+  driver = oauth2
+  mechanisms = xoauth2 oauthbearer
+  username_filter = !private*
+  args = ${join(folder, 'oauth-application.conf')}
 }`;
 }
 

@@ -9,6 +9,7 @@ import { chmod, chown, mkdir, readdir, readFile, rm, writeFile } from 'node:fs/p
 import { join } from 'node:path';
 import { temporaryFolder } from '../temporary.ts';
 import { type CertificateKind, readCertificates, type ServerCertificate } from './authority.ts';
+import { type TokenCheck, writeTokenSettings } from './dovecot-oauth.ts';
 import { type DovecotLayout, dovecotSettings, mailOwner, passwordFile, specialUser } from './dovecot-settings.ts';
 import { type AppendOptions, deliver, makeMaildir } from './maildir.ts';
 import { freePort, type RunningServer, runProgram, startServer, untilGreets } from './programs.ts';
@@ -56,6 +57,8 @@ export type DovecotOptions = {
   settings?: string;
   /** Of every user, instead of `pw`: letters and digits. It is never text in this process. */
   password?: Uint8Array;
+  /** Takes the tokens of this provider as XOAUTH2 and OAUTHBEARER. */
+  tokens?: TokenCheck;
 };
 
 const startTimeoutMs = 15_000;
@@ -71,8 +74,10 @@ export async function startDovecot(options: DovecotOptions = {}): Promise<Doveco
     certificate,
     more: options.settings ?? '',
     passwordFile: options.password === undefined ? null : join(temporary.path, 'password-of-all'),
+    takesTokens: options.tokens !== undefined,
   };
   await writeFiles(layout, options.password);
+  if (options.tokens !== undefined) await writeTokenSettings(layout.folder, options.tokens);
   let server = await launch(layout);
   const stop = (): Promise<void> => end(server);
   return {
