@@ -70,7 +70,7 @@ export function headerOnlyMessage(source: Uint8Array, text = ''): Uint8Array<Arr
 export function fallbackMessage(source: Uint8Array, head: ParsedMessage | null, note: string): ParsedMessage {
   const message = splitMessage(source);
   const isNamed = head !== null && !head.messageIdMissing && firstRaw(message.headers, 'message-id') !== null;
-  const hash = isNamed ? contentHash(message) : sourceHash(source);
+  const hash = isNamed ? contentHash(message, head) : sourceHash(source);
   const original = {
     name: 'original.eml',
     type: 'message/rfc822',

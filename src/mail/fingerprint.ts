@@ -3,14 +3,16 @@
  * mailbox remembers that a message was handled.
  *
  * SHA-256 over the named fields and the bytes of the body. Trace fields (RFC 5322 section 3.6.7) are left out, since
- * each server on the way adds its own; white space in fields is collapsed, since servers fold lines again. Of a message
+ * each server on the way adds its own; white space in fields is collapsed, since servers fold lines again. What decides
+ * how a message is handled counts too, wherever it stands: else a copy with one field more, sent first, would make the
+ * genuine message its duplicate. Of a message
  * without a Message-ID all bytes are hashed, trace fields included: a device may send the same words twice on purpose.
  * The bytes are hashed without a copy.
  */
 import { createHash, hash } from 'node:crypto';
 import type { ParsedMessage } from './message.ts';
 import type { SplitMessage } from './mime/headers.ts';
-import { type ThreadKeys, threadKeysOf } from './thread/keys.ts';
+import { type HandlingFields, isAutomatic, recipientTokensOf, type ThreadKeys, threadKeysOf } from './thread/keys.ts';
 
 /** A parsed message with the keys of its lookups, which are made once, in the parse thread. */
 export type FingerprintedMessage = {
@@ -36,9 +38,15 @@ const hashedFields = [
   ...['content-type', 'content-transfer-encoding'],
 ];
 
-/** The hash of what the sender wrote, 64 lower-case hex digits. */
-export function contentHash({ headers, body }: SplitMessage): string {
+/** Received fields beyond which a message loops (RFC 5321 section 6.3: servers refuse at 100). */
+export const hopsMax = 50;
+
+/** The hash of what the sender wrote and of how it is handled, 64 lower-case hex digits. */
+export function contentHash({ headers, body }: SplitMessage, parsed: HandlingFields & { hopCount?: number }): string {
   const hash = createHash('sha256');
+  const tokens = new Set(recipientTokensOf(parsed).map(({ ref, mac }) => `${ref} ${mac}`));
+  const isLooping = (parsed.hopCount ?? 0) > hopsMax;
+  hash.update(`${parsed.kind} ${isAutomatic(parsed)} ${isLooping} ${[...tokens].sort().join(',')}\n`, 'latin1');
   for (const field of hashedFields) {
     for (const [name, rawValue] of headers) {
       if (name === field) hash.update(`${name}:${collapsed(rawValue)}\n`, 'latin1');

@@ -48,13 +48,17 @@ function readMessage(source: Uint8Array): ParsedMessage {
   const tree = readTree(bytes, headers, bytes.length - message.body.length, charset);
   const { text, html, protection, attachments } = readBody(tree, charset);
   const messageId = readMessageId(unfold(raw('message-id'), charset));
-  const hash = messageId === null ? sourceHash(source) : contentHash(message);
   const senders = addresses('from');
   // A broken address may precede the valid one.
   const from = senders.find(({ address }) => address.includes('@')) ?? senders[0] ?? null;
   const stored = storedHeaders(headers, charset);
   const subject = decodeField(raw('subject'), charset);
+  const to = addresses('to');
+  const cc = addresses('cc');
+  const hopCount = headers.filter(([name]) => name === 'received').length;
   const classification = classify({ fields: fieldsOf(headers, charset), from, subject, text, html, attachments });
+  const handling = { headers: stored, kind: classification.kind, to, cc, hopCount };
+  const hash = messageId === null ? sourceHash(source) : contentHash(message, handling);
   return {
     messageId: messageId ?? placeholderMessageId(hash),
     messageIdMissing: messageId === null,
@@ -62,8 +66,8 @@ function readMessage(source: Uint8Array): ParsedMessage {
     references: readMessageIds(unfold(raw('references'), charset)),
     from,
     replyTo: addresses('reply-to'),
-    to: addresses('to'),
-    cc: addresses('cc'),
+    to,
+    cc,
     subject,
     sentAtMs: readSentAt(unfold(raw('date'), charset)),
     text,
@@ -74,7 +78,7 @@ function readMessage(source: Uint8Array): ParsedMessage {
     protection,
     attachments,
     contentHash: hash,
-    hopCount: headers.filter(([name]) => name === 'received').length,
+    hopCount,
   };
 }
 

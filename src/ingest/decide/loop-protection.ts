@@ -9,6 +9,7 @@
  * Nothing is dropped: such a message is in quarantine with its source and can be released. Messages that arrived before
  * their mailbox was added are an import and no flood; reports of servers are limited by the messages they are about.
  */
+import { hopsMax } from '../../mail/fingerprint.ts';
 import type { Address, MessageKind, ParsedMessage } from '../../mail/message.ts';
 import type { ThreadKeys } from '../../mail/thread/keys.ts';
 import { ruleTies, type ThreadRule } from '../../mail/thread/match.ts';
@@ -16,8 +17,6 @@ import type { LookupTicket, SenderSpan } from '../batch-lookup.ts';
 import type { QuarantineReason } from '../model.ts';
 import type { BatchContext, BatchState, TicketRules } from './batch-context.ts';
 
-/** Received fields. RFC 5321 section 6.3: servers refuse at 100. A loop through a helpdesk adds few per round. */
-const hopsMax = 50;
 const hourMs = 3_600_000;
 const neverFloods: ReadonlySet<MessageKind> = new Set(['bounce', 'feedback_report', 'read_receipt']);
 

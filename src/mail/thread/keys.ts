@@ -56,7 +56,7 @@ export function threadKeysOf(parsed: ParsedMessage): ThreadKeys {
     messageId,
     referencedIds: referencedIdsOf(parsed),
     ownToken: tokenInMessageId(messageId),
-    recipientTokens: tokensInAddresses(recipientTexts(parsed)),
+    recipientTokens: recipientTokensOf(parsed),
     subjectTags: subject.includes('[#') ? refsIn(subject, tag) : [],
     textTags: text.includes('[#') ? refsIn(text.slice(0, tagTextMax), tag) : [],
     mentions: mentionStart.test(mentioning) ? refsIn(mentioning, mention) : [],
@@ -67,7 +67,11 @@ export function threadKeysOf(parsed: ParsedMessage): ThreadKeys {
   };
 }
 
-function isAutomatic({ headers, kind }: ParsedMessage): boolean {
+/** What the handling of a message depends on, beside its content. */
+export type HandlingFields = Pick<ParsedMessage, 'headers' | 'kind' | 'to' | 'cc'>;
+
+/** Marked as written by a program (RFC 3834 section 5, and the older `Precedence`). */
+export function isAutomatic({ headers, kind }: HandlingFields): boolean {
   const says = (name: string, words: RegExp) => headers.some((header) => header[0] === name && words.test(header[1]));
   return says('auto-submitted', /^\s*auto-/iu) || (kind !== 'list' && says('precedence', /^\s*(?:bulk|junk)\b/iu));
 }
@@ -84,9 +88,10 @@ function referencedIdsOf({ reportedMessageId, inReplyTo, references }: ParsedMes
   return all.filter(({ id }) => !seen.has(id) && seen.add(id));
 }
 
-function recipientTexts({ to, cc, headers }: ParsedMessage): readonly string[] {
+/** Reply tokens in the addresses of the recipients, and in those that servers delivered to; each once. */
+export function recipientTokensOf({ to, cc, headers }: HandlingFields): readonly ReplyToken[] {
   const fields = headers.flatMap(([name, value]) => (deliveryFields.has(name) ? [value] : []));
-  return [...fields, ...to.map(({ address }) => address), ...cc.map(({ address }) => address)];
+  return tokensInAddresses([...fields, ...to.map(({ address }) => address), ...cc.map(({ address }) => address)]);
 }
 
 function refsIn(text: string, form: RegExp): readonly string[] {

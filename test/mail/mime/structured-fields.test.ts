@@ -116,7 +116,8 @@ describe('header blocks', () => {
 });
 
 describe('the content hash', () => {
-  const hashOf = (source: string) => contentHash(splitMessage(bytes(source)));
+  const plain = { headers: [], kind: 'human', to: [], cc: [] } as const;
+  const hashOf = (source: string) => contentHash(splitMessage(bytes(source)), plain);
   const mail = 'From: a@b\r\nSubject: one\r\n two\r\nMessage-ID: <x@y>\r\n\r\nbody\r\n';
 
   test('stays when servers add trace fields and fold lines again', () => {

@@ -13,6 +13,9 @@ export type Letter = {
   readonly subject?: string;
   readonly inReplyTo?: string;
   readonly references?: string;
+  /** Further header lines, and the text instead of one that names the number. */
+  readonly fields?: readonly string[];
+  readonly text?: string;
 };
 
 export type Place = {
@@ -76,6 +79,7 @@ function sourceOf(letter: Letter, number: number): Buffer {
     ...(letter.replyTo === undefined ? [] : [`Reply-To: ${letter.replyTo}`]),
     ...(letter.inReplyTo === undefined ? [] : [`In-Reply-To: ${ids(letter.inReplyTo)}`]),
     ...(letter.references === undefined ? [] : [`References: ${ids(letter.references)}`]),
+    ...(letter.fields ?? []),
   ];
-  return Buffer.from(`${lines.join('\r\n')}\r\n\r\nThis is message ${number}.\r\n`);
+  return Buffer.from(`${lines.join('\r\n')}\r\n\r\n${letter.text ?? `This is message ${number}.`}\r\n`);
 }
