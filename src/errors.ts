@@ -120,6 +120,11 @@ const meanings = {
     exit: 1,
     hint: 'A token goes only to the servers of its provider ([oauth.NAME] imap_hosts), with their certificates checked: check where the mailbox points (mailbox show NAME), and whether the change is yours.',
   },
+  grant_invalid: {
+    domain: 'oauth',
+    exit: 1,
+    hint: 'Correct the row in the table oauth_grant: flow is application, service_account or person; state ready, needs_consent or refused; refresh_form plain or sealed.',
+  },
   oauth_provider_unknown: {
     domain: 'oauth',
     exit: 1,
@@ -247,7 +252,12 @@ const meanings = {
   session_closed: {
     domain: 'server',
     exit: 1,
-    hint: 'The password is right, but the server cannot open this account: the log of the mail server shows the reason.',
+    hint: 'The login was accepted, but the server cannot open this account: the log of the mail server shows the reason.',
+  },
+  session_expired: {
+    domain: 'server',
+    exit: 1,
+    hint: 'Nothing is lost: the daemon signs in again with a new token by itself; repeat a command.',
   },
   server_busy: {
     domain: 'server',

@@ -24,7 +24,11 @@ export type PollEnd =
   /** The IDLE slot ended because the row changed, or another worker is preferred. */
   | 'idle_slot_ended'
   /** The server ended the connection in IDLE. */
-  | 'idle_connection_ended';
+  | 'idle_connection_ended'
+  /** IDLE ended since the access token of the login ends soon. */
+  | 'token_ending'
+  /** The end of the token ended the session, in the middle of what it did. */
+  | 'token_ended';
 
 /** What a rule sees of a mailbox. The bound needs it as well, so `makeStrandedDue` reads the same columns. */
 type PolledMailbox = Pick<Mailbox, 'pollIntervalMs'>;
@@ -50,6 +54,8 @@ const waits: Readonly<Record<PollEnd | 'failed', WaitRule>> = {
   message_given_up: { waitMs: () => 0, isExpectedAtStart: true },
   idle_slot_ended: { waitMs: () => 0, isExpectedAtStart: true },
   idle_connection_ended: { waitMs: () => reconnectMs, isExpectedAtStart: true },
+  token_ending: { waitMs: () => 0, isExpectedAtStart: true },
+  token_ended: { waitMs: () => reconnectMs, isExpectedAtStart: true },
   failed: { waitMs: (_mailbox, _settings, backoffMs) => backoffMs, isExpectedAtStart: true },
 };
 

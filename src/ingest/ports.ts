@@ -84,6 +84,11 @@ export interface Session extends AsyncDisposable {
   fetchHeader(uid: number, bytesMax: number): Promise<Uint8Array | null>;
   /** notAfter of the server's certificate; null without TLS. */
   readonly certificateEndsAtMs: number | null;
+  /**
+   * Time until the session should be left, since the access token of its login ends soon after; not positive: it is
+   * time; null: it lasts. A command that the end of the token cuts off throws `session_expired`.
+   */
+  readonly endsInMs: number | null;
   /** True when the server supports IDLE (RFC 2177). */
   readonly supportsIdle: boolean;
   /**

@@ -33,10 +33,19 @@ export const hints = {
   mailboxUnstable:
     'After each change all its messages are fetched again to be recognized, so it is polled once an hour. Fix the server (its index files, or the storage of the folder).',
   mailboxWaiting: 'Put the key file with that key back from its backup, or set the password again.',
+  passwordMechanismMissing: 'Sign in with OAuth 2: ticketmaild mailbox set NAME --oauth PROVIDER',
   nothingChanged: 'Nothing was changed.',
   quarantineWaiting: 'See ticketmaild quarantine list.',
   restartNeeded: 'Restart the daemon when convenient.',
   schedulerStuck: 'The process is stuck or starved: see its CPU use and log.',
+  tokenLacksScope:
+    'The token is not good for IMAP: check scopes in [oauth.NAME] and the permissions of the application, then: ticketmaild oauth test NAME',
+  tokenMechanismMissing:
+    'This server takes no OAuth token here: check host and port (mailbox show NAME), or give the mailbox a password.',
+  tokenRefused:
+    'IMAP may be off for this mailbox, user and mailbox may differ, or the permission on the mailbox is missing: ticketmaild oauth test NAME finds out which.',
+  tokenTooLong:
+    'Some servers take no token beyond 4 to 8 KB (Dovecot: 8 KiB for the whole response): let the provider put fewer roles or groups into the token.',
   tryAgainSoon: 'Try again in a moment.',
   workerSilent: 'Other workers poll its mailboxes. See its log; a worker that is gone for good is removed after a day.',
   workerUnrecorded:

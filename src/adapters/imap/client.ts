@@ -9,7 +9,7 @@ import type { ImapFlowOptions } from 'imapflow';
 import { isLoopback } from '../../config/machine.ts';
 import { Failure } from '../../errors.ts';
 import type { Connection } from '../../ingest/model.ts';
-import type { SecretBytes } from '../../secret/secret-bytes.ts';
+import type { Credential } from '../../ingest/ports.ts';
 import { isThrottled, refusalIn } from './errors.ts';
 import { ImapClient, type LoginEvents } from './login.ts';
 import type { ServerRefusal } from './throttling.ts';
@@ -56,7 +56,7 @@ function refusalLogger(throttled: ClientEvents['throttled']): {
   return { logger, lastRefusal: () => last };
 }
 
-/** Throws `plaintext_refused` when the password would cross a network unencrypted without permission. */
+/** Throws `plaintext_refused` when the credential would cross a network unencrypted without permission. */
 export function checkPlaintext({ tls, host, allowPlaintext }: Connection): void {
   if (tls === 'none' && !allowPlaintext && !isLoopback(host))
     throw new Failure('plaintext_refused', 'The connection would be unencrypted.', { fields: { host } });
@@ -65,7 +65,7 @@ export function checkPlaintext({ tls, host, allowPlaintext }: Connection): void 
 /** An unconnected client. */
 export function newClient(
   connection: Connection,
-  password: SecretBytes,
+  credential: Credential,
   transport: SocketTransport,
   options: ImapOptions,
   events: ClientEvents,
@@ -100,5 +100,5 @@ export function newClient(
     maxResponseSize: Math.max(lineBytesMax, options.literalBytesMax) + framingBytesMax,
     maxResponseTokens: 1_000_000,
   };
-  return { imap: new ImapClient(flow, connection.user, password, events), lastRefusal };
+  return { imap: new ImapClient(flow, connection.user, credential, events), lastRefusal };
 }

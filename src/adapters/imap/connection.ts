@@ -13,13 +13,14 @@ import { TLSSocket } from 'node:tls';
 import { acquire } from '../../async/buffer-pool.ts';
 import { Failure } from '../../errors.ts';
 import type { Connection } from '../../ingest/model.ts';
-import type { SecretBytes } from '../../secret/secret-bytes.ts';
+import type { Credential } from '../../ingest/ports.ts';
 import { overwriteReadBuffer, overwriteStack } from '../process/scrub-memory.ts';
 import { type ClientHandle, checkPlaintext, type ImapOptions, newClient } from './client.ts';
 import { connectionLost, type ErrorContext, refusalFailure, stageField, toFailure } from './errors.ts';
 import { internals, readLiteralsInPlace } from './imapflow-internals.ts';
 import { commandBytesMax, InboundLimit, idleBytesMax, loginBytesMax, Watchdog } from './limits.ts';
 import type { ImapClient } from './login.ts';
+import type { TokenLogin } from './token-failures.ts';
 import { type ConnectionStage, newTransport, type SocketTransport } from './transport.ts';
 
 const logoutMs = 2000;
@@ -38,7 +39,24 @@ function overwriteReadCopies(socket: Socket | null): void {
   else setImmediate(() => void overwriteReadBuffer());
 }
 
+/** A token ends its session some time before its own end, so that a new one is there in time. */
+type TokenLife = { readonly lengthBytes: number; readonly beganAtMs: number; readonly endsAtMs: number };
+
+const reserveMsMax = 60_000;
+const reserveShare = 0.2;
+
+/** null: of a password. */
+function lifeOf(credential: Credential): TokenLife | null {
+  if (credential.kind === 'password') return null;
+  const { sessionMs, secret } = credential;
+  const beganAtMs = performance.now();
+  const lastsMs =
+    sessionMs === null ? Number.POSITIVE_INFINITY : sessionMs - Math.min(reserveMsMax, reserveShare * sessionMs);
+  return { lengthBytes: secret.length, beganAtMs, endsAtMs: beganAtMs + lastsMs };
+}
+
 export class ImapConnection {
+  readonly #life: TokenLife | null;
   readonly #options: ImapOptions;
   readonly #signal: AbortSignal;
   readonly #client: ClientHandle;
@@ -51,11 +69,12 @@ export class ImapConnection {
 
   private constructor(
     connection: Connection,
-    password: SecretBytes,
+    credential: Credential,
     options: ImapOptions,
     signal: AbortSignal,
     enter: (stage: ConnectionStage) => void,
   ) {
+    this.#life = lifeOf(credential);
     this.#options = options;
     this.#signal = signal;
     const stage = (next: ConnectionStage): void => {
@@ -67,7 +86,7 @@ export class ImapConnection {
       this.imap.redact(chunk);
       this.inboundLimit.count(chunk);
     });
-    this.#client = newClient(connection, password, this.transport, options, {
+    this.#client = newClient(connection, credential, this.transport, options, {
       beforeLogin: () => stage('login'),
       echoed: () => overwriteReadCopies(this.transport.socket()),
       // In a microtask, once imapflow waits: closing ends the wait and the command.
@@ -78,20 +97,20 @@ export class ImapConnection {
     signal.addEventListener('abort', this.#onAbort, { once: true });
   }
 
-  /** Connects and logs in. Rejects with a `Failure`; borrows the password until it settles. */
+  /** Connects and logs in. Rejects with a `Failure`; borrows the credential until it settles. */
   static async open(
     connection: Connection,
-    password: SecretBytes,
+    credential: Credential,
     options: ImapOptions,
     signal: AbortSignal,
     enter: (stage: ConnectionStage) => void,
   ): Promise<ImapConnection> {
     checkPlaintext(connection);
     if (signal.aborted) throw new Failure('interrupted', 'The connection was not opened: a stop was requested.');
-    const opened = new ImapConnection(connection, password, options, signal, enter);
+    const opened = new ImapConnection(connection, credential, options, signal, enter);
     try {
       await opened.run('logging in', () => opened.imap.connect(), { bytesMax: loginBytesMax });
-      // Not before: until then literals stay views of the received bytes, where an echoed password is overwritten.
+      // Not before: until then literals stay views of the received bytes, where an echoed secret is overwritten.
       readLiteralsInPlace(internals(opened.imap).streamer, acquire);
     } catch (error) {
       opened.end(toFailure(error, opened.#errorContext));
@@ -123,7 +142,25 @@ export class ImapConnection {
   get #errorContext(): ErrorContext {
     const { byeReason, hasLoggedIn } = this.imap;
     const goodbye = byeReason ?? null;
-    return { stage: this.#stage, isLoggedIn: hasLoggedIn, doing: this.#doing, goodbye };
+    return { stage: this.#stage, isLoggedIn: hasLoggedIn, doing: this.#doing, goodbye, token: this.#token };
+  }
+
+  /**
+   * Time until the session should be left, as the token of its login ends: 60 s before, at 80 % of a short life. Not
+   * positive afterwards; null: it lasts.
+   */
+  get endsInMs(): number | null {
+    const leftMs = this.#life === null ? Number.POSITIVE_INFINITY : this.#life.endsAtMs - performance.now();
+    return Number.isFinite(leftMs) ? leftMs : null;
+  }
+
+  get #token(): TokenLogin | null {
+    if (this.#life === null) return null;
+    const { hasSentSecret, tokenChallenge } = this.imap;
+    const { lengthBytes, beganAtMs, endsAtMs } = this.#life;
+    const nowMs = performance.now();
+    const session = { isEnding: nowMs >= endsAtMs, ageMs: nowMs - beganAtMs };
+    return { lengthBytes, isSent: hasSentSecret, challenge: tokenChallenge, ...session };
   }
 
   readonly #onAbort = (): void => this.end(new Failure('interrupted', `A stop was requested while ${this.#doing}.`));

@@ -1,17 +1,21 @@
 /**
- * Streaming redaction of the password in what a server sends during the login, in place, before anything parses it.
+ * Streaming redaction of the secret in what a server sends during the login, in place, before anything parses it.
  *
- * A server that repeats the password (CAPABILITY, ALERT, BYE, the text of NO) would leave it in strings, which cannot
- * be wiped. Its bytes are overwritten as they arrive, in clear and in base64 at each alignment; a form that the network
- * cuts is overwritten in both pieces, since the parser keeps views of them until the line ends. Limits: other
- * encodings (hex, quoted), passwords below `passwordBytesMin`, and those that are part of a word of the protocol, which
- * would break the login. After the login the password is wiped, and cannot be recognized any more.
+ * A server that repeats the secret (CAPABILITY, ALERT, BYE, the text of NO) would leave it in strings, which cannot be
+ * wiped. Its bytes are overwritten as they arrive, in clear and in base64 at each alignment; a form that the network
+ * cuts is overwritten in both pieces, since the parser keeps views of them until the line ends. An access token, which
+ * a server may cut short, is recognized by its beginning. Limits: other encodings (hex, quoted), the end of a token
+ * without its beginning, secrets below `secretBytesMin`, and those that are part of a word of the protocol, which would
+ * break the login. After the login the secret is wiped, and cannot be recognized any more.
  */
-import { copySecret, type SecretBytes, secretBuffer } from '../../secret/secret-bytes.ts';
+import type { Credential } from '../../ingest/ports.ts';
+import { copySecret, secretBuffer } from '../../secret/secret-bytes.ts';
 import { isBase64Byte, writeBase64 } from './base64.ts';
 
-/** Below it, a password may be a tag, a status or part of a number. */
-const passwordBytesMin = 5;
+/** Below it, a secret may be a tag, a status or part of a number. */
+const secretBytesMin = 5;
+/** The beginning of a token: nothing else that a server sends begins with it. */
+const tokenBeginBytes = 32;
 const base64BytesMin = 6;
 const filler = 0x78;
 
@@ -26,8 +30,10 @@ const protocolWords = Buffer.from(
   ].join(' '),
 );
 
-/** Bytes to recognize; `isBase64`: the characters around it belong to the same text. */
-type Form = { readonly bytes: Uint8Array<ArrayBuffer>; readonly isBase64: boolean };
+type Bytes = (byte: number) => boolean;
+
+/** Bytes to recognize. `before`, `after`: characters around them that belong to the same text; null: none. */
+type Form = { readonly bytes: Uint8Array<ArrayBuffer>; readonly before: Bytes | null; readonly after: Bytes | null };
 
 export class EchoFilter {
   readonly #forms: readonly Form[];
@@ -35,12 +41,12 @@ export class EchoFilter {
   /** Views of the last bytes, as many as could begin a form. */
   #kept: Uint8Array[] = [];
   #hasFound = false;
-  /** True while a base64 text continues in the next chunk. */
-  #isInBase64 = false;
+  /** Characters of a text that continues in the next chunk; null: none does. */
+  #open: Bytes | null = null;
 
   /** Copies what it recognizes; `end` wipes that. */
-  constructor(password: SecretBytes) {
-    this.#forms = password.use(formsOf);
+  constructor({ kind, secret }: Credential) {
+    this.#forms = secret.use((bytes) => formsOf(bytes, kind));
     this.#keptBytesMax = Math.max(1, ...this.#forms.map(({ bytes }) => bytes.length)) - 1;
   }
 
@@ -53,7 +59,7 @@ export class EchoFilter {
   redact(chunk: Uint8Array): void {
     const text = new Segments([...this.#kept, chunk]);
     const from = text.length - chunk.length;
-    if (this.#isInBase64) this.#isInBase64 = text.fillBase64(from) === text.length;
+    if (this.#open !== null && text.fill(from, this.#open) < text.length) this.#open = null;
     for (const form of this.#forms) {
       const first = Math.max(0, from - form.bytes.length + 1);
       for (let at = first; at + form.bytes.length <= text.length; at += 1) {
@@ -68,13 +74,12 @@ export class EchoFilter {
     this.#kept = [];
   }
 
-  #overwrite(text: Segments, at: number, { bytes, isBase64 }: Form): void {
+  #overwrite(text: Segments, at: number, { bytes, before, after }: Form): void {
     const end = at + bytes.length;
     this.#hasFound = true;
     for (let index = at; index < end; index += 1) text.set(index, filler);
-    if (!isBase64) return;
-    for (let index = at - 1; index >= 0 && isBase64Byte(text.get(index)); index -= 1) text.set(index, filler);
-    if (text.fillBase64(end) === text.length) this.#isInBase64 = true;
+    for (let index = at - 1; index >= 0 && before?.(text.get(index)) === true; index -= 1) text.set(index, filler);
+    if (after !== null && text.fill(end, after) === text.length) this.#open = after;
   }
 }
 
@@ -103,10 +108,10 @@ class Segments {
     return true;
   }
 
-  /** Overwrites the base64 text from `from` on; returns its end. */
-  fillBase64(from: number): number {
+  /** Overwrites the text of such bytes from `from` on; returns its end. */
+  fill(from: number, isPart: Bytes): number {
     let at = from;
-    for (; at < this.length && isBase64Byte(this.get(at)); at += 1) this.set(at, filler);
+    for (; at < this.length && isPart(this.get(at)); at += 1) this.set(at, filler);
     return at;
   }
 
@@ -131,12 +136,21 @@ class Segments {
   }
 }
 
-function formsOf(password: Uint8Array): readonly Form[] {
-  if (password.length < passwordBytesMin || isProtocolWord(password)) return [];
-  const clear = secretBuffer(password.length);
-  copySecret(password, clear);
-  const base64 = [0, 1, 2].map((before) => ({ bytes: base64Core(password, before), isBase64: true }));
-  return [{ bytes: clear, isBase64: false }, ...base64.filter(({ bytes }) => bytes.length >= base64BytesMin)];
+function formsOf(secret: Uint8Array, kind: Credential['kind']): readonly Form[] {
+  if (secret.length < secretBytesMin || isProtocolWord(secret)) return [];
+  const isCut = kind === 'token' && secret.every(isTokenByte);
+  const known = isCut ? secret.subarray(0, tokenBeginBytes) : secret;
+  const clear = secretBuffer(known.length);
+  copySecret(known, clear);
+  const around = { before: isBase64Byte, after: isBase64Byte };
+  const base64 = [0, 1, 2].map((before) => ({ bytes: base64Core(known, before), ...around }));
+  const whole = { bytes: clear, before: null, after: isCut ? isTokenByte : null };
+  return [whole, ...base64.filter(({ bytes }) => bytes.length >= base64BytesMin)];
+}
+
+/** RFC 6750 section 2.1: b64token. */
+function isTokenByte(byte: number): boolean {
+  return isBase64Byte(byte) || byte === 0x2d || byte === 0x2e || byte === 0x5f || byte === 0x7e;
 }
 
 /** The part of its base64 form that depends on no other byte, with `before` bytes before it, modulo 3. */

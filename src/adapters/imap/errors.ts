@@ -13,6 +13,7 @@ import {
   type RefusalMeaning,
   type ServerRefusal,
 } from './throttling.ts';
+import { type TokenLogin, tokenLost, tokenRefusal } from './token-failures.ts';
 import type { ConnectionStage } from './transport.ts';
 
 /** State of the connection when an error occurs. */
@@ -24,6 +25,8 @@ export type ErrorContext = {
   readonly doing: string;
   /** Text of the server's BYE, to be matched, never shown; null: none. */
   readonly goodbye: string | null;
+  /** Of a login by access token; null: by a password. */
+  readonly token: TokenLogin | null;
 };
 
 /** Maps any error of this adapter to a failure; a failure is returned as it is. */
@@ -69,18 +72,22 @@ function byCode(code: string, error: unknown, context: ErrorContext): Failure | 
 }
 
 /** The failure of a NO or BAD. */
-export function refusalFailure(refusal: ServerRefusal, { stage, doing }: ErrorContext): Failure {
+export function refusalFailure(refusal: ServerRefusal, { stage, doing, token }: ErrorContext): Failure {
   const found = meaningOfRefusal(refusal, stage);
-  const code = found?.code ?? refusedCode(refusal, stage);
+  const usual = found?.code ?? refusedCode(refusal, stage);
+  const ofToken = token === null ? null : tokenRefusal(refusal, usual, token);
+  const code = ofToken?.code ?? usual;
   const isKnown = refusal.code !== null && knownResponseCodes.has(refusal.code);
   const more = found === null ? { fields: {} } : hintAndDelay(found);
+  const hint = ofToken === null ? more.hint : ofToken.hint;
   const shown = isKnown ? `${refusal.status} [${refusal.code}]` : refusal.status;
-  return new Failure(code, refusedSentence(code, doing, shown), {
-    ...more,
+  return new Failure(code, ofToken?.message ?? refusedSentence(code, doing, shown), {
+    ...(hint === undefined ? {} : { hint }),
     fields: {
       status: refusal.status,
       ...(isKnown ? { response_code: refusal.code } : {}),
       ...more.fields,
+      ...ofToken?.fields,
       ...(code === 'server_busy' ? stageField(stage) : {}),
     },
   });
@@ -90,10 +97,13 @@ export function refusalFailure(refusal: ServerRefusal, { stage, doing }: ErrorCo
  * The failure of a lost connection. A BYE before the login means that the server is busy; one between login and session
  * without a known limit, that the server cannot serve this user.
  */
-export function connectionLost({ stage, isLoggedIn, doing, goodbye }: ErrorContext, cause?: unknown): Failure {
+export function connectionLost(context: ErrorContext, cause?: unknown): Failure {
+  const { stage, isLoggedIn, doing, goodbye } = context;
   const more = cause === undefined ? {} : { cause: bareCause(cause) };
   if (stage === 'tls')
     return new Failure('tls_failed', 'The server aborted the TLS handshake.', { ...more, fields: stageField(stage) });
+  const byToken = context.token === null ? null : tokenLost(context.token, context);
+  if (byToken !== null) return byToken;
   const found = goodbye === null ? null : meaningOfBye(goodbye);
   const busy = found === null ? { fields: {} } : hintAndDelay(found);
   const fields = { ...busy.fields, ...stageField(stage) };

@@ -13,6 +13,7 @@ import { copyIn } from '../../async/buffer-pool.ts';
 import { Failure, isFailure } from '../../errors.ts';
 import type { Connection, PostAction } from '../../ingest/model.ts';
 import type {
+  Credential,
   FetchedSource,
   FolderState,
   IdleEnd,
@@ -21,7 +22,6 @@ import type {
   Session,
   Sessions,
 } from '../../ingest/ports.ts';
-import type { SecretBytes } from '../../secret/secret-bytes.ts';
 import type { ImapOptions } from './client.ts';
 import { ImapConnection } from './connection.ts';
 import { applyAction, listFolders, search, selectFolder, uidMax, uidSets } from './folder.ts';
@@ -193,6 +193,10 @@ class ImapSession implements Session {
     await this.#connection.inStage('act', () => applyAction(this.#connection, action, uids));
   }
 
+  get endsInMs(): number | null {
+    return this.#connection.endsInMs;
+  }
+
   /** False also once the server has refused IDLE. IDLE is part of IMAP4rev2 (RFC 9051 appendix E). */
   get supportsIdle(): boolean {
     const { capabilities } = this.#connection.imap;
@@ -316,13 +320,13 @@ async function openSession(opened: ImapConnection, { folder }: Connection, isRea
 export function imapSessions(options: () => ImapOptions): Sessions {
   const ignore = (): void => undefined;
   return {
-    open: async (connection, { secret: password }, signal, { readOnly, literalBytesMax } = {}) => {
+    open: async (connection, credential, signal, { readOnly, literalBytesMax } = {}) => {
       const usual = options();
       const chosen = literalBytesMax === undefined ? usual : { ...usual, literalBytesMax };
-      const opened = await ImapConnection.open(connection, password, chosen, signal, ignore);
+      const opened = await ImapConnection.open(connection, credential, chosen, signal, ignore);
       return openSession(opened, connection, readOnly === true);
     },
-    probe: (connection, { secret }, step) => probe(connection, secret, options(), step),
+    probe: (connection, credential, step) => probe(connection, credential, options(), step),
   };
 }
 
@@ -361,14 +365,14 @@ async function report(opened: ImapConnection, connection: Connection): Promise<P
  */
 async function probe(
   connection: Connection,
-  password: SecretBytes,
+  credential: Credential,
   options: ImapOptions,
   step: (name: string) => void,
 ): Promise<ProbeReport> {
   const enter = (stage: ConnectionStage): void => {
     if (reportedStages.has(stage)) step(stage);
   };
-  const opened = await ImapConnection.open(connection, password, options, new AbortController().signal, enter);
+  const opened = await ImapConnection.open(connection, credential, options, new AbortController().signal, enter);
   try {
     step('folder');
     return await report(opened, connection);

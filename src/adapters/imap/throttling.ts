@@ -92,6 +92,9 @@ const retryAfterMsMin = second;
 const retryAfterMsMax = 24 * 60 * minute;
 const textLengthMax = 1000;
 
+/** Exchange, of a mailbox that the user has no permission for, or that it cannot open now. */
+export const notConnected = /\buser is authenticated but not connected\b/i;
+
 /** For any response, and a BYE. The first match wins. */
 const busyRules: readonly WordingRule[] = [
   // Microsoft 365, with the time to wait
@@ -107,7 +110,7 @@ const busyRules: readonly WordingRule[] = [
   // Gmail and Exchange, an internal error
   { words: /\b(temporary system error|server unavailable)\b/i, code: 'server_busy', retryAfterMs: minute },
   {
-    words: /\buser is authenticated but not connected\b/i,
+    words: notConnected,
     code: 'server_busy',
     retryAfterMs: 5 * minute,
     hint: 'Microsoft accepted the login, but opens no mailbox. If it persists, check that IMAP is enabled for the mailbox and the user owns it.',
@@ -116,6 +119,12 @@ const busyRules: readonly WordingRule[] = [
 
 const lockedOut =
   'The server has locked the login after too many attempts. It is retried later; if the password is wrong: ticketmaild mailbox set-password NAME';
+
+export const imapDisabled = {
+  words: /\bIMAP( access)? is disabled\b|\bnot enabled for IMAP\b|\benable IMAP\b/i,
+  code: 'login_refused',
+  hint: 'IMAP is disabled for this account: enable it in the account settings at the provider.',
+} as const satisfies WordingRule;
 
 /** For the response to a login only. */
 const loginRules: readonly WordingRule[] = [
@@ -139,11 +148,7 @@ const loginRules: readonly WordingRule[] = [
     code: 'login_refused',
     hint: 'Set the password: ticketmaild mailbox set-password NAME. Microsoft 365 no longer supports passwords for IMAP, and refuses all.',
   },
-  {
-    words: /\bIMAP( access)? is disabled\b|\bnot enabled for IMAP\b|\benable IMAP\b/i,
-    code: 'login_refused',
-    hint: 'IMAP is disabled for this account: enable it in the account settings at the provider.',
-  },
+  imapDisabled,
   {
     words:
       /\btoo many\b.{0,40}\b(fail|attempt|login|bad |invalid|incorrect|wrong)|\b(temporarily|account( is)?) locked\b/i,

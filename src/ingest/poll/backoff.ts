@@ -1,7 +1,8 @@
 /**
  * Exponential backoff with jitter: how long a mailbox waits after a failed poll.
  *
- * A server that says how long to wait is obeyed. Where the server itself is at fault, the circuit breaker spaces the
+ * A server that says how long to wait is obeyed. A refused access token is no refused password: no number of them locks
+ * an account, and a new one is requested, so that logins are never suspended. Where the server itself is at fault, the circuit breaker spaces the
  * attempts and a mailbox waits for a minute at most. After a few refused logins in a row, logins are suspended for
  * hours, so that the account is not locked; a change of the mailbox's row ends that (the query for due mailboxes sees
  * to it). Pure; randomness is passed in.
@@ -36,7 +37,7 @@ export function failedResult(
   random: number,
 ): PollResult {
   const { code, message, hint } = failure;
-  const refusedVersion = code === 'login_refused' ? (due?.version ?? null) : null;
+  const refusedVersion = isRefusedPassword(failure) ? (due?.version ?? null) : null;
   const isSuspended = due !== null && suspendsLogins(failure, due, settings);
   const { backoffMsMax } = settings;
   const waitMsMax = isServerFailure(failure) ? Math.min(backoffMsMax, serverRetryMsMax) : backoffMsMax;
@@ -52,11 +53,16 @@ export function failedResult(
 
 /** True for the refused login after which logins are suspended. */
 export function suspendsLogins(
-  { code }: Failure,
+  failure: Failure,
   { loginFailures }: Pick<DueMailbox['due'], 'loginFailures'>,
   { loginFailuresMax }: Pick<PollSettings, 'loginFailuresMax'>,
 ): boolean {
-  return code === 'login_refused' && loginFailures + 1 >= loginFailuresMax;
+  return isRefusedPassword(failure) && loginFailures + 1 >= loginFailuresMax;
+}
+
+/** False for a token: the session marks its refusal by this field. */
+function isRefusedPassword({ code, fields }: Failure): boolean {
+  return code === 'login_refused' && fields['credential'] !== 'token';
 }
 
 /** The wait that the server asked for. */

@@ -4,7 +4,8 @@
  *
  * Polling stays as the safety net: after the poll interval, five minutes at most, a round runs without an announcement,
  * which also detects a dead connection. A connection that ends while it idles is no failure: no message was in transit,
- * and the mailbox is polled again. Announcements without a message behind them are followed at growing intervals.
+ * and the mailbox is polled again. A session by access token is left before the token ends: the mailbox is due at once
+ * and gets a session with a new one. Announcements without a message behind them are followed at growing intervals.
  */
 import { asFailure, type Failure, isFailure } from '../../errors.ts';
 import { events } from '../../events.ts';
@@ -17,6 +18,8 @@ const idleMsMax = 5 * 60_000;
 /** An IDLE that the server ends sooner than this, and sooner than requested, counts as a broken connection. */
 const idleMsMin = 5000;
 const falseAlarmMs = 100;
+/** A session that must end sooner is followed less quickly: repeating it at once would be a busy loop. */
+const tokenMsMin = 5000;
 
 /** Resolves with the time until the mailbox is due again. Throws what a round throws, and `lease_lost`. */
 export async function idle(open: OpenPoll, slot: IdleSlot, runRound: () => Promise<RoundReport>): Promise<number> {
@@ -24,11 +27,15 @@ export async function idle(open: OpenPoll, slot: IdleSlot, runRound: () => Promi
   const { clock, store } = ports;
   const end = AbortSignal.any([options.stop, slot.end, lost]);
   const wait = (end: PollEnd) => waitAfterPollMs(end, mailbox, settings());
+  const beganAtMs = clock.monotonicMs();
+  const waitForToken = () => wait(clock.monotonicMs() - beganAtMs < tokenMsMin ? 'token_ended' : 'token_ending');
   let falseAlarms = 0;
   // The first round has succeeded, however the IDLE ends.
   await store.recordPollSuccess(lease, wait('finished'));
   for (;;) {
-    const idleMs = Math.min(intervalOf(mailbox, settings()), idleMsMax);
+    const endsInMs = session.endsInMs ?? Number.POSITIVE_INFINITY;
+    if (endsInMs <= 0) return waitForToken();
+    const idleMs = Math.min(intervalOf(mailbox, settings()), idleMsMax, endsInMs);
     const sinceMs = clock.monotonicMs();
     const ended = await endOf(() => session.idle(idleMs, end));
     if (lost.aborted) throw leaseLost(mailbox.name);
@@ -36,6 +43,7 @@ export async function idle(open: OpenPoll, slot: IdleSlot, runRound: () => Promi
     const isCutShort = ended === 'timed_out' && clock.monotonicMs() - sinceMs < Math.min(idleMsMin, idleMs / 2);
     if (isFailure(ended) || isCutShort)
       return wait(mayIdleAgain(ended, open, slot) ? 'idle_connection_ended' : 'finished');
+    if (ended === 'timed_out' && idleMs === endsInMs) return waitForToken();
     const foundMessages = await roundAfter(ended, open, slot, runRound);
     await store.recordPollSuccess(lease, wait('finished'));
     falseAlarms = ended === 'timed_out' || foundMessages ? 0 : falseAlarms + 1;
@@ -54,8 +62,10 @@ function mayIdleAgain(ended: IdleEnd | Failure, { mailbox, ports: { log, meter }
   if (ended.code === 'server_busy') throw ended;
   const { name, connection } = mailbox;
   // A server that is gone is reported by the next poll, if it stays away.
-  if (ended.code === 'connection_lost') log.debug({ mailbox: name, error: ended }, events.idleEnded);
+  if (ended.code === 'connection_lost' || ended.code === 'session_expired')
+    log.debug({ mailbox: name, error: ended }, events.idleEnded);
   else log.info({ mailbox: name, error: ended }, events.idleEnded);
+  if (ended.code === 'session_expired') return true;
   meter.poll({ mailbox: name, host: connection.host, result: ended.code, durationMs: 0, lagMs: null });
   return slot.connectionEnded(ended.code === 'server_refused');
 }

@@ -85,7 +85,7 @@ async function pollWithLease(poll: StartedPoll): Promise<void> {
   const { due, stop } = options;
   let nextPollAfterMs: number;
   try {
-    nextPollAfterMs = await pollWithSession(poll);
+    nextPollAfterMs = await untilTokenEnds(poll, () => pollWithSession(poll));
   } catch (error) {
     const failure = asFailure(error);
     // A stop says nothing about the mailbox.
@@ -98,6 +98,19 @@ async function pollWithLease(poll: StartedPoll): Promise<void> {
     { ok: true, nextPollAfterMs: stop.aborted ? 0 : nextPollAfterMs },
     due?.version,
   );
+}
+
+/** The end of an access token is no failure: what is not committed is fetched in the next session. */
+async function untilTokenEnds(
+  { mailbox, settings, record }: StartedPoll,
+  work: () => Promise<number>,
+): Promise<number> {
+  try {
+    return await work();
+  } catch (error) {
+    if (!isFailure(error, 'session_expired') || !record.wasConnected) throw error;
+    return waitAfterPollMs('token_ended', mailbox, settings());
+  }
 }
 
 /** A database failure here is not reported: the failure of the poll is. */

@@ -12,6 +12,9 @@ export function serialized(session: Session): Session {
   return {
     folder: session.folder,
     certificateEndsAtMs: session.certificateEndsAtMs,
+    get endsInMs() {
+      return session.endsInMs;
+    },
     get listingFailure() {
       return session.listingFailure;
     },

@@ -7,7 +7,7 @@ import type { ConnectionStage } from '../../../src/adapters/imap/transport.ts';
 
 function failed(code: string, stage: ConnectionStage): ReturnType<typeof toFailure> {
   return toFailure(Object.assign(new Error(`what ${code} says`), { code }), {
-    ...{ stage, isLoggedIn: false, doing: 'testing', goodbye: null },
+    ...{ stage, isLoggedIn: false, doing: 'testing', goodbye: null, token: null },
   });
 }
 
@@ -50,9 +50,9 @@ test.each(['ETIMEDOUT', 'ENETUNREACH', 'EHOSTUNREACH', 'ENETDOWN', 'ECONNRESET',
 test('an aborted TLS handshake reports its stage, one refused by the server does not', () => {
   const expected = { code: 'tls_failed', fields: { stage: 'tls' } };
   expect(failed('ECONNRESET', 'tls')).toMatchObject(expected);
-  expect(connectionLost({ stage: 'tls', isLoggedIn: false, doing: 'logging in', goodbye: null })).toMatchObject(
-    expected,
-  );
+  expect(
+    connectionLost({ stage: 'tls', isLoggedIn: false, doing: 'logging in', goodbye: null, token: null }),
+  ).toMatchObject(expected);
   for (const code of ['EPROTO', 'ERR_SSL_WRONG_VERSION_NUMBER', 'ERR_SSL_SSLV3_ALERT_HANDSHAKE_FAILURE'])
     expect(failed(code, 'tls')).toMatchObject({ code: 'tls_failed', fields: { cause: code } });
   expect(failed('EPROTO', 'tls').fields['stage']).toBeUndefined();
@@ -60,7 +60,7 @@ test('an aborted TLS handshake reports its stage, one refused by the server does
 });
 
 test('a refused command shows status and known response code in its message, and no text of the server', () => {
-  const at = { stage: 'open', isLoggedIn: true, doing: 'fetching messages', goodbye: null } as const;
+  const at = { stage: 'open', isLoggedIn: true, doing: 'fetching messages', goodbye: null, token: null } as const;
   const message = (code: string | null) => refusalFailure({ status: 'NO', code, text: 'pw hunter2' }, at).message;
   expect(message('SERVERBUG')).toBe('The server refused fetching messages (NO [SERVERBUG]).');
   expect(message('HUNTER2')).toBe('The server refused fetching messages (NO).');

@@ -13,7 +13,7 @@ import {
 import { ImapClient } from '../../../src/adapters/imap/login.ts';
 import { newTransport, type SocketTransport } from '../../../src/adapters/imap/transport.ts';
 import { startScriptedServer } from './scripted-server.ts';
-import { plainTo, secret } from './setting.ts';
+import { credential, plainTo } from './setting.ts';
 
 const relied = ['authenticate', 'exec', 'setAuthenticationState', 'stats', 'close', 'logout'];
 
@@ -41,7 +41,7 @@ function newClient(port: number, beforeLogin: () => void): { client: ImapClient;
     logger: false,
     transport,
   } as const;
-  return { client: new ImapClient(options, 'ada', secret('pw'), { beforeLogin, echoed: () => undefined }), transport };
+  return { client: new ImapClient(options, 'ada', credential(), { beforeLogin, echoed: () => undefined }), transport };
 }
 
 test('imapflow still has the inner methods, and connects through our authenticate with bytes', async () => {

@@ -48,6 +48,7 @@ function session(script: Script): Session & { readonly asked: (readonly number[]
     asked,
     folder: { uidValidity: 1, uidNext: 100, messageCount: 0 },
     certificateEndsAtMs: null,
+    endsInMs: null,
     supportsIdle: false,
     idle: () => Promise.resolve('timed_out'),
     listAbove: () => Promise.resolve([]),

@@ -37,6 +37,7 @@ function scene(loginOf: (user: string) => Login) {
   const session = {
     folder,
     certificateEndsAtMs: null,
+    endsInMs: null,
     supportsIdle: false,
     [Symbol.asyncDispose]: async () => undefined,
   };
