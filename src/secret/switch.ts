@@ -50,6 +50,15 @@ export const initialSwitchRow: SwitchRow = {
   changedBy: '',
 };
 
+/** No series of changes comes near it: a row beyond was written to leave no revision for the next change. */
+const revisionMax = 2 ** 50;
+const unverifiedRevisionMax = 2 ** 40;
+
+/** The revision of a row that could not be verified, as the base of a new one; 0 where it is out of reach. */
+export function adoptableRevision(row: SwitchRow | null): number {
+  return row === null || row.revision > unverifiedRevisionMax ? 0 : row.revision;
+}
+
 const hkdfInfo = 'ticketmaild switch seal 1';
 
 /**
@@ -101,6 +110,7 @@ function judgeInitialRow(row: SwitchRow): SwitchJudgement {
 function judgeSeal(row: SwitchRow, keys: KeySet, last: SwitchRow): SwitchJudgement {
   if (!isWellFormed(row))
     return { kind: 'forged', reason: `state ${row.state} does not match the keys that the row names` };
+  if (row.revision > revisionMax) return { kind: 'forged', reason: `revision ${row.revision} is out of range` };
   const [, sealerId = '', seal = ''] = /^([0-9a-f]{16}):([0-9a-f]{64})$/.exec(row.seal ?? '') ?? [];
   if (sealerId === '') return { kind: 'forged', reason: 'it has no valid seal' };
   if (row.keyId !== null && sealerId !== row.keyId)

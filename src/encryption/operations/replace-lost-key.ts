@@ -8,7 +8,7 @@
 import { Failure } from '../../errors.ts';
 import { liveWorkers } from '../../ingest/scheduler/workers.ts';
 import { generateKey, type KeyId, keyById } from '../../secret/key.ts';
-import type { SwitchRow } from '../../secret/switch.ts';
+import { adoptableRevision, type SwitchRow } from '../../secret/switch.ts';
 import { sealReplyKeys } from '../reply-keys.ts';
 import {
   auditEntry,
@@ -50,7 +50,7 @@ async function replace(operation: Operation, options: OperationOptions, run: Run
   await refuseIfKeyIsAlive(operation, lostKeyId);
   const key = await newKeyFile(operation, run);
   await waitForKey(operation, key.id, options);
-  const revision = Math.max(stored?.revision ?? 0, remembered?.revision ?? 0) + 1;
+  const revision = Math.max(adoptableRevision(stored), remembered?.revision ?? 0) + 1;
   const row = sealedRow(ports, { state: 'on', keyId: key.id, nextKeyId: null }, revision, key);
   const entry = {
     action: 'switch.lost_key_replaced',

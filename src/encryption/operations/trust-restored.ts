@@ -5,7 +5,7 @@
  * Runs on the host only. A row sealed with a key of the key file is trusted as it is. For an unsealed or missing row,
  * the row that was accepted last stays in force, or the state that the sealed passwords prove. `enabling` and
  * `disabling` become `on`: replayed by a writer of the database, they would suspend part of the protection. Off after
- * on must be confirmed explicitly (`refused`). The trusted state is written with a revision above every accepted one,
+ * on, or beside a key file, must be confirmed explicitly (`refused`). The trusted state is written with a revision above every accepted one,
  * so that all workers accept it; a damaged switch state file is replaced. Fails with `key_unknown` when the key file
  * lacks a needed key.
  */
@@ -120,16 +120,25 @@ async function readStateFile(
 }
 
 function switchToTrust(evidence: SwitchEvidence, acceptOff: boolean): NextSwitch {
-  const { remembered, keys, counts } = evidence;
   if (isInForce(evidence)) {
     const hint = 'Check it with ticketmaild encryption status';
     throw new Failure('refused', 'there is nothing to trust: the row in encryption_switch is in force', { hint });
   }
+  const next = switchOfEvidence(evidence);
+  if (next.state === 'off' && !acceptOff && !isOffExpected(evidence)) throw wouldSwitchOff();
+  return next;
+}
+
+function switchOfEvidence(evidence: SwitchEvidence): NextSwitch {
+  const { keys, counts } = evidence;
   const claimed = switchClaimedByRow(evidence);
   if (claimed !== null && claimed.state !== 'off') return requireKeysOf(settled(claimed), keys);
-  if (claimed === null || counts.sealed > 0) return switchBeforeRestore(evidence);
-  if (!acceptOff && remembered !== null && remembered.state !== 'off') throw wouldSwitchOff();
-  return claimed;
+  return claimed === null || counts.sealed > 0 ? switchBeforeRestore(evidence) : claimed;
+}
+
+/** A key file says that encryption was on; the table can be made to say anything. */
+function isOffExpected({ remembered, keys }: SwitchEvidence): boolean {
+  return remembered === null ? keys.length === 0 : remembered.state === 'off';
 }
 
 /** An old row of an unfinished change, as `on` under its key: new passwords are sealed, and settings seals enforced. */
@@ -176,7 +185,8 @@ function requireKeysOf(next: NextSwitch, keys: KeySet): NextSwitch {
 }
 
 function wouldSwitchOff(): Failure {
-  const message = 'encryption was on, and would be off: new passwords would be stored in plain text';
+  const message =
+    'encryption was on, or a key file says so, and would be off: new passwords would be stored in plain text';
   const hint =
     'If that is intended (a backup from before encryption was enabled), add --accept-off; then enable encryption again.';
   return new Failure('refused', message, { fields: { would_be_off: true }, hint });

@@ -47,6 +47,16 @@ describe('replacing a lost key', () => {
     expect(world.row).toMatchObject({ revision: 10 });
   });
 
+  test('is not led to a revision that no change could follow by a row that nobody can verify', async () => {
+    const lost = randomKey();
+    const world = await worldAt('on', [lost], ['a']);
+    world.row = { ...rowOf(lost, { revision: 2 }), revision: Number.MAX_SAFE_INTEGER - 1 };
+    world.file = null;
+    await replaceLostKey(startProcess(world), options);
+    expect(world.row).toMatchObject({ state: 'on', revision: 3 });
+    expect((await startProcess(world).vault.refresh()).problem).toBeNull();
+  });
+
   test('is refused while the key is here, while a live worker holds it, and while the switch is off', async () => {
     const key = randomKey();
     const world = await worldAt('on', [key], ['a']);

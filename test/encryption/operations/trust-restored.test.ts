@@ -97,6 +97,19 @@ describe('trusting a restored switch', () => {
     expect(done.trusted).toMatchObject({ state: 'on', keyId: keys[0].id, revision: 1 });
   });
 
+  test('requires a confirmation for off beside a key file, on a host without a remembered switch', async () => {
+    const [key] = [randomKey()];
+    const forged = { ...rowOf(key, { revision: 3 }), seal: `${key.id}:${'0'.repeat(64)}` };
+    for (const row of [forged, { ...initialSwitchRow, revision: 3 }]) {
+      const world = await worldAt('on', [key], []);
+      Object.assign(world, { row, remembered: null });
+      const refusal = { code: 'refused', fields: { would_be_off: true } };
+      await expect(trustRestored(startProcess(world), asItIs)).rejects.toMatchObject(refusal);
+      expect(world.row).toEqual(row);
+      expect((await trustRestored(startProcess(world), { acceptOff: true })).trusted).toMatchObject({ state: 'off' });
+    }
+  });
+
   test('trusts the initial row without any key when no password is sealed', async () => {
     const world = await restoredTo(initialSwitchRow);
     world.file = null;
