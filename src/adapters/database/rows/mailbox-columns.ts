@@ -112,6 +112,24 @@ export const connectionColumns = [
   mailboxColumn('username'),
 ] as const;
 
+/** Listed columns that may be NULL. */
+const nullableColumns: ReadonlySet<string> = new Set<ListedColumn>([
+  ...(['ca_pem', 'fingerprint', 'since_at', 'on_success_folder', 'poll_interval_ms', 'addresses'] as const),
+  ...(['grant_name', 'password_key_id', 'settings_seal'] as const),
+]);
+
+/** The first column whose value has another type than in our schema: another program may have altered the table. */
+export function foreignColumn(row: ListedMailboxRow): string | null {
+  for (const column of columnNames) {
+    const value: unknown = Reflect.get(row, column);
+    if (!mailboxTable[column].isListed || (value === null && nullableColumns.has(column))) continue;
+    const isText = mailboxTable[column].charactersMax !== null || column === 'id';
+    // The drivers return an integer beyond 2^53 as a text.
+    if (typeof value !== 'string' && (isText || typeof value !== 'number')) return column;
+  }
+  return null;
+}
+
 /** The first free text that is longer than its limit. A keyword that is too long is an unknown one. */
 export function tooLongText(row: ListedMailboxRow): { readonly column: string; readonly charactersMax: number } | null {
   for (const column of columnNames) {
@@ -152,6 +170,12 @@ export function isSealable(dialect: SqlDialect): RawBuilder<SqlBool> {
         and instr(cast(mailboxes.password as blob), x'00') = 0)`;
 }
 
+/** False for a mailbox that a grant opens and that has no password: it counts as none, and nothing is sealed. */
+export function holdsPassword(dialect: SqlDialect): RawBuilder<SqlBool> {
+  const bytes = sql.raw(dialect.kind === 'mysql' ? 'length' : 'octet_length');
+  return sql<SqlBool>`(mailboxes.auth <> 'oauth' or ${bytes}(mailboxes.password) > 0)`;
+}
+
 /** Calls `use` with the columns of a new password, which borrow its bytes. */
 export function withPasswordColumns<T>(
   password: NewPassword,
@@ -177,12 +201,21 @@ function sealedColumns(password: Uint8Array, keyId: string | null, settingsSeal:
   };
 }
 
+/** Columns of a mailbox without a password, which a grant opens. */
+export const noPassword = {
+  password: new Uint8Array(0),
+  password_form: 'plain',
+  password_key_id: null,
+  plaintext_since: null,
+  plaintext_until: null,
+} as const satisfies Partial<PasswordColumns>;
+
 /**
- * True for a sealed password whose key is not open. One without a key id may be under any key, so it matches only
+ * True for a sealed password whose key is not open, unless a grant opens the mailbox. One without a key id may be under any key, so it matches only
  * while no key is open.
  */
 export function lacksOpenKey(where: MailboxWhere, keyIds: readonly string[]) {
-  const isSealed = where('mailboxes.password_form', '=', 'sealed');
+  const isSealed = where.and([where('mailboxes.password_form', '=', 'sealed'), where('mailboxes.auth', '<>', 'oauth')]);
   if (keyIds.length === 0) return isSealed;
   const named = where('mailboxes.password_key_id', 'is not', null);
   return where.and([isSealed, named, where('mailboxes.password_key_id', 'not in', keyIds)]);

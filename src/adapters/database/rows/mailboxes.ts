@@ -7,7 +7,7 @@
  * value: it may be a password in the wrong column.
  */
 import type { RawBuilder } from 'kysely';
-import { Failure } from '../../../errors.ts';
+import { Failure, failureHint, hintOf } from '../../../errors.ts';
 import type {
   Connection,
   Cursor,
@@ -17,8 +17,15 @@ import type {
   StartPoint,
   TlsMode,
 } from '../../../ingest/model.ts';
+import { knownHint } from '../../../text/hints.ts';
 import { fromForeignTime, fromOptionalTime, type MailboxStateRow, toDatabaseTime } from '../sql/tables.ts';
-import { type ListedMailboxRow, type SettingColumn, settingColumns, tooLongText } from './mailbox-columns.ts';
+import {
+  foreignColumn,
+  type ListedMailboxRow,
+  type SettingColumn,
+  settingColumns,
+  tooLongText,
+} from './mailbox-columns.ts';
 
 const portMax = 65_535;
 const intervalMsMin = 1000;
@@ -26,6 +33,9 @@ const intervalMsMax = 86_400_000;
 
 /** Throws `mailbox_invalid`. */
 export function toMailbox(row: ListedMailboxRow): Mailbox {
+  const foreign = foreignColumn(row);
+  if (foreign !== null)
+    throw invalid({ name: shownText(row.name) }, foreign, 'is NULL, or its column has another type');
   assertName(row, 'id');
   passwordForm(row);
   const tooLong = tooLongText(row);
@@ -186,9 +196,9 @@ export function toListedMailbox(
 /** The displayable part of an invalid row; it is never polled. */
 function pausedMailbox(row: ListedMailboxRow): Mailbox {
   return {
-    id: row.id,
-    name: row.name,
-    connection: { ...rowConnection(row), tls: 'implicit', folder: row.folder },
+    id: shownText(row.id),
+    name: shownText(row.name),
+    connection: pausedConnection(row),
     start: { from: 'time', atMs: fromForeignTime(row.created_at) ?? 0 },
     postAction: { kind: 'leave' },
     pollIntervalMs: null,
@@ -196,6 +206,20 @@ function pausedMailbox(row: ListedMailboxRow): Mailbox {
     addresses: [],
     state: row.state === 'removing' ? 'removing' : 'paused',
   };
+}
+
+function pausedConnection(row: ListedMailboxRow): Connection {
+  const text = {
+    host: shownText(row.host),
+    username: shownText(row.username),
+    fingerprint: shownText(row.fingerprint),
+  };
+  return { ...rowConnection({ ...row, ...text }), tls: 'implicit', folder: shownText(row.folder) };
+}
+
+/** A value of a column that may have any type by now. */
+function shownText(value: unknown): string {
+  return typeof value === 'string' ? value : '';
 }
 
 /** A row to insert, but for the password columns. */
@@ -255,13 +279,18 @@ function toHealth(row: HealthRow & SecretColumns): MailboxHealth {
         : {
             code: row.last_error_code,
             message: row.last_error_message ?? '',
-            hint: row.last_error_hint ?? '',
+            hint: storedHint(row.last_error_hint, row.last_error_code),
             atMs: fromOptionalTime(row.last_error_at) ?? 0,
           },
     cursor: toCursor(row),
     password: { form: row.password_form === 'sealed' ? 'sealed' : 'plain', keyId: row.password_key_id },
     settingsSeal: row.settings_seal,
   };
+}
+
+/** A hint of this program alone: people run what a hint says, and a writer of the database may have set the column. */
+function storedHint(hint: string | null, code: string): string {
+  return failureHint(hint) ?? knownHint(hint) ?? hintOf(code) ?? '';
 }
 
 export function toCursor(row: {
