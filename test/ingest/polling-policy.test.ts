@@ -24,6 +24,8 @@ test.each<[PollEnd, number, number]>([
   ['message_given_up', 0, 0],
   ['idle_slot_ended', 0, 0],
   ['idle_connection_ended', 1000, 1000],
+  ['token_ending', 0, 0],
+  ['token_ended', 1000, 1000],
 ])('after a poll that ended as %s', (end, usualMs, rareMs) => {
   expect([usual, rare].map((mailbox) => waitAfterPollMs(end, mailbox, settings))).toEqual([usualMs, rareMs]);
 });

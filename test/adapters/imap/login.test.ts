@@ -4,10 +4,13 @@
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { EchoFilter } from '../../../src/adapters/imap/echo-filter.ts';
+import type { Credential } from '../../../src/ingest/ports.ts';
+import { hints } from '../../../src/text/hints.ts';
 import { failureOf } from '../../support/promises.ts';
 import { type Dovecot, startDovecot } from '../../support/servers/dovecot.ts';
-import { startScriptedServer } from './scripted-server.ts';
-import { connectionTo, credential, openSession, plainTo, secret, sessions } from './setting.ts';
+import { type Script, startScriptedServer } from './scripted-server.ts';
+import { connectionTo, credential, openSession, plainTo, secret, sessions, tokenCredential } from './setting.ts';
 
 let dovecot: Dovecot;
 
@@ -96,6 +99,85 @@ test.each(['', ' LITERAL+'])('the LOGIN command with literals is the last resort
   const at = server.lines.findIndex((line) => line.endsWith('LOGIN {4}'));
   const sent = server.lines.slice(at + 1, at + 3).map((line) => Buffer.from(line, 'latin1').toString());
   expect(sent).toEqual([`zoë {${Buffer.byteLength(odd)}}`, odd]);
+});
+
+/** A server that asks for one response after the other, and takes them all. */
+const asking: Script = (command, rest, tag, { say, next }) => {
+  if (command !== 'AUTHENTICATE' && command !== 'LOGIN') return false;
+  const isTwice = !/PLAIN/.test(rest);
+  say('+ ');
+  next(() => {
+    if (isTwice) say('+ ');
+    if (isTwice) next(() => say(`${tag} OK`));
+    else say(`${tag} OK`);
+  });
+  return true;
+};
+
+// Recorded before logins by token were added.
+test.each<[string, readonly string[]]>([
+  ['AUTH=LOGIN AUTH=PLAIN AUTH=XOAUTH2 AUTH=OAUTHBEARER', ['AUTHENTICATE PLAIN', 'AHpvw6sAcCJ3IFzDvOKCrHszfT0s']],
+  ['AUTH=XOAUTH2 AUTH=LOGIN LOGINDISABLED', ['AUTHENTICATE LOGIN', 'em/Dqw==', 'cCJ3IFzDvOKCrHszfT0s']],
+  ['AUTH=OAUTHBEARER', ['LOGIN {4}', 'zo\xc3\xab {15}', 'p"w \\\xc3\xbc\xe2\x82\xac{3}=,']],
+])('the bytes of a password login to %s are those of the transcript', async (offered, transcript) => {
+  await using server = await startScriptedServer({ capabilities: `IMAP4rev1 ${offered}`, script: asking });
+  await using session = await openSession(plainTo(server.port, { user: 'zoë' }), secret('p"w \\ü€{3}=,'));
+  expect(session.folder.messageCount).toBe(3);
+  const at = server.lines.findIndex((line) => /AUTHENTICATE|LOGIN/.test(line));
+  const [first = '', ...more] = server.lines.slice(at, at + transcript.length);
+  expect([first.replace(/^[A-Z0-9]+ /, ''), ...more]).toEqual(transcript);
+});
+
+describe('what a server repeats during the login', () => {
+  const redacted = (text: string, at: number, of: Credential): { readonly text: string; readonly found: boolean } => {
+    const [whole, filter] = [Buffer.from(text), new EchoFilter(of)];
+    filter.redact(whole.subarray(0, at));
+    filter.redact(whole.subarray(at));
+    filter.end();
+    return { text: whole.toString(), found: filter.hasFound };
+  };
+  const password = 'hunter2-hunter2';
+  const token = `eyJhbGciOiJSUzI1NiJ9.${'abc-_~.123'.repeat(30)}`;
+  const inBase64 = (before: string, what: string) => Buffer.from(`${before}${what}\x01`).toString('base64');
+
+  test.each(['', 'a', 'ab'])(
+    'is overwritten, in clear and in base64 with %j before it, wherever it is cut',
+    (before) => {
+      for (const [what, of] of [
+        [password, credential(secret(password))],
+        [token, tokenCredential(token)],
+      ] as const)
+        for (const echo of [what, inBase64(before, what)]) {
+          const text = `a NO "${echo}" no\r\n`;
+          for (const at of [0, 3, 6, 20, 45, text.length - 9])
+            expect(redacted(text, at, of)).toEqual({ text: `a NO "${'x'.repeat(echo.length)}" no\r\n`, found: true });
+        }
+    },
+  );
+
+  test('is overwritten also where a token is cut short, and nothing else is', () => {
+    const text = `a NO token ${token.slice(0, 100)}... (${token.slice(0, 40)}) eyJhbGciOiJSUzI1NiJ9.other\r\n`;
+    const expected = `a NO token ${'x'.repeat(103)} (${'x'.repeat(40)}) eyJhbGciOiJSUzI1NiJ9.other\r\n`;
+    for (const at of [0, 5, 30, 60, 150]) expect(redacted(text, at, tokenCredential(token)).text).toBe(expected);
+  });
+
+  test('a password that is a word of the protocol, or short, is left as it is', () => {
+    for (const word of ['PLAIN', 'imap4rev1', 'ok'])
+      expect(redacted('* CAPABILITY IMAP4rev1 AUTH=PLAIN ok', 9, credential(secret(word)))).toEqual({
+        text: '* CAPABILITY IMAP4rev1 AUTH=PLAIN ok',
+        found: false,
+      });
+  });
+});
+
+test('a server that takes tokens alone gets no password, and the sentence says so', async () => {
+  await using server = await startScriptedServer({ capabilities: 'IMAP4rev1 LOGINDISABLED AUTH=XOAUTH2' });
+  expect(await failureOf(openSession(plainTo(server.port)))).toMatchObject({
+    code: 'login_unsupported',
+    message: 'The server takes no password, but OAuth tokens alone.',
+    hint: hints.passwordMechanismMissing,
+  });
+  expect(server.lines.filter((line) => /LOGIN|AUTH/.test(line))).toEqual([]);
 });
 
 test('a server that offers no password login is login_unsupported, and gets nothing', async () => {

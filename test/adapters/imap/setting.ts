@@ -49,6 +49,15 @@ export function credential(password = secret()): Credential {
   return { kind: 'password', secret: password };
 }
 
+/** A credential for one login, of an access token. */
+export function tokenCredential(token: string, sessionMs: number | null = null): Credential {
+  return { kind: 'token', secret: secret(token), sessionMs };
+}
+
+export function openByToken(connection: Connection, token: string, sessionMs: number | null = null): Promise<Session> {
+  return sessions.open(connection, tokenCredential(token, sessionMs), never);
+}
+
 export function openSession(connection: Connection, password = secret(), signal = never): Promise<Session> {
   return sessions.open(connection, credential(password), signal);
 }
