@@ -42,8 +42,17 @@ export type VersionedMailbox = {
  * revision that the password was prepared for.
  */
 export interface MailboxStore {
-  /** Throws `already_exists` when the name is taken. `cursor` is the baseline that a probe found, or null. Audited. */
-  addMailbox(mailbox: Mailbox, password: NewPassword, cursor: Cursor | null, by: AuditActor): Promise<void>;
+  /**
+   * Throws `already_exists` when the name is taken. `password` null: a grant opens the mailbox, and `seal` is written,
+   * unless it is null. `cursor` is the baseline that a probe found, or null. Audited.
+   */
+  addMailbox(
+    mailbox: Mailbox,
+    password: NewPassword | null,
+    cursor: Cursor | null,
+    by: AuditActor,
+    seal?: NewSettingsSeal | null,
+  ): Promise<void>;
   /** Throws `not_found`. */
   mailboxByName(name: string): Promise<Mailbox>;
   mailboxById(id: string): Promise<Mailbox | null>;
@@ -58,7 +67,7 @@ export interface MailboxStore {
   setPassword(id: string, password: NewPassword, by: AuditActor): Promise<void>;
   /**
    * Writes what differs between two states of a mailbox, and its password unless that is null, in one statement; makes
-   * it due at once and forgets its failures. A new password is audited. Throws `already_exists` when the name is taken,
+   * it due at once and forgets its failures. A grant takes the place of the password. A new password is audited. Throws `already_exists` when the name is taken,
    * `refused` when the row, or how its password is sealed, is not as in `before` any more. Without a password `seal`
    * is written, unless it is null.
    */

@@ -1,5 +1,5 @@
 /**
- * Database adapter: MySQL, MariaDB or a SQLite file behind the store ports of `ingest/`, `encryption/` and `admin/`.
+ * Database adapter: MySQL, MariaDB or a SQLite file behind the store ports of the workflows.
  *
  * Opening connects to nothing: the first statement does, and after a failure the next one tries again. A program
  * therefore starts while the database is down and recovers automatically. Every method rejects with a Failure.
@@ -21,6 +21,7 @@ import type {
   TicketReader,
   TicketStore,
 } from '../../ingest/stores.ts';
+import type { GrantStore } from '../../oauth/ports.ts';
 import { adminStore } from './admin/store.ts';
 import { encryptionStore } from './encryption/store.ts';
 import { folderEpochStore } from './mailboxes/folders.ts';
@@ -35,6 +36,7 @@ import { reconcileStore } from './messages/reconcile.ts';
 import { reprocessStore } from './messages/reprocess.ts';
 import { ticketStore } from './messages/tickets.ts';
 import type { MysqlLimits } from './mysql/options.ts';
+import { grantStore } from './oauth/store.ts';
 import { createMigrations, type Migrations } from './schema/migrate.ts';
 import { mysqlDialect, type SqlDialect, sqliteDialect } from './sql/dialect.ts';
 import { fromDatabaseTime, type SqlExecutor, type Tables, withDialect } from './sql/tables.ts';
@@ -51,6 +53,7 @@ export type Database = MailboxStore &
   ReconcileStore &
   ReprocessStore &
   EncryptionStore &
+  GrantStore &
   AdminStore &
   AsyncDisposable & {
     readonly migrations: Migrations;
@@ -93,6 +96,7 @@ export async function openDatabase(config: DatabaseConfig, limits: Partial<Mysql
     ...ticketReader(db),
     ...ticketStore(db),
     ...encryptionStore(db),
+    ...grantStore(db),
     ...adminStore(db),
     // Reads a table: a Galera node without quorum answers `select 1` and refuses every table.
     ping: async () => {

@@ -18,6 +18,7 @@ import type {
 import { addAudit } from '../rows/audit.ts';
 import {
   connectionColumns,
+  holdsPassword,
   isSealable,
   type MailboxWhere,
   mailboxColumn,
@@ -60,7 +61,7 @@ async function nextIds(db: SqlExecutor, { selection, after, limit }: PasswordBat
 function isSelected(where: MailboxWhere, dialect: SqlDialect, selection: PasswordSelection) {
   const isThere = where('state', '<>', 'removing');
   const isPlain = where('password_form', '=', 'plain');
-  if (selection === 'plain') return where.and([isThere, isPlain]);
+  if (selection === 'plain') return where.and([isThere, isPlain, holdsPassword(dialect)]);
   if (selection === 'sealable') return where.and([isThere, isPlain, isSealable(dialect)]);
   const isSealed = where('password_form', '=', 'sealed');
   if (selection === 'sealed') return where.and([isThere, isSealed]);

@@ -9,7 +9,7 @@ import { sql } from 'kysely';
 import type { EncryptionStore, PasswordCounts, PlaintextPeriod } from '../../../encryption/ports.ts';
 import { Failure } from '../../../errors.ts';
 import { addAudit, readAudit } from '../rows/audit.ts';
-import { lacksOpenKey, mailboxColumn } from '../rows/mailbox-columns.ts';
+import { holdsPassword, lacksOpenKey, mailboxColumn } from '../rows/mailbox-columns.ts';
 import { listWorkers, removeWorker, reportWorker } from '../rows/workers.ts';
 import { bindDatabase } from '../sql/statements.ts';
 import { fromForeignTime, type SqlExecutor } from '../sql/tables.ts';
@@ -81,6 +81,7 @@ async function passwordCounts(db: SqlExecutor): Promise<PasswordCounts> {
     .selectFrom('mailboxes')
     .select((mailbox) => ['password_form', 'password_key_id', mailbox.fn.countAll<number>().as('count')])
     .where('state', '<>', 'removing')
+    .where(holdsPassword(db.dialect))
     .groupBy(['password_form', 'password_key_id'])
     .orderBy('password_key_id')
     .execute();
@@ -98,6 +99,7 @@ async function plaintextPeriods(db: SqlExecutor): Promise<readonly PlaintextPeri
     .select([mailboxColumn('plaintext_since'), mailboxColumn('plaintext_until')])
     .where('state', '<>', 'removing')
     .where((where) => where.or([where('plaintext_since', 'is not', null), where('password_form', '=', 'plain')]))
+    .where(holdsPassword(db.dialect))
     .orderBy('mailboxes.name')
     .execute();
   return rows.map((row) => {

@@ -219,7 +219,7 @@ export async function endOperation(db: SqlExecutor, owner: string): Promise<void
     .execute();
 }
 
-function switchChanged(expectedRevision: number): Failure {
+export function switchChanged(expectedRevision: number): Failure {
   const message = `The encryption switch is no longer at revision ${Math.max(0, expectedRevision)}.`;
   return new Failure('switch_changed', message, { fields: { revision: expectedRevision } });
 }

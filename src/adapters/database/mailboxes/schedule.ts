@@ -100,6 +100,7 @@ function duePage(db: SqlExecutor, query: DueQuery, isFailing: boolean) {
     .where('mailboxes.state', '=', 'active')
     .where((where) => where.or([where('lease_owner', 'is', null), isLeaseExpired(where, db.dialect)]))
     .where((where) => where.not(lacksOpenKey(where as unknown as MailboxWhere, keyIds)))
+    .where(sql<SqlBool>`not ${isGrantEnded(db.dialect)}`)
     .where((where) => where.and(excludedServers.map((server) => where.not(isAt(server, db.dialect)))))
     .orderBy('mailbox_state.next_poll_at')
     .orderBy('mailbox_state.mailbox_id');
@@ -115,6 +116,13 @@ function duePage(db: SqlExecutor, query: DueQuery, isFailing: boolean) {
         ]),
       ]),
     );
+}
+
+/** True for a mailbox whose grant needs a person or is refused, until the next try. Costs nothing for a password. */
+function isGrantEnded(dialect: SqlDialect) {
+  return sql<SqlBool>`(mailboxes.auth = 'oauth' and exists(select 1 from oauth_grant
+    where oauth_grant.name = mailboxes.grant_name and oauth_grant.state <> 'ready'
+      and oauth_grant.retry_at > ${dialect.now}))`;
 }
 
 /** Compares the host byte by byte: the collation would equate different names. */

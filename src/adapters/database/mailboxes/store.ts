@@ -25,6 +25,7 @@ import {
   connectionColumns,
   listedColumns,
   mailboxColumn,
+  noPassword,
   type PasswordColumns,
   passwordBytes,
   withPasswordColumns,
@@ -38,7 +39,7 @@ import {
   toListedMailbox,
   toMailbox,
 } from '../rows/mailboxes.ts';
-import { bindDatabase, inTransaction } from '../sql/statements.ts';
+import { bindDatabase, chunks, inTransaction } from '../sql/statements.ts';
 import type { SqlExecutor } from '../sql/tables.ts';
 
 const outcomesPerDelete = 2000;
@@ -67,18 +68,23 @@ export function mailboxStore(db: SqlExecutor): MailboxStore {
 async function addMailbox(
   db: SqlExecutor,
   mailbox: Mailbox,
-  password: NewPassword,
+  password: NewPassword | null,
   cursor: Cursor | null,
   by: AuditActor,
+  seal: NewSettingsSeal | null = null,
 ): Promise<void> {
+  if (password === null && mailbox.grant === null) throw passwordMissing(mailbox);
+  const prepared = password ?? seal;
   await inTransaction(db, async (transaction) => {
-    await lockSwitchForWrite(transaction, password.switchRevision);
-    await withPasswordColumns(password, db.dialect, (columns) =>
+    if (prepared !== null) await lockSwitchForWrite(transaction, prepared.switchRevision);
+    const add = (columns: PasswordColumns) =>
       transaction
         .insertInto('mailboxes')
         .values({ ...mailboxRow(mailbox, db.dialect.now), ...columns })
-        .execute(),
-    );
+        .execute();
+    await (password === null
+      ? add({ ...noPassword, settings_seal: seal?.settingsSeal ?? null })
+      : withPasswordColumns(password, db.dialect, add));
     await transaction
       .insertInto('mailbox_state')
       .values({
@@ -92,8 +98,15 @@ async function addMailbox(
         failures: 0,
       })
       .execute();
-    await addAudit(transaction, [passwordSet(mailbox.id, mailbox.name, password, by)]);
+    await addAudit(transaction, [
+      password === null ? addedWithGrant(mailbox, by) : passwordSet(mailbox.id, mailbox.name, password, by),
+    ]);
   });
+}
+
+function passwordMissing({ name }: Mailbox): Failure {
+  const hint = 'Nothing was changed. Give the mailbox a password, or a grant (--oauth).';
+  return new Failure('refused', `mailbox ${name} would have neither a password nor a grant`, { hint });
 }
 
 async function mailboxByName(db: SqlExecutor, name: string): Promise<Mailbox> {
@@ -189,28 +202,29 @@ async function setPassword(db: SqlExecutor, id: string, password: NewPassword, b
         .executeTakeFirst(),
     );
     if (result.numUpdatedRows === 0n) throw noMailbox(id);
-    await resetSchedule(transaction, id);
+    await resetSchedule(transaction, [id]);
     const name = (await nameOf(transaction, id)) ?? '';
     await addAudit(transaction, [passwordSet(id, name, password, by)]);
   });
 }
 
-/** Makes the mailbox due immediately and clears its failures. */
-async function resetSchedule(db: SqlExecutor, id: string): Promise<void> {
-  await db
-    .updateTable('mailbox_state')
-    .set({
-      next_poll_at: db.dialect.now,
-      failures: 0,
-      login_failures: 0,
-      last_error_code: null,
-      last_error_message: null,
-      last_error_hint: null,
-      last_error_at: null,
-      failing_since: null,
-    })
-    .where('mailbox_id', '=', id)
-    .execute();
+/** Makes mailboxes due immediately and clears their failures. */
+export async function resetSchedule(db: SqlExecutor, mailboxIds: readonly string[]): Promise<void> {
+  for (const ids of chunks(mailboxIds))
+    await db
+      .updateTable('mailbox_state')
+      .set({
+        next_poll_at: db.dialect.now,
+        failures: 0,
+        login_failures: 0,
+        last_error_code: null,
+        last_error_message: null,
+        last_error_hint: null,
+        last_error_at: null,
+        failing_since: null,
+      })
+      .where('mailbox_id', 'in', ids)
+      .execute();
 }
 
 async function versionedMailbox(db: SqlExecutor, name: string): Promise<VersionedMailbox> {
@@ -224,7 +238,7 @@ async function versionedMailbox(db: SqlExecutor, name: string): Promise<Versione
   return { mailbox: toMailbox(row), version: row.changed_at, password, settingsSeal: row.settings_seal };
 }
 
-/** Writes changed columns alone: a sealed password is bound to some of them. */
+/** Writes changed columns alone: a sealed password is bound to some of them. A grant takes the place of the password. */
 async function changeMailbox(
   db: SqlExecutor,
   { mailbox: before, version, password: stored }: VersionedMailbox,
@@ -233,7 +247,9 @@ async function changeMailbox(
   by: AuditActor,
   seal: NewSettingsSeal | null = null,
 ): Promise<void> {
-  const settings = changedSettings(before, after);
+  if (password === null && before.grant !== null && after.grant === null) throw passwordMissing(before);
+  const changed = changedSettings(before, after);
+  const settings = { ...changed, ...(before.grant === null && after.grant !== null ? noPassword : {}) };
   await inTransaction(db, async (transaction) => {
     const prepared = password ?? seal;
     if (prepared !== null) await lockSwitchForWrite(transaction, prepared.switchRevision);
@@ -251,9 +267,9 @@ async function changeMailbox(
       ? change(seal === null ? {} : { settings_seal: seal.settingsSeal })
       : withPasswordColumns(password, db.dialect, change));
     if (result.numUpdatedRows === 0n) throw changedMeanwhile(before);
-    await resetSchedule(transaction, before.id);
+    await resetSchedule(transaction, [before.id]);
     const entries = password === null ? [] : [passwordSet(before.id, after.name, password, by)];
-    await addAudit(transaction, [settingsChanged(before, Object.keys(settings), by), ...entries]);
+    await addAudit(transaction, [settingsChanged(before, Object.keys(changed), by), ...entries]);
   });
 }
 
@@ -303,6 +319,11 @@ async function readSettingsSeal(db: SqlExecutor, id: string): Promise<string | n
 async function nameOf(db: SqlExecutor, id: string): Promise<string | null> {
   const row = await db.selectFrom('mailboxes').select(mailboxColumn('name')).where('id', '=', id).executeTakeFirst();
   return row?.name ?? null;
+}
+
+function addedWithGrant({ id, name, grant }: Mailbox, by: AuditActor): AuditEntry {
+  const detail = `${name}: grant ${grant}`;
+  return { ...by, action: 'mailbox.added', keyId: null, nextKeyId: null, mailboxId: id, detail };
 }
 
 /** The audit entry for a new password. */

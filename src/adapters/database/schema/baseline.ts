@@ -104,7 +104,7 @@ const mailboxes: TableDefinition<Tables['mailboxes']> = {
   },
   primaryKey: ['id'],
   unique: 'name',
-  indexes: [['password_form']],
+  indexes: [['password_form'], ['grant_name', { mysql: 'username(191)', sqlite: 'username collate nocase' }]],
   withoutRowid: true,
 };
 

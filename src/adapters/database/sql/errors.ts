@@ -52,6 +52,8 @@ const sqliteConstraints: ReadonlySet<number> = new Set([275, 1299, 3091]);
 const uniqueKeys = new Map<string, readonly [FailureCode, string]>([
   ['mailboxes_name', ['already_exists', 'A mailbox of this name exists already.']],
   ['mailboxes.name', ['already_exists', 'A mailbox of this name exists already.']],
+  ['oauth_grant_name', ['already_exists', 'A grant of this name exists already.']],
+  ['oauth_grant.name', ['already_exists', 'A grant of this name exists already.']],
   ['admin_account_name_key', ['already_exists', 'An admin of this name exists already.']],
   ['admin_account.name_key', ['already_exists', 'An admin of this name exists already.']],
   ['ticket_ref', ['database_conflict', 'A ticket of this reference exists already.']],

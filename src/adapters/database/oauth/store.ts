@@ -1,0 +1,26 @@
+/** Grant store: the tables `oauth_grant` and `oauth_access` behind the port of `oauth/`. Errors are Failures. */
+import type { GrantStore } from '../../../oauth/ports.ts';
+import { bindDatabase } from '../sql/statements.ts';
+import type { SqlExecutor } from '../sql/tables.ts';
+import {
+  ensureGrant,
+  grantByName,
+  listGrants,
+  mailboxesOfGrant,
+  readAccess,
+  readRefresh,
+  removeGrant,
+  setGrantState,
+  storeConsent,
+} from './grants.ts';
+import { claimRenewal, markAsked, releaseRenewal, storeRenewal } from './renewals.ts';
+import { dueRenewals, forgetUnusedAccess, nextRenewalInMs } from './schedule.ts';
+
+export function grantStore(db: SqlExecutor): GrantStore {
+  return bindDatabase(db, {
+    ...{ grantByName, listGrants, mailboxesOfGrant, readAccess, readRefresh },
+    ...{ ensureGrant, setGrantState, storeConsent, removeGrant },
+    ...{ claimRenewal, markAsked, releaseRenewal, storeRenewal },
+    ...{ dueRenewals, nextRenewalInMs, forgetUnusedAccess },
+  });
+}
