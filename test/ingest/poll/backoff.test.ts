@@ -103,6 +103,13 @@ describe('the result of a failed poll', () => {
     expect(resultOf(refused(), dueAfter({ loginFailures: 9 })).nextPollAfterMs).toBe(6 * hour);
   });
 
+  test('is no suspension for refused tokens, however many: a new one is requested for each', () => {
+    expect(resultOf(refused({ credential: 'token' }), dueAfter({ failures: 40, loginFailures: 40 }))).toMatchObject({
+      nextPollAfterMs: 15 * minute,
+      refusedVersion: null,
+    });
+  });
+
   test('is the time of a lock-out that lasts longer than that', () => {
     expect(resultOf(refused({ retry_after_ms: 24 * hour }), dueAfter({ loginFailures: 2 })).nextPollAfterMs).toBe(
       24 * hour,
@@ -131,6 +138,10 @@ test.each([
   ['server_busy', 9, false],
 ] as const)('%s after %i refused logins suspends logins: %j', (code, loginFailures, pauses) => {
   expect(suspendsLogins(new Failure(code, 'no'), { loginFailures }, { loginFailuresMax: 3 })).toBe(pauses);
+});
+
+test('refused tokens suspend no logins', () => {
+  expect(suspendsLogins(refused({ credential: 'token' }), { loginFailures: 9 }, { loginFailuresMax: 3 })).toBe(false);
 });
 
 describe('the backoff', () => {

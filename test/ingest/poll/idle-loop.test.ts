@@ -14,7 +14,7 @@ type Step = { readonly ended: IdleEnd | Failure; readonly afterMs?: number; read
 /** A connection whose IDLE ends as `steps` say, one after the other, and is stopped after them. */
 function scene(
   steps: readonly Step[],
-  more: { isDueAtOnce?: boolean; mayIdle?: boolean; intervalMs?: () => number } = {},
+  more: { isDueAtOnce?: boolean; mayIdle?: boolean; intervalMs?: () => number; tokenMs?: number } = {},
 ) {
   const clock = { ...handClock(), sleep: (ms: number) => Promise.resolve(void seen.pauses.push(ms)) };
   const seen = {
@@ -24,7 +24,11 @@ function scene(
   const lost = new AbortController();
   const left = [...steps];
   let current: Step = { ended: 'stopped' };
-  const session: Pick<Session, 'idle'> = {
+  const tokenEndsAtMs = more.tokenMs === undefined ? null : clock.at.ms + more.tokenMs;
+  const session: Pick<Session, 'idle' | 'endsInMs'> = {
+    get endsInMs() {
+      return tokenEndsAtMs === null ? null : tokenEndsAtMs - clock.at.ms;
+    },
     idle: async (ms) => {
       seen.asked.push(ms);
       current = left.shift() ?? { ended: 'stopped' };
@@ -152,4 +156,31 @@ test('false alarms are followed at growing intervals, until one brings a message
   await idling();
   expect(seen.pauses.slice(0, 6)).toEqual([0, 400, 800, 1600, 0, 0]);
   expect(Math.max(...seen.pauses)).toBe(quietMs);
+});
+
+test('a session is left when its token ends, and the mailbox is due at once', async () => {
+  const steps = [{ ended: 'timed_out' }, { ended: 'new_messages', hasMessages: true }, { ended: 'timed_out' }] as const;
+  const { seen, idling } = scene(steps, { tokenMs: 8 * minute });
+  expect(await idling()).toBe(0);
+  expect(seen.asked).toEqual([quietMs, 3 * minute, 2 * minute]);
+  expect(seen).toMatchObject({ rounds: 2, deliveries: 1, connectionEnds: [], lines: [], polls: [] });
+});
+
+test('messages that are announced as the token ends are fetched before', async () => {
+  const steps = [{ ended: 'new_messages', hasMessages: true, afterMs: 8 * minute }] as const;
+  const { seen, idling } = scene(steps, { tokenMs: 8 * minute });
+  expect(await idling()).toBe(0);
+  expect(seen).toMatchObject({ rounds: 1, deliveries: 1, asked: [quietMs] });
+});
+
+test('a token that ends within seconds is followed after a second, not at once', async () => {
+  expect(await scene([], { tokenMs: 0 }).idling()).toBe(1000);
+  expect(await scene([{ ended: 'timed_out' }], { tokenMs: 3000 }).idling()).toBe(1000);
+});
+
+test('a server that ends the connection with the token is no broken connection, and counts nowhere', async () => {
+  const ended = new Failure('session_expired', 'the token ended');
+  const { seen, idling } = scene([{ ended }], { mayIdle: false });
+  expect(await idling()).toBe(1000);
+  expect(seen).toMatchObject({ rounds: 0, connectionEnds: [], lines: ['idle.ended'], polls: [] });
 });

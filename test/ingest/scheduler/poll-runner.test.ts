@@ -5,7 +5,7 @@ import { getEventListeners } from 'node:events';
 import { setImmediate as settled } from 'node:timers/promises';
 import { expect, test } from 'vitest';
 import { Failure } from '../../../src/errors.ts';
-import type { PollResult } from '../../../src/ingest/model.ts';
+import type { Connection, Mailbox, PollResult } from '../../../src/ingest/model.ts';
 import { noMeter } from '../../../src/ingest/ports.ts';
 import { createCircuitBreaker } from '../../../src/ingest/scheduler/circuit-breaker.ts';
 import type { SchedulerPorts, SchedulerSettings } from '../../../src/ingest/scheduler/poll-runner.ts';
@@ -65,7 +65,10 @@ function scene(loginOf: (user: string) => Login) {
       makeDue: async (codes: readonly string[], host: string) => void seen.madeDue.push(...codes, host),
     },
     leases: { autoRenew: () => ({ lost: lost.signal, [Symbol.dispose]: () => undefined }) },
-    credentials: { withCredential: (_: unknown, use: (credential: null) => unknown) => use(null) },
+    credentials: {
+      withCredential: ({ connection }: Mailbox, use: (credential: null, connection: Connection) => unknown) =>
+        use(null, connection),
+    },
     sessions: { open: ({ user }: { user: string }, _: unknown, signal: AbortSignal) => open(user, signal) },
     log: { debug: log, info: log, warn: log },
     reporter: { pollFailed: () => undefined },
@@ -121,6 +124,19 @@ test('a password that is refused while the daemon stops counts as a failure', as
   await poll('a');
   await runner.drained();
   expect(seen.released).toMatchObject([{ ok: false, error: { code: 'login_refused' }, refusedVersion: '1' }]);
+});
+
+test('the end of a token ends an open session without a failure, but not a login', async () => {
+  const ended = new Failure('session_expired', 'the token ended');
+  const { poll, runner, end, seen } = scene((user) => (user === 'open' ? null : ended));
+  await poll('open');
+  await end('open', ended);
+  await poll('login');
+  await runner.drained();
+  expect(seen.released).toMatchObject([
+    { ok: true, nextPollAfterMs: 1000 },
+    { ok: false, error: { code: 'session_expired' } },
+  ]);
 });
 
 test('the end of sessions from before an outage neither closes the circuit nor keeps it from opening', async () => {
