@@ -86,7 +86,9 @@ test('a fetch that the end of the token cuts off goes on in the next session', {
   }
   expect(polls.filter((code) => code !== null)).toEqual([]);
   expect(seen.cuts).toBeGreaterThan(0);
-  expect(await outcomesOf(on, mailbox)).toEqual([`${messages} ticket_opened`]);
+  expect(await outcomesOf(on, mailbox)).toEqual(
+    Array.from({ length: messages }, (_, index) => `${index + 1} ticket_opened`),
+  );
   expect(await on.app.store.reconcile()).toMatchObject({ outcomes: messages, messages, outcomesAboveCursor: 0 });
   const [listed] = await on.app.store.listMailboxes();
   expect(listed).toMatchObject({ health: { failures: 0, lastError: null } });
