@@ -307,6 +307,43 @@ const definitions = {
     'error',
     'The control socket could not be opened, or a request on it failed.',
   ),
+  oauthRenewed: event('oauth.renewed', 'debug', 'provider grant duration_ms', 'An access token was renewed.'),
+  oauthRenewalFailed: event(
+    'oauth.renewal_failed',
+    'warn',
+    'provider grant failures error',
+    'An access token could not be renewed. Logged when the reason changes and at its 2nd, 4th, 8th … repetition.',
+  ),
+  oauthNeedsConsent: event(
+    'oauth.needs_consent',
+    'error',
+    'provider grant error',
+    'The provider ended a grant: a person has to sign in again (`mailbox authorize`); no login is tried meanwhile.',
+  ),
+  oauthProviderFailing: event(
+    'oauth.provider_failing',
+    'warn',
+    'provider error',
+    'Token requests to a provider fail: one at a time is tried for all of its grants; stored tokens are used until they end.',
+  ),
+  oauthProviderRecovered: event(
+    'oauth.provider_recovered',
+    'info',
+    'provider after_failures',
+    'Token requests to a provider succeed again.',
+  ),
+  oauthProviderRefused: event(
+    'oauth.provider_refused',
+    'error',
+    'provider error',
+    'A provider refuses the application: client id, tenant, secret or certificate. Tried again every hour, and after a reload.',
+  ),
+  oauthCredentialEnding: event(
+    'oauth.credential_ending',
+    ['warn', 'error'],
+    'provider days_left',
+    'The client secret or certificate of a provider ends within 30 days, or has ended.',
+  ),
   logLevelChanged: event(
     'log.level_changed',
     'warn',

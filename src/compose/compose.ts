@@ -26,9 +26,9 @@ import { createResolver, type Resolver } from '../ingest/quarantine/resolve.ts';
 import { type ReprocessResult, reprocessMessage } from '../ingest/repair/reprocess.ts';
 import { createLeases } from '../ingest/scheduler/lease-renewal.ts';
 import { newReference } from '../mail/thread/reply-token.ts';
-import { createCredentials } from '../oauth/credentials.ts';
 import { type ActiveConfig, daemonSettings, type ReloadSource, serveDaemon } from './daemon.ts';
 import { type AskPassphrase, composeEncryption, type Encryption } from './encryption.ts';
+import { composeOAuth } from './oauth.ts';
 
 export type App = AsyncDisposable &
   Encryption &
@@ -76,7 +76,9 @@ export async function compose(
   const askPassphrase = terminal.askPassphrase ?? null;
   const parts = { config, log, store, worker, clock: systemClock, askPassphrase };
   const { encryption, openDaemon } = composeEncryption(parts);
-  const credentials = createCredentials({ passwords: encryption.passwords });
+  const { passwords, actor } = encryption;
+  const oauth = building.use(composeOAuth({ active, store, passwords, clock: systemClock, log, worker, actor }));
+  const { credentials } = oauth;
   const ports: PollPorts = {
     ...{
       store,

@@ -7,6 +7,7 @@
 import type { OAuthProvider } from '../config/oauth.ts';
 import type { AuditActor } from '../ingest/model.ts';
 import type { KeyId } from '../secret/key.ts';
+import type { TokenContext } from '../secret/sealed-token.ts';
 import type { SecretBytes } from '../secret/secret-bytes.ts';
 import type { AccessUse, Grant, GrantState, GrantView, StoredToken } from './model.ts';
 
@@ -94,7 +95,7 @@ export interface GrantStore {
   setGrantState(grantId: string, change: GrantStateChange, by: AuditActor): Promise<boolean>;
   /**
    * Access tokens whose renewal is due, the longest overdue first: of active mailboxes, and weekly of grants of persons
-   * that no active mailbox uses.
+   * that no active mailbox uses. Neither while `retry_at` of the grant is ahead, nor while a claim is in force.
    */
   dueRenewals(limit: number): Promise<readonly { readonly name: string; readonly use: AccessUse }[]>;
   /** Milliseconds until the next renewal is due; null: none is. */
@@ -110,6 +111,14 @@ export interface GrantStore {
   removeGrant(name: string, by: AuditActor): Promise<void>;
   /** Names of the mailboxes that use the grant. */
   mailboxesOfGrant(name: string): Promise<readonly string[]>;
+}
+
+/** Seals and opens tokens with the keys of the vault. Throws `key_*`, `token_*`, `database_*`. */
+export interface TokenSealing {
+  /** In the form that the switch requires. Borrows the token. */
+  prepare(token: SecretBytes, context: TokenContext): Promise<NewToken>;
+  /** Wipes the stored bytes. */
+  open(stored: StoredToken, context: TokenContext): Promise<SecretBytes>;
 }
 
 /** A request to the token endpoint (RFC 6749 section 4, RFC 7523, RFC 8628). Secrets are borrowed. */

@@ -1,0 +1,78 @@
+/**
+ * OAuth 2, composed: providers of the configuration, grants and tokens in the database, and the client of the endpoints.
+ *
+ * The client is loaded on first use: without a grant nothing asks a provider. Disposing stores what was just issued.
+ */
+import type { Database } from '../adapters/database/database.ts';
+import type { Clock } from '../async/clock.ts';
+import type { PasswordAccess } from '../encryption/passwords.ts';
+import { Failure, type FailureCode } from '../errors.ts';
+import type { Log } from '../events.ts';
+import type { AuditActor } from '../ingest/model.ts';
+import type { Credentials, WorkerIdentity } from '../ingest/ports.ts';
+import { createCredentials } from '../oauth/credentials.ts';
+import { createGrantFailures } from '../oauth/grant-failures.ts';
+import type { ProviderClient, TokenSealing } from '../oauth/ports.ts';
+import { createProviderCircuits } from '../oauth/provider-circuits.ts';
+import { createRenewals } from '../oauth/renewal.ts';
+import type { ActiveConfig } from './daemon.ts';
+
+export type OAuth = AsyncDisposable & {
+  readonly credentials: Credentials;
+  readonly client: ProviderClient;
+  /** After a reload: every provider and every refused grant is tried at once. */
+  reset(): void;
+};
+
+type OAuthParts = {
+  readonly active: ActiveConfig;
+  readonly store: Database;
+  readonly passwords: PasswordAccess;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly worker: WorkerIdentity;
+  readonly actor: AuditActor;
+};
+
+/** A mailbox that failed so is due when a provider works again. */
+const providerCodes: readonly FailureCode[] = ['oauth_provider_failed', 'oauth_provider_refused'];
+/** A reload may have corrected these. */
+const configurationCodes: readonly FailureCode[] = [
+  ...providerCodes,
+  'oauth_provider_unknown',
+  'oauth_mailbox_not_listed',
+  'token_bound_elsewhere',
+];
+
+export function composeOAuth(parts: OAuthParts): OAuth {
+  const { active, store, clock, log, worker } = parts;
+  // Without the database every mailbox is due anyway when it is back.
+  const makeDue = (codes: readonly FailureCode[]) => void store.makeDue(codes).catch(() => undefined);
+  const circuits = createProviderCircuits({ clock, log, random: Math.random, onClosed: () => makeDue(providerCodes) });
+  const actor = { ...parts.actor, who: `ticketmaild@${parts.actor.host}` };
+  const failures = createGrantFailures({ store, log, actor, count: () => undefined });
+  const renewals = createRenewals({ store, sealing, client, circuits, failures, clock, owner: worker.name });
+  const grants = { store, providers: () => active.config.oauth };
+  return {
+    credentials: createCredentials({ passwords: parts.passwords, grants, renewals }),
+    client,
+    reset: () => {
+      circuits.reset();
+      failures.reset();
+      makeDue(configurationCodes);
+    },
+    [Symbol.asyncDispose]: () => renewals[Symbol.asyncDispose](),
+  };
+}
+
+const unavailable = (): never => {
+  throw new Failure('oauth_provider_failed', 'OAuth 2 is not available yet');
+};
+const sealing: TokenSealing = { prepare: async () => unavailable(), open: async () => unavailable() };
+const client: ProviderClient = {
+  requestToken: async () => unavailable(),
+  authorize: async () => unavailable(),
+  startDevice: async () => unavailable(),
+  revoke: async () => unavailable(),
+  probe: async () => unavailable(),
+};

@@ -1,0 +1,44 @@
+/**
+ * Grant lookup: the grant that a mailbox names, with its provider in the configuration.
+ *
+ * Its flow is that of the configuration, never the cell of the table. An application or a service account has one grant,
+ * named as the provider, which is created on first use.
+ */
+import type { OAuthProvider } from '../config/oauth.ts';
+import { Failure } from '../errors.ts';
+import { printableLine } from '../text/printable.ts';
+import type { Grant } from './model.ts';
+import type { GrantStore } from './ports.ts';
+
+export type GrantDirectory = {
+  readonly store: Pick<GrantStore, 'grantByName' | 'ensureGrant'>;
+  /** In force now; a reload changes them. */
+  readonly providers: () => readonly OAuthProvider[];
+};
+
+export type ProvidedGrant = { readonly grant: Grant; readonly provider: OAuthProvider };
+
+/** Throws `oauth_provider_unknown`; `oauth_needs_consent` for a person's grant that does not exist yet. */
+export async function providerOfGrant(name: string, { store, providers }: GrantDirectory): Promise<ProvidedGrant> {
+  const grant = await store.grantByName(name);
+  const ofName = providers().find((one) => one.name === name);
+  const provider = ofName !== undefined && ofName.flow !== 'person' ? ofName : providerNamed(grant, providers());
+  if (provider === null) throw unknownProvider(name, grant, ofName !== undefined);
+  if (grant?.provider === provider.name && grant.flow === provider.flow) return { grant, provider };
+  return { grant: await store.ensureGrant(name, provider), provider };
+}
+
+function providerNamed(grant: Grant | null, providers: readonly OAuthProvider[]): OAuthProvider | null {
+  return providers.find((one) => one.name === grant?.provider) ?? null;
+}
+
+function unknownProvider(name: string, grant: Grant | null, isOfPersons: boolean): Failure {
+  const shown = printableLine(name);
+  if (grant !== null)
+    return new Failure(
+      'oauth_provider_unknown',
+      `grant ${shown} is one of provider ${printableLine(grant.provider)}, which the configuration does not name`,
+    );
+  if (isOfPersons) return new Failure('oauth_needs_consent', `nobody has signed in yet for grant ${shown}`);
+  return new Failure('oauth_provider_unknown', `there is no grant and no provider named ${shown}`);
+}

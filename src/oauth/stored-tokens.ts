@@ -1,0 +1,60 @@
+/**
+ * Reading of stored tokens: each is opened in the context that its grant and the configuration require, or not at all.
+ */
+import { type OAuthProvider, providerBinding } from '../config/oauth.ts';
+import { Failure, isFailure } from '../errors.ts';
+import type { TokenContext } from '../secret/sealed-token.ts';
+import type { SecretBytes } from '../secret/secret-bytes.ts';
+import type { AccessUse, Grant } from './model.ts';
+import type { GrantStore, TokenSealing } from './ports.ts';
+
+/** One access token of a grant. */
+export type TokenTarget = { readonly grant: Grant; readonly provider: OAuthProvider; readonly use: AccessUse };
+
+export type StoredTokenPorts = {
+  readonly store: Pick<GrantStore, 'readAccess' | 'readRefresh'>;
+  readonly sealing: TokenSealing;
+};
+
+/** A stored access token; `secret` null: there is none for this use. The receiver wipes it. */
+export type OpenedAccess = {
+  readonly secret: SecretBytes | null;
+  readonly remainingMs: number;
+  readonly renewInMs: number;
+};
+
+export function targetOf(grant: Grant, provider: OAuthProvider, username: string): TokenTarget {
+  const use = { grantId: grant.id, username: provider.flow === 'service_account' ? username : '' };
+  return { grant, provider, use };
+}
+
+export function useKey({ grantId, username }: AccessUse): string {
+  return `${grantId} ${username}`;
+}
+
+export function contextOf({ grant, provider, use }: TokenTarget, kind: TokenContext['kind']): TokenContext {
+  const { account } = grant;
+  const username = kind === 'access' ? use.username : '';
+  return { grantId: grant.id, binding: providerBinding(provider), account, kind, username };
+}
+
+/** Throws `key_*`, `database_*`. */
+export async function openAccess(target: TokenTarget, { store, sealing }: StoredTokenPorts): Promise<OpenedAccess> {
+  const stored = await store.readAccess(target.use);
+  if (stored === null) return { secret: null, remainingMs: 0, renewInMs: 0 };
+  const times = { remainingMs: stored.remainingMs ?? 0, renewInMs: stored.renewInMs ?? 0 };
+  try {
+    return { secret: await sealing.open(stored, contextOf(target, 'access')), ...times };
+  } catch (error) {
+    // Modified, or of a provider that was configured otherwise: another one is requested.
+    if (!isFailure(error, 'token_damaged', 'token_bound_elsewhere')) throw error;
+    return { secret: null, ...times };
+  }
+}
+
+/** Throws `oauth_needs_consent` without one, `token_*`, `key_*`, `database_*`. */
+export async function openRefresh(target: TokenTarget, { store, sealing }: StoredTokenPorts): Promise<SecretBytes> {
+  const stored = await store.readRefresh(target.grant.id);
+  if (stored !== null) return await sealing.open(stored, contextOf(target, 'refresh'));
+  throw new Failure('oauth_needs_consent', `grant ${target.grant.name} has no refresh token: nobody has signed in yet`);
+}
