@@ -41,6 +41,8 @@ export type GrantRow = { readonly id: string; readonly now: string } & { readonl
 
 /** Throws `grant_invalid`. */
 export function toGrant(row: GrantRow): Grant {
+  const altered = textColumns.find((column) => row[column] !== null && typeof row[column] !== 'string');
+  if (altered !== undefined) throw invalid(row, altered, 'has another type');
   for (const column of freeTexts) assertText(row, column);
   const retryInMs = (fromForeignTime(row.retry_at) ?? 0) - (fromForeignTime(row.now) ?? 0);
   return {
@@ -66,8 +68,8 @@ export function toListedGrant(row: GrantRow): Grant {
     if (!(error instanceof Failure && error.code === 'grant_invalid')) throw error;
     const { code: errorCode, message: errorMessage } = error;
     return {
-      ...{ id: row.id, name: row.name ?? '', provider: row.provider ?? '', flow: 'person', account: null },
-      ...{ state: 'refused', stateSinceMs: fromForeignTime(row.state_since) ?? 0, errorCode, errorMessage },
+      ...{ id: row.id, name: shownText(row.name), provider: shownText(row.provider), flow: 'person', account: null },
+      ...{ state: 'refused', stateSinceMs: fromForeignTime(shownText(row.state_since)) ?? 0, errorCode, errorMessage },
       ...{ retryInMs: null, cutOffAtMs: null },
     };
   }
@@ -94,9 +96,15 @@ function keyword<K extends string>(row: GrantRow, column: TextColumn, keywords: 
   throw invalid(row, column, `has an invalid value; known are ${known.join(', ')}`);
 }
 
-function invalid({ name }: Pick<GrantRow, 'name'>, column: string, what: string): Failure {
-  const message = `The row of grant ${JSON.stringify(name)} cannot be used: ${column} ${what}.`;
-  return new Failure('grant_invalid', message, { fields: { grant: name ?? '', column } });
+function invalid(row: GrantRow, column: string, what: string): Failure {
+  const grant = shownText(row.name);
+  const message = `The row of grant ${JSON.stringify(grant)} cannot be used: ${column} ${what}.`;
+  return new Failure('grant_invalid', message, { fields: { grant, column } });
+}
+
+/** A value of a column that another program may have altered. */
+function shownText(value: unknown): string {
+  return typeof value === 'string' ? value : '';
 }
 
 /** The size of the MySQL columns; a sealed token is no longer. */

@@ -211,8 +211,8 @@ export const noPassword = {
 } as const satisfies Partial<PasswordColumns>;
 
 /**
- * True for a sealed password whose key is not open, unless a grant opens the mailbox. One without a key id may be under any key, so it matches only
- * while no key is open.
+ * True for a sealed password whose key is not open, unless a grant opens the mailbox. One without a key id may be under
+ * any key, so it matches only while no key is open.
  */
 export function lacksOpenKey(where: MailboxWhere, keyIds: readonly string[]) {
   const isSealed = where.and([where('mailboxes.password_form', '=', 'sealed'), where('mailboxes.auth', '<>', 'oauth')]);

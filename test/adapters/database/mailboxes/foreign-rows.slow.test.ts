@@ -57,6 +57,7 @@ describe.each(kinds)('mailbox rows of other programs on %s', (kind) => {
       },
       postAction: { kind: 'seen' },
       pollIntervalMs: null,
+      grant: null,
       addresses: [],
       state: 'active',
     });

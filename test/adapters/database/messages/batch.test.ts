@@ -6,6 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { type Database, openDatabase } from '../../../../src/adapters/database/database.ts';
 import type { DatabaseConfig } from '../../../../src/config/config.ts';
+import { Failure } from '../../../../src/errors.ts';
 import type { Cursor, Mailbox, OutcomeRow } from '../../../../src/ingest/model.ts';
 import type { Lease } from '../../../../src/ingest/stores.ts';
 import { SecretBytes } from '../../../../src/secret/secret-bytes.ts';
@@ -138,7 +139,7 @@ describe.each(kinds)('the store on %s', (kind) => {
     });
 
     test('a new password makes the mailbox due and clears its failures', async () => {
-      const error = { code: 'login_refused', message: 'no', hint: 'set it' };
+      const error = { code: 'login_refused', message: 'no', hint: new Failure('login_refused', '').hint };
       await db.releaseLease(await leased(), { ok: false, nextPollAfterMs: minuteMs, error, refusedVersion: null });
       expect(await healthOf(mailbox.id)).toMatchObject({ failures: 1, lastError: error });
       await db.setPassword(mailbox.id, plain('new'), by);
