@@ -10,6 +10,7 @@ import { type Mailbox, type NewSettingsSeal, postActionRules } from '../ingest/m
 import type { PostActionGuard } from '../ingest/ports.ts';
 import type { MailboxStore } from '../ingest/stores.ts';
 import { type KeySet, keyById } from '../secret/key.ts';
+import { isOutcomeSealed, sealOutcome } from '../secret/outcome-seal.ts';
 import {
   type SealVerdict,
   type SettingsPart,
@@ -53,6 +54,13 @@ export function createConfirmations({ store, vault }: ConfirmationPorts): Confir
       if (vault.view.stored === null) await vault.refresh();
       return !isEnforced(vault.view) || !isUnconfirmed(mailbox, await store.readSettingsSeal(mailbox.id));
     },
+    sealOutcome: ({ id: mailboxId, postAction }, outcome) => {
+      const key = keyById(vault.keys(), sealingKeyId(vault.view.switch));
+      if (key === null || !postActionRules[postAction.kind].removesMessage) return null;
+      return sealOutcome({ mailboxId, ...outcome }, key);
+    },
+    wasStored: ({ id: mailboxId }, outcome, seal) =>
+      !isEnforced(vault.view) || isOutcomeSealed({ mailboxId, ...outcome }, seal, acceptedKeys(vault)),
     confirm: (mailbox, parts, write) =>
       retryAtSwitchChange(async () => await write(await prepareSeal(mailbox, parts, vault))),
   };

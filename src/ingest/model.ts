@@ -319,6 +319,8 @@ export type NewOutcome = {
   readonly raw: StoredSource | null;
   /** True when the post-action is to be applied once the batch is committed. */
   readonly actionPending: boolean;
+  /** Outcome seal (secret/outcome-seal.ts), which a pending removal from the server takes; added at the commit. */
+  readonly actionSeal?: string | null;
   /** Deduplication key (mail/fingerprint.ts); null: it was not parsed. */
   readonly dedupKey: string | null;
   /** When only its header was fetched: with its size this recognizes the message again. Not stored. */

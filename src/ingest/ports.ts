@@ -42,9 +42,21 @@ export interface PostActionGuard {
    * seal.
    */
   mayRemove(mailbox: Mailbox): Promise<boolean>;
+  /**
+   * Seal of an outcome that is stored with a pending post-action (secret/outcome-seal.ts); null while no key seals, or
+   * where the post-action removes nothing.
+   */
+  sealOutcome(mailbox: Mailbox, outcome: PendingAction): string | null;
+  /** True while encryption is off, and for an outcome that this program stored by its seal. */
+  wasStored(mailbox: Mailbox, outcome: PendingAction, seal: string | null): boolean;
   /** True for a listed mailbox whose post-action waits for a confirmation. */
   isUnconfirmed(mailbox: Mailbox, seal: string | null): boolean;
 }
+
+/** An outcome with a pending post-action, as far as a seal covers it. */
+export type PendingAction = Pick<ListedMessage, 'uid' | 'sizeBytes' | 'receivedAtMs'> & {
+  readonly folderEpoch: number;
+};
 
 /** The state of a folder when it was selected. */
 export type FolderState = {

@@ -92,6 +92,9 @@ export interface MailboxStore {
   readPassword(id: string): Promise<StoredPassword | null>;
 }
 
+/** A message whose post-action is pending, by its row, with the outcome seal of that. */
+export type StoredPendingAction = ListedMessage & { readonly seal: string | null };
+
 /** Folder progress: how far the folder of a mailbox is handled. */
 export type FolderProgress = {
   /** null: never polled. */
@@ -419,7 +422,7 @@ export interface BatchStore {
    * Rows with a pending post-action, by ascending UID: size and arrival as they were stored. A row whose UID or size no
    * message can have is left out.
    */
-  pendingActions(mailboxId: string, folderEpoch: number, limit: number): Promise<readonly ListedMessage[]>;
+  pendingActions(mailboxId: string, folderEpoch: number, limit: number): Promise<readonly StoredPendingAction[]>;
   completeActions(lease: Lease, folderEpoch: number, uids: readonly number[]): Promise<void>;
 }
 

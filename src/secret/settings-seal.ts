@@ -8,8 +8,9 @@
  * 5869) from a key of the key file, so a writer of the database cannot make a seal. A seal of former settings of the
  * same mailbox stays valid for those until the key is rotated.
  */
-import { createHash, createHmac, hkdfSync, timingSafeEqual } from 'node:crypto';
+import { createHash, timingSafeEqual } from 'node:crypto';
 import { type Key, type KeySet, keyById } from './key.ts';
+import { keyedHash } from './keyed-hash.ts';
 import { asciiLowerCase, type SealContext } from './sealed-password.ts';
 
 /** The settings of a mailbox that a seal covers. */
@@ -63,10 +64,7 @@ export function settingsDigest(settings: SealableSettings): string {
 }
 
 function hmac(settings: SealableSettings, part: SettingsPart, key: Key): string {
-  const derived = Buffer.from(hkdfSync('sha256', key.object, Buffer.alloc(0), hkdfInfo, 32));
-  const hash = createHmac('sha256', derived).update(contentOf(settings, part)).digest('base64url');
-  derived.fill(0);
-  return hash;
+  return keyedHash(key, hkdfInfo, contentOf(settings, part)).toString('base64url');
 }
 
 /** A JSON array, an injective encoding. */

@@ -8,8 +8,9 @@
  * is rejected by the revision, which only increases: each worker stores the last row that it accepted. `on` with a next
  * key: a rotation is announced and waits until every worker has that key.
  */
-import { createHmac, hkdfSync, timingSafeEqual } from 'node:crypto';
+import { timingSafeEqual } from 'node:crypto';
 import { type Key, type KeyId, type KeySet, keyById } from './key.ts';
+import { keyedHash } from './keyed-hash.ts';
 
 export type SwitchState = 'off' | 'enabling' | 'on' | 'rotating' | 'disabling';
 
@@ -74,11 +75,8 @@ export function sealSwitchRow(change: UnsealedSwitchRow, key: Key): SwitchRow {
 
 function hmac(change: UnsealedSwitchRow, key: Key): string {
   const { state, keyId, nextKeyId, revision, changedAtMs, changedBy } = change;
-  const derived = Buffer.from(hkdfSync('sha256', key.object, Buffer.alloc(0), hkdfInfo, 32));
   const content = JSON.stringify([state, keyId, nextKeyId, revision, changedAtMs, changedBy]);
-  const seal = createHmac('sha256', derived).update(content).digest('hex');
-  derived.fill(0);
-  return seal;
+  return keyedHash(key, hkdfInfo, content).toString('hex');
 }
 
 /**

@@ -28,6 +28,14 @@ async function polled(): Promise<void> {
   expect(await at.cli.run(['poll', 'one'])).toMatchObject(ok);
 }
 
+/** The message waits for its deletion: it was stored while the settings were not confirmed. */
+async function waiting(letter: string): Promise<void> {
+  at.cli.sql('update mailboxes set settings_seal = null');
+  await at.dovecot.append(at.user, 'INBOX', [mail(letter)]);
+  await polled();
+  expect(await at.cli.run(['mailbox', 'confirm', 'one', '--yes'])).toMatchObject(ok);
+}
+
 const left = async () => [...(await at.dovecot.listFlags(at.user, 'INBOX')).keys()];
 
 /** A row that says that the message was stored, and that its post-action is pending. */
@@ -69,31 +77,44 @@ describe('a writer of the database forges pending outcome rows under a confirmed
     expect(await left()).toEqual([3]);
   });
 
+  test('a message that is not stored yet stays, though the writer knows when it arrived', async () => {
+    await confirmedDelete('2020-01-01');
+    const receivedAt = new Date('2025-06-06');
+    await at.dovecot.append(at.user, 'INBOX', [mail('three')], { receivedAt });
+    const rows = [
+      forged(3, `'2025-06-06 00:00:00.000'`),
+      `update outcome set action_seal = (
+      select seal from (select max(action_seal) as seal from outcome)) where uid = 3`,
+    ];
+    at.cli.sql(...rows);
+    for (let round = 1; round <= 3; round += 1) {
+      await at.cli.run(['poll', 'one']);
+      at.cli.sql('update outcome set action_pending = 1');
+    }
+    expect(await left()).toEqual([3]);
+  });
+
   test.each([`'1:*'`, '4294967295', '0', '-1', '1.5', `''`, `x'31'`, '9007199254740993'])(
     'UID %s is no UID: it reaches no command, and stops no other row',
     async (uid) => {
       await confirmedDelete('2020-01-01');
       loosenUid();
-      const pending = 'update outcome set action_pending = 1 where uid = 4';
-      await at.dovecot.append(at.user, 'INBOX', [mail('three'), mail('four')]);
+      await at.dovecot.append(at.user, 'INBOX', [mail('three')]);
       expect(await at.cli.run(['mailbox', 'set', 'one', '--on-success', 'leave'])).toMatchObject(ok);
       await polled();
       expect(await at.cli.run(['mailbox', 'set', 'one', '--on-success', 'delete'])).toMatchObject(ok);
-      at.cli.sql(forged(uid), pending);
+      await waiting('four');
+      at.cli.sql(forged(uid));
       await polled();
       expect(await left()).toEqual([3]);
     },
   );
 });
 
-test('honest use: what a refusal left pending is deleted by the next poll', async () => {
+test('honest use: what waited is deleted by the poll after the confirmation', async () => {
   await confirmedDelete('2020-01-01');
-  await at.dovecot.append(at.user, 'INBOX', [mail('three')]);
-  expect(await at.cli.run(['mailbox', 'set', 'one', '--on-success', 'leave'])).toMatchObject(ok);
-  await polled();
+  await waiting('three');
   expect(await left()).toEqual([3]);
-  expect(await at.cli.run(['mailbox', 'set', 'one', '--on-success', 'delete'])).toMatchObject(ok);
-  at.cli.sql('update outcome set action_pending = 1 where uid = 3');
   await polled();
   expect(await left()).toEqual([]);
 });

@@ -10,7 +10,8 @@ import { isFailure } from '../../errors.ts';
 import { withoutSubaddress } from '../../mail/thread/reply-token.ts';
 import type { LookupResult, MessageCopy } from '../batch-lookup.ts';
 import type { StoredMessage } from '../fetch/fetched-message.ts';
-import type { Batch, StoredSource } from '../model.ts';
+import type { Batch, NewOutcome, StoredSource } from '../model.ts';
+import type { PendingAction } from '../ports.ts';
 import type { IngestStore, Lease } from '../stores.ts';
 import { type BatchContext, recipientsOf } from './batch-context.ts';
 import { type Decision, decide } from './decide.ts';
@@ -21,6 +22,8 @@ export type CommitTarget = {
   readonly lease: Lease | null;
   readonly folderEpoch: number;
   readonly batchContext: BatchContext;
+  /** Seals the outcomes whose post-action is pending (`PostActionGuard.sealOutcome`). */
+  readonly sealOutcome: (outcome: PendingAction) => string | null;
   /** Receives the decisions of each part, in order, immediately after its commit. */
   readonly onCommitted?: (decisions: readonly Decision[]) => void;
 };
@@ -73,13 +76,13 @@ async function commitOnce(
   store: CommitStore,
   triesLeft: number,
 ): Promise<readonly Decision[]> {
-  const { lease, folderEpoch, batchContext } = target;
+  const { lease, batchContext } = target;
   const found = await store.lookUp(lookupRequestFor(batch, batchContext));
   // A message that is released from quarantine must not be taken for a duplicate of itself.
   const handled = lease === null ? found.handled.filter(({ isQuarantined }) => !isQuarantined) : found.handled;
   const replyKeys = found.replyKeys.length === 0 ? [] : await batchContext.openReplyKeys(found.replyKeys);
   const decisions = decide(batch, { ...found, handled, replyKeys }, batchContext);
-  const rows = rowsOf(decisions, folderEpoch);
+  const rows = rowsOf(decisions, target);
   try {
     await (lease === null ? store.commitResolved(batchContext.mailboxId, rows) : store.commitBatch(lease, rows));
   } catch (error) {
@@ -91,12 +94,14 @@ async function commitOnce(
   return decisions;
 }
 
-function rowsOf(decisions: readonly Decision[], folderEpoch: number): Batch {
+function rowsOf(decisions: readonly Decision[], { folderEpoch, sealOutcome }: CommitTarget): Batch {
+  const sealed = ({ outcome }: Decision): NewOutcome =>
+    outcome.actionPending ? { ...outcome, actionSeal: sealOutcome({ ...outcome, folderEpoch }) } : outcome;
   return {
     cursor: { folderEpoch, uid: decisions.at(-1)?.outcome.uid ?? 0 },
     tickets: decisions.flatMap((decision) => decision.ticket ?? []),
     messages: decisions.flatMap((decision) => decision.message ?? []),
-    outcomes: decisions.map((decision) => decision.outcome),
+    outcomes: decisions.map(sealed),
     links: decisions.flatMap((decision) => decision.links),
     merges: decisions.flatMap((decision) => decision.merges),
     answered: [...new Set(decisions.flatMap((decision) => decision.answered ?? []))],

@@ -29,7 +29,7 @@ import { batchContextOf } from '../decide/batch-context.ts';
 import { commitMessages } from '../decide/commit.ts';
 import type { Decision } from '../decide/decide.ts';
 import type { Outcome } from '../model.ts';
-import type { CompressedSource, ListedMessage, MessageParser, ParseResult, Session } from '../ports.ts';
+import type { CompressedSource, ListedMessage, MessageParser, ParseResult, PendingAction, Session } from '../ports.ts';
 import { leaseLost } from '../stores.ts';
 import { bytesOf, type FetchLimits, firstBatch } from './batches.ts';
 import type { FetchedMessage, StoredMessage } from './fetched-message.ts';
@@ -392,7 +392,8 @@ async function commitAndReport(round: RoundContext, batch: readonly StoredMessag
   const onCommitted = (decisions: readonly Decision[]) => {
     for (const decision of decisions) reportCommitted(round, decision);
   };
-  return await commitMessages(batch, { lease, folderEpoch, batchContext, onCommitted }, ports.store);
+  const sealOutcome = (outcome: PendingAction) => ports.postActionGuard.sealOutcome(mailbox, outcome);
+  return await commitMessages(batch, { lease, folderEpoch, batchContext, sealOutcome, onCommitted }, ports.store);
 }
 
 const eventOf: Readonly<Record<Outcome, EventName>> = {

@@ -4,12 +4,14 @@
  * The outcome row of a message says that its post-action is pending, so that the next round repeats what a crash cut
  * off. Repeating does no harm. While encryption is on, delete and move wait, pending, until a command or the page
  * confirmed them: a writer of the database may have set them. A writer may also forge an outcome row: what the table
- * alone calls pending is deleted or moved only if it arrived at the stored time, within the start point of the mailbox.
+ * alone calls pending is deleted or moved only if the row has our seal, and the message arrived at the stored time,
+ * within the start point of the mailbox.
  */
 import { type Failure, isFailure } from '../../errors.ts';
 import { events } from '../../events.ts';
 import { type Mailbox, postActionRules } from '../model.ts';
 import type { ListedMessage } from '../ports.ts';
+import type { StoredPendingAction } from '../stores.ts';
 import { chunksOf } from './batches.ts';
 import type { RoundContext } from './round-context.ts';
 
@@ -55,17 +57,19 @@ async function isRowChanged({ mailbox: { id }, ports, options: { due } }: RoundC
 }
 
 /** Left by a crash, by a refusal, and by messages that were released from quarantine. */
-function pendingMessages({ mailbox, ports, folderEpoch }: RoundContext): Promise<readonly ListedMessage[]> {
+function pendingMessages({ mailbox, ports, folderEpoch }: RoundContext): Promise<readonly StoredPendingAction[]> {
   return ports.store.pendingActions(mailbox.id, folderEpoch, pendingMax);
 }
 
 /** UIDs of the chunk that name the stored messages. The others are logged, and stay on the server for good. */
 async function onlyStored(
-  { mailbox, session, ports, roundId }: RoundContext,
+  { mailbox, session, ports, roundId, folderEpoch }: RoundContext,
   chunk: ReadonlySet<number>,
-  pending: readonly ListedMessage[],
+  pending: readonly StoredPendingAction[],
 ): Promise<readonly number[]> {
-  const rows = new Map(pending.filter(({ uid }) => chunk.has(uid)).map((row) => [row.uid, row]));
+  const isOurs = (row: StoredPendingAction): boolean =>
+    chunk.has(row.uid) && ports.postActionGuard.wasStored(mailbox, { ...row, folderEpoch }, row.seal);
+  const rows = new Map(pending.filter(isOurs).map((row) => [row.uid, row]));
   const onServer = await session.sizes([...chunk]);
   const stored = onServer.filter((message) => isStoredMessage(rows.get(message.uid), message, mailbox));
   const count = onServer.length - stored.length;

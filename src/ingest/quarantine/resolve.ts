@@ -16,7 +16,7 @@ import type { Decision } from '../decide/decide.ts';
 import type { Mailbox, Outcome, StoredSource } from '../model.ts';
 import { isOtherFolder } from '../poll/cursor.ts';
 import type { PollPorts, PollSettings } from '../poll/poll-context.ts';
-import type { ParseResult } from '../ports.ts';
+import type { ParseResult, PendingAction } from '../ports.ts';
 import type { LostMessage, MailboxStore, QuarantinedMessage, QuarantineStore, ReconcileStore } from '../stores.ts';
 import { describeReason, hasWholeSource } from './reasons.ts';
 import { type RestoreResult, restoreMessage, type ServerSources, serverSources, storedSource } from './source.ts';
@@ -64,7 +64,8 @@ export type Resolution =
 
 export type ResolverPorts = Pick<
   PollPorts,
-  'parser' | 'blobs' | 'raw' | 'clock' | 'newId' | 'newRef' | 'openReplyKeys' | 'credentials' | 'sessions'
+  | ('parser' | 'blobs' | 'raw' | 'clock' | 'newId' | 'newRef' | 'openReplyKeys')
+  | ('credentials' | 'sessions' | 'postActionGuard')
 > & {
   readonly store: PollPorts['store'] &
     QuarantineStore &
@@ -212,7 +213,8 @@ async function store(
   // In a folder epoch that is over, or in another folder, the message has another UID now.
   const hasPostAction =
     context.hasPostAction && progress.cursor?.folderEpoch === folderEpoch && !isOtherFolder(progress, mailbox);
-  const into = { lease: null, folderEpoch, batchContext: { ...context, hasPostAction } };
+  const sealOutcome = (outcome: PendingAction) => ports.postActionGuard.sealOutcome(mailbox, outcome);
+  const into = { lease: null, folderEpoch, batchContext: { ...context, hasPostAction }, sealOutcome };
   const sizeBytes = message.sizeBytes > 0 ? message.sizeBytes : sourceBytes;
   try {
     const stored = { what: 'parsed' as const, uid, sizeBytes, receivedAtMs, ...fingerprintMessage(parsed), raw };

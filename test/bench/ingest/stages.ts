@@ -124,6 +124,7 @@ async function commitTarget({ app, config, mailbox, session }: Work): Promise<Co
     lease,
     folderEpoch: uidValidity,
     batchContext: batchContextOf(mailbox, source, { ...config.limits, ...config.tickets }),
+    sealOutcome: () => null,
   };
 }
 

@@ -29,7 +29,7 @@ function scene(failureOf: (batch: Batch) => Failure | null) {
   };
   const commit = (messages: readonly StoredMessage[]) => {
     const target = {
-      ...{ lease, folderEpoch: 1, batchContext: batchContext() },
+      ...{ lease, folderEpoch: 1, batchContext: batchContext(), sealOutcome: () => null },
       onCommitted: (decisions: readonly { readonly outcome: NewOutcome }[]) =>
         void reported.push(decisions.map(({ outcome: { uid, outcome } }) => `${uid} ${outcome}`)),
     };

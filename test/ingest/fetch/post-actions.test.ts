@@ -84,7 +84,7 @@ function world(postAction: PostAction = { kind: 'seen' }) {
     parser: { parse, flush: quiet, prepare: quiet },
     blobs: { write: async () => undefined },
     raw: { append: async (all: readonly unknown[]) => all.map(() => ({ segment: 's', offset: 0, lengthBytes: 1 })) },
-    postActionGuard: { mayRemove: async () => true },
+    postActionGuard: { mayRemove: async () => true, sealOutcome: () => null, wasStored: () => true },
     clock: systemClock,
     log: {
       ...{ debug: quiet, info: quiet, error: quiet },

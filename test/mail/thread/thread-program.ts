@@ -40,7 +40,7 @@ export async function threadProgram(
       const clock = { nowMs: () => arrivals.at(-1)?.receivedAtMs ?? 0 };
       const batch = await Promise.all(arrivals.map(parsed));
       const batchContext = batchContextOf(mailbox, { clock, newId, newRef, openReplyKeys }, rules);
-      await commitMessages(batch, { lease, folderEpoch, batchContext }, db);
+      await commitMessages(batch, { lease, folderEpoch, batchContext, sealOutcome: () => null }, db);
     },
     stored: (name) => readStored(path, mailboxes[name].mailbox.id),
     replyAddress: (ref, address) => replyAddress(key, ref, address) ?? '',

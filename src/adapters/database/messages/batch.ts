@@ -10,9 +10,8 @@
 import { sql } from 'kysely';
 import { Failure } from '../../../errors.ts';
 import { type Batch, type NewMessage, type NewOutcome, outcomeRules, storedOutcomes } from '../../../ingest/model.ts';
-import type { ListedMessage } from '../../../ingest/ports.ts';
 import { describeReason } from '../../../ingest/quarantine/reasons.ts';
-import { type BatchStore, type Lease, leaseLost } from '../../../ingest/stores.ts';
+import { type BatchStore, type Lease, leaseLost, type StoredPendingAction } from '../../../ingest/stores.ts';
 import { advanceCursorFenced, isLeaseOwner, lockMailbox } from '../mailboxes/leases.ts';
 import { attachmentRow, hashOf, messageRow, outcomeRow, ticketRow } from '../rows/messages.ts';
 import type { SqlDialect } from '../sql/dialect.ts';
@@ -151,10 +150,10 @@ async function pendingActions(
   mailboxId: string,
   folderEpoch: number,
   limit: number,
-): Promise<readonly ListedMessage[]> {
+): Promise<readonly StoredPendingAction[]> {
   const rows = await db
     .selectFrom('outcome')
-    .select(['uid', 'size_bytes', 'received_at'])
+    .select(['uid', 'size_bytes', 'received_at', 'action_seal'])
     .where('action_pending', '=', 1)
     .where('mailbox_id', '=', mailboxId)
     .where('folder_epoch', '=', folderEpoch)
@@ -167,6 +166,7 @@ async function pendingActions(
     uid: row.uid,
     sizeBytes: row.size_bytes,
     receivedAtMs: fromForeignTime(row.received_at),
+    seal: row.action_seal,
   }));
 }
 

@@ -112,6 +112,7 @@ export function outcomeRow(outcome: NewOutcome, mailboxId: string, folderEpoch: 
     raw_length: outcome.raw?.lengthBytes ?? null,
     raw_sha256: outcome.raw?.sha256 ?? null,
     action_pending: flag(outcome.actionPending),
+    action_seal: outcome.actionSeal ?? null,
     created_at: now,
     resolved_at: null,
     dedup_key: outcome.dedupKey,

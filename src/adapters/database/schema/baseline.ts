@@ -233,6 +233,7 @@ const outcome: TableDefinition<Tables['outcome']> = {
     raw_length: safeInteger(bigint('null'), 'raw_length', 0),
     raw_sha256: sha256('null'),
     action_pending: flag('not null'),
+    action_seal: asciiText(64)('null'),
     created_at: time('not null'),
     resolved_at: time('null'),
   },

@@ -197,6 +197,8 @@ export type OutcomeTable = {
   raw_length: number | null;
   raw_sha256: string | null;
   action_pending: Flag;
+  /** This program stored the message (secret/outcome-seal.ts); null: encryption was off. */
+  action_seal: Generated<string | null>;
   created_at: Fixed<string>;
   resolved_at: string | null;
   /** SHA-256 of Message-ID and content; null for a message that was never parsed. */
