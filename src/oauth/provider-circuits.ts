@@ -83,7 +83,8 @@ export function createProviderCircuits(ports: CircuitPorts): ProviderCircuits {
   return {
     begin: async (provider) => {
       checkOpen(open.get(provider), clock);
-      await turns(provider);
+      // A probe has no others beside it.
+      if (!open.has(provider)) await turns(provider);
       const circuit = open.get(provider);
       checkOpen(circuit, clock);
       if (circuit !== undefined) circuit.isProbing = true;

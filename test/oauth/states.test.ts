@@ -1,0 +1,220 @@
+/** States of grants and providers: what is tried again when, what is asked of whom, and what the operator reads. */
+import { expect, test } from 'vitest';
+import type { Failure } from '../../src/errors.ts';
+import { failed, person, provider, type Scene, scene, secret, tokenMailbox } from './scene.ts';
+
+const codeOf = (work: Promise<unknown>) => work.then(String, (error: Failure) => error.code);
+const failureOf = (work: Promise<unknown>) =>
+  work.then(
+    () => null,
+    (error: Failure) => error,
+  );
+const support = tokenMailbox('support', 'desk');
+const anna = tokenMailbox('anna', 'anna');
+const hourMs = 3_600_000;
+
+function advance({ clock, world }: Scene, ms: number): void {
+  clock.at.monotonicMs += ms;
+  clock.at.nowMs += ms;
+  world.nowMs += ms;
+}
+
+function eventsOf({ lines }: Scene): readonly string[] {
+  return lines.map(([event]) => event).filter((event) => event !== 'oauth.renewed');
+}
+
+test('a revoked grant needs consent: one request, no login, again after an hour and then daily, until a consent', async () => {
+  const all = scene([person()], () => failed('oauth_needs_consent', { cause: 'invalid_grant' }));
+  await all.consent('anna');
+  const { login } = all.worker();
+  expect(await codeOf(login(anna))).toBe('oauth_needs_consent');
+  advance(all, hourMs / 2);
+  expect(await failureOf(login(anna))).toMatchObject({
+    code: 'oauth_needs_consent',
+    message: 'since 2027-01-15 08:00:00 UTC, grant anna: oauth_needs_consent of the test',
+    hint: 'Sign in again: ticketmaild mailbox authorize anna',
+  });
+  expect(all.requests).toHaveLength(1);
+  advance(all, hourMs / 2 + 1000);
+  expect(await codeOf(login(anna))).toBe('oauth_needs_consent');
+  advance(all, 23 * hourMs);
+  expect(await codeOf(login(anna))).toBe('oauth_needs_consent');
+  expect(all.requests).toHaveLength(2);
+  advance(all, hourMs);
+  expect(await codeOf(login(anna))).toBe('oauth_needs_consent');
+  expect(all.requests).toHaveLength(3);
+  expect(eventsOf(all)).toEqual(['oauth.needs_consent']);
+  await all.consent('anna');
+  all.config.script = () => ({});
+  expect(await login(anna)).toEqual(['access 4']);
+  expect(all.world.grants.get('anna')).toMatchObject({ state: 'ready', errorCode: null });
+});
+
+test('a grant that was never cut off is not said to be, nor after an answer that refused nothing', async () => {
+  const answers = [failed('oauth_provider_failed', { cause: 'http_429' }), failed('oauth_needs_consent', {})];
+  const all = scene([person()], () => answers.shift() ?? {});
+  await all.consent('anna');
+  const { login } = all.worker();
+  expect(await codeOf(login(anna))).toBe('oauth_provider_failed');
+  advance(all, 5000);
+  expect((await failureOf(login(anna)))?.message).not.toContain('cut off');
+});
+
+test('a lost answer leaves the mark of the first request', async () => {
+  const lost = () => failed('oauth_provider_failed', { cause: 'ECONNRESET' });
+  const answers = [lost(), failed('oauth_provider_failed', { cause: 'http_429' }), failed('oauth_needs_consent', {})];
+  const all = scene([person()], () => answers.shift() ?? {});
+  await all.consent('anna');
+  const { login } = all.worker();
+  for (const _ of [1, 2]) {
+    expect(await codeOf(login(anna))).toBe('oauth_provider_failed');
+    advance(all, 10_000);
+  }
+  expect((await failureOf(login(anna)))?.message).toBe(
+    'cut off while renewing at 2027-01-15 08:00:00 UTC, the provider has ended the grant',
+  );
+});
+
+test('an application that the provider refuses is asked for every hour, and at once after a reload', async () => {
+  const all = scene([provider()], () => failed('oauth_provider_refused', { cause: 'invalid_client' }));
+  const { login, circuits, failures } = all.worker();
+  for (let time = 0; time < 3; time += 1) expect(await codeOf(login(support))).toBe('oauth_provider_refused');
+  expect([all.requests.length, eventsOf(all)]).toEqual([1, ['oauth.provider_refused']]);
+  expect(all.world.grants.get('desk')).toMatchObject({ state: 'refused', errorCode: 'invalid_client' });
+  circuits.reset();
+  failures.reset();
+  expect(await codeOf(login(support))).toBe('oauth_provider_refused');
+  expect(all.requests).toHaveLength(2);
+  advance(all, hourMs + 1000);
+  all.config.script = () => ({});
+  expect(await login(support)).toEqual(['access 3']);
+  expect(all.world.grants.get('desk')?.state).toBe('ready');
+  expect(eventsOf(all).at(-1)).toBe('oauth.provider_recovered');
+});
+
+test('no person is asked to consent for an application, and a stored token is used until it ends', async () => {
+  const all = scene([provider()], (_, number) =>
+    number === 1 ? {} : failed('oauth_needs_consent', { cause: 'invalid_grant' }),
+  );
+  const { login } = all.worker();
+  await login(support);
+  advance(all, hourMs - 60_000);
+  expect(await login(support)).toEqual(['access 1']);
+  expect(all.requests).toHaveLength(2);
+  advance(all, 61_000);
+  expect(await codeOf(login(support))).toBe('oauth_provider_refused');
+  expect(all.world.grants.get('desk')?.state).toBe('refused');
+});
+
+test('one mailbox that a service account may not open stops no other', async () => {
+  const all = scene([provider({ flow: 'service_account' })], ({ of }) =>
+    of.startsWith('gone') ? failed('mailbox_not_permitted', { cause: 'invalid_grant' }) : {},
+  );
+  const { login } = all.worker();
+  expect(await codeOf(login(tokenMailbox('gone', 'desk')))).toBe('mailbox_not_permitted');
+  expect(await login(support)).toEqual(['access 2']);
+  expect(all.world.grants.get('desk')?.state).toBe('ready');
+  expect(eventsOf(all)).toEqual(['oauth.renewal_failed']);
+});
+
+test('fifty grants of a failing provider are one probe at a time, with back-off and Retry-After', async () => {
+  const all = scene([person()], () => failed('oauth_provider_failed', { cause: 'http_503' }));
+  const names = Array.from({ length: 50 }, (_, at) => `p${at}`);
+  for (const name of names) await all.consent(name, `${name}@example.test`);
+  const { login } = all.worker();
+  const round = async (): Promise<number> => {
+    const before = all.requests.length;
+    await Promise.all(names.map((name) => codeOf(login(tokenMailbox(name, name)))));
+    return all.requests.length - before;
+  };
+  expect(await codeOf(login(tokenMailbox('p0', 'p0')))).toBe('oauth_provider_failed');
+  expect(await round()).toBe(0);
+  advance(all, 2500);
+  expect(await round()).toBe(1);
+  advance(all, 2500);
+  expect(await round()).toBe(0);
+  all.config.script = () => failed('oauth_provider_failed', { cause: 'http_429', retry_after_ms: 30_000 });
+  advance(all, 2500);
+  expect(await round()).toBe(1);
+  advance(all, 29_000);
+  expect(await round()).toBe(0);
+  advance(all, 2000);
+  all.config.script = () => ({});
+  expect(await codeOf(login(tokenMailbox('p0', 'p0')))).toBe('access 4');
+  expect(await round()).toBe(49);
+  expect(eventsOf(all)).toEqual(['oauth.provider_failing', 'oauth.provider_recovered']);
+  expect(all.world.grants.get('p1')?.state).toBe('ready');
+});
+
+test('a provider that is down for 25 minutes fails no login while the stored token is good', async () => {
+  const all = scene([provider()], (_, number) =>
+    number === 1 ? {} : failed('oauth_provider_failed', { cause: 'http_500' }),
+  );
+  const { login, renewals } = all.worker();
+  await login(support);
+  const grant = await all.store.ensureGrant('desk', provider());
+  for (let minute = 0; minute < 58; minute += 1) {
+    advance(all, 60_000);
+    await renewals.renewDue(grant, provider(), 'support@example.test').catch(() => undefined);
+    expect(await login(support)).toEqual(['access 1']);
+  }
+  expect(eventsOf(all)).toEqual(['oauth.provider_failing']);
+});
+
+test('a provider that fails does not hold up another one', async () => {
+  const all = scene([provider(), person()], (request) =>
+    request.provider === 'desk' ? failed('oauth_provider_failed', {}) : { refreshToken: secret('next') },
+  );
+  await all.consent('anna');
+  const { login } = all.worker();
+  expect(await codeOf(login(support))).toBe('oauth_provider_failed');
+  expect(await login(anna)).toEqual(['access 2']);
+});
+
+test.each([
+  ['a user that is not listed', { user: 'boss@other.test' }, 'oauth_mailbox_not_listed'],
+  ['another server', { host: 'mail.evil.test' }, 'token_bound_elsewhere'],
+  ['a pin of the row', { fingerprint: 'ab'.repeat(32) }, 'token_bound_elsewhere'],
+])('for %s the provider is not asked, and nothing is opened', async (_, change, code) => {
+  const all = scene([provider()]);
+  const { login } = all.worker();
+  const connection = { ...support.connection, ...change };
+  expect(await codeOf(login({ ...support, connection }))).toBe(code);
+  await login(support);
+  const before = all.requests.length;
+  const { readAccess } = all.store;
+  let reads = 0;
+  all.store.readAccess = async (use) => {
+    reads += 1;
+    return await readAccess(use);
+  };
+  expect(await codeOf(login({ ...support, connection }))).toBe(code);
+  expect([all.requests.length - before, reads]).toEqual([0, 0]);
+});
+
+test('a grant without a provider, and one that nobody consented to, say so', async () => {
+  const all = scene([person()]);
+  const { login } = all.worker();
+  expect(await codeOf(login(tokenMailbox('anna', 'nowhere')))).toBe('oauth_provider_unknown');
+  expect(await codeOf(login(tokenMailbox('anna', 'people')))).toBe('oauth_needs_consent');
+  await all.consent('anna');
+  all.config.providers = [provider()];
+  expect(await codeOf(login(anna))).toBe('oauth_provider_unknown');
+  expect(all.requests).toEqual([]);
+});
+
+test('a row that claims another flow or provider is converted before anything is asked', async () => {
+  const all = scene([provider({ mailboxes: [] }), person({ mailboxes: [] })]);
+  const by = { who: 'root@desk', host: 'desk' };
+  const refresh = { form: 'plain', token: secret('stolen'), switchRevision: 0 } as const;
+  await all.store.storeConsent({
+    name: 'desk',
+    provider: 'people',
+    account: 'boss@example.test',
+    scope: null,
+    refresh,
+    by,
+  });
+  expect(await codeOf(all.worker().login(tokenMailbox('boss', 'desk')))).toBe('oauth_mailbox_not_listed');
+  expect(all.requests).toEqual([]);
+});
