@@ -5,9 +5,10 @@
  */
 import { type RawBuilder, type Selectable, sql } from 'kysely';
 import type { LookupRequest, LookupResult, LookupTicket } from '../../../ingest/batch-lookup.ts';
-import type { Address, MessageKind } from '../../../mail/message.ts';
+import type { MessageKind } from '../../../mail/message.ts';
 import { participantKinds } from '../../../mail/thread/match.ts';
 import { everyoneIn, type MessagePeople, peopleOf } from '../../../mail/thread/people.ts';
+import { addressesFrom } from '../rows/json-columns.ts';
 import type { SqlDialect } from '../sql/dialect.ts';
 import { rowsInChunks } from '../sql/statements.ts';
 import type { MessageTable, SqlExecutor } from '../sql/tables.ts';
@@ -28,13 +29,8 @@ export type PeopleRow = Pick<
 
 export function toPeople(row: PeopleRow): MessagePeople {
   const from = { name: row.from_name, address: row.from_address };
-  const [replyTo = [], to = [], cc = []] = [row.reply_to_json, row.to_json, row.cc_json].map(addressesIn);
+  const [replyTo = [], to = [], cc = []] = [row.reply_to_json, row.to_json, row.cc_json].map(addressesFrom);
   return peopleOf({ kind: row.kind as MessageKind, from, replyTo, to, cc, bounce: null });
-}
-
-/** For columns that only this program writes. */
-function addressesIn(json: string): readonly Address[] {
-  return JSON.parse(json) as Address[];
 }
 
 /** SQLite allows 500 SELECTs in one statement. */

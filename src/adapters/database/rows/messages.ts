@@ -7,7 +7,7 @@
 import { hash } from 'node:crypto';
 import type { Insertable, RawBuilder } from 'kysely';
 import type { MessageDetails, NewMessage, NewOutcome, NewTicket, StoredSource } from '../../../ingest/model.ts';
-import type { Address, Attachment, Bounce, Header, Mark } from '../../../mail/message.ts';
+import type { Attachment, Header } from '../../../mail/message.ts';
 import {
   type AttachmentRow,
   type AttachmentTable,
@@ -21,6 +21,7 @@ import {
   toDatabaseTime,
   truncate,
 } from '../sql/tables.ts';
+import { addressesFrom, addressFrom, bounceFrom, headersFrom, marksFrom, textsFrom } from './json-columns.ts';
 
 /** A row to insert: plain values, but for the insertion time, which is the clock of the database. */
 type Row<T> = Insertable<T>;
@@ -132,24 +133,24 @@ export function toStoredMessage(row: MessageRow, attachments: readonly Attachmen
   return {
     id: row.id,
     messageId: row.message_id,
-    from: row.from_json === null ? null : fromJson<Address>(row.from_json),
-    to: fromJson<Address[]>(row.to_json),
-    cc: fromJson<Address[]>(row.cc_json),
-    replyTo: fromJson<Address[]>(row.reply_to_json),
+    from: addressFrom(row.from_json),
+    to: addressesFrom(row.to_json),
+    cc: addressesFrom(row.cc_json),
+    replyTo: addressesFrom(row.reply_to_json),
     subject: row.subject_full ?? row.subject,
     sentAtMs: fromOptionalTime(row.sent_at),
     receivedAtMs: fromDatabaseTime(row.received_at),
     kind: row.kind,
-    autoSubmitted: fieldOf(fromJson<Header[]>(row.headers_json), 'auto-submitted'),
-    bounce: row.bounce_json === null ? null : fromJson<Bounce>(row.bounce_json),
+    autoSubmitted: fieldOf(headersFrom(row.headers_json), 'auto-submitted'),
+    bounce: bounceFrom(row.bounce_json),
     reportedMessageId: row.reported_message_id,
     threadRule: row.thread_rule,
     protection: row.protection,
     text: row.body_text,
-    marks: row.marks_json === null ? [] : fromJson<Mark[]>(row.marks_json),
+    marks: marksFrom(row.marks_json),
     html: row.body_html,
-    inReplyTo: fromJson<string[]>(row.in_reply_to_json),
-    references: fromJson<string[]>(row.references_json),
+    inReplyTo: textsFrom(row.in_reply_to_json),
+    references: textsFrom(row.references_json),
     attachments: attachments.map((attachment) => ({
       name: attachment.name_full ?? attachment.name,
       type: attachment.type,
@@ -174,9 +175,4 @@ function flag(value: boolean): 0 | 1 {
 
 function fieldOf(headers: readonly Header[], name: string): string | null {
   return headers.find((header) => header[0] === name)?.[1] ?? null;
-}
-
-/** For columns that only this program writes. */
-function fromJson<T>(text: string): T {
-  return JSON.parse(text) as T;
 }
