@@ -88,8 +88,23 @@ function withLineFeeds(bytes: Buffer): Buffer {
   return Buffer.from(bytes.map((byte) => (byte === carriageReturn ? lineFeed : byte)));
 }
 
-/** A lookup of all values of a field by its lower-case name; they are decoded on request. */
+/** A rule looks at the first values of a field: no mail program writes as many. */
+const valuesMax = 20;
+const valueLengthMax = 100_000;
+
+/**
+ * A lookup of the first values of a field by its lower-case name. They are decoded once, on request: the detection of a
+ * charset costs a second for a megabyte.
+ */
 function fieldsOf(headers: readonly RawHeader[], charset: string | null): (name: string) => readonly string[] {
   const rawValues = Map.groupBy(headers, ([name]) => name);
-  return (name) => (rawValues.get(name) ?? []).map(([, rawValue]) => decodeField(rawValue, charset));
+  const decoded = new Map<string, readonly string[]>();
+  return (name) => {
+    const known = decoded.get(name);
+    if (known !== undefined) return known;
+    const first = (rawValues.get(name) ?? []).slice(0, valuesMax);
+    const values = first.map(([, rawValue]) => decodeField(rawValue.slice(0, valueLengthMax), charset));
+    decoded.set(name, values);
+    return values;
+  };
 }

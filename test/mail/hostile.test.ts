@@ -78,6 +78,17 @@ test.each<[title: string, source: string]>([
   expect(performance.now() - startedAtMs).toBeLessThan(5000);
 });
 
+test.each(['X-Failed-Recipients', 'List-Id', 'Precedence', 'To', 'Received', 'Subject'])(
+  'endless fields %s of raw bytes are read in time',
+  async (name) => {
+    const fields = many(`${name}: ${'\xe4'.repeat(2000)}\r\n`, 20_000_000);
+    const source = new Uint8Array(Buffer.from(`${fields}${head}\r\nx`, 'latin1'));
+    const startedAtMs = performance.now();
+    await parseMessage(source);
+    expect(performance.now() - startedAtMs).toBeLessThan(5000);
+  },
+);
+
 test('the number of marks and addresses is bounded', async () => {
   const parsed = await parseMessage(
     new Uint8Array(
