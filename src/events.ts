@@ -299,7 +299,13 @@ const definitions = {
     'Key file and switch row could not be read, or plain-text passwords not be sealed; the next attempt is in 300 ms.',
   ),
   passwordsSealed: event('passwords.sealed', 'info', 'count key_id', 'Plain-text passwords in the table were sealed.'),
-  passwordsSealFailed: event('passwords.seal_failed', 'warn', 'error', 'They could not be sealed.'),
+  tokensSealed: event('tokens.sealed', 'info', 'count key_id', 'Plain-text refresh tokens in the table were sealed.'),
+  passwordsSealFailed: event(
+    'passwords.seal_failed',
+    'warn',
+    'error',
+    'Plain-text passwords or tokens could not be sealed.',
+  ),
   keyRecovered: event('key.recovered', 'info', 'key_ids by', 'The key file was written back from memory.'),
   controlFailed: event(
     'control.failed',

@@ -74,10 +74,11 @@ export async function compose(
   const sessions = sessionsOnDemand(() => ({ ...active.config.poll, literalBytesMax: literalBytesMax(config) }));
   const worker = thisWorker();
   const askPassphrase = terminal.askPassphrase ?? null;
-  const parts = { config, log, store, worker, clock: systemClock, askPassphrase };
+  const parts = { config, log, store, worker, clock: systemClock, askPassphrase, providers: () => active.config.oauth };
   const { encryption, openDaemon } = composeEncryption(parts);
-  const { passwords, actor } = encryption;
-  const oauth = building.use(composeOAuth({ active, store, passwords, clock: systemClock, log, worker, actor }));
+  const { passwords, tokens, actor } = encryption;
+  const oauthParts = { active, store, passwords, tokens, clock: systemClock, log, worker, actor };
+  const oauth = building.use(composeOAuth(oauthParts));
   const { credentials } = oauth;
   const ports: PollPorts = {
     ...{
@@ -113,7 +114,7 @@ export async function compose(
       const settings = daemonSettings(config);
       return await pollMailbox(mailbox, ports, () => settings, { due, stop }, observe);
     },
-    serve: (stop, reloads) => serveDaemon({ active, log, store, ports, openDaemon, encryption }, stop, reloads),
+    serve: (stop, reloads) => serveDaemon({ active, log, store, ports, openDaemon, encryption, oauth }, stop, reloads),
     [Symbol.asyncDispose]: () => built.disposeAsync(),
   };
 }

@@ -17,6 +17,7 @@ import type { Readiness } from '../ingest/readiness.ts';
 import { type DaemonPorts, type DaemonSettings, serve } from '../ingest/scheduler/daemon.ts';
 import { startAdmin } from './admin.ts';
 import type { DaemonEncryption, Encryption } from './encryption.ts';
+import type { OAuth } from './oauth.ts';
 import { applyReload, createReload } from './reload.ts';
 
 /** Trigger and source of a configuration reload. */
@@ -37,6 +38,7 @@ type DaemonParts = {
   readonly ports: PollPorts;
   readonly openDaemon: (stop: AbortSignal) => Promise<DaemonEncryption>;
   readonly encryption: Encryption;
+  readonly oauth: OAuth;
 };
 
 /** Resolves after `stop` fired and the polls in progress ended. */
@@ -72,6 +74,7 @@ export async function serveDaemon(parts: DaemonParts, stop: AbortSignal, reloads
     current: () => active.config,
     adopt(next) {
       active.config = applyReload(active.config, next, (login) => store.useLogin(login));
+      parts.oauth.reset();
     },
   });
   using _reloads = reloads.on(() => void reload.reload());
@@ -87,8 +90,14 @@ export async function serveDaemon(parts: DaemonParts, stop: AbortSignal, reloads
       isMigrated = true;
     },
     disk: diskProbe(config.dataDir, `${process.pid}`),
-    startEncryptionSync: (readiness) => daemon.start(() => isMigrated, readiness),
+    startEncryptionSync: async (readiness) => {
+      await using building = new AsyncDisposableStack();
+      building.use(await daemon.start(() => isMigrated, readiness));
+      building.use(await parts.oauth.startRenewals(() => isMigrated, metrics.oauthRenewal));
+      return building.move();
+    },
     encryptionChecks: daemon.checks,
+    oauthCheck: parts.oauth.check,
     configCheck: reload.check,
     self: selfOf(config, log),
     listen:

@@ -6,28 +6,37 @@
 import type { Database } from '../adapters/database/database.ts';
 import type { Clock } from '../async/clock.ts';
 import type { PasswordAccess } from '../encryption/passwords.ts';
+import type { TokenSealing } from '../encryption/tokens.ts';
 import { Failure, type FailureCode } from '../errors.ts';
 import type { Log } from '../events.ts';
 import type { AuditActor } from '../ingest/model.ts';
 import type { Credentials, WorkerIdentity } from '../ingest/ports.ts';
+import type { Readiness } from '../ingest/readiness.ts';
 import { createCredentials } from '../oauth/credentials.ts';
-import { createGrantFailures } from '../oauth/grant-failures.ts';
-import type { ProviderClient, TokenSealing } from '../oauth/ports.ts';
+import { createGrantFailures, type GrantFailurePorts } from '../oauth/grant-failures.ts';
+import type { ProviderClient } from '../oauth/ports.ts';
 import { createProviderCircuits } from '../oauth/provider-circuits.ts';
 import { createRenewals } from '../oauth/renewal.ts';
 import type { ActiveConfig } from './daemon.ts';
+
+type CountRenewal = GrantFailurePorts['count'];
 
 export type OAuth = AsyncDisposable & {
   readonly credentials: Credentials;
   readonly client: ProviderClient;
   /** After a reload: every provider and every refused grant is tried at once. */
   reset(): void;
+  /** For `/readyz`. */
+  check(hasDatabase: boolean): Promise<Readiness['checks']['oauth']>;
+  /** Renews tokens ahead of their end until the result is disposed. */
+  startRenewals(isMigrated: () => boolean, count: CountRenewal): Promise<AsyncDisposable>;
 };
 
 type OAuthParts = {
   readonly active: ActiveConfig;
   readonly store: Database;
   readonly passwords: PasswordAccess;
+  readonly tokens: TokenSealing;
   readonly clock: Clock;
   readonly log: Log;
   readonly worker: WorkerIdentity;
@@ -46,13 +55,24 @@ const configurationCodes: readonly FailureCode[] = [
 
 export function composeOAuth(parts: OAuthParts): OAuth {
   const { active, store, clock, log, worker } = parts;
+  const providers = () => active.config.oauth;
   // Without the database every mailbox is due anyway when it is back.
   const makeDue = (codes: readonly FailureCode[]) => void store.makeDue(codes).catch(() => undefined);
   const circuits = createProviderCircuits({ clock, log, random: Math.random, onClosed: () => makeDue(providerCodes) });
   const actor = { ...parts.actor, who: `ticketmaild@${parts.actor.host}` };
-  const failures = createGrantFailures({ store, log, actor, count: () => undefined });
-  const renewals = createRenewals({ store, sealing, client, circuits, failures, clock, owner: worker.name });
-  const grants = { store, providers: () => active.config.oauth };
+  let countRenewal: CountRenewal = () => undefined;
+  const count: CountRenewal = (provider, result) => countRenewal(provider, result);
+  const failures = createGrantFailures({ store, log, actor, count });
+  const renewals = createRenewals({
+    store,
+    sealing: parts.tokens,
+    client,
+    circuits,
+    failures,
+    clock,
+    owner: worker.name,
+  });
+  const grants = { store, providers };
   return {
     credentials: createCredentials({ passwords: parts.passwords, grants, renewals }),
     client,
@@ -61,6 +81,15 @@ export function composeOAuth(parts: OAuthParts): OAuth {
       failures.reset();
       makeDue(configurationCodes);
     },
+    check: async (hasDatabase) => {
+      const { oauthCheck } = await import('../oauth/readiness-check.ts');
+      return await oauthCheck({ providers, circuits, store, clock }, hasDatabase);
+    },
+    startRenewals: async (isReady, counter) => {
+      countRenewal = counter;
+      const { startRenewalLoop } = await import('../oauth/renewal-loop.ts');
+      return startRenewalLoop({ store, grants, renewals, clock, log, isReady });
+    },
     [Symbol.asyncDispose]: () => renewals[Symbol.asyncDispose](),
   };
 }
@@ -68,7 +97,6 @@ export function composeOAuth(parts: OAuthParts): OAuth {
 const unavailable = (): never => {
   throw new Failure('oauth_provider_failed', 'OAuth 2 is not available yet');
 };
-const sealing: TokenSealing = { prepare: async () => unavailable(), open: async () => unavailable() };
 const client: ProviderClient = {
   requestToken: async () => unavailable(),
   authorize: async () => unavailable(),

@@ -1,8 +1,8 @@
 /**
  * Configuration reload (SIGHUP, `systemctl reload`): parse, validate, swap what can change while the daemon runs.
  *
- * That is the log level, the tables poll, idle, limits, tickets, raw and shutdown, and password and server key of the
- * database. Other changes are named in the log and take effect at the next start. An invalid configuration is logged
+ * That is the log level, the tables poll, idle, limits, tickets, raw, shutdown and oauth, and password and server key of
+ * the database. Other changes are named in the log and take effect at the next start. An invalid configuration is logged
  * and changes nothing.
  */
 import type { Config, DatabaseConfig, DatabaseLogin } from '../config/config.ts';
@@ -24,6 +24,7 @@ const changeable: ReadonlySet<keyof Config> = new Set<keyof Config>([
   'tickets',
   'raw',
   'shutdown',
+  'oauth',
 ]);
 
 export type ReloadParts = {
@@ -110,9 +111,9 @@ function tableName(key: keyof Config): string {
 
 /** The configuration in force after a reload. `useLogin` is given what changed for the next logins. */
 export function applyReload(current: Config, next: Config, useLogin: (login: DatabaseLogin) => void): Config {
-  const { log, poll, idle, limits, tickets, raw, shutdown } = next;
+  const { log, poll, idle, limits, tickets, raw, shutdown, oauth } = next;
   const database = adoptLogin(current.database, next.database, useLogin);
-  return { ...current, log, poll, idle, limits, tickets, raw, shutdown, database };
+  return { ...current, log, poll, idle, limits, tickets, raw, shutdown, oauth, database };
 }
 
 /**

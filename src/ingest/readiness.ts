@@ -59,6 +59,18 @@ export type CertificateCheck = {
   readonly days_left: number;
 };
 
+/** An OAuth provider of the configuration. `failing`: it refuses the application, or its credential has ended. */
+export type OAuthProviderCheck = Check & {
+  readonly provider: string;
+  /** Of a token request, while they fail. */
+  readonly next_attempt: string | null;
+  /** Days until the client secret or certificate ends, negative when it has; null: unknown. */
+  readonly credential_days_left: number | null;
+};
+
+/** An OAuth grant whose tokens cannot be renewed: somebody has to sign in again, or the application is refused. */
+export type OAuthGrantCheck = Check & { readonly grant: string; readonly provider: string; readonly state: string };
+
 export type Readiness = {
   /** Database, disk and scheduler are ok, no key is missing, and not every mailbox fails. */
   readonly ready: boolean;
@@ -90,6 +102,13 @@ export type Readiness = {
     readonly workers: Check & { readonly live: number; readonly list: readonly WorkerCheck[] };
     readonly servers: Check & { readonly list: readonly ServerCheck[] };
     readonly certificates: Check & { readonly list: readonly CertificateCheck[] };
+    readonly oauth: Check & {
+      /** Those of the configuration. */
+      readonly providers: readonly OAuthProviderCheck[];
+      readonly grants: { readonly ready: number; readonly needs_consent: number; readonly refused: number };
+      /** Grants that are not ready. */
+      readonly list: readonly OAuthGrantCheck[];
+    };
     /** Result of the last reload; tables of the file that take effect with the next start. */
     readonly config: Check & { readonly needs_restart: readonly string[] };
     /** Offset of this machine's clock from the database's; positive when ahead. */

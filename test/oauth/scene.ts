@@ -6,12 +6,13 @@
 import type { Clock } from '../../src/async/clock.ts';
 import type { OAuthProvider } from '../../src/config/oauth.ts';
 import type { PasswordAccess } from '../../src/encryption/passwords.ts';
+import type { TokenSealing } from '../../src/encryption/tokens.ts';
 import { Failure, type FailureCode, type FailureFields } from '../../src/errors.ts';
 import type { EventName, Log, LogFields } from '../../src/events.ts';
 import type { Mailbox } from '../../src/ingest/model.ts';
 import { createCredentials } from '../../src/oauth/credentials.ts';
 import { createGrantFailures } from '../../src/oauth/grant-failures.ts';
-import type { GrantStore, TokenAnswer, TokenRequest, TokenSealing } from '../../src/oauth/ports.ts';
+import type { GrantStore, TokenAnswer, TokenRequest } from '../../src/oauth/ports.ts';
 import { createProviderCircuits } from '../../src/oauth/provider-circuits.ts';
 import { createRenewals, type Renewals } from '../../src/oauth/renewal.ts';
 import type { KeyId } from '../../src/secret/key.ts';
@@ -73,12 +74,17 @@ export function virtualClock(onAdvance: (ms: number) => void = () => undefined):
     sleep: (ms, signal) =>
       new Promise((resolve) => {
         if (signal.aborted) return resolve();
-        const sleeper = { atMs: at.monotonicMs + ms, wake: resolve };
-        sleepers.push(sleeper);
-        signal.addEventListener('abort', () => {
+        const stop = (): void => {
           sleepers = sleepers.filter((one) => one !== sleeper);
+          sleeper.wake();
+        };
+        const wake = (): void => {
+          signal.removeEventListener('abort', stop);
           resolve();
-        });
+        };
+        const sleeper = { atMs: at.monotonicMs + ms, wake };
+        sleepers.push(sleeper);
+        signal.addEventListener('abort', stop);
         start();
       }),
   };

@@ -6,7 +6,7 @@
  */
 
 import { Counter, Histogram, Registry } from 'prom-client';
-import { domainOf } from '../../errors.ts';
+import { domainOf, type FailureCode } from '../../errors.ts';
 import type { Meter } from '../../ingest/ports.ts';
 import type { Readiness } from '../../ingest/readiness.ts';
 import { gaugesIn, label, seconds } from './gauges.ts';
@@ -15,6 +15,8 @@ import { readinessMetrics } from './readiness.ts';
 
 export type Metrics = Meter &
   Disposable & {
+    /** A token request, by the provider's name in the configuration; a failure code, else `ok`. */
+    oauthRenewal(provider: string, result: 'ok' | FailureCode): void;
     /** All metrics as text. The event-loop lag covers the time since the previous call. */
     render(readiness: Readiness): Promise<string>;
     readonly contentType: string;
@@ -39,10 +41,17 @@ export function createMetrics(options: { readonly version: string }): Metrics {
   ]);
   build([{ labels: { version: label(options.version), node: process.versions.node }, value: 1 }]);
   const meter = pollCounters(registry);
+  const renewals = new Counter({
+    name: 'ticketmaild_oauth_renewals_total',
+    help: 'Requests for an access token, by provider and result: ok, or the error code.',
+    labelNames: ['provider', 'result'],
+    registers: [registry],
+  });
   const show = readinessMetrics(gauges);
   const ofProcess = processMetrics(registry, gauges);
   return {
     ...meter,
+    oauthRenewal: (provider, result) => renewals.inc({ provider: label(provider), result }),
     contentType: registry.contentType,
     render: async (readiness) => {
       await ofProcess.refresh();

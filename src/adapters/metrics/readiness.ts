@@ -28,6 +28,7 @@ export function readinessMetrics(gauges: Gauges): (readiness: Readiness) => void
     schedulerGauges(gauges),
     machineGauges(gauges),
     serverGauges(gauges),
+    oauthGauges(gauges),
     quarantineGauges(gauges),
     mailboxGauges(gauges),
   ];
@@ -142,6 +143,27 @@ function serverGauges(gauges: Gauges): Show {
       certificates.list.map(({ host, port, not_after: notAfter }) => ({
         labels: { host: label(host), port: `${port}` },
         value: timestamp(notAfter),
+      })),
+    );
+  };
+}
+
+function oauthGauges(gauges: Gauges): Show {
+  const grants = gauges.many('ticketmaild_oauth_grants', 'OAuth grants by state.', ['state']);
+  const daysLeft = gauges.many(
+    'ticketmaild_oauth_credential_days_left',
+    'Days until the client secret or certificate of an OAuth provider ends; negative when it has.',
+    ['provider'],
+  );
+  return ({ oauth, database }) => {
+    const isKnown = database.status === 'ok';
+    grants(
+      Object.entries(oauth.grants).map(([state, value]) => ({ labels: { state }, value: isKnown ? value : null })),
+    );
+    daysLeft(
+      oauth.providers.map(({ provider, credential_days_left: value }) => ({
+        labels: { provider: label(provider) },
+        value,
       })),
     );
   };

@@ -113,6 +113,14 @@ function readinessSchema(mend: Mend): z.ZodMiniType<Readiness> {
       }),
       servers: object({ ...check, list: list(object({ ...check, ...server, next_attempt: string })) }),
       certificates: object({ ...check, list: list(object({ ...server, not_after: string, days_left: number })) }),
+      oauth: object({
+        ...check,
+        providers: list(
+          object({ ...check, provider: word, next_attempt: textOrNull, credential_days_left: numberOrNull }),
+        ),
+        grants: object({ ready: number, needs_consent: number, refused: number }),
+        list: list(object({ ...check, grant: string, provider: string, state: word })),
+      }),
       config: object({ ...check, needs_restart: list(word) }),
       clock: object({ ...check, offset_ms: numberOrNull }),
       idle: object({ open: number, max: number }),

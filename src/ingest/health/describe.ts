@@ -43,6 +43,7 @@ const wordings = {
   workers: { title: 'Workers', facts: workersFacts },
   servers: { title: 'Mail servers', facts: serversFacts },
   certificates: { title: 'Certificates', facts: certificatesFacts },
+  oauth: { title: 'OAuth 2', facts: oauthFacts },
   config: { title: 'Configuration', facts: configFacts },
   clock: { title: 'Clock', facts: clockFacts },
   idle: {
@@ -105,7 +106,7 @@ function schedulerFacts({ lag_ms: lag, polls, due, due_oldest_age_ms: dueMs }: C
   return `${countText(polls, 'poll')} in progress, ${waiting}${late}`;
 }
 
-const namesShown = { workers: 3, servers: 5, certificates: 3 };
+const namesShown = { workers: 3, servers: 5, certificates: 3, grants: 3 };
 
 function workersFacts({ live, list }: Checks['workers'], nowMs: number): string {
   const lost = list.filter((worker) => !worker.live);
@@ -141,6 +142,15 @@ function certificatesFacts({ list }: Checks['certificates']): string {
 function expiryText(days: number): string {
   if (days < 0) return `expired ${countText(Math.ceil(-days), 'day')} ago`;
   return `expires in ${countText(Math.floor(days), 'day')}`;
+}
+
+function oauthFacts({ providers, grants, list }: Checks['oauth']): string {
+  const { ready, needs_consent: waiting, refused } = grants;
+  if (providers.length === 0 && ready + waiting + refused === 0) return 'not used';
+  const named = list.slice(0, namesShown.grants).map(({ grant, state }) => `${grant} ${state.replace('_', ' ')}`);
+  const more = list.length > named.length ? ', …' : '';
+  const troubled = list.length === 0 ? '' : ` (${named.join(', ')}${more})`;
+  return `${countText(providers.length, 'provider')}, ${numberText(ready)} of ${countText(ready + waiting + refused, 'grant')} ready${troubled}`;
 }
 
 function configFacts({ status, needs_restart: tables }: Checks['config']): string {

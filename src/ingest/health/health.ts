@@ -44,6 +44,8 @@ export type HealthPorts = {
   readonly store: Pick<MailboxStore, 'listMailboxes'> & QuarantineReader & Pick<DatabaseHealth, 'pool'>;
   readonly encryption: () => EncryptionChecks;
   readonly postActionGuard: Pick<PostActionGuard, 'isUnconfirmed'>;
+  /** `hasDatabase` false: without a query. */
+  readonly oauth: (hasDatabase: boolean) => Promise<Readiness['checks']['oauth']>;
   /** The checks of other parts, read on request. */
   readonly otherParts: () => Pick<Readiness['checks'], 'config' | 'disk' | 'workers' | 'idle'> & {
     readonly worker: Readiness['worker'];
@@ -126,6 +128,7 @@ export function createHealth(ports: HealthPorts): Health {
           ...{ disk, scheduler, config, ...vaultAndSwitch, workers },
           servers: serversCheck(openCircuits.filter(isUsed)),
           certificates: certificates.check(isUsed),
+          oauth: await ports.oauth(database.check().status === 'ok'),
           ...{ clock: clockCheck, idle, quarantine, mailboxes },
         },
       };

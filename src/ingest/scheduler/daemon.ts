@@ -39,6 +39,7 @@ export type DaemonPorts = Omit<
   /** Synchronizes key file and switch, and serves the control socket, until it is disposed. */
   readonly startEncryptionSync: (readiness: () => Promise<Readiness>) => Promise<AsyncDisposable>;
   readonly encryptionChecks: () => EncryptionChecks;
+  readonly oauthCheck: (hasDatabase: boolean) => Promise<Readiness['checks']['oauth']>;
   readonly configCheck: () => Readiness['checks']['config'];
   /** This worker, as `/readyz` shows it. */
   readonly self: () => Readiness['worker'];
@@ -105,6 +106,7 @@ function parts(ports: DaemonPorts, settings: () => DaemonSettings, stop: AbortSi
     clock,
     store,
     encryption: ports.encryptionChecks,
+    oauth: ports.oauthCheck,
     postActionGuard: ports.postActionGuard,
     otherParts: () => ({
       worker: ports.self(),

@@ -57,6 +57,12 @@ export function sampleReadiness(checks: Partial<Readiness['checks']> = {}): Read
         ...fine,
         list: [{ host: 'imap.example.org', port: 993, not_after: '2026-03-31T00:00:00.000Z', days_left: 30 }],
       },
+      oauth: {
+        ...fine,
+        providers: [{ ...fine, provider: 'm365', next_attempt: null, credential_days_left: 20 }],
+        grants: { ready: 4, needs_consent: 1, refused: 0 },
+        list: [],
+      },
       config: { ...fine, needs_restart: [] },
       clock: { ...fine, offset_ms: -250 },
       idle: { open: 7, max: 200 },
@@ -92,6 +98,7 @@ export async function fullRender(readiness: Readiness = sampleReadiness()): Prom
   });
   metrics.outcome('support', 'ticket_opened');
   metrics.outcome('support', 'ticket_opened');
+  metrics.oauthRenewal('m365', 'ok');
   metrics.idleDelivery(300);
   return metrics.render(readiness);
 }

@@ -46,6 +46,7 @@ export function overviewOf({ app }: TestApp, given: Partial<Ports> = {}): Overvi
   };
   const health = createHealth({
     ...{ clock: systemClock, store, postActionGuard: { isUnconfirmed: () => false }, encryption: () => encryption },
+    oauth: async () => ({ ...good, providers: [], grants: { ready: 0, needs_consent: 0, refused: 0 }, list: [] }),
     otherParts: () => ({
       ...{ ...beside, worker, openCircuits: [], polls: 0, due: 0, dueMs: 0, loginFailuresMax: 3 },
       isIdling: () => false,

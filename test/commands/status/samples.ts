@@ -51,6 +51,7 @@ export const fine: Readiness = {
       ...ok,
       list: [{ host: 'imap.example.com', port: 993, not_after: ago(-60 * 1440), days_left: 60 }],
     },
+    oauth: { ...ok, providers: [], grants: { ready: 0, needs_consent: 0, refused: 0 }, list: [] },
     config: { ...ok, needs_restart: [] },
     clock: { ...ok, offset_ms: 12 },
     idle: { open: 2, max: 200 },

@@ -62,6 +62,7 @@ function healthOf(scene: Scene) {
       pool: () => null,
     },
     encryption: () => scene.encryption ?? quiet,
+    oauth: async () => ({ ...good, providers: [], grants: { ready: 0, needs_consent: 0, refused: 0 }, list: [] }),
     postActionGuard: { isUnconfirmed: (_, seal) => seal === 'of other settings' },
     otherParts: () => ({ ...defaults, ...scene.otherParts }),
   });

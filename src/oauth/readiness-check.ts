@@ -1,0 +1,126 @@
+/**
+ * Readiness check of OAuth 2: one entry per provider, and one for each grant whose tokens cannot be renewed.
+ *
+ * A provider that does not answer is a warning, as stored tokens last; one that refuses the application, a credential
+ * that has ended, and a grant that needs consent are failures. Providers are judged by the requests of this process.
+ */
+import type { Clock } from '../async/clock.ts';
+import type { OAuthProvider } from '../config/oauth.ts';
+import { type FailureCode, hintOf, isFailure } from '../errors.ts';
+import type { Check, OAuthGrantCheck, OAuthProviderCheck, Readiness } from '../ingest/readiness.ts';
+import { hints } from '../text/hints.ts';
+import { printableLine } from '../text/printable.ts';
+import { shellCommand } from '../text/shell.ts';
+import { isoTime } from '../text/time.ts';
+import { countText } from '../text/units.ts';
+import type { GrantView } from './model.ts';
+import type { GrantStore } from './ports.ts';
+import type { ProviderCircuits, ProviderTrouble } from './provider-circuits.ts';
+
+type OAuthCheck = Readiness['checks']['oauth'];
+
+type CheckPorts = {
+  readonly providers: () => readonly OAuthProvider[];
+  readonly circuits: Pick<ProviderCircuits, 'troubleOf'>;
+  readonly store: Pick<GrantStore, 'listGrants' | 'mailboxesOfGrant'>;
+  readonly clock: Pick<Clock, 'nowMs'>;
+};
+
+const dayMs = 86_400_000;
+/** A credential that ends sooner is a warning. */
+export const credentialDaysMin = 30;
+/** Commands are named for so many grants. */
+const commandsMax = 20;
+
+const fine: Check = { status: 'ok', since: null, reason: null, hint: null };
+const noGrants: Pick<OAuthCheck, 'grants' | 'list'> = { grants: { ready: 0, needs_consent: 0, refused: 0 }, list: [] };
+
+/** Never rejects with a failure of the database, which has a check of its own. `hasDatabase` false: asks nothing of it. */
+export async function oauthCheck(ports: CheckPorts, hasDatabase: boolean): Promise<OAuthCheck> {
+  const providers = ports.providers().map((one) => providerCheck(one, ports));
+  const { grants, list } = hasDatabase ? await grantChecks(ports) : noGrants;
+  const first = [...list, ...providers].find(({ status }) => status === 'failing');
+  const warning = providers.find(({ status }) => status === 'warning');
+  return { ...summary(first ?? warning, list), providers, grants, list };
+}
+
+function summary(first: Check | undefined, troubled: readonly OAuthGrantCheck[]): Check {
+  if (first === undefined) return fine;
+  const { status, since, reason, hint } = first;
+  const more = troubled.length > 1 ? ` (${countText(troubled.length, 'grant')} in all)` : '';
+  return { status, since, reason: `${reason}${more}`, hint };
+}
+
+/** Days until the credential ends, negative when it has; null: unknown. */
+export function credentialDaysLeft({ credentialEndsAtMs }: OAuthProvider, nowMs: number): number | null {
+  return credentialEndsAtMs === null ? null : Math.floor((credentialEndsAtMs - nowMs) / dayMs);
+}
+
+function providerCheck(provider: OAuthProvider, { circuits, clock }: CheckPorts): OAuthProviderCheck {
+  const { name } = provider;
+  const daysLeft = credentialDaysLeft(provider, clock.nowMs());
+  const trouble = circuits.troubleOf(name);
+  return {
+    ...(trouble === null ? credentialCheck(name, daysLeft) : troubleCheck(trouble)),
+    provider: name,
+    next_attempt: trouble === null ? null : isoTime(trouble.nextAttemptMs),
+    credential_days_left: daysLeft,
+  };
+}
+
+function troubleCheck({ kind, failure, sinceMs }: ProviderTrouble): Check {
+  const { code, message, hint } = failure;
+  const status = kind === 'refused' ? 'failing' : 'warning';
+  return { status, since: isoTime(sinceMs), reason: `${code}: ${message}`, hint };
+}
+
+function credentialCheck(provider: string, daysLeft: number | null): Check {
+  if (daysLeft === null || daysLeft >= credentialDaysMin) return fine;
+  const hint = hints.oauthCredentialEnding;
+  if (daysLeft < 0)
+    return { status: 'failing', since: null, reason: `the credential of provider ${provider} has ended`, hint };
+  const reason = `the credential of provider ${provider} ends in ${countText(daysLeft, 'day')}`;
+  return { status: 'warning', since: null, reason, hint };
+}
+
+async function grantChecks({ store }: CheckPorts): Promise<Pick<OAuthCheck, 'grants' | 'list'>> {
+  try {
+    const all = await store.listGrants();
+    const troubled = all.filter(({ state }) => state !== 'ready');
+    const list = troubled.map(async (grant, at) =>
+      grantCheck(grant, at < commandsMax ? await command(grant, store) : null),
+    );
+    const count = (state: GrantView['state']) => all.filter((one) => one.state === state).length;
+    const grants = { ready: count('ready'), needs_consent: count('needs_consent'), refused: count('refused') };
+    return { grants, list: await Promise.all(list) };
+  } catch (error) {
+    if (!isFailure(error)) throw error;
+    return noGrants;
+  }
+}
+
+/** The cells of the table may hold anything. */
+function grantCheck(
+  { name, provider, state, stateSinceMs, errorCode }: GrantView,
+  hint: string | null,
+): OAuthGrantCheck {
+  const code: FailureCode = state === 'needs_consent' ? 'oauth_needs_consent' : 'oauth_provider_refused';
+  const why = /^\w{1,64}$/.test(errorCode ?? '') ? ` (${errorCode})` : '';
+  const what = state === 'needs_consent' ? 'was ended by its provider' : 'is refused by its provider';
+  return {
+    ...{
+      status: 'failing',
+      since: isoTime(stateSinceMs),
+      reason: `${code}: grant ${printableLine(name)} ${what}${why}`,
+    },
+    ...{ hint: hint ?? hintOf(code), grant: printableLine(name), provider: printableLine(provider), state },
+  };
+}
+
+/** For the first of its mailboxes; one consent cures all of them. */
+async function command({ name, state }: GrantView, store: CheckPorts['store']): Promise<string | null> {
+  if (state !== 'needs_consent') return null;
+  const [mailbox] = await store.mailboxesOfGrant(name);
+  const line = mailbox === undefined ? null : shellCommand('mailbox authorize', mailbox);
+  return line === null ? null : `Sign in again: ${line}`;
+}

@@ -1,0 +1,129 @@
+/** Renewal ahead of the end: at half life, spread, once among workers; through outages of provider and database. */
+import { expect, test } from 'vitest';
+import { startRenewalLoop } from '../../src/oauth/renewal-loop.ts';
+import { failed, person, provider, type Scene, scene, secret, tokenMailbox, type Worker } from './scene.ts';
+
+const never = new AbortController().signal;
+const support = tokenMailbox('support', 'desk');
+
+function use({ world }: Scene, name: string, grant: string): void {
+  world.mailboxes.push({ name, user: `${name}@example.test`, grant, isActive: true, failures: 0 });
+}
+
+function loopOf({ store, clock, config, lines }: Scene, { renewals }: Worker) {
+  const note = (fields: object, event: string) => void (lines as unknown[]).push([event, fields]);
+  const log = { debug: note, info: note, warn: note, error: note };
+  const grants = { store, providers: () => config.providers };
+  return startRenewalLoop({ store, grants, renewals, clock, log, isReady: () => true });
+}
+
+test('a token is renewed at half of its life time, and two workers make one request of it', async () => {
+  const all = scene([provider()], () => ({ expiresInMs: 20_000 }));
+  use(all, 'support', 'desk');
+  const [one, two] = [all.worker('one'), all.worker('two')];
+  await one.login(support);
+  await using _first = loopOf(all, one);
+  await using _second = loopOf(all, two);
+  await all.clock.sleep(100_000, never);
+  // At 8 to 10 s each, late by a pause at most.
+  expect(all.requests.length).toBeGreaterThanOrEqual(9);
+  expect(all.requests.length).toBeLessThanOrEqual(13);
+  expect(all.counts.every((count) => count === 'desk ok')).toBe(true);
+  expect((await two.login(support))[0]).toBe(`access ${all.requests.length}`);
+});
+
+test('renewals of tokens that were issued together are spread', async () => {
+  const all = scene([provider({ flow: 'service_account' })]);
+  const names = Array.from({ length: 40 }, (_, at) => `box${at}`);
+  for (const name of names) use(all, name, 'desk');
+  const one = all.worker('one');
+  await Promise.all(names.map((name) => one.login(tokenMailbox(name, 'desk'))));
+  const due = [...all.world.access.values()].map(({ renewAtMs }) => (renewAtMs ?? 0) - all.world.nowMs);
+  expect(Math.max(...due) - Math.min(...due)).toBeGreaterThan(200_000);
+  expect(Math.min(...due)).toBeGreaterThan(1_400_000);
+  expect(Math.max(...due)).toBeLessThanOrEqual(1_800_000);
+});
+
+test('a provider that is down for 25 minutes is asked by single probes, and nothing ends', async () => {
+  const all = scene([person()], (_, number) => ({ refreshToken: secret(`refresh ${number}`) }));
+  const names = Array.from({ length: 20 }, (_, at) => `p${at}`);
+  for (const name of names) {
+    use(all, name, name);
+    await all.consent(name, `${name}@example.test`);
+  }
+  const one = all.worker('one');
+  for (const name of names) await one.login(tokenMailbox(name, name));
+  await using _loop = loopOf(all, one);
+  const script = all.config.script;
+  all.config.script = () => failed('oauth_provider_failed', { cause: 'http_503' });
+  await all.clock.sleep(3_100_000, never);
+  expect(all.requests.length - 20).toBeLessThan(60);
+  const ended = await Promise.all(names.map((name) => one.login(tokenMailbox(name, name))));
+  expect(ended).toHaveLength(20);
+  all.config.script = script;
+  await all.clock.sleep(120_000, never);
+  expect([...all.world.access.values()].filter(({ untilMs }) => untilMs > all.world.nowMs + 3_000_000)).toHaveLength(
+    20,
+  );
+  expect(all.lines.map(([event]) => event).filter((event) => event !== 'oauth.renewed')).toEqual([
+    'oauth.provider_failing',
+    'oauth.provider_recovered',
+  ]);
+});
+
+test('one grant that fails is left out for a while, and holds up no other', async () => {
+  const all = scene([provider({ flow: 'service_account' })], ({ of }, number) =>
+    of.startsWith('gone') && number > 2 ? failed('mailbox_not_permitted', {}) : { expiresInMs: 60_000 },
+  );
+  for (const name of ['gone', 'support']) use(all, name, 'desk');
+  const one = all.worker('one');
+  await one.login(tokenMailbox('gone', 'desk'));
+  await one.login(support);
+  await using _loop = loopOf(all, one);
+  await all.clock.sleep(600_000, never);
+  const asked = all.requests.filter(({ of }) => of.startsWith('gone'));
+  expect(asked.length).toBeLessThan(10);
+  expect(all.requests.length - asked.length).toBeGreaterThan(15);
+});
+
+test('a mailbox that is no longer listed is not asked for', async () => {
+  const all = scene([provider({ flow: 'service_account' })], () => ({ expiresInMs: 20_000 }));
+  use(all, 'support', 'desk');
+  const one = all.worker('one');
+  await one.login(support);
+  all.config.providers = [provider({ flow: 'service_account', mailboxes: ['sales@example.test'] })];
+  await using _loop = loopOf(all, one);
+  await all.clock.sleep(60_000, never);
+  expect(all.requests).toHaveLength(1);
+});
+
+test('the loop outlives the database, and forgets tokens that no mailbox uses', async () => {
+  const all = scene([provider()], () => ({ expiresInMs: 20_000 }));
+  use(all, 'support', 'desk');
+  const one = all.worker('one');
+  await one.login(support);
+  const { dueRenewals } = all.store;
+  all.store.dueRenewals = async () => {
+    throw failed('database_unavailable');
+  };
+  await using _loop = loopOf(all, one);
+  await all.clock.sleep(60_000, never);
+  expect(all.requests).toHaveLength(1);
+  all.store.dueRenewals = dueRenewals;
+  await all.clock.sleep(10_000, never);
+  expect(all.requests.length).toBeGreaterThan(1);
+  all.world.mailboxes.length = 0;
+  await all.clock.sleep(3_700_000, never);
+  expect(all.world.access.size).toBe(0);
+});
+
+test('a credential that ends is logged once when it is near, and once when it has ended', async () => {
+  const endsAtMs = 1_800_000_000_000 + 5_400_000;
+  const all = scene([provider({ credentialEndsAtMs: endsAtMs }), person({ credentialEndsAtMs: null })]);
+  await using _loop = loopOf(all, all.worker());
+  await all.clock.sleep(9_000_000, never);
+  expect(all.lines).toEqual([
+    ['oauth.credential_ending', { provider: 'desk', days_left: 0 }],
+    ['oauth.credential_ending', { provider: 'desk', days_left: -1 }],
+  ]);
+});
