@@ -1,6 +1,6 @@
 /**
- * A mail server sends the password back during the login, in any of its texts: no copy of it stays in the memory of the
- * daemon, whatever becomes of the login.
+ * A mail server sends the password, or the access token, back during the login, in any of its texts: no copy of it stays
+ * in the memory of the daemon, whatever becomes of the login.
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -38,6 +38,17 @@ const forms: Readonly<Record<string, (password: Buffer) => string>> = {
   SASL: (password) => Buffer.concat([Buffer.from('\0ada\0'), password]).toString('base64'),
 };
 
+const formsOfToken: typeof forms = {
+  clear: forms['clear'] as never,
+  'cut short': (token) => token.toString('latin1', 0, 300),
+  SASL: (token) => Buffer.from(`user=ada\x01auth=Bearer ${token.toString('latin1')}\x01\x01`).toString('base64'),
+};
+
+/** A token of 1.5 KB with the canary after its first bytes, and at its end. */
+function tokenAround(canary: Uint8Array): Buffer {
+  return Buffer.concat([newCanary(32), canary, newCanary(1400), canary]);
+}
+
 const holder = spawn(process.execPath, [...smallCore, `${import.meta.dirname}/../support/leaks/echo-login.ts`], {
   stdio: ['pipe', 'pipe', 'inherit'],
 });
@@ -55,9 +66,14 @@ afterAll(async () => {
   expect(await holderEnd).toBe(0);
 });
 
-async function loginTo(server: ScriptedServer, password: Buffer, fingerprint: string | null): Promise<string> {
-  const masked = [...password].map((byte) => byte ^ mask);
-  const line: EchoLogin = { masked, port: server.port, fingerprint };
+async function loginTo(
+  server: ScriptedServer,
+  kind: EchoLogin['kind'],
+  secret: Buffer,
+  fingerprint: string | null,
+): Promise<string> {
+  const masked = [...secret].map((byte) => byte ^ mask);
+  const line: EchoLogin = { kind, masked, port: server.port, fingerprint };
   holder.stdin.write(`${JSON.stringify(line)}\n`);
   const [answer] = await once(holder.stdout, 'data');
   return `${answer}`.trim();
@@ -87,9 +103,10 @@ function serverThat(answer: Answer, echo: string, isCut: boolean): Script {
 }
 
 function start(script: Script, isTls: boolean): Promise<ScriptedServer> {
-  if (!isTls) return startScriptedServer({ script });
+  const options = { capabilities: 'IMAP4rev1 AUTH=PLAIN AUTH=XOAUTH2', script };
+  if (!isTls) return startScriptedServer(options);
   return startScriptedServer({}, (socket: Socket, lines) =>
-    converse(new TLSSocket(socket, { isServer: true, ...certificate }), { script }, lines),
+    converse(new TLSSocket(socket, { isServer: true, ...certificate }), options, lines),
   );
 }
 
@@ -103,7 +120,24 @@ describe.each(['in clear', 'over TLS'])('%s', (how) => {
         const canary = Buffer.from(newCanary());
         const echo = forms[form]?.(canary) ?? '';
         await using server = await start(serverThat(answer, echo, pieces !== 'whole'), how !== 'in clear');
-        const got = await loginTo(server, canary, how === 'in clear' ? null : certificate.fingerprint);
+        const got = await loginTo(server, 'password', canary, how === 'in clear' ? null : certificate.fingerprint);
+        await sleep(50);
+        const found = await searchMemory(holder.pid ?? -1, canary);
+        expect(got).toBe(result);
+        expect(found.hits).toEqual([]);
+      },
+    );
+
+    test.each(Object.keys(formsOfToken).flatMap((form) => answers.map(([name]) => [form, name] as const)))(
+      'a token: %s in %s',
+      async (form, name) => {
+        const [, answer, result] = answers.find(([one]) => one === name) ?? answers[0] ?? [];
+        if (answer === undefined) throw new Error('no such answer');
+        const canary = newCanary();
+        const token = tokenAround(canary);
+        const echo = formsOfToken[form]?.(token) ?? '';
+        await using server = await start(serverThat(answer, echo, pieces !== 'whole'), how !== 'in clear');
+        const got = await loginTo(server, 'token', token, how === 'in clear' ? null : certificate.fingerprint);
         await sleep(50);
         const found = await searchMemory(holder.pid ?? -1, canary);
         expect(got).toBe(result);

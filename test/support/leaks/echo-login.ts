@@ -1,15 +1,17 @@
 /**
  * A process that logs in once for each line of standard input, and holds what comes of it.
  *
- * A line is JSON: `masked`, the password XOR 0x55, so that the line itself is no hit; `port`, and `fingerprint` for
- * TLS. For each it prints the code of the failure, or `open`. It ends with its standard input.
+ * A line is JSON: `masked`, the password or token XOR 0x55, so that the line itself is no hit; `kind`, `port`, and
+ * `fingerprint` for TLS. For each it prints the code of the failure, or `open`. It ends with its standard input.
  */
 import { createInterface } from 'node:readline';
 import { imapSessions } from '../../../src/adapters/imap/session.ts';
 import { isFailure } from '../../../src/errors.ts';
+import type { Credential } from '../../../src/ingest/ports.ts';
 import { SecretBytes, secretBuffer } from '../../../src/secret/secret-bytes.ts';
 
 export type EchoLogin = {
+  readonly kind: Credential['kind'];
   readonly masked: readonly number[];
   readonly port: number;
   readonly fingerprint: string | null;
@@ -18,7 +20,7 @@ export type EchoLogin = {
 export const mask = 0x55;
 const sessions = imapSessions(() => ({ connectTimeoutMs: 5000, commandTimeoutMs: 5000, literalBytesMax: 1_000_000 }));
 
-async function login({ masked, port, fingerprint }: EchoLogin): Promise<unknown> {
+async function login({ kind, masked, port, fingerprint }: EchoLogin): Promise<unknown> {
   const bytes = secretBuffer(masked.length);
   for (const [index, byte] of masked.entries()) bytes[index] = byte ^ mask;
   using secret = SecretBytes.take(bytes);
@@ -27,7 +29,7 @@ async function login({ masked, port, fingerprint }: EchoLogin): Promise<unknown>
   try {
     return await sessions.open(
       { ...to, allowPlaintext: false },
-      { kind: 'password', secret },
+      kind === 'token' ? { kind, secret, sessionMs: null } : { kind, secret },
       new AbortController().signal,
     );
   } catch (error) {
