@@ -18,7 +18,8 @@ type ProbeSubject = { readonly name: string | null; readonly loginHint?: string 
 
 /**
  * Throws the failures of `Sessions.probe`, with the server and the folder in their messages. `name`: of the stored
- * mailbox, for the commands in hints; null: not stored yet. `loginHint` replaces the hint of `login_refused`.
+ * mailbox, for the commands in hints; null: not stored yet. `loginHint` replaces the hint of `login_refused`, where it
+ * is about a password.
  */
 export async function probeMailbox(
   app: Pick<App, 'sessions'>,
@@ -46,7 +47,8 @@ function withLocation(
   const location = code === 'folder_missing' ? `${host}:${port}, folder ${JSON.stringify(folder)}` : `${host}:${port}`;
   const folders = code === 'folder_missing' && typeof fields.folders === 'string' ? fields.folders : null;
   const pinned = code === 'tls_pin_mismatch' && typeof fields.shown === 'string' ? fields.shown : null;
-  const special = code === 'login_refused' ? loginHint : pinned === null ? null : pinHint(name, pinned);
+  const isPassword = code === 'login_refused' && fields['credential'] !== 'token';
+  const special = isPassword ? loginHint : pinned === null ? null : pinHint(name, pinned);
   const usualHint = special ?? failure.hint;
   const hint = folders === null ? usualHint : `Existing folders: ${folders}`;
   const shown = pinned === null ? '' : ` It shows ${pinned}.`;
