@@ -7,7 +7,7 @@ import type { Database } from '../adapters/database/database.ts';
 import type { Clock } from '../async/clock.ts';
 import type { PasswordAccess } from '../encryption/passwords.ts';
 import type { TokenSealing } from '../encryption/tokens.ts';
-import { Failure, type FailureCode } from '../errors.ts';
+import type { FailureCode } from '../errors.ts';
 import type { Log } from '../events.ts';
 import type { AuditActor } from '../ingest/model.ts';
 import type { Credentials, WorkerIdentity } from '../ingest/ports.ts';
@@ -56,6 +56,7 @@ const configurationCodes: readonly FailureCode[] = [
 export function composeOAuth(parts: OAuthParts): OAuth {
   const { active, store, clock, log, worker } = parts;
   const providers = () => active.config.oauth;
+  const client = clientOnDemand(clock);
   // Without the database every mailbox is due anyway when it is back.
   const makeDue = (codes: readonly FailureCode[]) => void store.makeDue(codes).catch(() => undefined);
   const circuits = createProviderCircuits({ clock, log, random: Math.random, onClosed: () => makeDue(providerCodes) });
@@ -94,13 +95,20 @@ export function composeOAuth(parts: OAuthParts): OAuth {
   };
 }
 
-const unavailable = (): never => {
-  throw new Failure('oauth_provider_failed', 'OAuth 2 is not available yet');
-};
-const client: ProviderClient = {
-  requestToken: async () => unavailable(),
-  authorize: async () => unavailable(),
-  startDevice: async () => unavailable(),
-  revoke: async () => unavailable(),
-  probe: async () => unavailable(),
-};
+/** Loads the client on first use: most commands and visits ask no provider. */
+function clientOnDemand(clock: Clock): ProviderClient {
+  let loading: Promise<ProviderClient> | null = null;
+  const loaded = () => {
+    loading ??= import('../adapters/oauth/client.ts').then(({ createProviderClient }) =>
+      createProviderClient({ clock }),
+    );
+    return loading;
+  };
+  return {
+    requestToken: async (...args) => await (await loaded()).requestToken(...args),
+    authorize: async (...args) => await (await loaded()).authorize(...args),
+    startDevice: async (...args) => await (await loaded()).startDevice(...args),
+    revoke: async (...args) => await (await loaded()).revoke(...args),
+    probe: async (...args) => await (await loaded()).probe(...args),
+  };
+}

@@ -146,7 +146,7 @@ function stateChange(state: Grant['state'], { code, message, fields }: Failure, 
 
 /** The request did not reach the provider, or the provider answered it: no new refresh token was lost. */
 const settledCauses =
-  /^(ECONNREFUSED|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH|ENETUNREACH|slow_down|temporarily_unavailable|http_4\d\d|AADSTS\d+)$/;
+  /CERT|SIGNATURE|^ERR_TLS|^proxy_|^not_https$|^(ECONNREFUSED|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH|ENETUNREACH|slow_down|temporarily_unavailable|http_4\d\d|AADSTS\d+)$/;
 
 function wasSettled({ fields }: Failure, { cutOffAtMs }: Grant): boolean {
   return cutOffAtMs === null && settledCauses.test(`${fields['cause']}`);
