@@ -1,6 +1,7 @@
 /**
  * A command that an attacker took over, after root became another user, types into the shell of root (TIOCSTI): the
- * kernel refuses, since the process gave up the terminal of its caller, and what the installer runs never had it.
+ * kernel refuses, since the process gave up the terminal of its caller, and what the installer runs never had it, nor
+ * any other descriptor of the shell of root.
  */
 import { spawnSync } from 'node:child_process';
 import { chmod, chown, mkdir, readFile, writeFile } from 'node:fs/promises';
@@ -59,9 +60,10 @@ const stub = `
   const [, , , , terminal] = fs.readFileSync('/proc/self/stat', 'latin1').replace(/^.*\\) /, '').split(' ');
   let opens = true;
   try { fs.openSync('/dev/tty', 'r'); } catch { opens = false; }
-  const hasLock = fs.existsSync('/proc/self/fd/9') && fs.readlinkSync('/proc/self/fd/9').endsWith('.lock');
+  const target = (fd) => { try { return fs.readlinkSync('/proc/self/fd/' + fd); } catch { return ''; } };
+  const inherited = fs.readdirSync('/proc/self/fd').map(target).filter((path) => /lock$|secret$/.test(path));
   console.error('reached ' + JSON.stringify({ isRoot: process.getuid() === 0, terminal, opens, typed, terminals,
-    hasLock, folder: process.cwd() }));
+    inherited, folder: process.cwd() }));
   process.exit(1);`;
 
 const why = await whyNoSystemd();
@@ -78,11 +80,12 @@ test.skipIf(why !== null)(title, { timeout: 60_000 }, async () => {
   await writeFile(join(packages, '.bin', 'node'), start, { mode: 0o755 });
   await using machine = await bootSystemd({ [checkout]: '/srv/checkout', [packages]: '/srv/packages' });
   const line = '/srv/checkout/systemd/install --packages /srv/packages; true';
-  const printed = await machine.get(`cd /root && script -qec '${line}' /dev/null`);
+  const opened = `exec 7<>/root/a.secret; bash -c "exec 200<>/root/b.secret; ${line}"`;
+  const printed = await machine.get(`cd /root && script -qec '${opened}' /dev/null`);
   expect(printed).toContain('the program does not start on this machine, and nothing was changed: see above');
   expect(JSON.parse(/reached (.*)/.exec(printed)?.[1] ?? printed)).toEqual({
     ...{ isRoot: false, terminal: '0', opens: false, typed: [], terminals: [] },
-    ...{ hasLock: false, folder: '/' },
+    ...{ inherited: [], folder: '/' },
   });
   expect(await machine.run('ls /usr/local/lib/ticketmaild')).toMatchObject({ stdout: '' });
 });
