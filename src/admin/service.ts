@@ -5,7 +5,7 @@
  * contains a secret but the session token of `SignInResult`.
  */
 
-import type { UnopenedPassword } from '../encryption/operations/operation.ts';
+import type { UnopenedSecret } from '../encryption/operations/operation.ts';
 import type { ProofCheck } from '../encryption/ports.ts';
 import type { EncryptionStatus } from '../encryption/status.ts';
 import type { CheckName } from '../ingest/health/describe.ts';
@@ -65,7 +65,7 @@ export type OperationView = {
   readonly steps: readonly string[];
   readonly error: { readonly code: string; readonly message: string; readonly hint: string } | null;
   /** Passwords that could not be opened; mailbox names come from the database. */
-  readonly unopened: readonly UnopenedPassword[];
+  readonly unopened: readonly UnopenedSecret[];
   /** Path of the key file after disabling. */
   readonly setAside: string | null;
   /** The daemon stopped just before the end: what may remain to be done, and the command for it. */

@@ -15,6 +15,7 @@ import type { Operations } from '../admin/operations/operations.ts';
 import type { AdminStore } from '../admin/ports.ts';
 import type { Clock } from '../async/clock.ts';
 import type { Config } from '../config/config.ts';
+import { type OAuthProvider, providerBinding } from '../config/oauth.ts';
 import { type Confirmations, createConfirmations } from '../encryption/confirmations.ts';
 import type { EncryptionControl } from '../encryption/control.ts';
 import type { OperationObserver, OperationPorts } from '../encryption/operations/operation.ts';
@@ -24,6 +25,8 @@ import { createReplyKeys, type ReplyKeys } from '../encryption/reply-keys.ts';
 import { createSealSweep } from '../encryption/seal-sweep.ts';
 import { encryptionChecks } from '../encryption/status.ts';
 import { startSync } from '../encryption/sync.ts';
+import type { BindingOf } from '../encryption/token-rows.ts';
+import { createTokenSealing, type TokenSealing } from '../encryption/tokens.ts';
 import { createVault, type Vault } from '../encryption/vault.ts';
 import type { AdjustableLog, LogLevel } from '../events.ts';
 import type { AuditActor } from '../ingest/model.ts';
@@ -48,6 +51,7 @@ export type Encryption = {
   readonly stateFile: SwitchStateFile;
   readonly proof: ProofFile;
   readonly passwords: PasswordAccess;
+  readonly tokens: TokenSealing;
   readonly replyKeys: ReplyKeys;
   readonly confirmations: Confirmations;
   readonly actor: AuditActor;
@@ -75,6 +79,8 @@ type EncryptionParts = {
   readonly worker: WorkerIdentity;
   readonly clock: Clock;
   readonly askPassphrase: AskPassphrase | null;
+  /** In force now; a reload changes them. */
+  readonly providers: () => readonly OAuthProvider[];
 };
 
 /** `openDaemon` loads the modules of the daemon alone. `stop` fires when the daemon stops. */
@@ -91,17 +97,23 @@ export function composeEncryption(parts: EncryptionParts): {
   const proof = createProofFile({ dataDir });
   const actor = currentActor();
   const vault = createVault({ keyFile, stateFile, store, clock, log });
-  const sealPlaintext = createSealSweep({ store, vault, log, actor: { ...actor, who: `ticketmaild@${actor.host}` } });
+  const bindingOf: BindingOf = (name) => {
+    const provider = parts.providers().find((one) => one.name === name);
+    return provider === undefined ? null : providerBinding(provider);
+  };
+  const sweeper = { ...actor, who: `ticketmaild@${actor.host}` };
+  const sealPlaintext = createSealSweep({ store, vault, log, bindingOf, actor: sweeper });
   const passwords = createPasswordAccess({ store, vault, sealPlaintext });
+  const tokens = createTokenSealing({ vault, sealPlaintext });
   const confirmations = createConfirmations({ store, vault });
   const replyKeys = createReplyKeys({ store, vault, log, random: randomFillSync });
   const operation = (observer: OperationObserver): OperationPorts => ({
-    ...{ keyFile, stateFile, store, vault, clock, worker, observer },
+    ...{ keyFile, stateFile, store, vault, clock, worker, observer, bindingOf },
     actor,
     random: (bytes) => randomFillSync(bytes),
   });
   const daemonClient = createDaemonClient(dataDir, actor.who);
-  const access = { passwords, confirmations };
+  const access = { passwords, tokens, confirmations };
   const encryption = { vault, keyFile, stateFile, proof, ...access, replyKeys, actor, operation, daemonClient };
   const { host } = actor;
   const syncPorts = { vault, store, sealPlaintext, clock, worker, log, host, pid: process.pid };

@@ -14,7 +14,7 @@ import { events, type Log } from '../events.ts';
 import type { AuditActor } from '../ingest/model.ts';
 import { type KeyId, type KeySet, keyById, keyIds } from '../secret/key.ts';
 import { hints } from '../text/hints.ts';
-import type { UnopenedPassword } from './operations/operation.ts';
+import type { UnopenedSecret } from './operations/operation.ts';
 import type { AuditEntry, EncryptionStore, KeyFile, KeyFileReading, ProofCheck, ProofFile } from './ports.ts';
 import type { Vault, VaultView } from './vault.ts';
 
@@ -35,7 +35,9 @@ type StartedDisable = {
     | {
         /** Passwords that were stored in plain text. */
         readonly changed: number;
-        readonly unopened: readonly UnopenedPassword[];
+        /** Refresh tokens that were stored in plain text. */
+        readonly changedTokens: number;
+        readonly unopened: readonly UnopenedSecret[];
         readonly setAside: string | null;
         readonly wasReached: boolean;
       }
@@ -66,9 +68,10 @@ export type DisableOutcome =
       readonly state: 'off' | 'disabling';
       readonly was_off: boolean;
       readonly unsealed: number;
+      readonly unsealed_tokens: number;
       readonly unopened_count: number;
       /** The first of them. */
-      readonly unopened: readonly UnopenedPassword[];
+      readonly unopened: readonly UnopenedSecret[];
       readonly set_aside: string | null;
     };
 
@@ -217,6 +220,7 @@ async function switchOff(ports: EncryptionControlPorts, who: string): Promise<Di
     state: off.unopened.length === 0 ? 'off' : 'disabling',
     was_off: off.wasReached,
     unsealed: off.changed,
+    unsealed_tokens: off.changedTokens,
     unopened_count: off.unopened.length,
     unopened: off.unopened.slice(0, listedUnopenedMax),
     set_aside: off.setAside,

@@ -132,6 +132,20 @@ async function preparePassword(
   confirmed: SettingsParts,
   vault: Vault,
 ): Promise<NewPassword> {
+  const { key, switchRevision } = await sealingInForce(vault);
+  if (key === null) return { form: 'plain', password, switchRevision };
+  const sealed = sealPassword(password, key, sealContextOf(mailbox));
+  const settingsSeal = sealSettings(mailbox, confirmed, key);
+  return { form: 'sealed', sealed, keyId: key.id, switchRevision, settingsSeal };
+}
+
+type SealingInForce = { readonly key: Key | null; readonly switchRevision: number };
+
+/**
+ * The key that a new secret is sealed under, at the revision of the switch; `key` null: it is stored in plain text. Fails
+ * closed: throws the problem of the switch, and `key_*` when the switch is on and its key is not available.
+ */
+export async function sealingInForce(vault: Vault): Promise<SealingInForce> {
   const view = await vault.refresh();
   const { problem, switch: inForce, stored, state } = view;
   if (problem !== null) throw problem;
@@ -142,11 +156,9 @@ async function preparePassword(
     if (state.kind === 'missing' || state.kind === 'refused') throw state.failure;
     const unproven = unprovenOff(view);
     if (unproven !== null) throw unproven;
-    return { form: 'plain', password, switchRevision };
+    return { key: null, switchRevision };
   }
-  const key: Key | null = keyById(vault.keys(), keyId);
-  if (key === null)
-    throw 'failure' in state ? state.failure : new Failure('key_unknown', `key ${keyId} is not available here`);
-  const sealed = sealPassword(password, key, sealContextOf(mailbox));
-  return { form: 'sealed', sealed, keyId, switchRevision, settingsSeal: sealSettings(mailbox, confirmed, key) };
+  const key = keyById(vault.keys(), keyId);
+  if (key !== null) return { key, switchRevision };
+  throw 'failure' in state ? state.failure : new Failure('key_unknown', `key ${keyId} is not available here`);
 }

@@ -9,6 +9,7 @@ import type { Mailbox } from '../ingest/model.ts';
 import type { KeyId, KeySet } from '../secret/key.ts';
 import type { StoredReplyKey } from '../secret/reply-key.ts';
 import type { SealContext } from '../secret/sealed-password.ts';
+import type { TokenContext } from '../secret/sealed-token.ts';
 import type { SecretBytes } from '../secret/secret-bytes.ts';
 import type { SwitchRow } from '../secret/switch.ts';
 
@@ -47,9 +48,9 @@ export interface SwitchStateFile {
 export type SwitchReading = {
   /** null: the table is empty. */
   readonly row: SwitchRow | null;
-  /** A password that can be sealed is stored in plain text. */
+  /** A password or a refresh token that can be sealed is stored in plain text. */
   readonly hasPlaintext: boolean;
-  /** A password in the table is sealed. */
+  /** A password or a token in the tables is sealed. */
   readonly hasSealed: boolean;
 };
 
@@ -110,11 +111,33 @@ export type SettingsSealBatch = Pick<PasswordBatch, 'after' | 'limit' | 'revisio
 /** A mailbox with its stored settings seal. */
 export type SettingsRow = { readonly mailbox: Mailbox; readonly seal: string | null };
 
-export type PasswordCounts = {
+/** A stored token during a rewrite. The store wipes `bytes` when the callback is done. */
+export type TokenRewriteRow = Omit<TokenContext, 'binding'> & {
+  /** Of its grant. */
+  readonly name: string;
+  readonly provider: string;
+  readonly form: 'plain' | 'sealed';
+  readonly bytes: Uint8Array;
+};
+
+/** `dropped`: the column is emptied. null: leave it as it is. */
+export type TokenRewrite =
+  | { readonly form: 'sealed'; readonly sealed: Uint8Array; readonly keyId: KeyId }
+  | { readonly form: 'plain'; readonly token: SecretBytes }
+  | { readonly form: 'dropped' }
+  | null;
+
+/** `after`: `lastId` of the batch before. One audit row for each changed refresh token, none for access tokens. */
+export type TokenBatch = PasswordBatch & { readonly kind: TokenContext['kind'] };
+
+/** Number of stored secrets by form, and of the sealed ones by key. */
+export type SealCounts = {
   readonly sealed: number;
   readonly plaintext: number;
   readonly byKey: readonly { readonly keyId: KeyId | null; readonly count: number }[];
 };
+
+export type TokenCounts = Readonly<Record<TokenContext['kind'], SealCounts>>;
 
 /** A period in which a password was stored in plain text. */
 export type PlaintextPeriod = {
@@ -179,6 +202,18 @@ export interface EncryptionStore extends ReplyKeyStore {
     batch: PasswordBatch,
     change: (row: PasswordRow) => Promise<PasswordRewrite>,
   ): Promise<PasswordBatchResult>;
+  /** As `rewritePasswords`, for the tokens of one kind. */
+  rewriteTokens(
+    batch: TokenBatch,
+    change: (row: TokenRewriteRow) => Promise<TokenRewrite>,
+  ): Promise<PasswordBatchResult>;
+  /** Empties the access tokens of that form: they are requested again. Throws `switch_changed`. */
+  dropAccessTokens(form: 'plain' | 'sealed', revision: number): Promise<void>;
+  /**
+   * Empties every token that is sealed under another key than `keyId`; the grants of persons need a consent then
+   * (`key_lost`), audited each. Returns the number of refresh tokens. Throws `switch_changed`.
+   */
+  dropLostTokens(keyId: KeyId, revision: number, by: Pick<AuditEntry, 'who' | 'host'>): Promise<number>;
   /**
    * One transaction: checks the revision, calls `change` for the next mailboxes, and writes the seals that it returns
    * (null: as it is). Returns the last mailbox id; null: none was left. Throws `switch_changed`.
@@ -186,11 +221,12 @@ export interface EncryptionStore extends ReplyKeyStore {
   rewriteSettingsSeals(batch: SettingsSealBatch, change: (row: SettingsRow) => string | null): Promise<string | null>;
   /** False: the server stores freed undo pages, with the plain text in them, until they are reused. */
   isUndoScrubbed(): Promise<boolean>;
-  passwordCounts(): Promise<PasswordCounts>;
+  passwordCounts(): Promise<SealCounts>;
+  tokenCounts(): Promise<TokenCounts>;
   plaintextPeriods(): Promise<readonly PlaintextPeriod[]>;
   /** Active mailboxes whose password is sealed under none of `keyIds`. */
   countMailboxesWithoutKey(keyIds: readonly KeyId[]): Promise<number>;
-  /** Rewrites the table of mailboxes, so that its file contains no earlier values. */
+  /** Rewrites the tables of mailboxes and grants, so that their files contain no earlier values. */
   rebuildMailboxTable(): Promise<void>;
   audit(entries: readonly AuditEntry[]): Promise<void>;
   /** Newest first: those about quarantine, or about the admin page, or all the others. */

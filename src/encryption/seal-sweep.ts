@@ -1,10 +1,11 @@
 /**
- * Seal sweep: seals the plain-text passwords that a helpdesk writes into the table while the switch is on. It confirms
- * no settings: their writer also chose the server.
+ * Seal sweep: seals the plain-text passwords and refresh tokens that a helpdesk writes into the tables while the switch
+ * is on. It confirms no settings: their writer also chose the server.
  *
  * Works in batches, each in a transaction that verifies the switch revision, so that nothing is sealed after the switch
  * went off. While the row is forged or rolled back, the last good switch applies. Passwords that can never be sealed
- * (empty, too long) are not selected; one that fails otherwise is skipped and logged.
+ * (empty, too long) are not selected; one that fails otherwise is skipped and logged, as is a token of a provider that
+ * the configuration does not name.
  */
 import { type Failure, isFailure } from '../errors.ts';
 import { events, type Log } from '../events.ts';
@@ -13,11 +14,21 @@ import { type Key, keyById } from '../secret/key.ts';
 import { sealPassword } from '../secret/sealed-password.ts';
 import { SecretBytes } from '../secret/secret-bytes.ts';
 import { initialSwitchRow, sealingKeyId } from '../secret/switch.ts';
-import type { EncryptionStore, PasswordBatch, PasswordRewrite, PasswordRow } from './ports.ts';
+import type {
+  EncryptionStore,
+  PasswordBatch,
+  PasswordBatchResult,
+  PasswordRewrite,
+  PasswordRow,
+  TokenRewrite,
+  TokenRewriteRow,
+} from './ports.ts';
+import { type BindingOf, sealTokenRow } from './token-rows.ts';
 import { isEncryptionOn, type Vault } from './vault.ts';
 
 type SealSweepPorts = {
-  readonly store: Pick<EncryptionStore, 'rewritePasswords'>;
+  readonly store: Pick<EncryptionStore, 'rewritePasswords' | 'rewriteTokens'>;
+  readonly bindingOf: BindingOf;
   readonly vault: Vault;
   readonly log: Log;
   readonly actor: AuditActor;
@@ -34,8 +45,14 @@ export function createSealSweep(ports: SealSweepPorts): () => Promise<void> {
     // While enabling or disabling, the operation rewrites the passwords itself.
     if (key === null || view.problem?.code === 'key_unknown' || !isEncryptionOn(view)) return;
     try {
-      const sealed = await sweep(ports, key, view.stored?.revision ?? initialSwitchRow.revision);
-      if (sealed > 0) ports.log.info({ count: sealed, key_id: key.id }, events.passwordsSealed);
+      const { passwords, tokens, refusal } = await sweep(
+        ports,
+        key,
+        view.stored?.revision ?? initialSwitchRow.revision,
+      );
+      if (passwords > 0) ports.log.info({ count: passwords, key_id: key.id }, events.passwordsSealed);
+      if (tokens > 0) ports.log.info({ count: tokens, key_id: key.id }, events.tokensSealed);
+      if (refusal !== null && passwords + tokens === 0) throw refusal;
       logged = null;
     } catch (error) {
       if (!isFailure(error)) throw error;
@@ -46,27 +63,46 @@ export function createSealSweep(ports: SealSweepPorts): () => Promise<void> {
   };
 }
 
-async function sweep(ports: SealSweepPorts, key: Key, revision: number): Promise<number> {
-  const audit = { ...ports.actor, action: 'password.sealed' };
-  let sealed = 0;
-  let refusal: Failure | null = null;
-  const change = async (row: PasswordRow): Promise<PasswordRewrite> => {
+type Sweep = { passwords: number; tokens: number; refusal: Failure | null };
+
+async function sweep({ store, actor, bindingOf }: SealSweepPorts, key: Key, revision: number): Promise<Sweep> {
+  const done: Sweep = { passwords: 0, tokens: 0, refusal: null };
+  const skipping = async <T>(seal: () => T): Promise<T | null> => {
     try {
-      using password = SecretBytes.take(row.bytes);
-      return { form: 'sealed', sealed: sealPassword(password, key, row), keyId: key.id };
+      return seal();
     } catch (error) {
       if (!isFailure(error)) throw error;
-      refusal ??= error;
+      done.refusal ??= error;
       return null;
     }
   };
+  const sealRow = (row: PasswordRow): Promise<PasswordRewrite> =>
+    skipping(() => {
+      using password = SecretBytes.take(row.bytes);
+      return { form: 'sealed', sealed: sealPassword(password, key, row), keyId: key.id };
+    });
+  const sealToken = (row: TokenRewriteRow): Promise<TokenRewrite> => skipping(() => sealTokenRow(row, key, bindingOf));
+  const batch = { selection: 'sealable', limit: batchRows, revision } as const;
+  const audit = (action: string) => ({ ...actor, action });
+  done.passwords = await eachBatch({ ...batch, audit: audit('password.sealed') }, (one) =>
+    store.rewritePasswords(one, sealRow),
+  );
+  done.tokens = await eachBatch({ ...batch, audit: audit('token.sealed') }, (one) =>
+    store.rewriteTokens({ ...one, kind: 'refresh' }, sealToken),
+  );
+  return done;
+}
+
+/** Returns the number of changed rows. */
+async function eachBatch(
+  batch: Omit<PasswordBatch, 'after'>,
+  rewrite: (batch: PasswordBatch) => Promise<PasswordBatchResult>,
+): Promise<number> {
+  let total = 0;
   for (let after: string | null = null; ; ) {
-    const batch: PasswordBatch = { selection: 'sealable', after, limit: batchRows, revision, audit };
-    const { lastId, changed } = await ports.store.rewritePasswords(batch, change);
-    sealed += changed;
-    if (lastId === null) break;
+    const { lastId, changed } = await rewrite({ ...batch, after });
+    total += changed;
+    if (lastId === null) return total;
     after = lastId;
   }
-  if (refusal !== null && sealed === 0) throw refusal;
-  return sealed;
 }

@@ -14,7 +14,8 @@ import { isSameSwitchRow, requiredKeyIds, type SwitchRow, type SwitchState } fro
 import { countText } from '../text/units.ts';
 import { recoverAdvice } from './help.ts';
 import type { OperationPorts } from './operations/operation.ts';
-import type { PasswordCounts, PlaintextPeriod, StoredWorker } from './ports.ts';
+import { secretCounts } from './operations/rewrite-tokens.ts';
+import type { PlaintextPeriod, SealCounts, StoredWorker } from './ports.ts';
 import type { Vault, VaultState, VaultView } from './vault.ts';
 
 export type EncryptionStatus = {
@@ -27,7 +28,11 @@ export type EncryptionStatus = {
   readonly changed_by: string | null;
   readonly sealed: number;
   readonly plaintext: number;
+  /** Passwords and tokens together. */
   readonly by_key: readonly { readonly key_id: KeyId | null; readonly count: number }[];
+  readonly sealed_tokens: number;
+  /** Refresh tokens. */
+  readonly plaintext_tokens: number;
   /** Active mailboxes whose key is available neither here nor in a live worker. */
   readonly waiting: number;
   readonly problem: { readonly code: string; readonly message: string; readonly hint: string } | null;
@@ -70,8 +75,10 @@ export async function encryptionStatus({
 }: Pick<OperationPorts, 'store' | 'vault'>): Promise<EncryptionStatus> {
   const view = await vault.refresh();
   const ids = keyIds(vault.keys());
-  const [counts, workers, periods] = await Promise.all([
+  const [counts, tokens, all, workers, periods] = await Promise.all([
     store.passwordCounts(),
+    store.tokenCounts(),
+    secretCounts(store),
     store.listWorkers(workerLiveMs),
     store.plaintextPeriods(),
   ]);
@@ -79,7 +86,9 @@ export async function encryptionStatus({
   const waiting = await store.countMailboxesWithoutKey([...new Set([...ids, ...keyIdsOfLiveWorkers])]);
   return {
     ...switchStatus(view),
-    ...passwordStatus(counts),
+    ...passwordStatus(counts, all),
+    sealed_tokens: tokens.refresh.sealed + tokens.access.sealed,
+    plaintext_tokens: tokens.refresh.plaintext,
     waiting,
     vault: vaultStatus(view.state, vault.keys()),
     workers: workers.map((worker) => workerStatus(worker, view.switch)),
@@ -103,7 +112,7 @@ function switchStatus({ switch: row, stored, problem }: VaultView) {
   } as const;
 }
 
-function passwordStatus({ sealed, plaintext, byKey }: PasswordCounts) {
+function passwordStatus({ sealed, plaintext }: SealCounts, { byKey }: SealCounts) {
   return { sealed, plaintext, by_key: byKey.map(({ keyId, count }) => ({ key_id: keyId, count })) };
 }
 
@@ -170,7 +179,7 @@ export type EncryptionDiagnostic = {
 
 /** Problems of keys, sealed passwords and switch, derived from the status, the worst first. */
 export function encryptionDiagnostics(status: EncryptionStatus): readonly EncryptionDiagnostic[] {
-  const { problem, vault, plaintext, waiting, workers, state } = status;
+  const { problem, vault, plaintext, plaintext_tokens: plaintextTokens, waiting, workers, state } = status;
   const lacking = workers.filter(({ live, has_key: hasKey }) => live && !hasKey);
   // After a restored backup the key may be in the key file of that time: no hint gives up passwords.
   const isRolledBack = problem?.code === 'switch_rolled_back';
@@ -192,10 +201,10 @@ export function encryptionDiagnostics(status: EncryptionStatus): readonly Encryp
       message: `the key file has a key that is not random, so that it can be guessed: ${vault.weak_key_ids.join(', ')}`,
       hint: weakKeyRemedy,
     },
-    plaintext > 0 &&
+    plaintext + plaintextTokens > 0 &&
       state === 'on' && {
         subject: 'plain',
-        message: `${countText(plaintext, 'password')} in plain text although encryption is on`,
+        message: `${countText(plaintext, 'password')}${plaintextTokens === 0 ? '' : ` and ${countText(plaintextTokens, 'refresh token')}`} in plain text although encryption is on`,
         hint: 'A running worker seals them within a second; without one: ticketmaild encryption reseal',
       },
     lacking.length > 0 && {

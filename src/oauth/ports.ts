@@ -5,17 +5,10 @@
  * milliseconds since 1970 (UTC), by the clock of the database where a store returns them; durations milliseconds.
  */
 import type { OAuthProvider } from '../config/oauth.ts';
+import type { NewToken } from '../encryption/tokens.ts';
 import type { AuditActor } from '../ingest/model.ts';
-import type { KeyId } from '../secret/key.ts';
-import type { TokenContext } from '../secret/sealed-token.ts';
 import type { SecretBytes } from '../secret/secret-bytes.ts';
 import type { AccessUse, Grant, GrantState, GrantView, StoredToken } from './model.ts';
-
-/** A token to store, in the form that the switch requires at `switchRevision`: stored at no other revision. */
-export type NewToken = { readonly switchRevision: number } & (
-  | { readonly form: 'plain'; readonly token: SecretBytes }
-  | { readonly form: 'sealed'; readonly sealed: Uint8Array; readonly keyId: KeyId }
-);
 
 /**
  * The right to renew one access token until it expires: a claim (lease), with the version that it was taken at as its
@@ -111,14 +104,6 @@ export interface GrantStore {
   removeGrant(name: string, by: AuditActor): Promise<void>;
   /** Names of the mailboxes that use the grant. */
   mailboxesOfGrant(name: string): Promise<readonly string[]>;
-}
-
-/** Seals and opens tokens with the keys of the vault. Throws `key_*`, `token_*`, `database_*`. */
-export interface TokenSealing {
-  /** In the form that the switch requires. Borrows the token. */
-  prepare(token: SecretBytes, context: TokenContext): Promise<NewToken>;
-  /** Wipes the stored bytes. */
-  open(stored: StoredToken, context: TokenContext): Promise<SecretBytes>;
 }
 
 /** A request to the token endpoint (RFC 6749 section 4, RFC 7523, RFC 8628). Secrets are borrowed. */

@@ -7,10 +7,11 @@
 import type { Clock } from '../async/clock.ts';
 import { within } from '../async/deadline.ts';
 import { retryAtSwitchChange } from '../encryption/confirmations.ts';
+import type { TokenSealing } from '../encryption/tokens.ts';
 import { asFailure, Failure, isFailure } from '../errors.ts';
 import type { SecretBytes } from '../secret/secret-bytes.ts';
 import type { AccessUse } from './model.ts';
-import type { GrantStore, Renewal, RenewalClaim, TokenAnswer, TokenSealing } from './ports.ts';
+import type { GrantStore, Renewal, RenewalClaim, TokenAnswer } from './ports.ts';
 import { contextOf, openRefresh, type TokenTarget, useKey } from './stored-tokens.ts';
 
 /** A token request that succeeded. `askedAtMs`: when it began, on the monotonic clock. `used`: its refresh token. */

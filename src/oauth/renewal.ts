@@ -8,11 +8,12 @@
  */
 import type { Clock } from '../async/clock.ts';
 import type { OAuthProvider } from '../config/oauth.ts';
+import type { TokenSealing } from '../encryption/tokens.ts';
 import { asFailure, Failure, isFailure } from '../errors.ts';
 import type { SecretBytes } from '../secret/secret-bytes.ts';
 import { checkConsented, type GrantFailures, releaseQuietly } from './grant-failures.ts';
 import type { Grant } from './model.ts';
-import type { GrantStore, ProviderClient, RenewalClaim, TokenAnswer, TokenRequest, TokenSealing } from './ports.ts';
+import type { GrantStore, ProviderClient, RenewalClaim, TokenAnswer, TokenRequest } from './ports.ts';
 import type { ProviderAttempt, ProviderCircuits } from './provider-circuits.ts';
 import { createRenewalCommits, type RenewalCommits } from './renewal-commits.ts';
 import { type OpenedAccess, openAccess, openRefresh, type TokenTarget, targetOf, useKey } from './stored-tokens.ts';

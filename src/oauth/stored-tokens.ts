@@ -2,11 +2,12 @@
  * Reading of stored tokens: each is opened in the context that its grant and the configuration require, or not at all.
  */
 import { type OAuthProvider, providerBinding } from '../config/oauth.ts';
+import type { TokenSealing } from '../encryption/tokens.ts';
 import { Failure, isFailure } from '../errors.ts';
 import type { TokenContext } from '../secret/sealed-token.ts';
 import type { SecretBytes } from '../secret/secret-bytes.ts';
 import type { AccessUse, Grant } from './model.ts';
-import type { GrantStore, TokenSealing } from './ports.ts';
+import type { GrantStore } from './ports.ts';
 
 /** One access token of a grant. */
 export type TokenTarget = { readonly grant: Grant; readonly provider: OAuthProvider; readonly use: AccessUse };

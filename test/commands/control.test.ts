@@ -85,7 +85,9 @@ test('the admin page confirms what the command asked for, and the other way roun
   const startDisable: EncryptionControlPorts['startDisable'] = async () => {
     begun += 1;
     if (begun === 1) return new Failure('operation_running', 'another operation is running');
-    return { ended: Promise.resolve({ changed: 0, unopened: [], setAside: null, wasReached: false }) };
+    return {
+      ended: Promise.resolve({ changed: 0, changedTokens: 0, unopened: [], setAside: null, wasReached: false }),
+    };
   };
   const asking = control({ startDisable });
   expect(asking.disableRequest()).toBeNull();

@@ -18,6 +18,9 @@ import type {
   SettingsSealBatch,
   StoredWorker,
   SwitchStateFile,
+  TokenBatch,
+  TokenRewrite,
+  TokenRewriteRow,
 } from '../../src/encryption/ports.ts';
 import { Failure } from '../../src/errors.ts';
 import type { Mailbox, PostAction } from '../../src/ingest/model.ts';
@@ -38,6 +41,18 @@ export type Stored = {
   postAction: PostAction;
 };
 
+/** A token of the grant of that name and id. `bytes` null: dropped. */
+export type StoredTokenRow = {
+  readonly kind: 'refresh' | 'access';
+  readonly name: string;
+  provider: string;
+  form: 'plain' | 'sealed';
+  bytes: Uint8Array | null;
+  keyId: KeyId | null;
+  /** Its grant needs a consent. */
+  isEnded: boolean;
+};
+
 export type World = {
   nowMs: number;
   file: KeySet | Failure | null;
@@ -45,6 +60,8 @@ export type World = {
   remembered: SwitchRow | Failure | null;
   row: SwitchRow | null;
   readonly passwords: Map<string, Stored>;
+  /** By kind and name of the grant. */
+  readonly tokens: Map<string, StoredTokenRow>;
   audit: AuditEntry[];
   claim: { readonly owner: string; readonly untilMs: number } | null;
   workers: StoredWorker[];
@@ -60,6 +77,7 @@ export function newWorld(): World {
     remembered: null,
     row: initialSwitchRow,
     passwords: new Map(),
+    tokens: new Map(),
     audit: [],
     claim: null,
     workers: [],
@@ -71,7 +89,8 @@ export function newWorld(): World {
 /** Another world that is the same until something happens in one of them. */
 export function copyOf(world: World): World {
   const passwords = new Map([...world.passwords].map(([id, stored]) => [id, { ...stored }]));
-  return { ...world, passwords, asideFiles: [...world.asideFiles], audit: [...world.audit] };
+  const tokens = new Map([...world.tokens].map(([key, row]) => [key, { ...row }]));
+  return { ...world, passwords, tokens, asideFiles: [...world.asideFiles], audit: [...world.audit] };
 }
 
 /** A new process on this host, to which every other one is dead, but for those of `alive`. */
@@ -142,8 +161,8 @@ function storeOf(world: World): EncryptionStore {
   return {
     readSwitch: async () => ({
       row: world.row,
-      hasPlaintext: count(world, 'plain') > 0,
-      hasSealed: count(world, 'sealed') > 0,
+      hasPlaintext: count(world, 'plain') > 0 || tokensOf(world, 'refresh', 'plain').length > 0,
+      hasSealed: count(world, 'sealed') > 0 || tokensOf(world, null, 'sealed').length > 0,
     }),
     writeSwitch: async (row, expectedRevision, audit) => {
       checkRevision(world, expectedRevision);
@@ -152,6 +171,7 @@ function storeOf(world: World): EncryptionStore {
     },
     ...claimsOf(world),
     rewritePasswords: (stretch, change) => rewritePasswords(world, stretch, change),
+    ...tokenStoreOf(world),
     rewriteSettingsSeals: async (batch, change) => rewriteSettingsSeals(world, batch, change),
     ...replyKeysOf(world),
     isUndoScrubbed: async () => true,
@@ -167,6 +187,83 @@ function storeOf(world: World): EncryptionStore {
     removeWorker: async () => undefined,
     listWorkers: async () => world.workers,
   };
+}
+
+function tokensOf(world: World, kind: TokenBatch['kind'] | null, form: 'plain' | 'sealed'): StoredTokenRow[] {
+  const isOne = (row: StoredTokenRow) => row.bytes !== null && row.form === form && (kind ?? row.kind) === row.kind;
+  return [...world.tokens.values()].filter(isOne).sort((a, b) => (a.name < b.name ? -1 : 1));
+}
+
+function tokenStoreOf(
+  world: World,
+): Pick<EncryptionStore, 'rewriteTokens' | 'tokenCounts' | 'dropAccessTokens' | 'dropLostTokens'> {
+  const countsOf = (kind: TokenBatch['kind']) => {
+    const sealed = tokensOf(world, kind, 'sealed');
+    const byKey = [...Map.groupBy(sealed, ({ keyId }) => keyId)].map(([keyId, rows]) => ({
+      keyId,
+      count: rows.length,
+    }));
+    return { sealed: sealed.length, plaintext: tokensOf(world, kind, 'plain').length, byKey };
+  };
+  return {
+    rewriteTokens: (batch, change) => rewriteTokens(world, batch, change),
+    tokenCounts: async () => ({ refresh: countsOf('refresh'), access: countsOf('access') }),
+    dropAccessTokens: async (form, revision) => {
+      checkRevision(world, revision);
+      for (const row of tokensOf(world, 'access', form)) writeToken(row, { form: 'dropped' });
+    },
+    dropLostTokens: async (keyId, revision) => {
+      checkRevision(world, revision);
+      const lost = tokensOf(world, null, 'sealed').filter((row) => row.keyId !== keyId);
+      for (const row of lost) {
+        row.isEnded = row.kind === 'refresh';
+        writeToken(row, { form: 'dropped' });
+      }
+      return lost.filter(({ kind }) => kind === 'refresh').length;
+    },
+  };
+}
+
+async function rewriteTokens(
+  world: World,
+  { kind, selection, after, limit, revision, audit }: TokenBatch,
+  change: (row: TokenRewriteRow) => Promise<TokenRewrite>,
+): Promise<PasswordBatchResult> {
+  checkRevision(world, revision);
+  const form = selection === 'plain' || selection === 'sealable' ? 'plain' : 'sealed';
+  const chosen = tokensOf(world, kind, form)
+    .filter(
+      ({ name, keyId }) =>
+        (after === null || name > after) && (typeof selection === 'string' || keyId !== selection.notUnder),
+    )
+    .slice(0, limit);
+  let changed = 0;
+  for (const row of chosen) {
+    const bytes = Uint8Array.from(row.bytes ?? []);
+    const { name, provider } = row;
+    const made = await change({ ...tokenContextOf(row), name, provider, form, bytes });
+    bytes.fill(0);
+    if (made === null) continue;
+    checkRevision(world, revision);
+    writeToken(row, made);
+    changed += 1;
+    if (kind === 'refresh') world.audit.push({ ...audit, keyId: null, nextKeyId: null, mailboxId: null, detail: name });
+  }
+  return { lastId: chosen.at(-1)?.name ?? null, seen: chosen.length, changed };
+}
+
+function writeToken(row: StoredTokenRow, made: Exclude<TokenRewrite, null>): void {
+  row.form = made.form === 'sealed' ? 'sealed' : 'plain';
+  row.keyId = made.form === 'sealed' ? made.keyId : null;
+  if (made.form === 'plain') {
+    using token = made.token;
+    row.bytes = token.use((bytes) => Uint8Array.from(bytes));
+  } else row.bytes = made.form === 'sealed' ? made.sealed : null;
+}
+
+/** Everything that the token is bound to but its provider. */
+export function tokenContextOf({ kind, name }: StoredTokenRow) {
+  return { kind, grantId: name, account: `${name}@example.test`, username: '' };
 }
 
 function replyKeysOf(world: World): ReplyKeyStore {

@@ -5,10 +5,11 @@
  */
 import { randomUUID } from 'node:crypto';
 import type { AuditEntry } from '../../src/encryption/ports.ts';
+import type { NewToken } from '../../src/encryption/tokens.ts';
 import { Failure } from '../../src/errors.ts';
 import type { AuditActor } from '../../src/ingest/model.ts';
 import type { AccessUse, Grant, GrantState, GrantView, OAuthFlow, StoredToken } from '../../src/oauth/model.ts';
-import type { ClaimResult, Consent, GrantStore, NewToken, RenewalClaim } from '../../src/oauth/ports.ts';
+import type { ClaimResult, Consent, GrantStore, RenewalClaim } from '../../src/oauth/ports.ts';
 import { copySecret, secretBuffer } from '../../src/secret/secret-bytes.ts';
 
 export type MemoryToken = {

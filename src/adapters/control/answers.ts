@@ -18,7 +18,7 @@ const time = z.iso.datetime();
 const code = z.enum(Object.keys(failureMeanings) as [FailureCode, ...FailureCode[]]);
 const level = z.enum(logLevels);
 const words = z.pipe(line, z.transform(quotedWords));
-const unopened = z.object({ mailbox: line, code, message: words });
+const unopened = z.object({ mailbox: z.optional(line), grant: z.optional(line), code, message: words });
 
 export const recoverSchema = z.object({ path: line, key_ids: keyIds, set_aside: lineOrNull, recorded: z.boolean() });
 
@@ -29,7 +29,13 @@ export const disableSchema = z.union([
   }),
   z.object({
     state: z.enum(['off', 'disabling']),
-    ...{ was_off: z.boolean(), unsealed: count, unopened_count: count, unopened: z.array(unopened) },
+    ...{
+      was_off: z.boolean(),
+      unsealed: count,
+      unsealed_tokens: count,
+      unopened_count: count,
+      unopened: z.array(unopened),
+    },
     set_aside: lineOrNull,
   }),
 ]);

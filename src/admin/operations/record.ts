@@ -6,6 +6,7 @@
  * database can forge it: `parseRecord` bounds every list and text, and replaces a step of any other form by null.
  * Nothing is decided by it.
  */
+import type { UnopenedSecret } from '../../encryption/operations/operation.ts';
 import { isCount, type OperationStep, parseStep } from '../../encryption/operations/steps.ts';
 import type { Failure } from '../../errors.ts';
 
@@ -15,10 +16,13 @@ export type OperationRecord = {
   /** Live workers that lack the key. */
   readonly waiting: readonly { readonly host: string; readonly pid: number }[];
   readonly error: { readonly code: string; readonly count: number | null } | null;
-  readonly unopened: readonly { readonly mailbox: string; readonly code: string }[];
+  readonly unopened: readonly UnopenedRecord[];
   /** Path of the key file after disabling. */
   readonly setAside: string | null;
 };
+
+/** Names a mailbox, or a grant. */
+type UnopenedRecord = Omit<UnopenedSecret, 'message'>;
 
 export const emptyRecord: OperationRecord = { steps: [], waiting: [], error: null, unopened: [], setAside: null };
 
@@ -40,7 +44,10 @@ function shortened({ steps, waiting, unopened, ...rest }: OperationRecord, max: 
     ...rest,
     steps: max === 0 ? [] : steps.slice(-max),
     waiting: waiting.slice(0, max).map(({ host, pid }) => ({ host, pid })),
-    unopened: unopened.slice(0, max).map(({ mailbox, code }) => ({ mailbox: mailbox.slice(0, textMax), code })),
+    unopened: unopened.slice(0, max).map(({ mailbox, grant, code }) => ({
+      ...(mailbox === undefined ? { grant: grant?.slice(0, textMax) } : { mailbox: mailbox.slice(0, textMax) }),
+      code,
+    })),
   };
 }
 
@@ -58,9 +65,7 @@ export function parseRecord(text: string): OperationRecord {
     steps: listIn(value['steps']).map(parseStep),
     waiting: listIn(value['waiting']).flatMap((one) => (isWorker(one) ? [{ host: one.host, pid: one.pid }] : [])),
     error: isError(error) ? { code: error.code, count: isCount(error.count) ? error.count : null } : null,
-    unopened: listIn(value['unopened']).flatMap((one) =>
-      isUnopened(one) ? [{ mailbox: one.mailbox, code: one.code }] : [],
-    ),
+    unopened: listIn(value['unopened']).flatMap(unopenedIn),
     setAside: isText(setAside) ? setAside : null,
   };
 }
@@ -94,6 +99,10 @@ function isError(value: unknown): value is { readonly code: string; readonly cou
   return isObject(value) && isText(value['code']);
 }
 
-function isUnopened(value: unknown): value is OperationRecord['unopened'][number] {
-  return isObject(value) && isText(value['mailbox']) && isText(value['code']);
+function unopenedIn(value: unknown): readonly UnopenedRecord[] {
+  if (!isObject(value)) return [];
+  const { mailbox, grant, code } = value;
+  if (!isText(code)) return [];
+  if (isText(mailbox)) return [{ mailbox, code }];
+  return isText(grant) ? [{ grant, code }] : [];
 }

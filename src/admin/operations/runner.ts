@@ -13,7 +13,7 @@ import type {
   OperationObserver,
   OperationOptions,
   OperationPorts,
-  UnopenedPassword,
+  UnopenedSecret,
 } from '../../encryption/operations/operation.ts';
 import { rotate } from '../../encryption/operations/rotate.ts';
 import type { OperationStep } from '../../encryption/operations/steps.ts';
@@ -63,7 +63,8 @@ export type OperationOutcome = {
   readonly steps: readonly OperationStep[];
   /** Passwords that were sealed, resealed or stored in plain text. */
   readonly changed: number;
-  readonly unopened: readonly UnopenedPassword[];
+  readonly changedTokens: number;
+  readonly unopened: readonly UnopenedSecret[];
   /** Path of the key file after disabling. */
   readonly setAside: string | null;
   /** The switch was in the target state before. */
@@ -158,24 +159,27 @@ export async function runWorkflow(
 ): Promise<OperationOutcome> {
   const ports = isGuarded ? { ...given, vault: guardedVault(kind, given.vault) } : given;
   if (kind === 'enable') {
-    const { sealed: changed, unopened, wasOn } = await enable(ports, options);
-    return { steps: [{ step: 'sealed', count: changed }], changed, unopened, setAside: null, wasReached: wasOn };
+    const { sealed: changed, sealedTokens: changedTokens, unopened, wasOn } = await enable(ports, options);
+    const steps: readonly OperationStep[] = [{ step: 'sealed', count: changed }];
+    return { steps, changed, changedTokens, unopened, setAside: null, wasReached: wasOn };
   }
   if (kind === 'rotate') {
-    const { resealed: changed, unopened, formerKeyId: keyId, isFormerKeyKept } = await rotate(ports, options);
+    const done = await rotate(ports, options);
+    const { resealed: changed, resealedTokens: changedTokens, unopened, formerKeyId: keyId, isFormerKeyKept } = done;
     const kept: readonly OperationStep[] = isFormerKeyKept ? [{ step: 'former_key_kept', keyId }] : [];
     const steps: readonly OperationStep[] = [{ step: 'resealed', count: changed }, ...kept];
-    return { steps, changed, unopened, setAside: null, wasReached: false };
+    return { steps, changed, changedTokens, unopened, setAside: null, wasReached: false };
   }
   const off = await disable({ ...ports, vault: withKeysInMemory(ports.vault) }, options);
-  const { unsealed: changed, unopened, setAside, wasOff } = off;
+  const { unsealed: changed, unsealedTokens: changedTokens, unopened, setAside, wasOff } = off;
   const step: OperationStep = wasOff ? { step: 'was_off' } : { step: 'unsealed', count: changed };
-  return { steps: [step], changed, unopened, setAside, wasReached: wasOff };
+  return { steps: [step], changed, changedTokens, unopened, setAside, wasReached: wasOff };
 }
 
 function stillSealed(count: number): Failure {
-  const message = `the switch stays at disabling: ${count} of the passwords cannot be opened`;
-  const hint = 'Set each of these again: ticketmaild mailbox set-password NAME. Then continue.';
+  const message = `the switch stays at disabling: ${count} of the passwords and tokens cannot be opened`;
+  const hint =
+    'Set each of these again: ticketmaild mailbox set-password NAME (of a grant: mailbox authorize NAME). Then continue.';
   return new Failure('password_damaged', message, { hint, fields: { count } });
 }
 

@@ -186,7 +186,7 @@ export function operationView(row: StoredOperation, { keyFilePath, configFile }:
     ...{ kind, by: actorIn(row), startedAtMs, endedAtMs, state },
     steps: [...steps.map((step) => (step === null ? 'unknown step' : describeStep(step))), ...waits],
     error: errorView(record, kind, lacking),
-    unopened: unopened.map(({ mailbox, code }) => ({ mailbox, ...unopenedReason(code) })),
+    unopened: unopened.map(({ code, ...owner }) => ({ ...owner, ...unopenedReason(code) })),
     setAside: setAside !== null && isSetAsidePath(setAside, keyFilePath) ? setAside : null,
     followUp: isCutShort ? followUp(kind, configFile) : null,
   };

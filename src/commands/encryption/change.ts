@@ -24,7 +24,7 @@ import {
   type TrustResult,
   trustRestored,
 } from '../../encryption/operations/trust-restored.ts';
-import type { PasswordCounts } from '../../encryption/ports.ts';
+import type { SealCounts } from '../../encryption/ports.ts';
 import { Failure, isFailure } from '../../errors.ts';
 import { postActionRules } from '../../ingest/model.ts';
 import type { SwitchRow } from '../../secret/switch.ts';
@@ -65,7 +65,7 @@ export async function enableEncryption(options: EnableOptions, context: Context)
     const state = `encryption is ${done.wasOn ? 'on, as it was' : 'on'}`;
     await printResult(options, context, enabledJson(done, keyFile), state, 'green');
     await printLines(options, context, [
-      `sealed    ${countText(done.sealed, 'password')}`,
+      `sealed    ${secretsText(done.sealed, done.sealedTokens)}`,
       `key       ${done.keyId}`,
       `key file  ${keyFile} (${done.createdKeyFile ? 'created' : 'existing'})`,
       ...(await confirmedLines(app)),
@@ -118,9 +118,15 @@ function enabledJson(done: Awaited<ReturnType<typeof enable>>, keyFile: string):
     key_file: keyFile,
     created_key_file: done.createdKeyFile,
     sealed: done.sealed,
+    sealed_tokens: done.sealedTokens,
     unopened: done.unopened,
     was_on: done.wasOn,
   };
+}
+
+/** `2 passwords`, or `2 passwords, 1 refresh token`. */
+function secretsText(passwords: number, tokens: number): string {
+  return `${countText(passwords, 'password')}${tokens === 0 ? '' : `, ${countText(tokens, 'refresh token')}`}`;
 }
 
 function missingFlags({ acceptKeyLoss, backupPrepared }: EnableOptions): readonly string[] {
@@ -187,9 +193,10 @@ export async function disableEncryption(options: DisableOptions, context: Contex
 async function disableLocally(app: App, context: Context): Promise<DisableResult> {
   const how = operationOptions({}, context);
   const done = await runOperation(app, context, 'storing passwords in plain text', (ports) => disable(ports, how));
-  const { unsealed, unopened, setAside, wasOff } = done;
+  const { unsealed, unsealedTokens, unopened, setAside, wasOff } = done;
   const state = unopened.length === 0 ? 'off' : 'disabling';
-  return { state, was_off: wasOff, unsealed, unopened_count: unopened.length, unopened, set_aside: setAside };
+  const counts = { unsealed, unsealed_tokens: unsealedTokens, unopened_count: unopened.length };
+  return { state, was_off: wasOff, ...counts, unopened, set_aside: setAside };
 }
 
 async function printDisabled(answer: DisableResult, options: CommonOptions, context: Context): Promise<number> {
@@ -198,7 +205,7 @@ async function printDisabled(answer: DisableResult, options: CommonOptions, cont
     if (answer.state === 'disabling')
       await terminal.line('encryption is not off yet: some passwords are still sealed', 'red');
     else await terminal.line(answer.was_off ? 'encryption is off, as it was' : 'encryption is off', 'green');
-    await terminal.line(`${countText(answer.unsealed, 'password')} stored in plain text`);
+    await terminal.line(`${secretsText(answer.unsealed, answer.unsealed_tokens)} stored in plain text`);
     if (answer.set_aside !== null)
       await terminal.line(`The key file, which earlier backups of the database need, is stored as ${answer.set_aside}`);
   }
@@ -227,9 +234,10 @@ export async function rotateKey(options: WaitOptions, context: Context): Promise
   const how = operationOptions(options, context);
   return await withApp(options, context, async (app) => {
     const done = await runOperation(app, context, 'resealing passwords', (ports) => rotate(ports, how));
-    const { keyId, formerKeyId, resealed, unopened, isFormerKeyKept } = done;
+    const { keyId, formerKeyId, resealed, resealedTokens, unopened, isFormerKeyKept } = done;
     const keys = { key_id: keyId, former_key_id: formerKeyId, former_key_retained: isFormerKeyKept };
-    const fields = { state: 'on', ...keys, key_file: app.keyFile.path, resealed, unopened };
+    const counts = { resealed, resealed_tokens: resealedTokens };
+    const fields = { state: 'on', ...keys, key_file: app.keyFile.path, ...counts, unopened };
     await printResult(options, context, fields, `${countText(resealed, 'password')} resealed`, 'green');
     await printLines(options, context, [
       `key       ${keyId}`,
@@ -252,8 +260,9 @@ export async function resealPasswords(options: CommonOptions, context: Context):
   const how = operationOptions(options, context);
   return await withApp(options, context, async (app) => {
     const done = await runOperation(app, context, 'resealing passwords', (ports) => reseal(ports, how));
-    const { keyId, resealed, sealed, unopened, droppedKeyIds } = done;
-    const fields = { state: 'on', key_id: keyId, resealed, sealed, unopened, dropped_key_ids: droppedKeyIds };
+    const { keyId, resealed, resealedTokens, sealed, unopened, droppedKeyIds } = done;
+    const counts = { resealed, resealed_tokens: resealedTokens, sealed };
+    const fields = { state: 'on', key_id: keyId, ...counts, unopened, dropped_key_ids: droppedKeyIds };
     const text = `${resealed} resealed, ${sealed} sealed that were in plain text, all under key ${keyId}`;
     await printResult(options, context, fields, text, 'green');
     if (droppedKeyIds.length > 0 && options.json !== true)
@@ -281,8 +290,9 @@ export async function replaceLostEncryptionKey(options: ReplaceOptions, context:
       (await context.terminal.confirm(question, 'Acknowledge it with --accept-password-loss.'));
     if (!sure) return nothingChanged(context);
     const done = await runOperation(app, context, 'replacing the key', (ports) => replaceLostKey(ports, how));
-    const { keyId, lostKeyId, lost, setAside } = done;
-    const fields = { state: 'on', key_id: keyId, lost_key_id: lostKeyId, lost, set_aside: setAside };
+    const { keyId, lostKeyId, lost, lostTokens, setAside } = done;
+    const counts = { lost, lost_tokens: lostTokens };
+    const fields = { state: 'on', key_id: keyId, lost_key_id: lostKeyId, ...counts, set_aside: setAside };
     const text = `a new key is in use; ${countText(lost, 'password')} under the lost one`;
     await printResult(options, context, fields, text, 'green');
     await printLines(options, context, [
@@ -290,6 +300,7 @@ export async function replaceLostEncryptionKey(options: ReplaceOptions, context:
       `lost      ${lostKeyId}`,
       ...(setAside === null ? [] : [`former file ${setAside}`]),
       'Set each password again: ticketmaild mailbox set-password NAME. Until then its mailbox waits.',
+      ...(lostTokens === 0 ? [] : ['Sign in again for each grant: ticketmaild mailbox authorize NAME']),
       'It asks whether the server is yours (in a script: --accept-connection).',
       'Reply addresses issued before lead nowhere any more; answers still join their tickets by Message-ID.',
       'Delete and move wait until you confirm the settings of each mailbox: ticketmaild mailbox confirm NAME',
@@ -369,8 +380,8 @@ async function lastAcceptedSwitch({ stateFile }: Pick<App, 'stateFile'>): Promis
   }
 }
 
-function trustedText({ state, revision }: SwitchRow, { sealed, plaintext: plain }: PasswordCounts): string {
-  return `accepted: encryption is ${state} (revision ${revision}); ${countText(sealed, 'password')} sealed, ${plain} in plain text`;
+function trustedText({ state, revision }: SwitchRow, { sealed, plaintext: plain }: SealCounts): string {
+  return `accepted: encryption is ${state} (revision ${revision}); ${countText(sealed, 'secret')} sealed, ${plain} in plain text`;
 }
 
 function trustedJson(done: TrustResult): Record<string, unknown> {

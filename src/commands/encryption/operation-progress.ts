@@ -9,7 +9,7 @@ import type {
   OperationObserver,
   OperationOptions,
   OperationPorts,
-  UnopenedPassword,
+  UnopenedSecret,
 } from '../../encryption/operations/operation.ts';
 import { describeStep } from '../../encryption/operations/steps.ts';
 import type { StoredWorker } from '../../encryption/ports.ts';
@@ -67,11 +67,15 @@ function workerWaitNotes(note: (text: string) => void): (lacking: readonly Store
 }
 
 /** Notes the first 20 passwords that could not be opened, with their reasons. */
-export function noteUnopened(unopened: readonly UnopenedPassword[], { terminal }: Pick<Context, 'terminal'>): void {
+export function noteUnopened(unopened: readonly UnopenedSecret[], { terminal }: Pick<Context, 'terminal'>): void {
   const shownMax = 20;
-  for (const { mailbox, code, message } of unopened.slice(0, shownMax))
-    terminal.note(`not opened: mailbox ${mailbox}: ${message} (${code})`, 'red');
+  for (const { mailbox, grant, code, message } of unopened.slice(0, shownMax)) {
+    const owner = mailbox === undefined ? `grant ${grant}` : `mailbox ${mailbox}`;
+    terminal.note(`not opened: ${owner}: ${message} (${code})`, 'red');
+  }
   if (unopened.length > shownMax) terminal.note(`and ${unopened.length - shownMax} more`, 'red');
-  if (unopened.length > 0)
+  if (unopened.some(({ mailbox }) => mailbox !== undefined))
     terminal.note('Set each of these again: ticketmaild mailbox set-password NAME. The others are done.');
+  if (unopened.some(({ grant }) => grant !== undefined))
+    terminal.note('Sign in again for each of these grants: ticketmaild mailbox authorize NAME. The others are done.');
 }

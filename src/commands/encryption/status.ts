@@ -61,7 +61,8 @@ function unfinishedCommand({ state, next_key_id: next }: EncryptionStatus): stri
 }
 
 function summary(status: EncryptionStatus): readonly (readonly [text: string, style?: Style])[] {
-  const { state, vault, sealed, plaintext: plain } = status;
+  const { state, vault, sealed, plaintext: plain, sealed_tokens: sealedTokens, plaintext_tokens: plainTokens } = status;
+  const hasTokens = sealedTokens + plainTokens > 0;
   const changed = status.changed_at === null ? '' : `, since ${shown(status.changed_at)} UTC by ${status.changed_by}`;
   const keys = keyIdsText(status.key_id, status.next_key_id);
   const open = vault.key_ids.length === 0 ? '' : `: ${vault.key_ids.join(', ')}`;
@@ -71,6 +72,7 @@ function summary(status: EncryptionStatus): readonly (readonly [text: string, st
     ...(keys === '' ? [] : [[`key        ${keys}`] as const]),
     [`vault      ${vault.state}${open}`],
     [`passwords  ${sealed} sealed, ${plain} in plain text`],
+    ...(hasTokens ? [[`tokens     ${sealedTokens} sealed, ${plainTokens} in plain text`] as const] : []),
     ...status.by_key.map(({ key_id: id, count }) => [`           ${count} under ${id ?? 'an unknown key'}`] as const),
   ];
 }

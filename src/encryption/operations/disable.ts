@@ -1,10 +1,11 @@
 /**
- * Disable operation: writes `disabling`, restores every password to plain text, writes `off`, sets the key file aside.
+ * Disable operation: writes `disabling`, restores every password and refresh token to plain text, drops the access
+ * tokens, writes `off`, sets the key file aside.
  *
  *     enabling(k) or on(k) -> disabling(k) -> off
  *
- * Stays `disabling` and returns the passwords that cannot be opened: each must be set, or its mailbox removed. Renames
- * the key file, never deletes it, and only when no sealed password is left. Resumes when it is run again after an
+ * Stays `disabling` and returns what cannot be opened: each password must be set, each grant authorized, or removed.
+ * Renames the key file, never deletes it, and only when no sealed password or token is left. Resumes when it is run again after an
  * interruption. Refused while rotating.
  */
 import { keyById } from '../../secret/key.ts';
@@ -22,25 +23,27 @@ import {
   requireOpenKeys,
   runOperation,
   trustedView,
-  type UnopenedPassword,
+  type UnopenedSecret,
 } from './operation.ts';
 import { unsealAll } from './rewrite.ts';
+import { secretCounts, unsealAllTokens } from './rewrite-tokens.ts';
 
 export type DisableResult = {
   readonly unsealed: number;
+  readonly unsealedTokens: number;
   /** Not empty: the switch is still `disabling`. */
-  readonly unopened: readonly UnopenedPassword[];
+  readonly unopened: readonly UnopenedSecret[];
   /** New path of the key file; null: not renamed, or none. */
   readonly setAside: string | null;
   /** Encryption was off before. */
   readonly wasOff: boolean;
 };
 
-type DisableRun = { unsealed: number; wasOff: boolean | null };
+type DisableRun = { unsealed: number; unsealedTokens: number; wasOff: boolean | null };
 
 /** Throws `refused`, `key_file_*`, the problem of the switch. */
 export async function disable(ports: OperationPorts, options: OperationOptions): Promise<DisableResult> {
-  const run: DisableRun = { unsealed: 0, wasOff: null };
+  const run: DisableRun = { unsealed: 0, unsealedTokens: 0, wasOff: null };
   return await runOperation(ports, options.signal, (operation) => takeStep(operation, run));
 }
 
@@ -62,23 +65,31 @@ async function unsealAndSwitch(operation: Operation, run: DisableRun, view: Vaul
   const row = view.switch;
   const keys = requireOpenKeys(view);
   const key = requireKey(keys, row.keyId);
-  const unopened = await unsealAll(operation, keys, row.revision, (changed) => {
+  const passwords = await unsealAll(operation, keys, row.revision, (changed) => {
     run.unsealed += changed;
   });
-  if (unopened.size > 0) {
-    return { unsealed: run.unsealed, unopened: [...unopened.values()], setAside: null, wasOff: false };
-  }
+  const tokens = await unsealAllTokens(operation, keys, row.revision, (changed) => {
+    run.unsealedTokens += changed;
+  });
+  const unopened = [...passwords.values(), ...tokens.values()];
+  const { unsealed, unsealedTokens } = run;
+  if (unopened.length > 0) return { unsealed, unsealedTokens, unopened, setAside: null, wasOff: false };
+  await operation.ports.store.dropAccessTokens('sealed', row.revision);
   await unsealReplyKeys(operation.ports.store, keys);
-  const audit = [{ action: 'switch.off', detail: `${run.unsealed} passwords restored to plain text` }];
+  const refreshTokens = unsealedTokens === 0 ? '' : ` and ${unsealedTokens} refresh tokens`;
+  const detail = `${unsealed} passwords${refreshTokens} restored to plain text`;
+  const audit = [{ action: 'switch.off', detail }];
   await changeSwitch(operation, row, { state: 'off', keyId: null, nextKeyId: null }, key, audit);
   operation.ports.observer.step({ step: 'encryption_off' });
+  if (unsealedTokens > 0) operation.ports.observer.step({ step: 'tokens_unsealed', count: unsealedTokens });
   return null;
 }
 
 /** Runs also after an interruption behind `off`. */
 async function finish(operation: Operation, run: DisableRun, row: SwitchRow): Promise<DisableResult> {
   const { keyFile, store, vault, observer } = operation.ports;
-  const done = { unsealed: run.unsealed, unopened: [], wasOff: run.wasOff === true };
+  const { unsealed, unsealedTokens, wasOff } = run;
+  const done = { unsealed, unsealedTokens, unopened: [], wasOff: wasOff === true };
   if (!(await isKeyFileUnneeded(operation, run, row))) return { ...done, setAside: null };
   operation.throwIfStopped();
   const setAside = await keyFile.setAside('disabled');
@@ -98,7 +109,7 @@ async function isKeyFileUnneeded({ ports }: Operation, run: DisableRun, row: Swi
     const reading = await ports.keyFile.read();
     if (reading.kind !== 'keys' || keyById(reading.keys, sealerKeyId(row)) === null) return false;
   }
-  const { sealed } = await ports.store.passwordCounts();
+  const { sealed } = await secretCounts(ports.store);
   if (sealed === 0) return true;
   ports.observer.step({ step: 'sealed_left', count: sealed });
   return false;

@@ -1,6 +1,6 @@
 /**
- * Enable operation: creates the key file, writes `enabling`, seals every plain-text password, confirms the post-actions
- * in force, writes `on`.
+ * Enable operation: creates the key file, writes `enabling`, seals every plain-text password and refresh token, drops
+ * the access tokens, confirms the post-actions in force, writes `on`.
  *
  *     off -> enabling(k) -> on(k)
  *
@@ -25,18 +25,20 @@ import {
   requireRandomKey,
   runOperation,
   trustedView,
-  type UnopenedPassword,
+  type UnopenedSecret,
   waitForKey,
 } from './operation.ts';
 import { sealAllPlaintext, sealPlaintextOnce, type UnopenedByName } from './rewrite.ts';
+import { sealAllTokens, sealTokensOnce } from './rewrite-tokens.ts';
 import { confirmPostActions } from './settings.ts';
 
 export type EnableResult = {
   readonly keyId: KeyId;
   readonly createdKeyFile: boolean;
   readonly sealed: number;
-  /** Passwords that cannot be sealed, and stay as they are. */
-  readonly unopened: readonly UnopenedPassword[];
+  readonly sealedTokens: number;
+  /** Passwords and refresh tokens that cannot be sealed, and stay as they are. */
+  readonly unopened: readonly UnopenedSecret[];
   /** Encryption was on before. */
   readonly wasOn: boolean;
 };
@@ -45,6 +47,7 @@ type EnableRun = {
   readonly options: OperationOptions;
   createdKeyFile: boolean;
   sealed: number;
+  sealedTokens: number;
   wasOn: boolean | null;
   /** The key that the run has waited for: every live worker has it, or the run continues by force. */
   awaitedKeyId: KeyId | null;
@@ -58,8 +61,8 @@ const listedPasswordsMax = 10;
  * passwords cannot be sealed: the switch stays `enabling`.
  */
 export async function enable(ports: OperationPorts, options: OperationOptions): Promise<EnableResult> {
-  const progress = { createdKeyFile: false, sealed: 0, wasOn: null, awaitedKeyId: null, isForced: false };
-  const run: EnableRun = { options, ...progress };
+  const progress = { createdKeyFile: false, sealed: 0, sealedTokens: 0, wasOn: null };
+  const run: EnableRun = { options, ...progress, awaitedKeyId: null, isForced: false };
   return await runOperation(ports, options.signal, (operation) => takeStep(operation, run));
 }
 
@@ -121,12 +124,16 @@ async function firstKeyInFile(keyFile: KeyFile): Promise<Key | null> {
 async function sealAndSwitch(operation: Operation, run: EnableRun, view: VaultView): Promise<null> {
   const row = view.switch;
   const key = requireKey(requireOpenKeys(view), row.keyId);
-  const unsealable = await sealAllPlaintext(operation, key, row.revision, counter(run));
+  const passwords = await sealAllPlaintext(operation, key, row.revision, counter(run));
+  const tokens = await sealAllTokens(operation, key, row.revision, tokenCounter(run));
+  const unsealable = new Map([...passwords, ...tokens]);
   if (unsealable.size > 0) throw cannotBeSealed(unsealable);
+  await operation.ports.store.dropAccessTokens('plain', row.revision);
   await sealReplyKeys(operation.ports, requireOpenKeys(view), key);
   const confirmed = await confirmPostActions(operation, key, row.revision);
   const actions = confirmed === 0 ? '' : `, delete or move of ${confirmed} mailboxes confirmed`;
-  const detail = `${run.sealed} passwords sealed${actions}`;
+  const refreshTokens = run.sealedTokens === 0 ? '' : `, ${run.sealedTokens} refresh tokens sealed`;
+  const detail = `${run.sealed} passwords sealed${refreshTokens}${actions}`;
   const next = { state: 'on', keyId: key.id, nextKeyId: null } as const;
   await changeSwitch(operation, row, next, key, [{ action: 'switch.on', detail }]);
   operation.ports.observer.step({ step: 'encryption_on' });
@@ -138,13 +145,17 @@ async function sealAndSwitch(operation: Operation, run: EnableRun, view: VaultVi
 async function finish(operation: Operation, run: EnableRun, view: VaultView): Promise<EnableResult> {
   const { store, observer } = operation.ports;
   const key = requireKey(requireOpenKeys(view), view.switch.keyId);
-  const unsealable = await sealPlaintextOnce(operation, key, view.switch.revision, counter(run));
+  const { revision } = view.switch;
+  const passwords = await sealPlaintextOnce(operation, key, revision, counter(run));
+  const tokens = await sealTokensOnce(operation, key, revision, tokenCounter(run));
   await sealReplyKeys(operation.ports, requireOpenKeys(view), key);
   operation.throwIfStopped();
   await store.rebuildMailboxTable();
   observer.step({ step: 'table_rewritten' });
-  const { createdKeyFile, sealed, wasOn } = run;
-  return { keyId: key.id, createdKeyFile, sealed, unopened: [...unsealable.values()], wasOn: wasOn === true };
+  const { createdKeyFile, sealed, sealedTokens, wasOn } = run;
+  if (sealedTokens > 0) observer.step({ step: 'tokens_sealed', count: sealedTokens });
+  const unopened = [...passwords.values(), ...tokens.values()];
+  return { keyId: key.id, createdKeyFile, sealed, sealedTokens, unopened, wasOn: wasOn === true };
 }
 
 function counter(run: EnableRun): (changed: number) => void {
@@ -153,17 +164,33 @@ function counter(run: EnableRun): (changed: number) => void {
   };
 }
 
-function cannotBeSealed(unsealable: UnopenedByName): Failure {
-  const hint =
-    'Set these passwords (ticketmaild mailbox set-password NAME) or remove the mailboxes, then run the same command again.';
-  const message = `the switch stays at enabling, since some passwords cannot be sealed: ${describeUnsealable(unsealable)}`;
-  return new Failure('password_damaged', message, { hint, fields: { count: unsealable.size } });
+function tokenCounter(run: EnableRun): (changed: number) => void {
+  return (changed) => {
+    run.sealedTokens += changed;
+  };
 }
 
-function describeUnsealable(unsealable: UnopenedByName): string {
-  const names = [...unsealable.values()]
+function cannotBeSealed(unsealable: UnopenedByName): Failure {
+  const all = [...unsealable.values()];
+  const hasPassword = all.some(({ mailbox }) => mailbox !== undefined);
+  const hasToken = all.some(({ grant }) => grant !== undefined);
+  const hints = [
+    hasPassword ? 'Set these passwords (ticketmaild mailbox set-password NAME) or remove the mailboxes' : '',
+    hasToken
+      ? 'Name the provider of these grants in the configuration, or remove them (ticketmaild oauth revoke NAME)'
+      : '',
+  ];
+  const hint = `${hints.filter((one) => one !== '').join('. ')}, then run the same command again.`;
+  const what = hasToken ? (hasPassword ? 'some passwords and tokens' : 'some tokens') : 'some passwords';
+  const message = `the switch stays at enabling, since ${what} cannot be sealed: ${describeUnsealable(all)}`;
+  const code = hasPassword ? 'password_damaged' : 'token_damaged';
+  return new Failure(code, message, { hint, fields: { count: unsealable.size } });
+}
+
+function describeUnsealable(unsealable: readonly UnopenedSecret[]): string {
+  const names = unsealable
     .slice(0, listedPasswordsMax)
-    .map(({ mailbox, message }) => `${mailbox} (${message})`);
-  if (unsealable.size > listedPasswordsMax) names.push(`and ${unsealable.size - listedPasswordsMax} more`);
+    .map(({ mailbox, grant, message }) => `${mailbox ?? `grant ${grant}`} (${message})`);
+  if (unsealable.length > listedPasswordsMax) names.push(`and ${unsealable.length - listedPasswordsMax} more`);
   return names.join(', ');
 }

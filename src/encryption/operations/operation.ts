@@ -17,6 +17,7 @@ import { type Key, type KeyId, type KeySet, keyById, weakKeyFailure } from '../.
 import { type SwitchRow, type SwitchState, sealSwitchRow } from '../../secret/switch.ts';
 import { shellArg } from '../../text/shell.ts';
 import type { AuditEntry, EncryptionStore, KeyFile, StoredWorker, SwitchStateFile } from '../ports.ts';
+import type { BindingOf } from '../token-rows.ts';
 import type { Vault, VaultView } from '../vault.ts';
 import type { OperationStep } from './steps.ts';
 
@@ -30,6 +31,7 @@ export type OperationPorts = {
   readonly actor: AuditActor;
   /** Fills with random bytes. */
   readonly random: (bytes: Uint8Array) => Uint8Array;
+  readonly bindingOf: BindingOf;
   readonly observer: OperationObserver;
 };
 
@@ -37,6 +39,7 @@ export type OperationPorts = {
 export type OperationObserver = {
   /** A completed step. */
   step(step: OperationStep): void;
+  /** Passwords, or tokens, that were seen of all of them. */
   passwords(done: number, total: number): void;
   /** Live workers without the key, at each check; empty: every live worker has it. */
   workersWithoutKey(lacking: readonly StoredWorker[]): void;
@@ -51,8 +54,15 @@ export type OperationOptions = {
   readonly signal: AbortSignal;
 };
 
-/** A password that could not be opened, and why. */
-export type UnopenedPassword = { readonly mailbox: string; readonly code: string; readonly message: string };
+/** A password, or the refresh token of a grant, that could not be opened or sealed, and why. */
+export type UnopenedSecret = {
+  /** Of a password. */
+  readonly mailbox?: string | undefined;
+  /** Of a refresh token. */
+  readonly grant?: string | undefined;
+  readonly code: string;
+  readonly message: string;
+};
 
 /** A running operation with the claim on the switch. */
 export type Operation = {

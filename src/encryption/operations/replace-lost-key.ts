@@ -2,7 +2,7 @@
  * Replaces a lost key with a new one: the last resort, when neither a backup nor a running worker has the key.
  *
  * The passwords sealed under the lost key stay as they are and can never be opened; their mailboxes wait until each is
- * set again. Refused while the key is available here, or in a live worker that could write it (`key recover`). Resumes
+ * set again. Tokens under it are dropped: persons sign in again, and applications and service accounts go on. Refused while the key is available here, or in a live worker that could write it (`key recover`). Resumes
  * when it is run again after an interruption.
  */
 import { Failure } from '../../errors.ts';
@@ -27,6 +27,8 @@ export type ReplaceKeyResult = {
   readonly lostKeyId: KeyId;
   /** Passwords that can no longer be opened. */
   readonly lost: number;
+  /** Refresh tokens that were dropped. */
+  readonly lostTokens: number;
   /** New path of the previous key file; null: none, or it is the one now in use. */
   readonly setAside: string | null;
 };
@@ -63,9 +65,11 @@ async function replace(operation: Operation, options: OperationOptions, run: Run
   await ports.stateFile.remember(row);
   await ports.vault.refresh();
   await sealReplyKeys(ports, ports.vault.keys(), key);
+  const lostTokens = await ports.store.dropLostTokens(key.id, row.revision, ports.actor);
+  if (lostTokens > 0) ports.observer.step({ step: 'tokens_lost', count: lostTokens });
   const { byKey } = await ports.store.passwordCounts();
   const lost = byKey.filter(({ keyId }) => keyId !== key.id).reduce((sum, { count }) => sum + count, 0);
-  return { keyId: key.id, lostKeyId, lost, setAside: run.setAside };
+  return { keyId: key.id, lostKeyId, lost, lostTokens, setAside: run.setAside };
 }
 
 /** The key of the row that was in force here; on a host that never accepted one, of the row in the table. */

@@ -1,49 +1,80 @@
 /**
  * Batch rewrite of stored passwords (seal, reseal, unseal): each batch is one transaction that verifies the switch
- * revision.
+ * revision. Its passes also rewrite tokens (rewrite-tokens.ts).
  *
- * Passwords that cannot be opened (`password_damaged`, `password_binding_mismatch`, `key_unknown`) stay as they are and
- * are returned at the end; any other error is thrown. A stop takes effect between two batches. Memory does not grow
- * with the number of passwords. A pass that changed something is repeated, since others write meanwhile.
+ * Secrets that cannot be opened (`password_damaged`, `password_binding_mismatch`, `token_damaged`, `key_unknown` …) stay
+ * as they are and are returned at the end; any other error is thrown. A stop takes effect between two batches. Memory
+ * does not grow with the number of secrets. A pass that changed something is repeated, since others write meanwhile.
  */
 import { Failure, isFailure } from '../../errors.ts';
 import type { Key, KeyId, KeySet } from '../../secret/key.ts';
 import { keyIdOfSealed, sealPassword, unsealPassword } from '../../secret/sealed-password.ts';
 import { SecretBytes } from '../../secret/secret-bytes.ts';
-import type { PasswordBatch, PasswordCounts, PasswordRewrite, PasswordRow, PasswordSelection } from '../ports.ts';
-import type { Operation, UnopenedPassword } from './operation.ts';
+import type {
+  EncryptionStore,
+  PasswordBatch,
+  PasswordBatchResult,
+  PasswordRewrite,
+  PasswordRow,
+  PasswordSelection,
+  SealCounts,
+} from '../ports.ts';
+import type { Operation, UnopenedSecret } from './operation.ts';
 
-/** By mailbox name: a password that is read twice counts once. */
-export type UnopenedByName = ReadonlyMap<string, UnopenedPassword>;
+/** By mailbox or grant: a secret that is read twice counts once. */
+export type UnopenedByName = ReadonlyMap<string, UnopenedSecret>;
 
-export type RewritePass = {
+/** The table of a rewrite: passwords, or tokens of one kind. */
+export type RewriteTable<Row, Rewrite> = {
+  rewrite(
+    store: EncryptionStore,
+    batch: PasswordBatch,
+    change: (row: Row) => Promise<Rewrite | null>,
+  ): Promise<PasswordBatchResult>;
+  /** Names a row that cannot be opened. */
+  ownerOf(row: Row): Pick<UnopenedSecret, 'mailbox' | 'grant'>;
+  counts(store: EncryptionStore): Promise<SealCounts>;
+};
+
+export type RewritePass<Row, Rewrite> = {
+  readonly table: RewriteTable<Row, Rewrite>;
   readonly selection: PasswordSelection;
   /** The switch must stay at this revision. */
   readonly revision: number;
-  /** For the audit row of each changed password. */
-  readonly action: 'password.sealed' | 'password.resealed' | 'password.unsealed';
+  /** For the audit row of each changed secret. */
+  readonly action: `${'password' | 'token'}.${'sealed' | 'resealed' | 'unsealed'}`;
   /** Secrets in `secrets` are wiped when the batch is written. */
-  change(row: PasswordRow, secrets: DisposableStack): Promise<PasswordRewrite>;
-  /** Called after each batch with the number of changed passwords. */
+  change(row: Row, secrets: DisposableStack): Promise<Rewrite | null>;
+  /** Called after each batch with the number of changed secrets. */
   countChanged(changed: number): void;
 };
 
-export type CountChanged = RewritePass['countChanged'];
+export type CountChanged = (changed: number) => void;
 
 const batchRows = 200;
 const unopenedMax = 1000;
-/** Consecutive passes without any change although passwords are left: none of them can be reached. */
+/** Consecutive passes without any change although secrets are left: none of them can be reached. */
 const fruitlessPassesMax = 5;
+
+const passwords: RewriteTable<PasswordRow, PasswordRewrite> = {
+  rewrite: (store, batch, change) => store.rewritePasswords(batch, change),
+  ownerOf: ({ name: mailbox }) => ({ mailbox }),
+  counts: (store) => store.passwordCounts(),
+};
 
 type PassResult = { readonly changed: number; readonly unopened: UnopenedByName };
 
 /** One pass over the selection; `total` is only for the progress. Throws `switch_changed`. */
-async function rewriteAll(operation: Operation, pass: RewritePass, total: number): Promise<PassResult> {
-  const unopened = new Map<string, UnopenedPassword>();
+export async function rewriteAll<Row, Rewrite>(
+  operation: Operation,
+  pass: RewritePass<Row, Rewrite>,
+  total: number,
+): Promise<PassResult> {
+  const unopened = new Map<string, UnopenedSecret>();
   let [after, seen, changed]: [string | null, number, number] = [null, 0, 0];
   do {
     operation.throwIfStopped();
-    const result = await rewriteBatch(operation, pass, after, unopened);
+    const result: PasswordBatchResult = await rewriteBatch(operation, pass, after, unopened);
     pass.countChanged(result.changed);
     after = result.lastId;
     seen += result.seen;
@@ -53,51 +84,50 @@ async function rewriteAll(operation: Operation, pass: RewritePass, total: number
   return { changed, unopened };
 }
 
+const unopenedCodes = ['password_damaged', 'password_binding_mismatch', 'key_unknown'] as const;
+const unopenedTokenCodes = ['token_damaged', 'token_bound_elsewhere', 'oauth_provider_unknown'] as const;
+
 /** After a deadlock the store repeats the batch: only the last outcome of a row counts. */
-async function rewriteBatch(
+async function rewriteBatch<Row, Rewrite>(
   { ports }: Operation,
-  { selection, revision, action, change }: RewritePass,
+  { table, selection, revision, action, change }: RewritePass<Row, Rewrite>,
   after: string | null,
-  unopened: Map<string, UnopenedPassword>,
-) {
+  unopened: Map<string, UnopenedSecret>,
+): Promise<PasswordBatchResult> {
   using secrets = new DisposableStack();
   const { who, host } = ports.actor;
-  const batch: PasswordBatch = {
-    selection,
-    after,
-    limit: batchRows,
-    revision,
-    audit: { who, host, action },
-  };
-  return await ports.store.rewritePasswords(batch, async (row) => {
+  const batch: PasswordBatch = { selection, after, limit: batchRows, revision, audit: { who, host, action } };
+  return await table.rewrite(ports.store, batch, async (row) => {
+    const owner = table.ownerOf(row);
+    const key = JSON.stringify(owner);
     try {
       const changed = await change(row, secrets);
-      unopened.delete(row.name);
+      unopened.delete(key);
       return changed;
     } catch (error) {
-      if (!isFailure(error, 'password_damaged', 'password_binding_mismatch', 'key_unknown')) throw error;
+      if (!isFailure(error, ...unopenedCodes, ...unopenedTokenCodes)) throw error;
       const { code, message } = error;
-      if (unopened.size < unopenedMax) unopened.set(row.name, { mailbox: row.name, code, message });
+      if (unopened.size < unopenedMax) unopened.set(key, { ...owner, code, message });
       return null;
     }
   });
 }
 
-/** Repeats passes until no reachable password is left; returns those that could not be opened. */
-async function rewriteUntilNoneLeft(
+/** Repeats passes until no reachable secret is left; returns those that could not be opened. */
+export async function rewriteUntilNoneLeft<Row, Rewrite>(
   operation: Operation,
-  pass: RewritePass,
-  left: (counts: PasswordCounts) => number,
+  pass: RewritePass<Row, Rewrite>,
+  left: (counts: SealCounts) => number,
 ): Promise<UnopenedByName> {
   const { store } = operation.ports;
-  let total = left(await store.passwordCounts());
+  let total = left(await pass.table.counts(store));
   for (let idle = 0; idle < fruitlessPassesMax; ) {
     const { changed, unopened } = await rewriteAll(operation, pass, total);
-    total = left(await store.passwordCounts());
+    total = left(await pass.table.counts(store));
     if (changed === 0 && (total === 0 || unopened.size > 0)) return unopened;
     idle = changed === 0 ? idle + 1 : 0;
   }
-  throw new Failure('unexpected', `${total} passwords are left, and no pass over them selects one`);
+  throw new Failure('unexpected', `${total} secrets are left, and no pass over them selects one`);
 }
 
 /**
@@ -124,8 +154,9 @@ export async function sealPlaintextOnce(
   return (await rewriteAll(operation, sealingPass(key, revision, count), plaintext)).unopened;
 }
 
-function sealingPass(key: Key, revision: number, count: CountChanged): RewritePass {
+function sealingPass(key: Key, revision: number, count: CountChanged): RewritePass<PasswordRow, PasswordRewrite> {
   return {
+    table: passwords,
     selection: 'plain',
     revision,
     action: 'password.sealed',
@@ -154,15 +185,22 @@ export async function resealByColumn(
   revision: number,
   count: CountChanged,
 ): Promise<UnopenedByName> {
-  const pass: RewritePass = {
+  return await rewriteUntilUnchanged(operation, {
+    table: passwords,
     selection: { notUnder: key.id },
     revision,
     action: 'password.resealed',
     countChanged: count,
     change: (row) => resealRow(row, keys, key),
-  };
-  const { byKey } = await operation.ports.store.passwordCounts();
-  const total = byKey.filter(({ keyId }) => keyId !== key.id).reduce((sum, { count: more }) => sum + more, 0);
+  });
+}
+
+/** Repeats passes until one changes nothing. */
+export async function rewriteUntilUnchanged<Row, Rewrite>(
+  operation: Operation,
+  pass: RewritePass<Row, Rewrite>,
+): Promise<UnopenedByName> {
+  const { sealed: total } = await pass.table.counts(operation.ports.store);
   for (;;) {
     const { changed, unopened } = await rewriteAll(operation, pass, total);
     if (changed === 0) return unopened;
@@ -194,7 +232,7 @@ export async function resealByHeader(
     }
   };
   const { sealed: total } = await operation.ports.store.passwordCounts();
-  const pass: RewritePass = { selection: 'sealed', revision, action: 'password.resealed', countChanged: count, change };
+  const pass = { ...sealedPass(revision, count), action: 'password.resealed', change } as const;
   const { unopened } = await rewriteAll(operation, pass, total);
   return { unopened, neededIds };
 }
@@ -209,6 +247,10 @@ export async function unsealAll(
   const change = async (row: PasswordRow, secrets: DisposableStack): Promise<PasswordRewrite> => {
     return { form: 'plain', password: secrets.use(unsealPassword(row.bytes, keys, row)) };
   };
-  const pass: RewritePass = { selection: 'sealed', revision, action: 'password.unsealed', countChanged: count, change };
+  const pass = { ...sealedPass(revision, count), action: 'password.unsealed', change } as const;
   return await rewriteUntilNoneLeft(operation, pass, ({ sealed: left }) => left);
+}
+
+function sealedPass(revision: number, countChanged: CountChanged) {
+  return { table: passwords, selection: 'sealed', revision, countChanged } as const;
 }

@@ -13,7 +13,7 @@
  */
 
 import { Failure, isFailure } from '../../errors.ts';
-import { generateKey, type KeyId, type KeySet, keyById, keyIds, keysMax } from '../../secret/key.ts';
+import { generateKey, type Key, type KeyId, type KeySet, keyById, keyIds, keysMax } from '../../secret/key.ts';
 import type { SwitchRow } from '../../secret/switch.ts';
 import type { KeyFile } from '../ports.ts';
 import { sealReplyKeys } from '../reply-keys.ts';
@@ -29,18 +29,27 @@ import {
   requireOpenKeys,
   runOperation,
   trustedView,
-  type UnopenedPassword,
+  type UnopenedSecret,
   waitForKey,
   waitForRevision,
 } from './operation.ts';
-import { resealByColumn, resealByHeader, sealPlaintextOnce, type UnopenedByName } from './rewrite.ts';
+import {
+  type CountChanged,
+  type HeaderPassResult,
+  resealByColumn,
+  resealByHeader,
+  sealPlaintextOnce,
+  type UnopenedByName,
+} from './rewrite.ts';
+import { resealTokensByColumn, resealTokensByHeader, sealTokensOnce, secretCounts } from './rewrite-tokens.ts';
 import { resealSettings } from './settings.ts';
 
 type RotateResult = {
   readonly keyId: KeyId;
   readonly formerKeyId: KeyId;
   readonly resealed: number;
-  readonly unopened: readonly UnopenedPassword[];
+  readonly resealedTokens: number;
+  readonly unopened: readonly UnopenedSecret[];
   /** The former key is still in the key file. */
   readonly isFormerKeyKept: boolean;
 };
@@ -53,6 +62,7 @@ type RotateRun = {
   awaitedKeyId: KeyId | null;
   rotated: { readonly keyId: KeyId; readonly formerKeyId: KeyId } | null;
   resealed: number;
+  resealedTokens: number;
   unopened: UnopenedByName;
   /** Plain-text passwords that cannot be sealed: they need no key. */
   unsealable: UnopenedByName;
@@ -63,7 +73,14 @@ const revisionWaitMs = 5000;
 /** Throws `refused`, `workers_lack_key`, `key_file_*`, the problem of the switch. */
 export async function rotate(ports: OperationPorts, options: OperationOptions): Promise<RotateResult> {
   const none: UnopenedByName = new Map();
-  const progress = { generatedKeys: [], awaitedKeyId: null, resealed: 0, unopened: none, unsealable: none };
+  const progress = {
+    generatedKeys: [],
+    awaitedKeyId: null,
+    resealed: 0,
+    resealedTokens: 0,
+    unopened: none,
+    unsealable: none,
+  };
   const run: RotateRun = { options, rotated: null, ...progress };
   try {
     return await runOperation(ports, options.signal, (operation) => takeStep(operation, run));
@@ -140,9 +157,16 @@ async function resealAndSwitch(operation: Operation, run: RotateRun, view: Vault
   const row = view.switch;
   const keys = requireOpenKeys(view);
   const [former, key] = [requireKey(keys, row.keyId), requireKey(keys, row.nextKeyId)];
-  run.unopened = await resealByColumn(operation, keys, key, row.revision, counter(run));
-  run.unsealable = await sealPlaintextOnce(operation, key, row.revision, () => undefined);
-  await resealSettings(operation, [former, key], key, row.revision);
+  const { revision } = row;
+  const passwords = await resealByColumn(operation, keys, key, revision, counter(run));
+  run.unopened = new Map([
+    ...passwords,
+    ...(await resealTokensByColumn(operation, keys, key, revision, tokenCounter(run))),
+  ]);
+  const uncounted = () => undefined;
+  const plain = await sealPlaintextOnce(operation, key, revision, uncounted);
+  run.unsealable = new Map([...plain, ...(await sealTokensOnce(operation, key, revision, uncounted))]);
+  await resealSettings(operation, [former, key], key, revision);
   await sealReplyKeys(operation.ports, keys, key);
   const audit = [{ action: 'switch.on', detail: `the former key is ${former.id}` }];
   await changeSwitch(operation, row, { state: 'on', keyId: key.id, nextKeyId: null }, key, audit);
@@ -160,13 +184,15 @@ async function finish(
   const row = view.switch;
   const keys = requireOpenKeys(view);
   await waitForRevision(operation, row.revision, revisionWaitMs);
-  const byHeader = await resealByHeader(operation, keys, requireKey(keys, row.keyId), row.revision, counter(run));
+  const key = requireKey(keys, row.keyId);
+  const byHeader = await resealAllByHeader(operation, keys, key, row.revision, counter(run), tokenCounter(run));
   const unopened = new Map([...run.unopened, ...byHeader.unopened]);
   const dropped = unopened.size === 0 ? await dropKeys(operation, row, keys, byHeader.neededIds) : [];
-  const { resealed, unsealable } = run;
+  const { resealed, resealedTokens, unsealable } = run;
+  if (resealedTokens > 0) operation.ports.observer.step({ step: 'tokens_resealed', count: resealedTokens });
   return {
     ...rotated,
-    resealed,
+    ...{ resealed, resealedTokens },
     unopened: [...unopened.values(), ...unsealable.values()],
     isFormerKeyKept: !dropped.includes(rotated.formerKeyId),
   };
@@ -175,6 +201,29 @@ async function finish(
 function counter(run: RotateRun): (changed: number) => void {
   return (changed) => {
     run.resealed += changed;
+  };
+}
+
+function tokenCounter(run: { resealedTokens: number }): (changed: number) => void {
+  return (changed) => {
+    run.resealedTokens += changed;
+  };
+}
+
+/** Passwords and tokens whose column does not name the key that their header names. */
+async function resealAllByHeader(
+  operation: Operation,
+  keys: KeySet,
+  key: Key,
+  revision: number,
+  countPassword: CountChanged,
+  countToken: CountChanged,
+): Promise<HeaderPassResult> {
+  const passwords = await resealByHeader(operation, keys, key, revision, countPassword);
+  const tokens = await resealTokensByHeader(operation, keys, key, revision, countToken);
+  return {
+    unopened: new Map([...passwords.unopened, ...tokens.unopened]),
+    neededIds: new Set([...passwords.neededIds, ...tokens.neededIds]),
   };
 }
 
@@ -187,17 +236,18 @@ function interruptedAfterSwitch({ keyId, formerKeyId }: NonNullable<RotateRun['r
 type ResealResult = {
   readonly keyId: KeyId;
   readonly resealed: number;
-  /** Passwords that were stored in plain text. */
+  readonly resealedTokens: number;
+  /** Passwords and refresh tokens that were stored in plain text. */
   readonly sealed: number;
-  readonly unopened: readonly UnopenedPassword[];
+  readonly unopened: readonly UnopenedSecret[];
   readonly droppedKeyIds: readonly KeyId[];
 };
 
-type ResealRun = { resealed: number; sealed: number };
+type ResealRun = { resealed: number; resealedTokens: number; sealed: number };
 
 /** Throws `refused`, `key_file_*`, the problem of the switch. */
 export async function reseal(ports: OperationPorts, options: OperationOptions): Promise<ResealResult> {
-  const run: ResealRun = { resealed: 0, sealed: 0 };
+  const run: ResealRun = { resealed: 0, resealedTokens: 0, sealed: 0 };
   return await runOperation(ports, options.signal, (operation) => resealEverything(operation, run));
 }
 
@@ -210,13 +260,18 @@ async function resealEverything(operation: Operation, run: ResealRun): Promise<R
   const countResealed = (changed: number) => {
     run.resealed += changed;
   };
-  const others = await resealByColumn(operation, keys, key, row.revision, countResealed);
-  const unsealable = await sealPlaintextOnce(operation, key, row.revision, (changed) => {
+  const countSealed = (changed: number) => {
     run.sealed += changed;
-  });
-  const byHeader = await resealByHeader(operation, keys, key, row.revision, countResealed);
+  };
+  const { revision } = row;
+  const others = await resealByColumn(operation, keys, key, revision, countResealed);
+  const otherTokens = await resealTokensByColumn(operation, keys, key, revision, tokenCounter(run));
+  const unsealable = await sealPlaintextOnce(operation, key, revision, countSealed);
+  const unsealableTokens = await sealTokensOnce(operation, key, revision, countSealed);
+  const byHeader = await resealAllByHeader(operation, keys, key, revision, countResealed, tokenCounter(run));
   const droppedKeyIds = await dropKeys(operation, row, keys, byHeader.neededIds);
-  const unopened = new Map([...others, ...byHeader.unopened, ...unsealable]);
+  const unopened = new Map([...others, ...otherTokens, ...byHeader.unopened, ...unsealable, ...unsealableTokens]);
+  if (run.resealedTokens > 0) operation.ports.observer.step({ step: 'tokens_resealed', count: run.resealedTokens });
   return { keyId: key.id, ...run, unopened: [...unopened.values()], droppedKeyIds };
 }
 
@@ -233,7 +288,7 @@ async function dropKeys(
   neededIds: ReadonlySet<KeyId>,
 ): Promise<readonly KeyId[]> {
   const { store, keyFile, vault, observer } = operation.ports;
-  const { byKey } = await store.passwordCounts();
+  const { byKey } = await secretCounts(store);
   const needed = new Set([row.keyId, row.nextKeyId, ...neededIds, ...byKey.map(({ keyId }) => keyId)]);
   const inFile = await keysInFile(keyFile);
   await sealReplyKeys(operation.ports, keys, requireKey(inFile, row.keyId));

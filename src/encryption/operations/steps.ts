@@ -36,8 +36,12 @@ const countSteps = {
   sealed: (count: number) => `Passwords sealed: ${count}.`,
   resealed: (count: number) => `Passwords resealed: ${count}.`,
   unsealed: (count: number) => `Passwords stored in plain text: ${count}.`,
+  tokens_sealed: (count: number) => `Refresh tokens sealed: ${count}.`,
+  tokens_resealed: (count: number) => `Tokens resealed: ${count}.`,
+  tokens_unsealed: (count: number) => `Refresh tokens stored in plain text: ${count}.`,
+  tokens_lost: (count: number) => `Refresh tokens given up: ${count}. Their persons sign in again.`,
   sealed_left: (count: number) =>
-    `Sealed passwords left: ${count}. The key file stays; enable and disable encryption again to open them.`,
+    `Sealed passwords and tokens left: ${count}. The key file stays; enable and disable encryption again to open them.`,
   forced: (count: number) => `Continuing by force: live workers without the key: ${count}.`,
 } as const;
 

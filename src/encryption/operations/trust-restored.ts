@@ -18,7 +18,7 @@ import {
   type SwitchRow,
   type SwitchState,
 } from '../../secret/switch.ts';
-import type { PasswordCounts, SwitchStateFile } from '../ports.ts';
+import type { SealCounts, SwitchStateFile } from '../ports.ts';
 import {
   auditEntry,
   type NextSwitch,
@@ -28,13 +28,14 @@ import {
   runOperation,
   sealedRow,
 } from './operation.ts';
+import { secretCounts } from './rewrite-tokens.ts';
 
 export type TrustResult = {
   /** The row in the table. */
   readonly found: SwitchRow | null;
   readonly remembered: SwitchRow | null;
   readonly trusted: SwitchRow;
-  readonly counts: PasswordCounts;
+  readonly counts: SealCounts;
 };
 
 type SwitchEvidence = {
@@ -42,7 +43,7 @@ type SwitchEvidence = {
   readonly remembered: SwitchRow | null;
   readonly isStateFileDamaged: boolean;
   readonly keys: KeySet;
-  readonly counts: PasswordCounts;
+  readonly counts: SealCounts;
 };
 
 /**
@@ -105,7 +106,7 @@ async function gatherEvidence({ keyFile, stateFile, store }: EvidencePorts): Pro
   if (reading.kind === 'refused') throw reading.failure;
   const { row: found } = await store.readSwitch();
   const keys = reading.kind === 'keys' ? reading.keys : [];
-  return { found, keys, ...(await readStateFile(stateFile)), counts: await store.passwordCounts() };
+  return { found, keys, ...(await readStateFile(stateFile)), counts: await secretCounts(store) };
 }
 
 async function readStateFile(
@@ -220,7 +221,7 @@ async function trustInitialRow(
   const { sealed } = evidence.counts;
   if (sealed > 0) {
     const hint = 'Restore the key file from its backup, or set these passwords: ticketmaild mailbox set-password NAME';
-    throw new Failure('key_unknown', `${sealed} passwords are sealed, and there is no key file`, { hint });
+    throw new Failure('key_unknown', `${sealed} passwords or tokens are sealed, and there is no key file`, { hint });
   }
   const { found } = evidence;
   const action = { action: 'switch.restored_trusted', keyId: null, nextKeyId: null, detail: detailOf(evidence) };

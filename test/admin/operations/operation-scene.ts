@@ -15,7 +15,7 @@ import type { OperationKind, OperationStart, OperationView } from '../../../src/
 import { operationView } from '../../../src/admin/views/encryption.ts';
 import type { Clock } from '../../../src/async/clock.ts';
 import { createPasswordAccess } from '../../../src/encryption/passwords.ts';
-import type { PasswordCounts } from '../../../src/encryption/ports.ts';
+import type { SealCounts } from '../../../src/encryption/ports.ts';
 import { startSync } from '../../../src/encryption/sync.ts';
 import type { EventName, Log, LogFields } from '../../../src/events.ts';
 import type { SwitchRow } from '../../../src/secret/switch.ts';
@@ -50,7 +50,7 @@ export type Scene = AsyncDisposable & {
   /** It is dead to all others from now on. */
   bury(worker: Worker): void;
   row(): Promise<SwitchRow | null>;
-  counts(): Promise<PasswordCounts>;
+  counts(): Promise<SealCounts>;
   /** What a poll would log in with, for each mailbox. */
   openAll(): Promise<readonly string[]>;
 };

@@ -51,7 +51,14 @@ describe('switching on', () => {
     const ports = startProcess(world);
     const done = await enable(ports, options);
     const [key] = keysInFile(world);
-    expect(done).toEqual({ keyId: key?.id, createdKeyFile: true, sealed: 405, unopened: [], wasOn: false });
+    expect(done).toEqual({
+      keyId: key?.id,
+      createdKeyFile: true,
+      sealed: 405,
+      sealedTokens: 0,
+      unopened: [],
+      wasOn: false,
+    });
     expect(world.row).toMatchObject({
       state: 'on',
       keyId: key?.id,
@@ -228,7 +235,8 @@ describe('switching off', () => {
     const key = randomKey();
     const world = await worldAt('on', [key], names(405));
     const done = await disable(startProcess(world), options);
-    expect(done).toEqual({ unsealed: 405, unopened: [], setAside: world.asideFiles[0]?.path, wasOff: false });
+    const setAside = world.asideFiles[0]?.path;
+    expect(done).toEqual({ unsealed: 405, unsealedTokens: 0, unopened: [], setAside, wasOff: false });
     expect(world.row).toMatchObject({ state: 'off', keyId: null, revision: 4 });
     expect(judgeSwitchRow(world.row, [key], null).kind).toBe('accepted');
     expect(world.remembered).toEqual(world.row);
@@ -297,6 +305,7 @@ describe('switching off', () => {
     world.file = [randomKey()];
     expect(await disable(startProcess(world), options)).toEqual({
       unsealed: 0,
+      unsealedTokens: 0,
       unopened: [],
       setAside: null,
       wasOff: true,

@@ -43,6 +43,9 @@ const effects = {
     'endOperation',
     'rewritePasswords',
     'rewriteSettingsSeals',
+    'rewriteTokens',
+    'dropAccessTokens',
+    'dropLostTokens',
     'writeReplyKeys',
     'rebuildMailboxTable',
     'audit',
@@ -78,6 +81,7 @@ export function processOver(parts: Parts, fate: Fate = () => undefined, alive: r
     },
     actor: { who: 'ada@desk', host: 'desk' },
     random: (bytes) => randomFillSync(bytes),
+    bindingOf: (provider) => (provider === 'unknown' ? null : [provider]),
     observer: {
       step: (step) => void told.steps.push(describeStep(step)),
       passwords: (done, total) => void told.passwords.push([done, total]),

@@ -113,6 +113,7 @@ describe('a rotation', () => {
       keyId: next.id,
       formerKeyId: former.id,
       resealed: 1,
+      resealedTokens: 0,
       unopened: [],
       isFormerKeyKept: false,
     });
@@ -243,6 +244,7 @@ describe('resealing', () => {
     expect(await reseal(startProcess(world), options)).toEqual({
       keyId: key.id,
       resealed: 4,
+      resealedTokens: 0,
       sealed: 1,
       unopened: [],
       droppedKeyIds: [old.id, unused.id],

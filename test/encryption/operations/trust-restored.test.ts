@@ -200,6 +200,8 @@ describe('the status', () => {
       sealed: 0,
       plaintext: 1,
       by_key: [],
+      sealed_tokens: 0,
+      plaintext_tokens: 0,
       waiting: 0,
       problem: null,
       stored_state: null,

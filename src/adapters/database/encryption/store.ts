@@ -6,7 +6,7 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { sql } from 'kysely';
-import type { EncryptionStore, PasswordCounts, PlaintextPeriod } from '../../../encryption/ports.ts';
+import type { EncryptionStore, PasswordBatchResult, PlaintextPeriod, SealCounts } from '../../../encryption/ports.ts';
 import { Failure } from '../../../errors.ts';
 import { addAudit, readAudit } from '../rows/audit.ts';
 import { holdsPassword, lacksOpenKey, mailboxColumn } from '../rows/mailbox-columns.ts';
@@ -17,14 +17,17 @@ import { rewritePasswords } from './password-batch.ts';
 import { readReplyKeys, writeReplyKeys } from './reply-keys.ts';
 import { rewriteSettingsSeals } from './settings-seals.ts';
 import { claimOperation, endOperation, operationOwner, readSwitch, renewOperation, writeSwitch } from './switch-row.ts';
+import { dropAccessTokens, dropLostTokens, rewriteTokens, tokenCounts } from './token-batch.ts';
 
 const truncateTriesMax = 100;
 const truncateRetryMs = 50;
 
 export function encryptionStore(db: SqlExecutor): EncryptionStore {
+  const rewrite = db.dialect.kind === 'mysql' ? onServer(db) : inFile(db);
   return {
-    rewritePasswords: db.dialect.kind === 'mysql' ? onServer(db) : inFile(db),
-    rebuildMailboxTable: () => (db.dialect.kind === 'mysql' ? rebuildTable(db) : rebuildFile(db)),
+    rewritePasswords: rewrite(rewritePasswords),
+    rewriteTokens: rewrite(rewriteTokens),
+    rebuildMailboxTable: () => (db.dialect.kind === 'mysql' ? rebuildTables(db) : rebuildFile(db)),
     ...bindDatabase(db, {
       readSwitch,
       writeSwitch,
@@ -37,6 +40,9 @@ export function encryptionStore(db: SqlExecutor): EncryptionStore {
       endOperation,
       isUndoScrubbed,
       passwordCounts,
+      tokenCounts,
+      dropAccessTokens,
+      dropLostTokens,
       plaintextPeriods,
       countMailboxesWithoutKey,
       audit: addAudit,
@@ -56,27 +62,28 @@ async function isUndoScrubbed(db: SqlExecutor): Promise<boolean> {
   return found.rows.every(({ Value: value }) => value !== 'OFF');
 }
 
-type RewritePasswords = EncryptionStore['rewritePasswords'];
+type Rewrite<B, C> = (db: SqlExecutor, batch: B, change: C) => Promise<PasswordBatchResult>;
+type BoundRewrite = <B, C>(rewrite: Rewrite<B, C>) => (batch: B, change: C) => Promise<PasswordBatchResult>;
 
-function onServer(db: SqlExecutor): RewritePasswords {
-  return (batch, change) => rewritePasswords(db, batch, change);
+function onServer(db: SqlExecutor): BoundRewrite {
+  return (rewrite) => (batch, change) => rewrite(db, batch, change);
 }
 
 /**
  * Plain text must not remain in the write-ahead log, so each batch truncates it; while a reader uses the log, the next
  * batch tries again. What another program without secure_delete left in free pages is removed by `rebuildMailboxTable`.
  */
-function inFile(db: SqlExecutor): RewritePasswords {
+function inFile(db: SqlExecutor): BoundRewrite {
   let isTruncated = true;
-  return async (batch, change) => {
-    const result = await rewritePasswords(db, batch, change);
+  return (rewrite) => async (batch, change) => {
+    const result = await rewrite(db, batch, change);
     if (result.changed > 0) isTruncated = false;
     if (!isTruncated) isTruncated = await truncateWal(db);
     return result;
   };
 }
 
-async function passwordCounts(db: SqlExecutor): Promise<PasswordCounts> {
+async function passwordCounts(db: SqlExecutor): Promise<SealCounts> {
   const rows = await db
     .selectFrom('mailboxes')
     .select((mailbox) => ['password_form', 'password_key_id', mailbox.fn.countAll<number>().as('count')])
@@ -119,8 +126,9 @@ async function countMailboxesWithoutKey(db: SqlExecutor, keyIds: readonly string
   return Number(row?.count ?? 0);
 }
 
-async function rebuildTable(db: SqlExecutor): Promise<void> {
-  await sql`alter table mailboxes engine=InnoDB`.execute(db);
+async function rebuildTables(db: SqlExecutor): Promise<void> {
+  for (const table of ['mailboxes', 'oauth_grant', 'oauth_access'])
+    await sql`alter table ${sql.table(table)} engine=InnoDB`.execute(db);
 }
 
 /** VACUUM, then the write-ahead log is truncated as soon as no reader uses it. */

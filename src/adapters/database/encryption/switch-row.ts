@@ -10,6 +10,7 @@ import type { AuditEntry, SwitchReading } from '../../../encryption/ports.ts';
 import { Failure, isFailure } from '../../../errors.ts';
 import { initialSwitchRow, type SwitchRow, type SwitchState } from '../../../secret/switch.ts';
 import { addAudit } from '../rows/audit.ts';
+import { isSealableToken } from '../rows/grants.ts';
 import { isSealable } from '../rows/mailbox-columns.ts';
 import { isDuplicateKey } from '../sql/errors.ts';
 import { inTransaction } from '../sql/statements.ts';
@@ -24,8 +25,14 @@ export async function readSwitch(db: SqlExecutor): Promise<SwitchReading> {
   const reading = await sql<SwitchColumns & { readonly has_plain: number; readonly has_sealed: number }>`
     select encryption_switch.*, exists(
       select 1 from mailboxes where password_form = 'plain' and state <> 'removing' and ${isSealable(db.dialect)}
+    ) or exists(
+      select 1 from oauth_grant where ${isSealableToken('refresh')}
     ) as has_plain, exists(
       select 1 from mailboxes where password_form = 'sealed' and state <> 'removing'
+    ) or exists(
+      select 1 from oauth_grant where refresh_form = 'sealed' and octet_length(refresh) > 0
+    ) or exists(
+      select 1 from oauth_access where access_form = 'sealed' and octet_length(access) > 0
     ) as has_sealed
     from (select 1 as one) as one left join encryption_switch on encryption_switch.id = ${sql.lit(switchId)}`.execute(
     db,

@@ -20,6 +20,7 @@ import {
   errorMessageColumn,
   type GrantRow,
   grantColumns,
+  never,
   readyColumns,
   scopeColumn,
   toGrant,
@@ -30,9 +31,6 @@ import {
 } from '../rows/grants.ts';
 import { inTransaction } from '../sql/statements.ts';
 import { fromForeignTime, type SqlExecutor, type Tables, truncate } from '../sql/tables.ts';
-
-/** `retry_at` of a grant that waits for a person: no token is requested before. */
-const never = '9999-12-31 23:59:59.999';
 
 export async function grantByName(db: SqlExecutor, name: string): Promise<Grant | null> {
   const rows = await grants(db).where('oauth_grant.name', '=', name).execute();

@@ -6,9 +6,10 @@
  * the version (the fencing token), and every later write names it: a worker that lost the claim stores nothing.
  */
 import { type ExpressionBuilder, type SqlBool, sql } from 'kysely';
+import type { NewToken } from '../../../encryption/tokens.ts';
 import { Failure } from '../../../errors.ts';
 import type { AccessUse } from '../../../oauth/model.ts';
-import type { ClaimResult, NewToken, Renewal, RenewalClaim } from '../../../oauth/ports.ts';
+import type { ClaimResult, Renewal, RenewalClaim } from '../../../oauth/ports.ts';
 import { lockSwitchForWrite, switchChanged } from '../encryption/switch-row.ts';
 import { readyColumns, scopeColumn, withTokenColumns } from '../rows/grants.ts';
 import type { SqlDialect } from '../sql/dialect.ts';

@@ -46,7 +46,7 @@ async function usedRenewals(db: SqlExecutor, limit: number, isDue: boolean): Pro
     .where('renew_at', 'is not', null)
     .where((where) => mayAsk(where, db.dialect))
     .where((where) => sql<SqlBool>`not ${isClaimed(where, db.dialect)}`)
-    .where((where) => where.exists(usersOf(where, db.dialect)))
+    .where((where) => isUsed(where, db.dialect))
     .orderBy('renew_at')
     .limit(limit);
   const rows = await (isDue ? query.where('renew_at', '<=', db.dialect.now) : query).execute();
@@ -65,7 +65,7 @@ async function weeklyRenewals(db: SqlExecutor, limit: number, isDue: boolean): P
     .where('flow', '=', 'person')
     .where(sql<SqlBool>`octet_length(oauth_grant.refresh) > 0`)
     .where((where) => mayAsk(where, db.dialect))
-    .where((where) => where.not(where.exists(activeMailboxesOf(where))))
+    .where((where) => sql<SqlBool>`${activeMailboxesOf(where).limit(1)} is null`)
     .where((where) =>
       where.not(
         where.exists(
@@ -94,7 +94,7 @@ async function nextRetry(db: SqlExecutor): Promise<string | null> {
     .select((grant) => grant.fn.min('retry_at').as('at'))
     .where('retry_at', '>', db.dialect.now)
     .where('retry_at', '<', db.dialect.nowPlus(waitMsMax))
-    .where((where) => where.exists(activeMailboxesOf(where)))
+    .where((where) => sql<SqlBool>`${activeMailboxesOf(where).limit(1)} is not null`)
     .executeTakeFirst();
   return row?.at ?? null;
 }
@@ -112,12 +112,15 @@ function activeMailboxesOf(where: GrantWhere) {
   return mailboxesOf(where).where('mailboxes.state', '=', 'active').select('mailboxes.id');
 }
 
-/** The active mailboxes that open with a token: all of its grant, or those with its user name, in any case. */
-function usersOf(where: ExpressionBuilder<Tables, 'oauth_grant' | 'oauth_access'>, dialect: SqlDialect) {
+/**
+ * True for a token that opens an active mailbox: any of its grant, or the one with its user name, in any case. Scalar
+ * subqueries, because MariaDB joins those of EXISTS in an order that compares all tokens with all mailboxes.
+ */
+function isUsed(where: ExpressionBuilder<Tables, 'oauth_grant' | 'oauth_access'>, dialect: SqlDialect) {
+  const users = activeMailboxesOf(where as unknown as GrantWhere).limit(1);
   const caseless = sql.raw(dialect.kind === 'mysql' ? 'utf8mb4_unicode_ci' : 'nocase');
-  return activeMailboxesOf(where as unknown as GrantWhere).where(
-    sql<SqlBool>`(oauth_access.username = '' or mailboxes.username = oauth_access.username collate ${caseless})`,
-  );
+  const named = users.where(sql<SqlBool>`mailboxes.username = oauth_access.username collate ${caseless}`);
+  return sql<SqlBool>`(case when oauth_access.username = '' then ${users} else ${named} end) is not null`;
 }
 
 /** Compared here: a token for each of thousands of mailboxes would make the database compare all with all. */

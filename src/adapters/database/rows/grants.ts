@@ -5,10 +5,11 @@
  * is `grant_invalid`, a failure that names grant and column. Such a row is still listed, as refused. Errors never quote
  * a value: it may be a token in the wrong column. Token columns are bytes, in buffers that the caller wipes.
  */
-import { type RawBuilder, sql } from 'kysely';
+import { type RawBuilder, type SqlBool, sql } from 'kysely';
+import type { NewToken } from '../../../encryption/tokens.ts';
 import { Failure } from '../../../errors.ts';
 import type { Grant, GrantState, OAuthFlow, StoredToken } from '../../../oauth/model.ts';
-import type { NewToken } from '../../../oauth/ports.ts';
+import { sealedTokenBytesMax, tokenBytesMax } from '../../../secret/sealed-token.ts';
 import type { SqlDialect } from '../sql/dialect.ts';
 import { fromForeignTime, truncate } from '../sql/tables.ts';
 
@@ -107,15 +108,19 @@ function shownText(value: unknown): string {
   return typeof value === 'string' ? value : '';
 }
 
-/** The size of the MySQL columns; a sealed token is no longer. */
-const tokenBytesMax = 16_384;
-
 /** The column as bytes, cut one byte beyond the limit. */
 export function tokenBytes(column: 'refresh' | 'access', dialect: SqlDialect): RawBuilder<Uint8Array | null> {
   const reference = sql.ref(column === 'refresh' ? 'oauth_grant.refresh' : 'oauth_access.access');
   return dialect.kind === 'mysql'
     ? sql<Uint8Array | null>`${reference}`
-    : sql<Uint8Array | null>`substr(cast(${reference} as blob), 1, ${sql.lit(tokenBytesMax + 1)})`;
+    : sql<Uint8Array | null>`substr(cast(${reference} as blob), 1, ${sql.lit(sealedTokenBytesMax + 1)})`;
+}
+
+/** True for a token in plain text whose length can be sealed. */
+export function isSealableToken(kind: 'refresh' | 'access'): RawBuilder<SqlBool> {
+  const table = kind === 'refresh' ? 'oauth_grant' : 'oauth_access';
+  const [form, bytes] = [sql.ref(`${table}.${kind}_form`), sql.ref(`${table}.${kind}`)];
+  return sql<SqlBool>`(${form} = 'plain' and octet_length(${bytes}) between 1 and ${sql.lit(tokenBytesMax)})`;
 }
 
 export type TokenRow = {
@@ -148,6 +153,9 @@ export function withTokenColumns<T>(token: NewToken, use: (columns: TokenColumns
   if (token.form === 'sealed') return use({ bytes: token.sealed, form: 'sealed', keyId: token.keyId });
   return token.token.use((bytes) => use({ bytes, form: 'plain', keyId: null }));
 }
+
+/** `retry_at` of a grant that waits for a person: no token is requested before. */
+export const never = '9999-12-31 23:59:59.999';
 
 /** A code of a provider: printable ASCII, at most as long as the column. */
 export function errorCodeColumn(code: string | null): string | null {

@@ -146,9 +146,13 @@ function details(operation: OperationView, done: string | null = null): Markup {
 function unopenedList(unopened: OperationView['unopened']): Markup {
   if (unopened.length === 0) return nothing;
   const rows = unopened.map(
-    ({ mailbox, code: why, message }) =>
-      markup`<li>“${untrustedText(mailbox)}”: ${message} <small>(${why})</small></li>`,
+    ({ mailbox, grant, code: why, message }) =>
+      markup`<li>${grant === undefined ? '' : 'Grant '}“${untrustedText(mailbox ?? grant ?? '')}”: ${message} <small>(${why})</small></li>`,
   );
   const list = markup`<ul class="plain-list">${rows}</ul>`;
-  return markup`<p><strong>${countOf(unopened.length, 'password')} could not be opened.</strong> Set each again, on the host: <code>ticketmaild mailbox set-password NAME</code></p>${unopened.length > 5 ? collapsible('unopened', 'Which ones', list) : list}`;
+  const tokens = unopened.filter(({ grant }) => grant !== undefined).length;
+  const passwords = unopened.length - tokens;
+  const ofPasswords = markup`<p><strong>${countOf(passwords, 'password')} could not be opened.</strong> Set each again, on the host: <code>ticketmaild mailbox set-password NAME</code></p>`;
+  const ofTokens = markup`<p><strong>${countOf(tokens, 'refresh token')} could not be opened.</strong> Sign in again, on the host: <code>ticketmaild mailbox authorize NAME</code></p>`;
+  return markup`${passwords > 0 ? ofPasswords : nothing}${tokens > 0 ? ofTokens : nothing}${unopened.length > 5 ? collapsible('unopened', 'Which ones', list) : list}`;
 }

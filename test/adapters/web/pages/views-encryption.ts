@@ -47,6 +47,8 @@ const offStatus: EncryptionView['status'] = {
   changed_at: null,
   changed_by: null,
   sealed: 0,
+  sealed_tokens: 0,
+  plaintext_tokens: 0,
   plaintext: 200,
   by_key: [],
   waiting: 0,
