@@ -149,7 +149,7 @@ const settledCauses =
   /CERT|SIGNATURE|^ERR_TLS|^proxy_|^not_https$|^(ECONNREFUSED|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH|ENETUNREACH|slow_down|temporarily_unavailable|http_4\d\d|AADSTS\d+)$/;
 
 function wasSettled({ fields }: Failure, { cutOffAtMs }: Grant): boolean {
-  return cutOffAtMs === null && settledCauses.test(`${fields['cause']}`);
+  return cutOffAtMs === null && (fields['was_sent'] === false || settledCauses.test(`${fields['cause']}`));
 }
 
 /** A claim that is not ended expires. */

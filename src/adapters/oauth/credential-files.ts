@@ -45,7 +45,7 @@ export function fileFailure(provider: string, path: string, cause: string): Fail
     'oauth_provider_failed',
     `The file ${path} of the provider ${provider} cannot be used (${cause}).`,
     {
-      fields: { provider, cause },
+      fields: { provider, cause, was_sent: false },
       hint: hints[cause] ?? 'Check that the file exists and that the user of the daemon may read it.',
     },
   );

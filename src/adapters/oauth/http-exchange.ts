@@ -29,20 +29,22 @@ export type HttpExchange = {
   readonly signal: AbortSignal;
 };
 
+type Message = { readonly bytes: Buffer; wasSent: boolean };
+
 const pieceBytes = 64 * 1024;
 
 /** Lends the answer to `read`, then wipes it. */
 export async function exchange<T>(request: HttpExchange, read: (answer: HttpAnswer) => T): Promise<T> {
   checkAddress(request);
   const reader = createAnswerReader();
-  const message = composeRequest(request);
+  const message: Message = { bytes: composeRequest(request), wasSent: false };
   try {
     await transfer(request, message, reader);
     return read(reader.answer());
   } catch (error) {
-    throw error instanceof Failure ? error : exchangeFailure(error, request);
+    throw error instanceof Failure ? error : exchangeFailure(error, request, message.wasSent);
   } finally {
-    message.fill(0);
+    message.bytes.fill(0);
     reader.wipe();
     setImmediate(overwriteStack);
   }
@@ -52,7 +54,7 @@ function checkAddress({ url, provider }: HttpExchange): void {
   const isPlainLoopback = url.protocol === 'http:' && isLoopback(hostOf(url));
   if ((url.protocol === 'https:' || isPlainLoopback) && url.username === '' && url.password === '') return;
   throw new Failure('oauth_provider_failed', `The provider ${provider} names an address that is not https.`, {
-    fields: { provider, cause: 'not_https' },
+    fields: { provider, cause: 'not_https', was_sent: false },
     hint: 'Check issuer and the endpoints in [oauth.NAME]: secrets are sent over https alone.',
   });
 }
@@ -86,7 +88,7 @@ function composeRequest({ url, form }: HttpExchange): Buffer {
   return Buffer.from(bytes.buffer, 0, bytes.length);
 }
 
-async function transfer(request: HttpExchange, message: Buffer, reader: HttpAnswerReader): Promise<void> {
+async function transfer(request: HttpExchange, message: Message, reader: HttpAnswerReader): Promise<void> {
   const deadline = AbortSignal.any([request.signal, AbortSignal.timeout(request.deadlineMs)]);
   deadline.throwIfAborted();
   const done = Promise.withResolvers<void>();
@@ -121,11 +123,13 @@ async function transfer(request: HttpExchange, message: Buffer, reader: HttpAnsw
   }
 }
 
-async function connectAndWrite(request: HttpExchange, message: Buffer, listeners: SocketListeners): Promise<void> {
+async function connectAndWrite(request: HttpExchange, message: Message, listeners: SocketListeners): Promise<void> {
   const socket = await connectSocket(request, listeners);
   // Not in the event of the handshake: TLS now and then cannot write there yet, and Node keeps an unwiped copy.
   await new Promise((resolve) => setImmediate(resolve));
-  if (!socket.destroyed) socket.write(message, () => message.fill(0));
+  if (socket.destroyed) return;
+  message.wasSent = true;
+  socket.write(message.bytes, () => message.bytes.fill(0));
 }
 
 type SocketListeners = {
@@ -176,13 +180,18 @@ const unreachable = 'Check that this machine may reach it (firewall, DNS), or se
 const unreadable = 'The answer is none of a provider: check issuer, the endpoints and proxy in [oauth.NAME].';
 const untrusted = 'The certificate of the provider is not trusted: check its name, and ca_file in [oauth.NAME].';
 
-function exchangeFailure(error: unknown, { provider, url, signal, deadlineMs }: HttpExchange): Failure {
+/** Field `was_sent` false: the provider did not get the request. */
+function exchangeFailure(
+  error: unknown,
+  { provider, url, signal, deadlineMs }: HttpExchange,
+  wasSent: boolean,
+): Failure {
   const isLate = error instanceof DOMException && error.name === 'TimeoutError';
   if (signal.aborted && !isLate)
     return new Failure('interrupted', `The request to the provider ${provider} was stopped.`);
   const cause = isLate ? 'deadline' : causeCode(error);
   const at = `${url.hostname}:${portOf(url)}`;
-  const fields = { provider, cause };
+  const fields = { provider, cause, ...(wasSent ? {} : { was_sent: false }) };
   if (error instanceof BrokenAnswer) {
     const message = `The answer of the provider ${provider} at ${at} cannot be read (${cause}).`;
     return new Failure('oauth_provider_failed', message, { fields, hint: unreadable });

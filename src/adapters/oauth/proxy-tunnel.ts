@@ -23,7 +23,7 @@ export async function openTunnel(
   socket.on('error', () => undefined);
   const refuse = (cause: string): Failure =>
     new Failure('oauth_provider_failed', `The proxy ${proxy} opens no connection to ${host}:${port} (${cause}).`, {
-      fields: { cause },
+      fields: { cause, was_sent: false },
       hint: proxyHint,
     });
   try {

@@ -183,7 +183,7 @@ test.each([
     credential: { kind: 'private_key', keyFile: file, certificateFile: null },
   });
   const failure = await failureOf(client.requestToken(settings, { grantType: 'client_credentials' }, never));
-  expect(failure).toMatchObject({ code: 'oauth_provider_failed', fields: { cause } });
+  expect(failure).toMatchObject({ code: 'oauth_provider_failed', fields: { cause, was_sent: false } });
   expect(failure.message).toContain(file);
 });
 
