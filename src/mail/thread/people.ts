@@ -136,10 +136,18 @@ const publicDomains: ReadonlySet<string> = new Set(
   ).split(' '),
 );
 
+/** Providers with a domain in many countries, as hotmail.it and yahoo.co.in. */
+const publicProvider =
+  /^(?:aol|email|fastmail|gmail|gmx|googlemail|hotmail|icloud|inbox|live|mail|msn|outlook|proton|protonmail|rocketmail|tutanota|yahoo|yandex|ymail|zoho)(?:\.com?)?\.[a-z]{2,4}$/;
+
+function isPublic(domain: string): boolean {
+  return publicDomains.has(domain) || publicProvider.test(domain);
+}
+
 /** A colleague: the same domain, unless it is a public one. */
 function isSameOrganisation({ from }: MessagePeople, other: MessagePeople): boolean {
   const domain = domainOf(from);
-  return domain !== '' && domain === domainOf(other.from) && !publicDomains.has(domain);
+  return domain !== '' && domain === domainOf(other.from) && !isPublic(domain);
 }
 
 function domainOf(address: string): string {

@@ -53,6 +53,18 @@ test.each<readonly [string, readonly Letter[]]>([
   },
 );
 
+test.each(['hotmail.it', 'yahoo.es', 'gmx.us', 'live.de', 'yahoo.co.in', 'gmail.com'])(
+  'an attacker at %s, where anybody gets an address, is no colleague of a reader whom he names',
+  async (domain) => {
+    await using stack = new AsyncDisposableStack();
+    const scene = await threadScene(stack);
+    const [claimed] = await scene.arrive({ from: `mallory@${domain}`, cc: `bob@${domain}`, id: circular });
+    const [answer] = await scene.arrive(toAll(`bob@${domain}`));
+    expect(answer?.outcome).toBe('ticket_opened');
+    expect(answer?.ticketId).not.toBe(claimed?.ticketId);
+  },
+);
+
 test('the answers are linked with the ticket of the claim, so that an agent sees the relation', async () => {
   await using stack = new AsyncDisposableStack();
   const scene = await threadScene(stack);

@@ -7,6 +7,9 @@ import type { MailboxSettingsView } from '../../../admin/service.ts';
 import { badge, card, definitionList, postForm, timestampUtc, untrustedText } from './components.ts';
 import { type Frame, layout, type Markup, markup, nothing } from './layout.ts';
 
+/** No column of a mailbox is longer: what is confirmed is never cut. */
+const wholeLength = 10_000;
+
 export function mailboxPage(frame: Frame, view: MailboxSettingsView): string {
   const main = markup`<div class="head"><h1>Mailbox ${untrustedText(view.name, 80)}</h1>${stateBadge(view)}</div>
 <p class="lead">A writer of the database can change these settings. While encryption is on, messages are deleted or moved on the server, and a new password is sent there unasked, only once the settings are confirmed.</p>
@@ -21,10 +24,10 @@ function stateBadge({ state }: MailboxSettingsView): Markup {
 }
 
 function settings({ server, folder, startMs, action, target, effect }: MailboxSettingsView): Markup {
-  const move = target === null ? nothing : markup` to ${untrustedText(target, 200)}`;
+  const move = target === null ? nothing : markup` to ${untrustedText(target, wholeLength)}`;
   return definitionList([
-    ['Server', untrustedText(server, 300)],
-    ['Folder', untrustedText(folder, 200)],
+    ['Server', untrustedText(server, wholeLength)],
+    ['Folder', untrustedText(folder, wholeLength)],
     ['Messages', startMs === null ? 'all' : markup`from ${timestampUtc(startMs)} on`],
     ['Then', markup`<b>${action}</b>${move}: ${effect}`],
   ]);

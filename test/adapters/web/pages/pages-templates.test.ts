@@ -146,6 +146,14 @@ describe('any text in a view', () => {
     expect(page).toContain(`<bdi class="foreign">${'m'.repeat(300)}…</bdi>`);
   });
 
+  test('is never cut where it is confirmed', () => {
+    const server = `${'two@example.org'.padEnd(1024, '.')} at evil.test:2526 (no TLS)`;
+    const folder = 'f'.repeat(1024);
+    const page = mailboxPage(frame, { ...mail.unconfirmedMailbox, server, folder, target: folder });
+    expect(page).toContain('evil.test:2526 (no TLS)');
+    expect(page.split(folder)).toHaveLength(3);
+  });
+
   test('cannot turn a sender around', () => {
     expect(quarantinePage(frame, mail.quarantine)).not.toMatch(/[\u202a-\u202e\u2066-\u2069]/u);
   });
