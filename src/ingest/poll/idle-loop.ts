@@ -28,27 +28,33 @@ export async function idle(open: OpenPoll, slot: IdleSlot, runRound: () => Promi
   const end = AbortSignal.any([options.stop, slot.end, lost]);
   const wait = (end: PollEnd) => waitAfterPollMs(end, mailbox, settings());
   const beganAtMs = clock.monotonicMs();
-  const waitForToken = () => wait(clock.monotonicMs() - beganAtMs < tokenMsMin ? 'token_ended' : 'token_ending');
+  const tokenEnd = () => (clock.monotonicMs() - beganAtMs < tokenMsMin ? 'token_ended' : 'token_ending');
   let falseAlarms = 0;
   // The first round has succeeded, however the IDLE ends.
   await store.recordPollSuccess(lease, wait('finished'));
   for (;;) {
     const endsInMs = session.endsInMs ?? Number.POSITIVE_INFINITY;
-    if (endsInMs <= 0) return waitForToken();
+    if (endsInMs <= 0) return wait(tokenEnd());
     const idleMs = Math.min(intervalOf(mailbox, settings()), idleMsMax, endsInMs);
     const sinceMs = clock.monotonicMs();
     const ended = await endOf(() => session.idle(idleMs, end));
     if (lost.aborted) throw leaseLost(mailbox.name);
-    if (ended === 'stopped') return wait(slot.isDueAtOnce() ? 'idle_slot_ended' : 'finished');
     const isCutShort = ended === 'timed_out' && clock.monotonicMs() - sinceMs < Math.min(idleMsMin, idleMs / 2);
-    if (isFailure(ended) || isCutShort)
-      return wait(mayIdleAgain(ended, open, slot) ? 'idle_connection_ended' : 'finished');
-    if (ended === 'timed_out' && idleMs === endsInMs) return waitForToken();
-    const foundMessages = await roundAfter(ended, open, slot, runRound);
+    const pollEnd = endAfter(ended, isCutShort, open, slot);
+    if (pollEnd !== null) return wait(pollEnd);
+    if (ended === 'timed_out' && idleMs === endsInMs) return wait(tokenEnd());
+    const foundMessages = await roundAfter(ended === 'new_messages', open, slot, runRound);
     await store.recordPollSuccess(lease, wait('finished'));
     falseAlarms = ended === 'timed_out' || foundMessages ? 0 : falseAlarms + 1;
     await clock.sleep(Math.min(falseAlarmPause(falseAlarms), idleMs), end);
   }
+}
+
+/** How an IDLE ends the poll; null: it does not. */
+function endAfter(ended: IdleEnd | Failure, isCutShort: boolean, open: OpenPoll, slot: IdleSlot): PollEnd | null {
+  if (ended === 'stopped') return slot.isDueAtOnce() ? 'idle_slot_ended' : 'finished';
+  if (!isFailure(ended) && !isCutShort) return null;
+  return mayIdleAgain(ended, open, slot) ? 'idle_connection_ended' : 'finished';
 }
 
 /** The first false alarm has no pause: another client may have removed the message. */
@@ -72,14 +78,14 @@ function mayIdleAgain(ended: IdleEnd | Failure, { mailbox, ports: { log, meter }
 
 /** True when the round found messages. */
 async function roundAfter(
-  ended: 'new_messages' | 'timed_out',
+  isAnnounced: boolean,
   { ports: { clock, meter } }: OpenPoll,
   slot: IdleSlot,
   runRound: () => Promise<RoundReport>,
 ): Promise<boolean> {
   const announcedAtMs = clock.monotonicMs();
   const found = await slot.runRound(async () => ({ hadMessages: hadMessages(await runRound()) }));
-  if (ended === 'new_messages' && found.hadMessages) meter.idleDelivery(clock.monotonicMs() - announcedAtMs);
+  if (isAnnounced && found.hadMessages) meter.idleDelivery(clock.monotonicMs() - announcedAtMs);
   return found.hadMessages;
 }
 

@@ -1,5 +1,5 @@
 /**
- * Polls whose access token ends in the middle of a fetch of 200 messages: the next poll goes on at the cursor, nothing
+ * Polls whose access token ends in the middle of a fetch of 200 messages: the next poll continues at the cursor, nothing
  * is lost or doubled, and no failure is counted.
  */
 import { expect, test } from 'vitest';
@@ -62,7 +62,7 @@ function serving(seen: { cuts: number; fetched: number[] }): Script {
   };
 }
 
-test('a fetch that the end of the token cuts off goes on in the next session', { timeout: 30_000 }, async () => {
+test('a fetch that the end of the token cuts off continues in the next session', { timeout: 30_000 }, async () => {
   const seen = { cuts: 0, fetched: [] as number[] };
   await using server = await startScriptedServer({
     ...{ capabilities: 'IMAP4rev1 AUTH=XOAUTH2', exists: messages, script: serving(seen) },
