@@ -8,6 +8,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { openDatabase } from '../../src/adapters/database/database.ts';
 import { buildProgram } from '../../src/commands/program.ts';
 import type { DatabaseConfig } from '../../src/config/config.ts';
+import type { OAuthProvider } from '../../src/config/oauth.ts';
 import { SecretBytes } from '../../src/secret/secret-bytes.ts';
 import { type CommandLine, openCommandLine } from '../commands/command-line.ts';
 import { startDaemon } from '../support/processes/daemon.ts';
@@ -19,10 +20,14 @@ import { runProgram } from '../support/servers/programs.ts';
 /** Needed by `migrate`. */
 const migrating = ['SELECT', 'INSERT', 'CREATE', 'INDEX'];
 
-/** On a database NAME for a user WHO; the second line is for `encryption enable`, which rebuilds that table. */
+/** On a database NAME for a user WHO; `rebuilding` is for `encryption enable`. */
+const rebuilding = `
+GRANT ALTER, CREATE ON NAME.mailboxes TO WHO;
+GRANT ALTER, CREATE ON NAME.oauth_grant TO WHO;
+GRANT ALTER, CREATE ON NAME.oauth_access TO WHO;`;
+
 const wholeDatabase = `
-GRANT SELECT, INSERT, UPDATE, DELETE ON NAME.* TO WHO;
-GRANT ALTER, CREATE ON NAME.mailboxes TO WHO;`;
+GRANT SELECT, INSERT, UPDATE, DELETE ON NAME.* TO WHO;${rebuilding}`;
 
 const tableByTable = `
 GRANT SELECT ON NAME.schema_migration TO WHO;
@@ -41,6 +46,8 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON NAME.workers TO WHO;
 GRANT SELECT, INSERT, UPDATE, DELETE ON NAME.admin_account TO WHO;
 GRANT SELECT, INSERT, UPDATE, DELETE ON NAME.admin_session TO WHO;
 GRANT SELECT, INSERT, UPDATE, DELETE ON NAME.admin_attempt TO WHO;
+GRANT SELECT, INSERT, UPDATE, DELETE, ALTER, CREATE ON NAME.oauth_grant TO WHO;
+GRANT SELECT, INSERT, UPDATE, DELETE, ALTER, CREATE ON NAME.oauth_access TO WHO;
 GRANT SELECT, INSERT, UPDATE, DELETE, ALTER, CREATE ON NAME.mailboxes TO WHO;`;
 
 /** For a program that shows tickets: no password, no key of reply tokens, no account of the admin page. */
@@ -62,6 +69,12 @@ GRANT DELETE ON NAME.attachment TO WHO;
 GRANT DELETE ON NAME.ticket_link TO WHO;
 GRANT SELECT (message_id), DELETE ON NAME.message_reference TO WHO;
 GRANT INSERT, UPDATE, DELETE ON NAME.mailboxes TO WHO;`;
+
+/** On top of these for a helpdesk that stores grants of OAuth 2. */
+const grantWriter = `
+GRANT SELECT (id, name, provider, account, state, state_since, error_code) ON NAME.oauth_grant TO WHO;
+GRANT INSERT (name, provider, account, refresh) ON NAME.oauth_grant TO WHO;
+GRANT UPDATE (account, refresh, refresh_form, state, retry_at) ON NAME.oauth_grant TO WHO;`;
 
 /** Commands that need no database, or run until they are stopped. */
 const notAsked = ['run', 'logs', 'status', 'log-level'];
@@ -238,6 +251,28 @@ async function adminPage({ ask }: ReturnType<typeof asker>, name: string): Promi
   await ask('admin remove ada --yes');
 }
 
+/** The database calls of a renewal, a consent and their end, at the revision of a new database. */
+async function grantCalls(name: string): Promise<void> {
+  await using db = await openDatabase(configOf(name));
+  const by = { who: 'ada', host: 'h' };
+  const provider = { name: 'm365', flow: 'application' } as OAuthProvider;
+  const { id: grantId } = await db.ensureGrant('m365', provider);
+  const result = await db.claimRenewal({ grantId, username: '' }, 'w', 60_000, 0);
+  if (result.kind !== 'claimed') throw new Error(result.kind);
+  expect(await db.markAsked(result.claim)).toBe(true);
+  const token = () => ({ form: 'plain', token: SecretBytes.take(Buffer.from('t')), switchRevision: 0 }) as const;
+  const times = { remainingMs: 60_000, renewInMs: 30_000 };
+  expect(await db.storeRenewal(result.claim, { access: token(), ...times, refresh: null, scope: null })).toBe(true);
+  await db.setGrantState(grantId, { state: 'refused', errorCode: null, errorMessage: null, retryInMs: null }, by);
+  await db.dueRenewals(1);
+  await db.nextRenewalInMs();
+  expect(await db.forgetUnusedAccess()).toBe(1);
+  await db.removeGrant('m365', by);
+  await db.storeConsent({ name: 'desk', provider: 'm', account: null, scope: null, refresh: token(), by });
+  expect(await db.listGrants()).toHaveLength(1);
+  await db.removeGrant('desk', by);
+}
+
 /** As the user of that name, with the rights under test. */
 function configOf(name: string): DatabaseConfig {
   return {
@@ -333,6 +368,7 @@ test.each([
   await everydayCommands(commands, cli, user);
   await quarantineCommands(commands, cli, asRoot);
   await adminPage(commands, name);
+  await grantCalls(name);
   {
     await using daemon = startDaemon(['run'], { env: cli.env });
     await daemon.waitFor(({ event }) => event === 'daemon.ready');
@@ -351,7 +387,7 @@ test.each([
   expect(commandNames().filter((name) => !commands.asked.has(name) && !notAsked.includes(name))).toEqual([]);
 });
 
-test('enabling encryption without the right to rebuild its table fails with a hint, and the same command completes it', {
+test('enabling encryption without the right to rebuild its tables fails with a hint, and the same command completes it', {
   timeout: 60_000,
 }, async () => {
   const { url, asRoot } = await database('GRANT SELECT, INSERT, UPDATE, DELETE ON NAME.* TO WHO;');
@@ -359,7 +395,7 @@ test('enabling encryption without the right to rebuild its table fails with a hi
   const enable = ['encryption', 'enable', '--accept-key-loss', '--backup-prepared'];
   const refused = await cli.run(enable);
   expect(refused).toMatchObject({ code: 1, err: expect.stringContaining('ALTER command denied') });
-  await asRoot('GRANT ALTER, CREATE ON NAME.mailboxes TO WHO;');
+  await asRoot(rebuilding);
   expect(await cli.run(enable)).toMatchObject({ code: 0, out: expect.stringContaining('encryption is on') });
 });
 
@@ -391,6 +427,9 @@ describe('programs beside the daemon', () => {
     'SELECT * FROM admin_account',
     'SELECT * FROM admin_session',
     'SELECT * FROM encryption_switch',
+    'SELECT refresh FROM oauth_grant',
+    'SELECT * FROM oauth_grant',
+    'SELECT access FROM oauth_access',
   ];
   const writes = [
     "UPDATE ticket SET subject = 'x'",
@@ -425,5 +464,16 @@ describe('programs beside the daemon', () => {
       DELETE FROM message WHERE ticket_id IS NOT NULL; DELETE FROM ticket; DELETE FROM ticket_link; COMMIT;`);
     expect(await asRoot('SELECT count(*) FROM NAME.ticket;')).toBe('0\n');
     for (const sql of [...secrets, ...writes]) await expect(run(sql), sql).rejects.toThrow('denied');
+  });
+
+  test('a helpdesk stores refresh tokens, which it cannot read, and follows the state of their grants', async () => {
+    const { run, asRoot } = await beside(reporter + helpdesk + grantWriter);
+    await run(`INSERT INTO oauth_grant (name, provider, account, refresh) VALUES ('g', 'google', 'u@x.example', 'rt-1');
+      UPDATE oauth_grant SET refresh = 'rt-2', refresh_form = 'plain', state = 'ready', retry_at = NULL WHERE name = 'g';
+      INSERT INTO mailboxes (name, host, username, auth, grant_name) VALUES ('new', 'imap.example', 'u', 'oauth', 'g');`);
+    expect(await asRoot("SELECT refresh, flow FROM NAME.oauth_grant WHERE name = 'g';")).toBe('rt-2\tperson\n');
+    expect(await run("SELECT provider, state, error_code FROM oauth_grant WHERE name = 'g'")).toContain('ready');
+    const more = ['DELETE FROM oauth_grant', "UPDATE oauth_grant SET provider = 'x'", 'DELETE FROM oauth_access'];
+    for (const sql of [...secrets, ...writes, ...more]) await expect(run(sql), sql).rejects.toThrow('denied');
   });
 });
