@@ -79,8 +79,10 @@ export function composeOAuth(parts: OAuthParts): OAuth {
     client,
     reset: () => {
       circuits.reset();
-      failures.reset();
-      makeDue(configurationCodes);
+      failures
+        .retryRefused()
+        .then(() => store.makeDue(configurationCodes))
+        .catch(() => undefined);
     },
     check: async (hasDatabase) => {
       const { oauthCheck } = await import('../oauth/readiness-check.ts');
@@ -89,7 +91,7 @@ export function composeOAuth(parts: OAuthParts): OAuth {
     startRenewals: async (isReady, counter) => {
       countRenewal = counter;
       const { startRenewalLoop } = await import('../oauth/renewal-loop.ts');
-      return startRenewalLoop({ store, grants, renewals, clock, log, isReady });
+      return startRenewalLoop({ store, grants, renewals, clock, log, isReady, prepare: failures.retryRefused });
     },
     [Symbol.asyncDispose]: () => renewals[Symbol.asyncDispose](),
   };

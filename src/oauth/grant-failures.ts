@@ -20,14 +20,22 @@ export interface GrantFailures {
   /** Throws `oauth_needs_consent`, `oauth_provider_refused` while no token may be requested. */
   checkAskable(grant: Grant): void;
   succeeded(target: TokenTarget, durationMs: number): void;
-  /** Stores the state, ends the claim, and returns the failure to throw. */
-  failed(target: TokenTarget, claim: RenewalClaim, failure: Failure, attempt: ProviderAttempt): Promise<Failure>;
-  /** After a reload of the configuration: what was refused may be asked for again at once. */
-  reset(): void;
+  /** Stores the state, ends the claim, and returns the failure to throw. `remainingMs`: of the stored token. */
+  failed(
+    target: TokenTarget & { readonly remainingMs: number },
+    claim: RenewalClaim,
+    failure: Failure,
+    attempt: ProviderAttempt,
+  ): Promise<Failure>;
+  /**
+   * At the start and after a reload of the configuration: what was refused may be asked for again at once. Throws
+   * `database_*`.
+   */
+  retryRefused(): Promise<void>;
 }
 
 export type GrantFailurePorts = {
-  readonly store: Pick<GrantStore, 'setGrantState' | 'releaseRenewal'>;
+  readonly store: Pick<GrantStore, 'setGrantState' | 'releaseRenewal' | 'listGrants'>;
   readonly log: Log;
   /** Counts renewals: `ok`, or a code. */
   readonly count: (provider: string, result: 'ok' | FailureCode) => void;
@@ -36,6 +44,8 @@ export type GrantFailurePorts = {
 
 const hourMs = 3_600_000;
 const dayMs = 24 * hourMs;
+/** A token that ends sooner opens no mailbox any more. */
+const loginMs = 2000;
 
 export function createGrantFailures(ports: GrantFailurePorts): GrantFailures {
   const { store, log, count, actor } = ports;
@@ -71,7 +81,8 @@ export function createGrantFailures(ports: GrantFailurePorts): GrantFailures {
       count(provider.name, failure.code);
       attempt.ended(kind === 'mailbox_refused' ? null : failure);
       if (kind === 'needs_consent') await setState(target, failure, consentChange(grant, failure));
-      if (kind === 'refused') {
+      // While the stored token is good, logins go on; the circuit breaker has its check and its alert.
+      if (kind === 'refused' && target.remainingMs <= loginMs) {
         refusedHere.add(grant.id);
         await setState(target, failure, stateChange('refused', failure, hourMs));
       }
@@ -80,7 +91,13 @@ export function createGrantFailures(ports: GrantFailurePorts): GrantFailures {
       await releaseQuietly(store, claim, kind !== 'failed' ? true : wasSettled(failure, grant));
       return failure;
     },
-    reset: () => refusedHere.clear(),
+    retryRefused: async () => {
+      refusedHere.clear();
+      for (const { id, state, retryInMs, errorCode, errorMessage } of await store.listGrants()) {
+        if (state !== 'refused' || retryInMs === null) continue;
+        await store.setGrantState(id, { state, errorCode, errorMessage, retryInMs: 0 }, actor);
+      }
+    },
   };
 }
 

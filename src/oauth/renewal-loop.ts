@@ -25,6 +25,8 @@ export type RenewalLoopPorts = {
   readonly log: Log;
   /** False until the tables are up to date. */
   readonly isReady: () => boolean;
+  /** Run once at the start, until it succeeds. */
+  readonly prepare: () => Promise<void>;
 };
 
 const parallelMax = 4;
@@ -48,9 +50,12 @@ export function startRenewalLoop(ports: RenewalLoopPorts): AsyncDisposable {
   const ended = new AbortController();
   const holds = new Map<string, Hold>();
   const hourly = createHourlyTask(ports);
+  let isPrepared = false;
   const iterate = async (): Promise<number> => {
     if (!ports.isReady()) return pauseMsMin;
     try {
+      if (!isPrepared) await ports.prepare();
+      isPrepared = true;
       const found = await ports.store.dueRenewals(holds.size + batchMax);
       const due = found.filter(({ use }) => (holds.get(useKey(use))?.untilMs ?? 0) <= clock.monotonicMs());
       await inParallel(due.slice(0, batchMax), (one) => renewOne(one, holds, ports), ended.signal);

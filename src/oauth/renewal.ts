@@ -54,6 +54,9 @@ const pollMsMin = 50;
 const pollMsMax = 1000;
 const newMs = 60_000;
 
+/** `remainingMs`: of the stored token. */
+type RenewalTarget = TokenTarget & { readonly remainingMs: number };
+
 type RenewalParts = RenewalPorts & {
   readonly commits: RenewalCommits;
   readonly stopped: AbortSignal;
@@ -141,7 +144,8 @@ async function renewOnce(target: TokenTarget, remainingMs: number, parts: Renewa
       using attempt = await circuits.begin(target.provider.name);
       const result = await store.claimRenewal(target.use, owner, claimMs, remainingMs);
       if (result.kind === 'fresh') return;
-      if (result.kind === 'claimed' && (await renewClaimed(target, result.claim, attempt, parts))) return;
+      if (result.kind === 'claimed' && (await renewClaimed({ ...target, remainingMs }, result.claim, attempt, parts)))
+        return;
     }
     if (clock.monotonicMs() >= untilMs) throw notRenewed(target);
     await clock.sleep(waitMs, stopped);
@@ -155,7 +159,7 @@ function notRenewed({ grant }: TokenTarget): Failure {
 
 /** False: the claim was lost before anything was requested. */
 async function renewClaimed(
-  target: TokenTarget,
+  target: RenewalTarget,
   claim: RenewalClaim,
   attempt: ProviderAttempt,
   parts: RenewalParts,
@@ -173,11 +177,11 @@ async function renewClaimed(
   return true;
 }
 
-type PreparedRequest = { readonly target: TokenTarget; readonly used: SecretBytes | null };
+type PreparedRequest = { readonly target: RenewalTarget; readonly used: SecretBytes | null };
 
 /** The grant as it is under the claim, since another worker may have found that it ended. null: the claim was lost. */
 async function prepareRequest(
-  { grant: { name }, provider, use }: TokenTarget,
+  { grant: { name }, provider, use, remainingMs }: RenewalTarget,
   claim: RenewalClaim,
   parts: RenewalParts,
 ): Promise<PreparedRequest | null> {
@@ -185,7 +189,7 @@ async function prepareRequest(
   const grant = await store.grantByName(name);
   if (grant?.id !== use.grantId) throw new Failure('not_found', `grant ${name} was removed or replaced`);
   failures.checkAskable(grant);
-  const target = { grant, provider, use };
+  const target = { grant, provider, use, remainingMs };
   if (provider.flow !== 'person') return { target, used: null };
   const used = await openRefresh(target, parts);
   if (await store.markAsked(claim)) return { target, used };

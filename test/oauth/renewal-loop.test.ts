@@ -10,11 +10,11 @@ function use({ world }: Scene, name: string, grant: string): void {
   world.mailboxes.push({ name, user: `${name}@example.test`, grant, isActive: true, failures: 0 });
 }
 
-function loopOf({ store, clock, config, lines }: Scene, { renewals }: Worker) {
+function loopOf({ store, clock, config, lines }: Scene, { renewals, failures }: Worker) {
   const note = (fields: object, event: string) => void (lines as unknown[]).push([event, fields]);
   const log = { debug: note, info: note, warn: note, error: note };
   const grants = { store, providers: () => config.providers };
-  return startRenewalLoop({ store, grants, renewals, clock, log, isReady: () => true });
+  return startRenewalLoop({ store, grants, renewals, clock, log, isReady: () => true, prepare: failures.retryRefused });
 }
 
 test('a token is renewed at half of its life time, and two workers make one request of it', async () => {

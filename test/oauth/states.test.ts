@@ -82,7 +82,7 @@ test('an application that the provider refuses is asked for every hour, and at o
   expect([all.requests.length, eventsOf(all)]).toEqual([1, ['oauth.provider_refused']]);
   expect(all.world.grants.get('desk')).toMatchObject({ state: 'refused', errorCode: 'invalid_client' });
   circuits.reset();
-  failures.reset();
+  await failures.retryRefused();
   expect(await codeOf(login(support))).toBe('oauth_provider_refused');
   expect(all.requests).toHaveLength(2);
   advance(all, hourMs + 1000);
@@ -103,7 +103,19 @@ test('no person is asked to consent for an application, and a stored token is us
   expect(all.requests).toHaveLength(2);
   advance(all, 61_000);
   expect(await codeOf(login(support))).toBe('oauth_provider_refused');
-  expect(all.world.grants.get('desk')?.state).toBe('refused');
+  expect([all.requests.length, all.world.grants.get('desk')?.state]).toEqual([2, 'ready']);
+  advance(all, hourMs);
+  expect(await codeOf(login(support))).toBe('oauth_provider_refused');
+  expect([all.requests.length, all.world.grants.get('desk')?.state]).toEqual([3, 'refused']);
+  expect(eventsOf(all)).toEqual(['oauth.provider_refused']);
+});
+
+test('a start and a reload let a refused grant ask again, in every worker', async () => {
+  const all = scene([provider()], () => failed('oauth_provider_refused', { cause: 'invalid_client' }));
+  await codeOf(all.worker('one').login(support));
+  expect(all.world.grants.get('desk')?.retryAtMs).toBe(all.world.nowMs + hourMs);
+  await all.worker('two').failures.retryRefused();
+  expect(all.world.grants.get('desk')).toMatchObject({ state: 'refused', retryAtMs: all.world.nowMs });
 });
 
 test('one mailbox that a service account may not open stops no other', async () => {

@@ -106,11 +106,13 @@ export function createHealth(ports: HealthPorts): Health {
     readiness: async () => {
       const { needsKey, ...vaultAndSwitch } = ports.encryption();
       const { vault } = vaultAndSwitch;
+      const oauth = await ports.oauth(database.check().status === 'ok');
       const { mailboxes, quarantine, used } =
         database.check().status === 'ok'
           ? await storedChecks(ports, {
               troubles: toDatabaseTime(troubles, databaseNowMs() - clock.monotonicMs()),
               vault,
+              grants: oauth.list,
               uidValidityChanges,
               nowMs: databaseNowMs(),
             })
@@ -128,7 +130,7 @@ export function createHealth(ports: HealthPorts): Health {
           ...{ disk, scheduler, config, ...vaultAndSwitch, workers },
           servers: serversCheck(openCircuits.filter(isUsed)),
           certificates: certificates.check(isUsed),
-          oauth: await ports.oauth(database.check().status === 'ok'),
+          oauth,
           ...{ clock: clockCheck, idle, quarantine, mailboxes },
         },
       };
@@ -165,7 +167,7 @@ const noStoredChecks: StoredChecks = {
 /** The checks that are computed from the tables. */
 async function storedChecks(
   { store, otherParts, postActionGuard: { isUnconfirmed } }: HealthPorts,
-  facts: Pick<MailboxFacts, 'troubles' | 'vault' | 'uidValidityChanges' | 'nowMs'>,
+  facts: Pick<MailboxFacts, 'troubles' | 'vault' | 'grants' | 'uidValidityChanges' | 'nowMs'>,
 ): Promise<StoredChecks> {
   try {
     const [all, quarantined] = await Promise.all([store.listMailboxes(), store.quarantineCounts()]);

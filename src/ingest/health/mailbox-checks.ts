@@ -5,11 +5,13 @@
  */
 import type { Failure } from '../../errors.ts';
 import { hints } from '../../text/hints.ts';
+import { printableLine } from '../../text/printable.ts';
+import { shellCommand } from '../../text/shell.ts';
 import { isoTime } from '../../text/time.ts';
 import { isInvalid, type Mailbox, type MailboxHealth } from '../model.ts';
 import { type UidValidityChanges, uidValidityChangesMax } from '../poll/uidvalidity-changes.ts';
 import type { PostActionGuard } from '../ports.ts';
-import type { Check, CheckStatus, MailboxCheck, Readiness } from '../readiness.ts';
+import type { Check, CheckStatus, MailboxCheck, OAuthGrantCheck, Readiness } from '../readiness.ts';
 
 /** The last failure of this worker at a mailbox, and since when it has failed there; milliseconds since 1970. */
 export type MailboxTrouble = { readonly failure: Failure; readonly sinceMs: number; readonly atMs: number };
@@ -17,6 +19,8 @@ export type MailboxTrouble = { readonly failure: Failure; readonly sinceMs: numb
 export type MailboxFacts = {
   readonly troubles: ReadonlyMap<string, MailboxTrouble>;
   readonly vault: Readiness['checks']['vault'];
+  /** Grants that are not ready: their mailboxes are not polled. */
+  readonly grants: readonly OAuthGrantCheck[];
   readonly uidValidityChanges: Pick<UidValidityChanges, 'count'>;
   readonly isIdling: (mailboxId: string) => boolean;
   readonly isUnconfirmed: PostActionGuard['isUnconfirmed'];
@@ -99,6 +103,8 @@ function stateOf(mailbox: MailboxWithHealth, facts: MailboxFacts): StateCheck {
     const reason = `waiting: its password is sealed under ${keyText(password.keyId)}, which is not open here`;
     return { status: 'waiting', since: vault.since, reason, hint: vault.hint ?? hints.mailboxWaiting };
   }
+  const grant = grantCheckOf(mailbox, facts.grants);
+  if (grant !== null) return grant;
   const isSuspended = loginFailures >= loginFailuresMax;
   const trouble = troubles.get(id);
   // A newer success is that of another worker.
@@ -122,6 +128,16 @@ function stateOf(mailbox: MailboxWithHealth, facts: MailboxFacts): StateCheck {
   const changes = facts.uidValidityChanges.count(id);
   if (changes > uidValidityChangesMax) return { status: 'warning', since: null, ...unstable(changes) };
   return { status: 'ok', since: null, reason: null, hint: null };
+}
+
+/** The failure of the grant, with the name of this mailbox in the command. */
+function grantCheckOf({ name, grant }: Mailbox, grants: readonly OAuthGrantCheck[]): Check | null {
+  if (grant === null) return null;
+  const check = grants.find((one) => one.grant === printableLine(grant));
+  if (check === undefined) return null;
+  const { status, since, reason, state } = check;
+  const command = state === 'needs_consent' ? shellCommand('mailbox authorize', name) : null;
+  return { status, since, reason, hint: command === null ? check.hint : `Sign in again: ${command}` };
 }
 
 /** The column may hold anything. */

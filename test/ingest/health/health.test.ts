@@ -3,7 +3,7 @@ import { Failure } from '../../../src/errors.ts';
 import { createHealth, type HealthPorts } from '../../../src/ingest/health/health.ts';
 import type { MailboxHealth } from '../../../src/ingest/model.ts';
 import type { QuarantineReader } from '../../../src/ingest/ports.ts';
-import type { EncryptionChecks } from '../../../src/ingest/readiness.ts';
+import type { EncryptionChecks, OAuthGrantCheck } from '../../../src/ingest/readiness.ts';
 import { handClock, mailbox } from '../samples.ts';
 
 const clock = handClock();
@@ -38,6 +38,9 @@ type Scene = {
   readonly otherParts?: Partial<ReturnType<HealthPorts['otherParts']>>;
   readonly quarantine?: Awaited<ReturnType<QuarantineReader['quarantineCounts']>>;
   readonly clock?: HealthPorts['clock'];
+  /** Of the first mailbox. */
+  readonly grant?: string;
+  readonly grants?: readonly OAuthGrantCheck[];
   /** Of each mailbox; left out: the default one. */
   readonly hosts?: readonly string[];
 };
@@ -45,6 +48,7 @@ type Scene = {
 function healthOf(scene: Scene) {
   const rows = (scene.health ?? []).map((one, index) => ({
     ...mailbox(`box${index}`, scene.hosts?.[index]),
+    grant: index === 0 ? (scene.grant ?? null) : null,
     health: one,
   }));
   const worker = { host: 'desk', pid: 1, name: '', version: '0', started_at: '', log_level: 'info' };
@@ -62,7 +66,12 @@ function healthOf(scene: Scene) {
       pool: () => null,
     },
     encryption: () => scene.encryption ?? quiet,
-    oauth: async () => ({ ...good, providers: [], grants: { ready: 0, needs_consent: 0, refused: 0 }, list: [] }),
+    oauth: async () => ({
+      ...good,
+      providers: [],
+      grants: { ready: 0, needs_consent: 0, refused: 0 },
+      list: scene.grants ?? [],
+    }),
     postActionGuard: { isUnconfirmed: (_, seal) => seal === 'of other settings' },
     otherParts: () => ({ ...defaults, ...scene.otherParts }),
   });
@@ -75,6 +84,19 @@ function awake(scene: Scene) {
   health.liveness.tick();
   return health;
 }
+
+test('a mailbox whose grant needs consent fails, although it is not polled, with the command for it', async () => {
+  const reason = 'oauth_needs_consent: grant boxes was ended by its provider';
+  const ended = { status: 'failing', since: '2026-01-31T08:00:00.000Z', reason, hint: 'of the grant' } as const;
+  const list = [{ ...ended, grant: 'boxes', provider: 'people', state: 'needs_consent' }];
+  const { checks } = await awake({ health: [fine, fine], grant: 'boxes', grants: list }).readiness();
+  expect(checks.oauth.list).toEqual(list);
+  expect(checks.mailboxes).toMatchObject({ failing: 1, ok: 1 });
+  expect(checks.mailboxes.list[0]).toMatchObject({
+    ...{ mailbox: 'box0', status: 'failing', since: ended.since, reason },
+    hint: 'Sign in again: ticketmaild mailbox authorize box0',
+  });
+});
 
 test('an unstable UIDVALIDITY is a warning, and the worker stays ready', async () => {
   const health = awake({ health: [fine] });
