@@ -97,14 +97,10 @@ type StateCheck = Check & Pick<MailboxCheck, 'stored' | 'isUnconfirmed'>;
 
 function stateOf(mailbox: MailboxWithHealth, facts: MailboxFacts): StateCheck {
   const { id, health, postAction } = mailbox;
-  const { troubles, vault, nowMs, loginFailuresMax } = facts;
-  const { lastError, failures, failingSinceMs, lastSuccessAtMs, nextPollAtMs, password, loginFailures } = health;
-  if (password.form === 'sealed' && password.keyId !== null && !vault.key_ids.includes(password.keyId)) {
-    const reason = `waiting: its password is sealed under ${keyText(password.keyId)}, which is not open here`;
-    return { status: 'waiting', since: vault.since, reason, hint: vault.hint ?? hints.mailboxWaiting };
-  }
-  const grant = grantCheckOf(mailbox, facts.grants);
-  if (grant !== null) return grant;
+  const { troubles, nowMs, loginFailuresMax } = facts;
+  const { lastError, failures, failingSinceMs, lastSuccessAtMs, nextPollAtMs, loginFailures } = health;
+  const locked = keyCheckOf(mailbox, facts.vault) ?? grantCheckOf(mailbox, facts.grants);
+  if (locked !== null) return locked;
   const isSuspended = loginFailures >= loginFailuresMax;
   const trouble = troubles.get(id);
   // A newer success is that of another worker.
@@ -128,6 +124,14 @@ function stateOf(mailbox: MailboxWithHealth, facts: MailboxFacts): StateCheck {
   const changes = facts.uidValidityChanges.count(id);
   if (changes > uidValidityChangesMax) return { status: 'warning', since: null, ...unstable(changes) };
   return { status: 'ok', since: null, reason: null, hint: null };
+}
+
+/** null: the key of its password is open, or it needs none. */
+function keyCheckOf({ health: { password } }: MailboxWithHealth, vault: MailboxFacts['vault']): Check | null {
+  const { form, keyId } = password;
+  if (form !== 'sealed' || keyId === null || vault.key_ids.includes(keyId)) return null;
+  const reason = `waiting: its password is sealed under ${keyText(keyId)}, which is not open here`;
+  return { status: 'waiting', since: vault.since, reason, hint: vault.hint ?? hints.mailboxWaiting };
 }
 
 /** The failure of the grant, with the name of this mailbox in the command. */
