@@ -67,9 +67,9 @@ export interface MailboxStore {
   setPassword(id: string, password: NewPassword, by: AuditActor): Promise<void>;
   /**
    * Writes what differs between two states of a mailbox, and its password unless that is null, in one statement; makes
-   * it due at once and forgets its failures. A grant takes the place of the password. A new password is audited. Throws `already_exists` when the name is taken,
-   * `refused` when the row, or how its password is sealed, is not as in `before` any more. Without a password `seal`
-   * is written, unless it is null.
+   * it due at once and forgets its failures. A grant takes the place of the password. A new password is audited.
+   * Throws `already_exists` when the name is taken, `refused` when the row, or how its password is sealed, is not as in
+   * `before` any more. Without a password `seal` is written, unless it is null.
    */
   changeMailbox(
     before: VersionedMailbox,

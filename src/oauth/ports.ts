@@ -16,7 +16,7 @@ import type { AccessUse, Grant, GrantState, GrantView, StoredToken } from './mod
  */
 export type RenewalClaim = AccessUse & { readonly owner: string; readonly version: number };
 
-/** Result of one claim. `fresh`: a token that is good for longer was stored meanwhile; `taken`: another owner renews. */
+/** Result of one claim. `fresh`: a token that is good for longer was stored meanwhile; `taken`: another one renews. */
 export type ClaimResult =
   | { readonly kind: 'claimed'; readonly claim: RenewalClaim }
   | { readonly kind: 'fresh' }
@@ -71,8 +71,8 @@ export interface GrantStore {
   /**
    * Claims the renewal by one conditional UPDATE: not while another claim is in force, nor while the stored token is
    * good for more than `marginMs`. A row is created if there is none. A renewal passes the remaining time that it read,
-   * so that `fresh` says that a newer token was stored since; with Infinity it is claimed however long the stored one is
-   * good. Throws `not_found`.
+   * so that `fresh` says that a newer token was stored since; with Infinity it is claimed however long the stored one
+   * is good. Throws `not_found`.
    */
   claimRenewal(use: AccessUse, owner: string, forMs: number, marginMs: number): Promise<ClaimResult>;
   /**
@@ -96,7 +96,7 @@ export interface GrantStore {
   /** Forgets access tokens that no mailbox uses any more; returns their number. */
   forgetUnusedAccess(): Promise<number>;
   /**
-   * Creates or replaces the grant: `ready`, its access tokens forgotten, its mailboxes due at once and without failures.
+   * Creates or replaces the grant: `ready`, without access tokens, its mailboxes due at once and without failures.
    * Throws `switch_changed`. Audited.
    */
   storeConsent(consent: Consent): Promise<Grant>;

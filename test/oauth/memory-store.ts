@@ -145,7 +145,7 @@ function changesOf(
     ensureGrant: async (name, { name: provider, flow }) => {
       const found = named(world, name);
       if (flow === 'person') {
-        if (found === null) throw new Failure('oauth_needs_consent', `nobody has signed in for grant ${name}`);
+        if (found === null) throw new Failure('oauth_needs_consent', `grant ${name} has no consent yet`);
         return granted(world, found);
       }
       if (found !== null && found.flow === flow && found.provider === provider) return granted(world, found);
@@ -301,7 +301,7 @@ function isClaimed(world: GrantWorld, { claim }: MemoryAccess): boolean {
   return claim !== null && claim.untilMs > world.nowMs;
 }
 
-/** The row of a claim that nobody took meanwhile, expired or not. */
+/** The row of a claim that no other owner took meanwhile, expired or not. */
 function held(world: GrantWorld, claim: RenewalClaim): MemoryAccess | null {
   const row = world.access.get(keyOf(claim));
   return row?.claim?.owner === claim.owner && row.version === claim.version ? row : null;

@@ -238,7 +238,7 @@ async function versionedMailbox(db: SqlExecutor, name: string): Promise<Versione
   return { mailbox: toMailbox(row), version: row.changed_at, password, settingsSeal: row.settings_seal };
 }
 
-/** Writes changed columns alone: a sealed password is bound to some of them. A grant takes the place of the password. */
+/** Writes changed columns alone: a sealed password is bound to some of them. A grant takes the place of a password. */
 async function changeMailbox(
   db: SqlExecutor,
   { mailbox: before, version, password: stored }: VersionedMailbox,

@@ -122,7 +122,7 @@ export async function readRefresh(db: SqlExecutor, grantId: string): Promise<Sto
 export async function ensureGrant(db: SqlExecutor, name: string, provider: OAuthProvider): Promise<Grant> {
   const found = await grantByName(db, name);
   if (provider.flow === 'person') {
-    if (found === null) throw new Failure('oauth_needs_consent', `nobody has signed in for grant ${name}`);
+    if (found === null) throw new Failure('oauth_needs_consent', `grant ${name} has no consent yet`);
     return found;
   }
   if (found !== null && found.provider === provider.name && found.flow === provider.flow) return found;

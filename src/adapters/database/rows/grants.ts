@@ -1,9 +1,9 @@
 /**
- * Row mapper of `oauth_grant` and `oauth_access`: rows to the types of the workflows with validation, and token columns.
+ * Row mapper of `oauth_grant` and `oauth_access`: rows to the types of the workflows, with validation; token columns.
  *
- * Other programs write rows too, so every value is checked: an unknown keyword, an empty name or a text that is too long
- * is `grant_invalid`, a failure that names grant and column. Such a row is still listed, as refused. Errors never quote
- * a value: it may be a token in the wrong column. Token columns are bytes, in buffers that the caller wipes.
+ * Other programs write rows too, so every value is checked: an unknown keyword, an empty name or a text that is too
+ * long is `grant_invalid`, a failure that names grant and column. Such a row is still listed, as refused. Errors never
+ * quote a value: it may be a token in the wrong column. Token columns are bytes, in buffers that the caller wipes.
  */
 import { type RawBuilder, type SqlBool, sql } from 'kysely';
 import type { NewToken } from '../../../encryption/tokens.ts';

@@ -48,7 +48,7 @@ export type MailboxTable = {
   changed_at: Generated<string>;
 };
 
-/** A grant of OAuth 2 (oauth/model.ts). A helpdesk writes `refresh` with `refresh_form` = `plain`; it is sealed then. */
+/** A grant of OAuth 2 (oauth/model.ts). A helpdesk writes `refresh` with `refresh_form` = `plain`, to be sealed. */
 export type OAuthGrantTable = {
   id: Fixed<string>;
   name: string;

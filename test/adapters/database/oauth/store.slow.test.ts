@@ -240,7 +240,7 @@ describe.each(scenes)('grants in %s', (_, open) => {
     expect(await on.other.storeRenewal(mine, late)).toBe(false);
   });
 
-  test('a claim that expired and that nobody took still stores what the provider issued', async () => {
+  test('a claim that expired and that no other owner took still stores what the provider issued', async () => {
     const { id } = await on.store.ensureGrant('m365', application);
     const mine = await claim(id);
     await on.pass(2 * minute);

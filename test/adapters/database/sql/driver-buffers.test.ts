@@ -28,6 +28,9 @@ test.each([
   ['select\n  cast(mailboxes.password as blob) as "password" from "mailboxes"', true],
   ['SELECT name, PASSWORD FROM mailboxes', true],
   ['select `password_form`, `password_key_id` from `mailboxes`', false],
+  ['select substr(cast(oauth_grant.refresh as blob), 1, 9) as "refresh" from "oauth_grant"', true],
+  ['select `oauth_access`.`access`, `access_form` from `oauth_access`', true],
+  ['select `refresh_form`, `access_until` from `oauth_access`', false],
   ['update `mailboxes` set `password` = ?', false],
   ['select 1', false],
 ])('%j reads passwords: %s', (sql, reads) => {
