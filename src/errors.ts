@@ -257,7 +257,7 @@ const meanings = {
   session_expired: {
     domain: 'server',
     exit: 1,
-    hint: 'Nothing is lost: the daemon signs in again with a new token by itself; repeat a command.',
+    hint: 'Nothing is lost: the daemon signs in again with a new token; repeat a command.',
   },
   server_busy: {
     domain: 'server',
