@@ -6,8 +6,29 @@
  * this file may change; from then on a later migration adds to it.
  */
 import type { Tables } from '../sql/tables.ts';
-
-export type ColumnDefinition = { readonly mysql: string; readonly sqlite: string };
+import {
+  anySafeInteger,
+  ascii,
+  asciiText,
+  bigint,
+  type ColumnDefinition,
+  columnType,
+  exactLongText,
+  exactText,
+  flag,
+  int,
+  keyId,
+  longText,
+  safeInteger,
+  sha256,
+  shortText,
+  sqliteUuid,
+  text,
+  time,
+  timeDefaultNow,
+  uuid,
+  word,
+} from './column-types.ts';
 
 export type TableDefinition<Row> = {
   readonly columns: { readonly [C in keyof Row]: ColumnDefinition };
@@ -18,54 +39,6 @@ export type TableDefinition<Row> = {
   /** SQLite: clustered by a key other than an integer. */
   readonly withoutRowid: boolean;
 };
-
-/* Column types. What follows the type (`not null`, a default) is the same in both dialects. */
-
-function columnType(mysql: string, sqlite: string) {
-  return (constraint: string): ColumnDefinition => ({
-    mysql: `${mysql} ${constraint}`,
-    sqlite: `${sqlite} ${constraint}`,
-  });
-}
-
-const ascii = 'character set ascii collate ascii_bin';
-/** Compared letter by letter; the default collation ignores case and accents. */
-const exact = 'character set utf8mb4 collate utf8mb4_bin';
-
-const uuid = columnType(`char(36) ${ascii}`, 'text');
-const sha256 = columnType(`char(64) ${ascii}`, 'text');
-const keyId = columnType(`char(16) ${ascii}`, 'text');
-/** A keyword of this program. */
-const word = columnType(`varchar(32) ${ascii}`, 'text');
-const time = columnType('datetime(3)', 'text');
-const flag = columnType('tinyint unsigned', 'integer');
-const int = columnType('int unsigned', 'integer');
-const bigint = columnType('bigint unsigned', 'integer');
-const text = columnType('text', 'text');
-const longText = columnType('longtext', 'text');
-const exactLongText = columnType(`longtext ${exact}`, 'text');
-const shortText = (charactersMax: number) => columnType(`varchar(${charactersMax})`, 'text');
-const exactText = (charactersMax: number) => columnType(`varchar(${charactersMax}) ${exact}`, 'text');
-const asciiText = (charactersMax: number) => columnType(`varchar(${charactersMax}) ${ascii}`, 'text');
-
-const sqliteNow = `(strftime('%Y-%m-%d %H:%M:%f', 'now'))`;
-/** A UUID of version 4 (RFC 9562). */
-const sqliteUuid = `(lower(hex(randomblob(4)) || '-' || hex(randomblob(2)) || '-4' || substr(hex(randomblob(2)), 2)
-      || '-' || substr('89AB', 1 + (random() & 3), 1) || substr(hex(randomblob(2)), 2) || '-' || hex(randomblob(6))))`;
-
-function timeDefaultNow(nullability: 'null' | 'not null'): ColumnDefinition {
-  return {
-    mysql: `datetime(3) ${nullability} default (utc_timestamp(3))`,
-    sqlite: `text ${nullability} default ${sqliteNow}`,
-  };
-}
-
-/** SQLite takes any integer, and node:sqlite throws beyond 2^53: one such row would hide all rows beside it. */
-function safeInteger(column: ColumnDefinition, name: string, least: number): ColumnDefinition {
-  return { ...column, sqlite: `${column.sqlite} check (${name} between ${least} and ${Number.MAX_SAFE_INTEGER})` };
-}
-
-const anySafeInteger = (column: ColumnDefinition, name: string) => safeInteger(column, name, -Number.MAX_SAFE_INTEGER);
 
 const mailboxes: TableDefinition<Tables['mailboxes']> = {
   columns: {

@@ -6,7 +6,8 @@
  * its number. Later steps are appended and never edited.
  */
 import { settingColumns } from '../rows/mailbox-columns.ts';
-import { baselineTables, type ColumnDefinition, type TableDefinition } from './baseline.ts';
+import { baselineTables, type TableDefinition } from './baseline.ts';
+import type { ColumnDefinition } from './column-types.ts';
 
 export type Migration = {
   readonly number: number;
