@@ -74,10 +74,11 @@ export async function compose(
   const sessions = sessionsOnDemand(() => ({ ...active.config.poll, literalBytesMax: literalBytesMax(config) }));
   const worker = thisWorker();
   const askPassphrase = terminal.askPassphrase ?? null;
-  const parts = { config, log, store, worker, clock: systemClock, askPassphrase, providers: () => active.config.oauth };
+  const providers = () => active.config.oauth;
+  const parts = { config, log, store, worker, clock: systemClock, askPassphrase, providers };
   const { encryption, openDaemon } = composeEncryption(parts);
   const { passwords, tokens, actor } = encryption;
-  const oauthParts = { active, store, passwords, tokens, clock: systemClock, log, worker, actor };
+  const oauthParts = { providers, store, passwords, tokens, clock: systemClock, log, worker, actor };
   const oauth = building.use(composeOAuth(oauthParts));
   const { credentials } = oauth;
   const ports: PollPorts = {

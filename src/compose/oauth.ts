@@ -1,10 +1,11 @@
 /**
- * OAuth 2, composed: providers of the configuration, grants and tokens in the database, and the client of the endpoints.
+ * OAuth 2, composed: providers of the configuration, grants and tokens in the database, client of the endpoints.
  *
  * The client is loaded on first use: without a grant nothing asks a provider. Disposing stores what was just issued.
  */
 import type { Database } from '../adapters/database/database.ts';
 import type { Clock } from '../async/clock.ts';
+import type { OAuthProvider } from '../config/oauth.ts';
 import type { PasswordAccess } from '../encryption/passwords.ts';
 import type { TokenSealing } from '../encryption/tokens.ts';
 import type { FailureCode } from '../errors.ts';
@@ -17,7 +18,6 @@ import { createGrantFailures, type GrantFailurePorts } from '../oauth/grant-fail
 import type { ProviderClient } from '../oauth/ports.ts';
 import { createProviderCircuits } from '../oauth/provider-circuits.ts';
 import { createRenewals } from '../oauth/renewal.ts';
-import type { ActiveConfig } from './daemon.ts';
 
 type CountRenewal = GrantFailurePorts['count'];
 
@@ -33,7 +33,8 @@ export type OAuth = AsyncDisposable & {
 };
 
 type OAuthParts = {
-  readonly active: ActiveConfig;
+  /** In force now; a reload changes them. */
+  readonly providers: () => readonly OAuthProvider[];
   readonly store: Database;
   readonly passwords: PasswordAccess;
   readonly tokens: TokenSealing;
@@ -54,8 +55,7 @@ const configurationCodes: readonly FailureCode[] = [
 ];
 
 export function composeOAuth(parts: OAuthParts): OAuth {
-  const { active, store, clock, log, worker } = parts;
-  const providers = () => active.config.oauth;
+  const { providers, store, clock, log, worker } = parts;
   const client = clientOnDemand(clock);
   // Without the database every mailbox is due anyway when it is back.
   const makeDue = (codes: readonly FailureCode[]) => void store.makeDue(codes).catch(() => undefined);
@@ -97,7 +97,7 @@ export function composeOAuth(parts: OAuthParts): OAuth {
   };
 }
 
-/** Loads the client on first use: most commands and visits ask no provider. */
+/** Loads the client on first use: most commands and polls ask no provider. */
 function clientOnDemand(clock: Clock): ProviderClient {
   let loading: Promise<ProviderClient> | null = null;
   const loaded = () => {

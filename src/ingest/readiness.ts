@@ -68,7 +68,7 @@ export type OAuthProviderCheck = Check & {
   readonly credential_days_left: number | null;
 };
 
-/** An OAuth grant whose tokens cannot be renewed: somebody has to sign in again, or the application is refused. */
+/** An OAuth grant whose tokens cannot be renewed: a person has to sign in again, or the application is refused. */
 export type OAuthGrantCheck = Check & { readonly grant: string; readonly provider: string; readonly state: string };
 
 export type Readiness = {

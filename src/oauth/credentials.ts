@@ -1,4 +1,9 @@
-/** Credential access: the password of a mailbox, or an access token of its grant, lent to one login and wiped. */
+/**
+ * Credential access: the password of a mailbox, or an access token of its grant, lent to one login and wiped.
+ *
+ * For a token, user and mail server are checked against the configuration first; then neither the provider is asked nor
+ * a token opened in vain. One that the server refuses although it is good by the clock is replaced once.
+ */
 import type { OAuthProvider } from '../config/oauth.ts';
 import type { PasswordAccess } from '../encryption/passwords.ts';
 import { Failure, isFailure } from '../errors.ts';

@@ -1,8 +1,8 @@
 /**
  * Grant lookup: the grant that a mailbox names, with its provider in the configuration.
  *
- * Its flow is that of the configuration, never the cell of the table. An application or a service account has one grant,
- * named as the provider, which is created on first use.
+ * Its flow is that of the configuration, never the cell of the table. An application or a service account has one
+ * grant, named as the provider, which is created on first use.
  */
 import type { OAuthProvider } from '../config/oauth.ts';
 import { Failure } from '../errors.ts';
@@ -39,6 +39,6 @@ function unknownProvider(name: string, grant: Grant | null, isOfPersons: boolean
       'oauth_provider_unknown',
       `grant ${shown} is one of provider ${printableLine(grant.provider)}, which the configuration does not name`,
     );
-  if (isOfPersons) return new Failure('oauth_needs_consent', `nobody has signed in yet for grant ${shown}`);
+  if (isOfPersons) return new Failure('oauth_needs_consent', `no person has signed in yet for grant ${shown}`);
   return new Failure('oauth_provider_unknown', `there is no grant and no provider named ${shown}`);
 }

@@ -1,5 +1,5 @@
 /**
- * Failure handling of token requests: the state of the grant (needs_consent, refused), the circuit breaker, one log line.
+ * Failure handling of token requests: state of the grant (needs_consent, refused), circuit breaker, one log line.
  *
  * The codes of RFC 6749 section 5.2 decide. A person's grant that the provider ended needs consent; an application that
  * it refuses is refused; everything else leaves the grant as it is, and the provider is asked again. A service account
@@ -81,7 +81,7 @@ export function createGrantFailures(ports: GrantFailurePorts): GrantFailures {
       count(provider.name, failure.code);
       attempt.ended(kind === 'mailbox_refused' ? null : failure);
       if (kind === 'needs_consent') await setState(target, failure, consentChange(grant, failure));
-      // While the stored token is good, logins go on; the circuit breaker has its check and its alert.
+      // While the stored token is good, logins continue; the circuit breaker has its check and its alert.
       if (kind === 'refused' && target.remainingMs <= loginMs) {
         refusedHere.add(grant.id);
         await setState(target, failure, stateChange('refused', failure, hourMs));

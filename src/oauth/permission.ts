@@ -13,12 +13,14 @@ type Listing = Pick<OAuthProvider, 'name' | 'flow' | 'mailboxes'>;
 type Destination = Pick<OAuthProvider, 'name' | 'imapHosts' | 'caPem'>;
 
 /**
- * A wildcard lets these local parts through: servers read other characters as a second address, a path, or the
- * separator of a master user, and some normalize letters beyond ASCII.
+ * A wildcard lets these local parts through: servers read other characters as a second address or a path, or open
+ * another mailbox with them, and some normalize letters beyond ASCII.
  */
 const plainLocalPart = /^[a-z0-9._+'&=#~-]+$/;
 
-/** Throws `oauth_mailbox_not_listed` unless `user` is listed, or, with flow `person`, is the `account` that consented. */
+/**
+ * Throws `oauth_mailbox_not_listed` unless `user` is listed, or, with flow `person`, is the `account` that consented.
+ */
 export function checkUserListed(user: string, provider: Listing, account: string | null): void {
   const name = asciiLowerCase(user);
   const isOwn = provider.flow === 'person' && account !== null && account !== '' && asciiLowerCase(account) === name;

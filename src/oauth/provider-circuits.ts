@@ -3,7 +3,7 @@
  *
  * A provider that fails (network, 5xx, 429) is probed after 2 s, 4 s, 8 s … 60 s, and never sooner than it asks for
  * (Retry-After); one that refuses the application every hour. A reload of the configuration forgets all that, so that
- * each is asked at once. State is held in memory; every worker finds out by itself.
+ * each is asked at once. State is held in memory, of each worker alone.
  */
 import type { Clock } from '../async/clock.ts';
 import { Failure } from '../errors.ts';
@@ -25,7 +25,7 @@ export interface ProviderAttempt extends Disposable {
 }
 
 export interface ProviderCircuits {
-  /** Waits for its turn. Throws the failure in force, without a request, while the circuit is open and no probe is due. */
+  /** Waits for its turn. Throws the failure in force, without a request, while the circuit is open and no probe due. */
   begin(provider: string): Promise<ProviderAttempt>;
   /** null: its token requests succeed, or none was tried. */
   troubleOf(provider: string): ProviderTrouble | null;
@@ -38,7 +38,7 @@ type CircuitPorts = {
   readonly log: Log;
   /** From 0 to 1: jitter shortens the wait before a probe by up to a quarter. */
   readonly random: () => number;
-  /** A circuit was closed, or forgotten: what waited for it can go on. */
+  /** A circuit was closed, or forgotten: what waited for it can continue. */
   readonly onClosed: () => void;
 };
 

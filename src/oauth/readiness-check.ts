@@ -35,7 +35,7 @@ const commandsMax = 20;
 const fine: Check = { status: 'ok', since: null, reason: null, hint: null };
 const noGrants: Pick<OAuthCheck, 'grants' | 'list'> = { grants: { ready: 0, needs_consent: 0, refused: 0 }, list: [] };
 
-/** Never rejects with a failure of the database, which has a check of its own. `hasDatabase` false: asks nothing of it. */
+/** Never rejects with a failure of the database, which has its own check. `hasDatabase` false: asks nothing of it. */
 export async function oauthCheck(ports: CheckPorts, hasDatabase: boolean): Promise<OAuthCheck> {
   const providers = ports.providers().map((one) => providerCheck(one, ports));
   const { grants, list } = hasDatabase ? await grantChecks(ports) : noGrants;

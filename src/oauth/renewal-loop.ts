@@ -2,8 +2,8 @@
  * Renewal loop of a running daemon: renews access tokens at half their life time, before a login needs them.
  *
  * So a provider may be down for as long as tokens last and no mail is late. All workers run it; the claim in the
- * database decides who renews. Every failure, also of the database, is waited out. Once an hour it forgets access tokens
- * that no mailbox uses any more.
+ * database decides who renews. Every failure, also of the database, is waited out. Once an hour it forgets access
+ * tokens that no mailbox uses any more.
  */
 import type { Clock } from '../async/clock.ts';
 import type { OAuthProvider } from '../config/oauth.ts';

@@ -23,8 +23,8 @@ export type AccessToken = { readonly secret: SecretBytes; readonly remainingMs: 
 
 export interface Renewals extends AsyncDisposable {
   /**
-   * A token that is good for a login, renewed where needed. `refused`: the mail server refused this one, so that another
-   * is stored, or requested now. Throws `oauth_*`, `key_*`, `token_damaged`, `database_*`, `interrupted`.
+   * A token that is good for a login, renewed where needed. `refused`: the mail server refused this one, so that
+   * another is stored, or requested now. Throws `oauth_*`, `key_*`, `token_damaged`, `database_*`, `interrupted`.
    */
   accessFor(grant: Grant, provider: OAuthProvider, username: string, refused?: SecretBytes): Promise<AccessToken>;
   /** Renews a token whose renewal is due, unless that was done meanwhile. Throws as `accessFor` does. */

@@ -57,5 +57,8 @@ export async function openAccess(target: TokenTarget, { store, sealing }: Stored
 export async function openRefresh(target: TokenTarget, { store, sealing }: StoredTokenPorts): Promise<SecretBytes> {
   const stored = await store.readRefresh(target.grant.id);
   if (stored !== null) return await sealing.open(stored, contextOf(target, 'refresh'));
-  throw new Failure('oauth_needs_consent', `grant ${target.grant.name} has no refresh token: nobody has signed in yet`);
+  throw new Failure(
+    'oauth_needs_consent',
+    `grant ${target.grant.name} has no refresh token: no person has signed in yet`,
+  );
 }

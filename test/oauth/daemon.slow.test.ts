@@ -27,7 +27,7 @@ afterAll(async () => {
   await provider[Symbol.asyncDispose]();
 });
 
-const users = { desk: 'support@example.test', service: 'sales@example.test', anna: 'anna@example.test' };
+const users = { app: 'support@example.test', service: 'sales@example.test', anna: 'anna@example.test' };
 
 function configuration(): string {
   const common = [
@@ -41,7 +41,7 @@ function configuration(): string {
   const application = ['flow = "application"', 'client_id = "desk-app-key"', `private_key_file = ${key}`];
   const service = ['flow = "service_account"', `service_account_file = ${JSON.stringify(provider.serviceAccountFile)}`];
   return [
-    ...table('desk', ...application, 'scopes = ["mail.app"]', 'mailboxes = ["support@example.test"]'),
+    ...table('app', ...application, 'scopes = ["mail.app"]', 'mailboxes = ["support@example.test"]'),
     ...table('service', ...service, 'scopes = ["mail"]', 'mailboxes = ["*@example.test"]'),
     ...table(
       'people',
@@ -85,12 +85,12 @@ test('mail of an application, a service account and a person becomes tickets, wh
   timeout: 120_000,
 }, async () => {
   await provider.set({ accessTtlS: 6 });
-  await using desk = await openInstance();
-  const file = join(desk.folder, 'ticketmaild.toml');
+  await using instance = await openInstance();
+  const file = join(instance.folder, 'ticketmaild.toml');
   await writeFile(file, configuration());
-  for (const grant of Object.keys(users) as (keyof typeof users)[]) await addMailbox(desk, grant);
-  await consent(desk);
-  const daemon = desk.start({ TICKETMAILD_CONFIG: file, TICKETMAILD_LOG_LEVEL: 'debug' });
+  for (const grant of Object.keys(users) as (keyof typeof users)[]) await addMailbox(instance, grant);
+  await consent(instance);
+  const daemon = instance.start({ TICKETMAILD_CONFIG: file, TICKETMAILD_LOG_LEVEL: 'debug' });
   for (const round of [1, 2, 3]) {
     for (const user of Object.values(users))
       await dovecot.append(user, 'INBOX', [mail(`${user.split('@')[0]}-${round}`)]);
@@ -113,7 +113,7 @@ test('mail of an application, a service account and a person becomes tickets, wh
   });
   const refused = (await provider.report()).counters['refresh_token invalid_grant'] ?? 0;
   expect(refused - (before['refresh_token invalid_grant'] ?? 0)).toBe(1);
-  await consent(desk);
+  await consent(instance);
   await until('anna works again', async () => (await checkOf(daemon, 'anna'))?.status === 'ok');
   await dovecot.append(users.anna, 'INBOX', [mail('anna-back')]);
   await until('her ticket', async () => opened(daemon) === 10);

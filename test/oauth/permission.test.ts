@@ -1,4 +1,4 @@
-/** Who may be opened, and where a token may go: by the configuration alone. */
+/** Access control for tokens: users that may be opened, and servers that a token may go to. */
 import { expect, test } from 'vitest';
 import { isFailure } from '../../src/errors.ts';
 import { checkUserListed, tokenConnection } from '../../src/oauth/permission.ts';

@@ -1,4 +1,4 @@
-/** What `/readyz` says of providers and grants: one entry each, since when, why, and the command that mends it. */
+/** The check `oauth` of `/readyz`: an entry for each provider and grant, since when, why, and the command that mends it. */
 import { expect, test } from 'vitest';
 import type { OAuthProvider } from '../../src/config/oauth.ts';
 import { oauthCheck } from '../../src/oauth/readiness-check.ts';
@@ -91,8 +91,8 @@ test.each<[number, string, string | null]>([
   [0.5, 'warning', 'the credential of provider desk ends in 0 days'],
   [-0.5, 'failing', 'the credential of provider desk has ended'],
 ])('a credential that ends in %s days: %s', async (days, status, reason) => {
-  const desk: OAuthProvider = provider({ credentialEndsAtMs: 1_800_000_000_000 + days * dayMs });
-  const all = scene([desk]);
+  const ending: OAuthProvider = provider({ credentialEndsAtMs: 1_800_000_000_000 + days * dayMs });
+  const all = scene([ending]);
   const check = await checkOf(all, all.worker());
   expect(check).toMatchObject({ status, reason, providers: [{ credential_days_left: Math.floor(days) }] });
 });

@@ -79,7 +79,7 @@ test('tokens survive a database that is away at the commit, and are stored when 
   expect(all.requests.map(({ of }) => of)).toEqual(['refresh of anna', 'refresh 1']);
 });
 
-test('tokens whose claim another worker took while the database was away are stored, if nobody stored newer ones', async () => {
+test('tokens whose claim another worker took while the database was away are stored, if no newer ones were stored', async () => {
   const all = scene([person()], (_, number) => ({ refreshToken: secret(`refresh ${number}`) }));
   await all.consent('anna');
   const grantId = all.world.grants.get('anna')?.id ?? '';

@@ -204,7 +204,7 @@ test.each([
   expect([all.requests.length - before, reads]).toEqual([0, 0]);
 });
 
-test('a grant without a provider, and one that nobody consented to, say so', async () => {
+test('a grant without a provider, and one without a consent, say so', async () => {
   const all = scene([person()]);
   const { login } = all.worker();
   expect(await codeOf(login(tokenMailbox('anna', 'nowhere')))).toBe('oauth_provider_unknown');
