@@ -19,6 +19,11 @@ export type LookupRequest = {
   readonly mailboxId: string;
   /** Message-IDs of the batch and in its references: which messages have them, and which reference them. */
   readonly messageIds: readonly string[];
+  /**
+   * Senders and recipients of the batch: of many messages with one Message-ID, those from one of these are returned
+   * first.
+   */
+  readonly people: readonly string[];
   /** Tickets named by a tag or a reply token. */
   readonly refs: readonly string[];
   /** Does this sender participate in this ticket. */

@@ -7,7 +7,7 @@
 
 import type { ParsedMessage } from '../../mail/message.ts';
 import { participantKinds, ruleTies, type StoredThreads, type TicketTie } from '../../mail/thread/match.ts';
-import { everyoneIn, peopleOf } from '../../mail/thread/people.ts';
+import { countedAddresses, everyoneIn, peopleOf } from '../../mail/thread/people.ts';
 import { isValidToken, type ReplyToken, withoutSubaddress } from '../../mail/thread/reply-token.ts';
 import type { LookupFacts, LookupMessage, LookupTicket, OpenReplyKeys, SentCount } from '../batch-lookup.ts';
 import { type Mailbox, type NewMessage, postActionRules } from '../model.ts';
@@ -146,7 +146,7 @@ export function batchState(found: LookupFacts, context: BatchContext): BatchStat
       for (const named of missing) put(referencing, named, { named, ticket, people: mentioned });
       counts.add(message, ticket);
       if (ticket === null || !participantKinds.includes(parsed.kind)) return;
-      people.add(ticket.id, [addressOf(parsed), ...recipientsOf(parsed)]);
+      people.add(ticket.id, [addressOf(parsed), ...countedAddresses([...parsed.to, ...parsed.cc])]);
       if (threadRule === null) ticketPeople.set(ticket.id, []);
       ticketPeople.get(ticket.id)?.push(...everyoneIn(mentioned));
     },

@@ -1,6 +1,7 @@
 /** Lookup request: what all messages of a batch need to know of the database, in one. Pure. */
 
-import { canParticipate } from '../../mail/thread/people.ts';
+import type { ParsedMessage } from '../../mail/message.ts';
+import { canParticipate, countedAddresses } from '../../mail/thread/people.ts';
 import { tokenInMessageId } from '../../mail/thread/reply-token.ts';
 import type { LookupRequest } from '../batch-lookup.ts';
 import type { StoredMessage } from '../fetch/fetched-message.ts';
@@ -31,6 +32,7 @@ export function lookupRequestFor(batch: readonly StoredMessage[], context: Batch
   return {
     mailboxId: context.mailboxId,
     messageIds: [...new Set(ids)],
+    people: peopleOfBatch(messages.map(({ parsed }) => parsed)),
     refs: [...new Set([...tokens.map(({ ref }) => ref), ...mentions])],
     claims: [...new Map(tags.map((claim) => [`${claim.ref} ${claim.address}`, claim])).values()],
     dedupKeys: messages.map(({ dedupKey }) => dedupKey),
@@ -41,4 +43,23 @@ export function lookupRequestFor(batch: readonly StoredMessage[], context: Batch
     ),
     needsReplyKeys: tokens.length > 0,
   };
+}
+
+/** Of all messages together: parameters of one statement. */
+const peopleMax = 1000;
+
+/** First the senders of all messages, then a recipient of each, so that a circular takes no place from others. */
+function peopleOfBatch(messages: readonly ParsedMessage[]): readonly string[] {
+  const lists = messages.map(({ from, replyTo, to, cc }) =>
+    countedAddresses([...(from === null ? [] : [from]), ...replyTo.slice(0, 1), ...to, ...cc]),
+  );
+  const people = new Set<string>();
+  const longest = lists.reduce((length, list) => Math.max(length, list.length), 0);
+  for (let place = 0; place < longest; place += 1) {
+    for (const list of lists) {
+      const address = list[place];
+      if (people.size < peopleMax && address !== undefined) people.add(address);
+    }
+  }
+  return [...people];
 }

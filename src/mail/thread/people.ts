@@ -27,8 +27,7 @@ export type MessagePeople = {
 export type PeopleSource = Pick<ParsedMessage, 'kind' | 'from' | 'replyTo' | 'to' | 'cc' | 'bounce'>;
 
 export function peopleOf({ kind, from, replyTo, to, cc, bounce }: PeopleSource): MessagePeople {
-  const addresses = (list: readonly Pick<Address, 'address'>[]) =>
-    list.map(({ address }) => withoutSubaddress(address));
+  const addresses = (list: readonly Pick<Address, 'address'>[]) => countedAddresses(list).map(withoutSubaddress);
   return {
     kind,
     from: withoutSubaddress(from?.address ?? ''),
@@ -37,6 +36,27 @@ export function peopleOf({ kind, from, replyTo, to, cc, bounce }: PeopleSource):
     recipients: addresses([...to, ...cc]),
     failed: addresses(bounce?.recipients ?? []),
   };
+}
+
+const addressesMax = 500;
+const addressCharactersMax = 320;
+/** Of all addresses of a list: in JSON they fit a column of 65,535 bytes. */
+const listCharactersMax = 16_000;
+
+/**
+ * Addresses of a list that count as people, in lower case: the first 500, of 16,000 characters in all. More of them are
+ * a circular, which proves nothing, and would be read again for each message that refers to it.
+ */
+export function countedAddresses(list: readonly Pick<Address, 'address'>[]): readonly string[] {
+  const counted: string[] = [];
+  let characters = 0;
+  for (const { address } of list) {
+    if (address === '' || address.length > addressCharactersMax) continue;
+    characters += address.length;
+    if (counted.length === addressesMax || characters > listCharactersMax) break;
+    counted.push(address.toLowerCase());
+  }
+  return counted;
 }
 
 /** Every address of the message, the failed recipients of a report excepted. */
@@ -111,10 +131,17 @@ function isReport(kind: MessageKind): boolean {
 }
 
 /** True when the sender is a recipient of the other message, or where its author wants replies to go. */
-function isNamed(message: MessagePeople, { replyTo, recipients }: MessagePeople): boolean {
-  return sendersOf(message).some(
-    (address) => canParticipate(address) && (recipients.includes(address) || replyTo.includes(address)),
-  );
+function isNamed(message: MessagePeople, other: MessagePeople): boolean {
+  return sendersOf(message).some((address) => canParticipate(address) && namedBy(other).has(address));
+}
+
+/** A stored message is compared with every message of a batch that refers to it. */
+const named = new WeakMap<MessagePeople, ReadonlySet<string>>();
+
+function namedBy(people: MessagePeople): ReadonlySet<string> {
+  const known = named.get(people) ?? new Set([...people.recipients, ...people.replyTo]);
+  named.set(people, known);
+  return known;
 }
 
 /** Both went to one mailing list (RFC 2919), whose members answer to the list alone. */

@@ -176,6 +176,7 @@ export function batchWith(parts: Partial<Batch> & Pick<Batch, 'cursor'>): Batch 
 export function questionWith(parts: Partial<LookupRequest> & Pick<LookupRequest, 'mailboxId'>): LookupRequest {
   return {
     messageIds: [],
+    people: [],
     refs: [],
     claims: [],
     dedupKeys: [],

@@ -83,6 +83,17 @@ test('of two messages with that Message-ID, answers to the author join the one o
   expect(answers.map(({ ticketId }) => ticketId)).toEqual(readers.map(() => genuine?.ticketId));
 });
 
+test('a hundred and fifty claims of different senders do not hide the genuine message, which came later', async () => {
+  await using stack = new AsyncDisposableStack();
+  const scene = await threadScene(stack);
+  await scene.arrive(...Array.from({ length: 150 }, (_, n) => ({ ...claim, from: `m${n}@evil${n}.test` })));
+  const ada = 'ada@customer.test';
+  const [genuine] = await scene.arrive({ from: ada, id: circular, cc: 'carl@other.test' });
+  const answer = { from: 'carl@other.test', to: `${ada}, support@desk.test`, inReplyTo: circular, id: 'c@other.test' };
+  const [answered] = await scene.arrive(answer);
+  expect(answered?.ticketId).toBe(genuine?.ticketId);
+});
+
 test('an attacker answers the circular before it arrives, and names its author: it does not come into his ticket', async () => {
   await using stack = new AsyncDisposableStack();
   const scene = await threadScene(stack);

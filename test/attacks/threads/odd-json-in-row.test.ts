@@ -20,8 +20,8 @@ test.each(['[null]', '5', '"x"', '{', 'null', '[{"name":1,"address":"a@b"}]', '{
     await program.commit('support', [{ uid: 1, source: letter('first@x'), receivedAtMs: at }]);
     {
       using database = new DatabaseSync(program.path);
-      for (const column of ['to_json', 'cc_json', 'reply_to_json', 'from_json', 'headers_json', 'references_json'])
-        database.prepare(`update message set ${column} = ?`).run(json);
+      for (const column of 'to cc reply_to from headers references recipients replies_to'.split(' '))
+        database.prepare(`update message set ${column}_json = ?`).run(json);
     }
     await program.commit('support', [
       { uid: 2, source: letter('second@x', 'In-Reply-To: <first@x>\r\n'), receivedAtMs: at + 1000 },

@@ -7,12 +7,10 @@
 import { type Selectable, sql } from 'kysely';
 import type {
   HandledMessage,
-  LookupMessage,
   LookupRequest,
   LookupResult,
   LookupStore,
   LookupTicket,
-  ReferencingMessage,
 } from '../../../ingest/batch-lookup.ts';
 import { outcomesWhere } from '../../../ingest/model.ts';
 import { withoutSubaddress } from '../../../mail/thread/reply-token.ts';
@@ -30,13 +28,21 @@ import {
   type TicketTable,
 } from '../sql/tables.ts';
 import { createAddedAt, sentCounts, tiedCounts } from './message-counts.ts';
-import { type PeopleRow, participantsOf, peopleColumns, peopleOfTickets, toPeople } from './participants.ts';
+import {
+  addressesByTicket,
+  messagesOfTickets,
+  participantsOf,
+  peopleOfMessages,
+  unknownPeople,
+} from './participants.ts';
 import { linkCopies } from './tickets.ts';
 
-/** The oldest of the messages that claim one Message-ID: an attacker can send any number. */
-const sameIdMax = 100;
+/** Of the messages that claim one Message-ID, of which an attacker can send any number. */
+const sameIdMax = 50;
 /** The newest of the messages that reference one Message-ID: a circular may have thousands of replies. */
 const referencingMax = 20;
+/** Rows of one query for 500 Message-IDs, the best of each first. */
+const rowsMax = 5_000;
 
 export function lookupStore(db: SqlExecutor): LookupStore {
   const caches = { ownAddresses: createOwnAddresses(db), addedAt: createAddedAt(db) };
@@ -53,11 +59,11 @@ type LookupCaches = {
 };
 
 async function lookUp(db: SqlExecutor, request: LookupRequest, caches: LookupCaches): Promise<LookupResult> {
-  const { mailboxId, messageIds, refs, claims, dedupKeys, senders, closedBeforeMs, needsReplyKeys } = request;
+  const { mailboxId, messageIds, people, refs, claims, dedupKeys, senders, closedBeforeMs, needsReplyKeys } = request;
   const idsByHash = new Map(messageIds.map((messageId) => [hashOf(messageId), messageId]));
   const hashes = [...idsByHash.keys()];
   const [messages, referencing, handled, { sent, addedAtMs }, own, replyKeys, byRef] = await Promise.all([
-    messageRows(db, hashes),
+    messageRows(db, mailboxId, hashes, people),
     referencingRows(db, mailboxId, hashes),
     handledBefore(db, mailboxId, dedupKeys),
     sentCounts(db, mailboxId, senders, caches.addedAt),
@@ -70,78 +76,87 @@ async function lookUp(db: SqlExecutor, request: LookupRequest, caches: LookupCac
     const ticket = ticketOf(row);
     return ticket === null ? [] : [{ ref: (row.ref ?? '').toUpperCase(), ticket }];
   });
-  const found = {
-    messages: messages.map((row) => toLookupMessage(row, idsByHash, ticketOf)),
-    naming: referencing.map((row) => toReferencing(row, idsByHash, ticketOf)),
-    tickets,
-  };
-  const all = [...found.messages, ...found.naming, ...tickets].flatMap(({ ticket }) => ticket ?? []);
-  const [continuations, participants, tied, ticketPeople] = await Promise.all([
+  const all = [
+    ...[...messages, ...referencing].flatMap((row) => ticketOf(row) ?? []),
+    ...tickets.map(({ ticket }) => ticket),
+  ];
+  const [continuations, participants, tied, ticketMessages] = await Promise.all([
     closedBeforeMs === null ? [] : continuationsOf(db, all, closedBeforeMs),
     participantsOf(db, claims, tickets),
     tiedCounts(db, all, senders),
-    peopleOfTickets(db, mailboxId, all),
+    messagesOfTickets(db, mailboxId, all),
   ]);
+  const ids = [...messages, ...referencing, ...ticketMessages].map(({ id }) => id);
+  const peopleById = await peopleOfMessages(db, ids);
+  const peopleIn = ({ id }: { readonly id: string }) => peopleById.get(id) ?? unknownPeople;
   return {
-    ...found,
-    ...{ continuations, participants, tied, ticketPeople },
+    messages: messages.toSorted(byArrival).map((row) => ({
+      ...{ id: row.id, mailboxId: row.mailbox_id, messageId: idsByHash.get(row.message_id_hash) ?? '' },
+      ...{ contentHash: row.content_hash, people: peopleIn(row), ticket: ticketOf(row) },
+    })),
+    naming: referencing
+      .toSorted((a, b) => compareTexts(a.id, b.id))
+      .map((row) => ({
+        named: idsByHash.get(row.reference_hash) ?? '',
+        ...{ people: peopleIn(row), ticket: ticketOf(row) },
+      })),
+    ticketPeople: addressesByTicket(ticketMessages, peopleById),
+    ...{ tickets, continuations, participants, tied },
     ...{ handled, sent, addedAtMs, ownAddresses: own, replyKeys },
   };
 }
-
-type TicketOf = (row: TicketRow) => LookupTicket | null;
 
 type LookupMessageRow = Pick<
   Selectable<MessageTable>,
   'id' | 'mailbox_id' | 'message_id_hash' | 'content_hash' | 'received_at'
 > &
-  PeopleRow &
   TicketRow;
 
-async function messageRows(db: SqlExecutor, hashes: readonly string[]): Promise<readonly LookupMessageRow[]> {
-  const rows = await rowsInChunks(hashes, (chunk) => {
+/** The best first: from people of the batch, in this mailbox, the oldest. */
+async function messageRows(
+  db: SqlExecutor,
+  mailboxId: string,
+  hashes: readonly string[],
+  people: readonly string[],
+): Promise<readonly LookupMessageRow[]> {
+  const from = db.dialect.kind === 'sqlite' ? sql<string>`lower(from_address)` : sql.ref<string>('from_address');
+  const isKnown = people.length === 0 ? sql.lit(0) : sql`(${from} in (${sql.join(people)}))`;
+  const isHere = sql`(mailbox_id = ${mailboxId})`;
+  return await rowsInChunks(hashes, (chunk) => {
     const claimed = db
       .selectFrom('message')
       .select('id as claimed_id')
-      .select(sql<number>`row_number() over (partition by message_id_hash order by id)`.as('age_rank'))
+      .select(
+        sql<number>`row_number() over (partition by message_id_hash order by ${isKnown} desc, ${isHere} desc, id)`.as(
+          'fit_rank',
+        ),
+      )
       .where('message_id_hash', 'in', chunk);
     return db
       .selectFrom(claimed.as('claimed'))
       .innerJoin('message', 'message.id', 'claimed.claimed_id')
       .leftJoin('ticket', 'ticket.id', 'message.ticket_id')
       .select(['message.id', 'message.mailbox_id', 'message_id_hash', 'content_hash', 'received_at'])
-      .select(peopleColumns)
       .select(ticketColumns)
-      .where('age_rank', '<=', sameIdMax);
+      .where('fit_rank', '<=', sameIdMax)
+      .orderBy('fit_rank')
+      .limit(rowsMax);
   });
-  return rows.sort((a, b) => compareTexts(a.received_at, b.received_at) || compareTexts(a.id, b.id));
 }
 
-function toLookupMessage(
-  row: LookupMessageRow,
-  idsByHash: ReadonlyMap<string, string>,
-  ticketOf: TicketOf,
-): LookupMessage {
-  return {
-    id: row.id,
-    mailboxId: row.mailbox_id,
-    messageId: idsByHash.get(row.message_id_hash) ?? '',
-    contentHash: row.content_hash,
-    people: toPeople(row),
-    ticket: ticketOf(row),
-  };
+function byArrival(a: LookupMessageRow, b: LookupMessageRow): number {
+  return compareTexts(a.received_at, b.received_at) || compareTexts(a.id, b.id);
 }
 
-type ReferencingRow = Pick<Selectable<MessageTable>, 'id'> &
-  PeopleRow &
-  TicketRow & { readonly reference_hash: string };
+type ReferencingRow = Pick<Selectable<MessageTable>, 'id'> & TicketRow & { readonly reference_hash: string };
 
+/** The newest of each Message-ID first. */
 async function referencingRows(
   db: SqlExecutor,
   mailboxId: string,
   hashes: readonly string[],
 ): Promise<readonly ReferencingRow[]> {
-  const rows = await rowsInChunks(hashes, (chunk) => {
+  return await rowsInChunks(hashes, (chunk) => {
     const named = db
       .selectFrom('message_reference')
       .select(['reference_hash', 'message_id'])
@@ -153,23 +168,11 @@ async function referencingRows(
       .innerJoin('message', 'message.id', 'named.message_id')
       .leftJoin('ticket', 'ticket.id', 'message.ticket_id')
       .select(['message.id', 'reference_hash'])
-      .select(peopleColumns)
       .select(ticketColumns)
-      .where('age_rank', '<=', referencingMax);
+      .where('age_rank', '<=', referencingMax)
+      .orderBy('age_rank')
+      .limit(rowsMax);
   });
-  return rows.sort((a, b) => compareTexts(a.id, b.id));
-}
-
-function toReferencing(
-  row: ReferencingRow,
-  idsByHash: ReadonlyMap<string, string>,
-  ticketOf: TicketOf,
-): ReferencingMessage {
-  return {
-    named: idsByHash.get(row.reference_hash) ?? '',
-    people: toPeople(row),
-    ticket: ticketOf(row),
-  };
 }
 
 const unhandledOutcomes = outcomesWhere(({ handledAs }) => handledAs === null);
@@ -185,6 +188,7 @@ async function handledBefore(
     db
       .selectFrom('outcome')
       .select(['dedup_key', 'outcome'])
+      .distinct()
       .where('mailbox_id', '=', mailboxId)
       .where('dedup_key', 'in', chunk)
       .where('outcome', 'not in', unhandledOutcomes),

@@ -8,29 +8,62 @@ import type { LookupRequest, LookupResult, LookupTicket } from '../../../ingest/
 import type { MessageKind } from '../../../mail/message.ts';
 import { participantKinds } from '../../../mail/thread/match.ts';
 import { everyoneIn, type MessagePeople, peopleOf } from '../../../mail/thread/people.ts';
-import { addressesFrom } from '../rows/json-columns.ts';
+import { textsFrom } from '../rows/json-columns.ts';
 import type { SqlDialect } from '../sql/dialect.ts';
-import { rowsInChunks } from '../sql/statements.ts';
+import { chunks, rowsInChunks } from '../sql/statements.ts';
 import type { MessageTable, SqlExecutor } from '../sql/tables.ts';
 
-export const peopleColumns = [
-  'message.kind',
-  'message.from_address',
-  'message.from_name',
-  'message.reply_to_json',
-  'message.to_json',
-  'message.cc_json',
-] as const;
+/** A list of `countedAddresses` is shorter in JSON. */
+const listCharactersMax = 40_000;
+/** All lists of one lookup: honest messages have some hundred characters each. */
+const lookupCharactersMax = 8_000_000;
 
-export type PeopleRow = Pick<
+/** People of a message that were not read. */
+export const unknownPeople: MessagePeople = peopleOf({
+  ...{ kind: 'human', from: null, replyTo: [], to: [], cc: [], bounce: null },
+});
+
+/**
+ * People of these messages, each read once, in that order until their lists have eight million characters in all: the
+ * others are absent.
+ */
+export async function peopleOfMessages(
+  db: SqlExecutor,
+  ids: readonly string[],
+): Promise<ReadonlyMap<string, MessagePeople>> {
+  const people = new Map<string, MessagePeople>();
+  const list = (column: 'recipients_json' | 'replies_to_json') =>
+    sql<string>`substr(${sql.ref(column)}, 1, ${sql.lit(listCharactersMax)})`.as(column);
+  let characters = 0;
+  for (const chunk of chunks([...new Set(ids)])) {
+    if (characters > lookupCharactersMax) break;
+    const rows = await db
+      .selectFrom('message')
+      .select(['id', 'kind', 'from_address', 'from_name', list('recipients_json'), list('replies_to_json')])
+      .where('id', 'in', chunk)
+      .execute();
+    for (const row of rows) people.set(row.id, toPeople(row));
+    characters += rows.reduce((sum, row) => sum + lengthOf(row.recipients_json) + lengthOf(row.replies_to_json), 0);
+  }
+  return people;
+}
+
+/** Another program may have changed the type of the column. */
+function lengthOf(value: unknown): number {
+  return typeof value === 'string' ? value.length : 0;
+}
+
+type PeopleRow = Pick<
   Selectable<MessageTable>,
-  'kind' | 'from_address' | 'from_name' | 'reply_to_json' | 'to_json' | 'cc_json'
+  'kind' | 'from_address' | 'from_name' | 'recipients_json' | 'replies_to_json'
 >;
 
-export function toPeople(row: PeopleRow): MessagePeople {
+function toPeople(row: PeopleRow): MessagePeople {
   const from = { name: row.from_name, address: row.from_address };
-  const [replyTo = [], to = [], cc = []] = [row.reply_to_json, row.to_json, row.cc_json].map(addressesFrom);
-  return peopleOf({ kind: row.kind as MessageKind, from, replyTo, to, cc, bounce: null });
+  const [replyTo = [], to = []] = [row.replies_to_json, row.recipients_json].map((json) =>
+    textsFrom(json).map((address) => ({ name: '', address })),
+  );
+  return peopleOf({ kind: row.kind as MessageKind, from, replyTo, to, cc: [], bounce: null });
 }
 
 /** SQLite allows 500 SELECTs in one statement. */
@@ -68,41 +101,55 @@ export async function participantsOf(
 /** A ticket with more messages is merged into no other one. */
 const mergedMessagesMax = 20;
 
-/** From, Reply-To, To and Cc of all messages that people or lists sent; of open tickets of this mailbox only. */
-export async function peopleOfTickets(
+type TicketMessage = { readonly id: string; readonly ticket_id: string | null };
+
+/** All messages of open tickets of this mailbox that have few. */
+export async function messagesOfTickets(
   db: SqlExecutor,
   mailboxId: string,
   tickets: readonly LookupTicket[],
-): Promise<LookupResult['ticketPeople']> {
+): Promise<readonly TicketMessage[]> {
   const mergeable = tickets.filter((ticket) => ticket.mailboxId === mailboxId && ticket.status === 'open');
   const ids = [...new Set(mergeable.map(({ id }) => id))];
   const rows = await rowsInChunks(ids, (chunk) => {
     const numbered = db
       .selectFrom('message')
-      .select(['id as numbered_id'])
+      .select(['id', 'ticket_id'])
       .select(sql<number>`row_number() over (partition by ticket_id order by received_at)`.as('age_rank'))
       .where('ticket_id', 'in', chunk);
     return db
       .selectFrom(numbered.as('numbered'))
-      .innerJoin('message', 'message.id', 'numbered.numbered_id')
-      .select(['message.ticket_id'])
-      .select(peopleColumns)
+      .select(['id', 'ticket_id'])
       .where('age_rank', '<=', mergedMessagesMax + 1);
   });
-  const byTicket = Map.groupBy(rows, (row) => row.ticket_id ?? '');
-  return [...byTicket].flatMap(([ticketId, messages]) => {
-    if (messages.length > mergedMessagesMax) return [];
-    const people = messages.map(toPeople).filter(({ kind }) => participantKinds.includes(kind));
-    return [{ ticketId, addresses: people.flatMap(everyoneIn) }];
+  const byTicket = Map.groupBy(rows, (row) => row.ticket_id);
+  return [...byTicket.values()].flatMap((messages) => (messages.length > mergedMessagesMax ? [] : messages));
+}
+
+/** From, Reply-To, To and Cc of what people or lists sent; no ticket of which the people of a message are absent. */
+export function addressesByTicket(
+  messages: readonly TicketMessage[],
+  people: ReadonlyMap<string, MessagePeople>,
+): LookupResult['ticketPeople'] {
+  const byTicket = Map.groupBy(messages, (row) => row.ticket_id ?? '');
+  return [...byTicket].flatMap(([ticketId, rows]) => {
+    const known = rows.flatMap(({ id }) => people.get(id) ?? []);
+    const counted = known.filter(({ kind }) => participantKinds.includes(kind));
+    return known.length < rows.length ? [] : [{ ticketId, addresses: counted.flatMap(everyoneIn) }];
   });
 }
+
+/** Of a ticket, the newest: a flood of messages must not make each claim slow. */
+const claimedMessagesMax = 500;
 
 /** A text inside the JSON cannot match: its quotation marks are escaped. */
 function claimQuery(dialect: SqlDialect, ticketId: string, address: string, claim: number) {
   const bytes = (text: RawBuilder<unknown>) => (dialect.kind === 'mysql' ? sql`cast(${text} as binary)` : text);
-  const written = JSON.stringify({ address }).slice(1, -1);
-  const holds = (column: string) => sql`instr(${bytes(sql`lower(${sql.ref(column)})`)}, ${bytes(sql`${written}`)}) > 0`;
-  return sql`select ${sql.lit(claim)} as claim, exists(select 1 from message where message.ticket_id = ${ticketId} and message.kind in (${sql.join(participantKinds.map((kind) => sql.lit(kind)))})
-    and (${bytes(sql`lower(message.from_address)`)} = ${bytes(sql`${address}`)}
-      or ${holds('message.to_json')} or ${holds('message.cc_json')})) as is_true`;
+  const written = JSON.stringify([address]).slice(1, -1);
+  return sql`select ${sql.lit(claim)} as claim, exists(select 1 from (
+      select kind, from_address, recipients_json from message where ticket_id = ${ticketId}
+      order by received_at desc limit ${sql.lit(claimedMessagesMax)}
+    ) as newest where kind in (${sql.join(participantKinds.map((kind) => sql.lit(kind)))})
+    and (${bytes(sql`lower(from_address)`)} = ${bytes(sql`${address}`)}
+      or instr(${bytes(sql`recipients_json`)}, ${bytes(sql`${written}`)}) > 0)) as is_true`;
 }

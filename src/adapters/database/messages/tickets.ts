@@ -92,17 +92,24 @@ async function moveMessages(db: SqlExecutor, ticketId: string, intoId: string): 
   }
 }
 
+/** Copies that are linked with the messages of a batch: an attacker can send any number. */
+const copiesMax = 1000;
+
 export async function linkCopies(db: SqlExecutor, mailboxId: string, copies: readonly MessageCopy[]): Promise<void> {
   const ticketIds = new Map(copies.map((copy) => [`${hashOf(copy.messageId)} ${copy.contentHash}`, copy.ticketId]));
   const hashes = [...new Set(copies.map(({ messageId }) => hashOf(messageId)))];
+  const contents = [...new Set(copies.map(({ contentHash }) => contentHash))];
   const rows = await rowsInChunks(hashes, (chunk) =>
     db
       .selectFrom('message')
       .innerJoin('ticket', 'ticket.id', 'message.ticket_id')
       .select(['message_id_hash', 'content_hash', 'ticket.id'])
       .where('message_id_hash', 'in', chunk)
+      .where('content_hash', 'in', contents)
       .where('message.mailbox_id', '<>', mailboxId)
-      .where('ticket.status', '<>', sql.lit('merged')),
+      .where('ticket.status', '<>', sql.lit('merged'))
+      .orderBy('message.id')
+      .limit(copiesMax),
   );
   const links = rows.flatMap(({ message_id_hash: hash, content_hash: content, id: otherId }): readonly TicketLink[] => {
     const ticketId = ticketIds.get(`${hash} ${content}`);

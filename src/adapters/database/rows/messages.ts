@@ -8,6 +8,7 @@ import { hash } from 'node:crypto';
 import type { Insertable, RawBuilder } from 'kysely';
 import type { MessageDetails, NewMessage, NewOutcome, NewTicket, StoredSource } from '../../../ingest/model.ts';
 import type { Attachment, Header } from '../../../mail/message.ts';
+import { countedAddresses } from '../../../mail/thread/people.ts';
 import {
   type AttachmentRow,
   type AttachmentTable,
@@ -68,6 +69,8 @@ export function messageRow(message: NewMessage, mailboxId: string, now: RawBuild
     reply_to_json: JSON.stringify(parsed.replyTo),
     to_json: JSON.stringify(parsed.to),
     cc_json: JSON.stringify(parsed.cc),
+    recipients_json: JSON.stringify(countedAddresses([...parsed.to, ...parsed.cc])),
+    replies_to_json: JSON.stringify(countedAddresses(parsed.replyTo)),
     in_reply_to_json: JSON.stringify(parsed.inReplyTo),
     references_json: JSON.stringify(parsed.references),
     headers_json: JSON.stringify(parsed.headers),

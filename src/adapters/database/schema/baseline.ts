@@ -147,6 +147,8 @@ const message: TableDefinition<Tables['message']> = {
     reply_to_json: longText('not null'),
     to_json: longText('not null'),
     cc_json: longText('not null'),
+    recipients_json: text('not null'),
+    replies_to_json: text('not null'),
     in_reply_to_json: longText('not null'),
     references_json: longText('not null'),
     headers_json: longText('not null'),
@@ -164,7 +166,8 @@ const message: TableDefinition<Tables['message']> = {
   },
   primaryKey: ['id'],
   indexes: [
-    ['message_id_hash'],
+    // Many messages with one Message-ID are ranked in the index alone.
+    ['message_id_hash', 'mailbox_id', 'from_address'],
     ['ticket_id', 'received_at'],
     // How much a sender sent, in any case of letters: the collation of MySQL ignores case.
     ['mailbox_id', { mysql: 'from_address', sqlite: 'from_address collate nocase' }, 'received_at'],

@@ -152,6 +152,9 @@ export type MessageTable = {
   reply_to_json: string;
   to_json: string;
   cc_json: string;
+  /** Addresses that count for threading (`countedAddresses`): To and Cc, and Reply-To. */
+  recipients_json: string;
+  replies_to_json: string;
   in_reply_to_json: string;
   references_json: string;
   headers_json: string;

@@ -235,11 +235,29 @@ describe.each(kinds)('threads in the store on %s', (kind) => {
       expect(await people()).toEqual([]);
     });
 
-    test('of the messages that claim one Message-ID, the oldest hundred are returned', async () => {
-      const claims = Array.from({ length: 101 }, (_, index) => opened(index + 1, { messageId: 'claimed@x' }));
+    test('of many messages with one Message-ID fifty are returned: from people of the batch, here, the oldest', async () => {
+      const claims = Array.from({ length: 60 }, (_, index) =>
+        opened(index + 1, { messageId: 'claimed@x', from: person(`m${index}@evil`) }),
+      );
       await db.commitBatch(lease, batchOf(1, claims));
-      const { messages } = await ask({ messageIds: ['claimed@x'] });
-      expect(messages.map(({ id }) => id)).toEqual(claims.slice(0, 100).map(({ message }) => message.id));
+      const [there, thereLease] = await leasedMailbox(db);
+      const elsewhere = opened(1, { messageId: 'claimed@x', from: person('Ada@x') });
+      await db.commitBatch(thereLease, batchOf(1, [elsewhere]));
+      const found = async (people: readonly string[], mailboxId = mailbox.id) =>
+        (await ask({ mailboxId, messageIds: ['claimed@x'], people })).messages.map(({ id }) => id);
+      const ids = claims.map(({ message }) => message.id);
+      expect(await found([])).toEqual(ids.slice(0, 50));
+      expect(await found(['m59@evil', 'ada@x'])).toEqual([...ids.slice(0, 48), ids[59], elsewhere.message.id].sort());
+      expect(await found([], there.id)).toContain(elsewhere.message.id);
+    });
+
+    test('of lists that another program made long, what is read is bounded', async () => {
+      const first = await store(1, { cc: [person('cy@x')] });
+      const list = JSON.stringify(Array.from({ length: 5_000 }, (_, index) => `a${index}@x`));
+      const alter = kind === 'mariadb' ? 'alter table message modify recipients_json longtext null; ' : '';
+      await place.run(`${alter}update message set recipients_json = '${list}' where id = '${first.message.id}'`);
+      const found = await ask({ messageIds: [first.message.parsed.messageId] });
+      expect(found.messages.map(({ people }) => people.recipients)).toEqual([[]]);
     });
 
     test('a merged ticket resolves to its target, also through several merges', async () => {
