@@ -35,7 +35,7 @@ async function readFileBytes(provider: string, path: string): Promise<SecretByte
 const hints: Readonly<Record<string, string>> = {
   key_encrypted: 'Write the private key without a passphrase: openssl pkey -in OLD -out NEW',
   key_missing: 'The file holds no private key (PEM): -----BEGIN PRIVATE KEY-----',
-  key_of_other_kind: 'The key has to be RSA, EC (P-256, P-384, P-521) or Ed25519.',
+  key_of_other_kind: 'The key has to be RSA or EC (P-256, P-384, P-521).',
   secret_empty: 'Write the client secret into it, in one line.',
   not_a_service_account: 'It has to be the JSON file of a service account, with client_email and private_key.',
 };
