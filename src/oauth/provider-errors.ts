@@ -112,7 +112,7 @@ const codes: Readonly<Record<string, readonly [meaning: Meaning, hint: string | 
   account_selection_required: ['person', null],
   authorization_pending: ['passing', null],
   consent_required: ['person', null],
-  expired_token: ['person', 'Nobody signed in in time. Begin again: ticketmaild mailbox authorize NAME'],
+  expired_token: ['person', 'The time to sign in has passed. Begin again: ticketmaild mailbox authorize NAME'],
   interaction_required: ['person', null],
   invalid_client: ['application', credentialHint],
   invalid_grant: ['person', null],
@@ -180,7 +180,7 @@ function readResponse({ status, error, microsoftNumbers }: ProviderErrorResponse
   const cause = known ?? (status === null ? 'unknown_error' : `http_${status}`);
   if (status !== null && (status === 429 || status >= 500)) return { cause, meaning: 'passing', hint: null };
   const [meaning, hint] = known === null ? [] : (codes[known] ?? []);
-  // Without a known code nobody refused anything: a proxy or a page for people answered.
+  // Without a known code it is no refusal: a proxy or a page for people answered.
   return { cause, meaning: meaning ?? (status === null ? 'person' : 'passing'), hint: hint ?? null };
 }
 

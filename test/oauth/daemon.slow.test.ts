@@ -38,7 +38,7 @@ function configuration(): string {
   ];
   const table = (name: string, ...lines: readonly string[]) => [`[oauth.${name}]`, ...common, ...lines, ''];
   const key = JSON.stringify(provider.appKeyFile);
-  const application = ['flow = "application"', 'client_id = "desk-app-key"', `private_key_file = ${key}`];
+  const application = ['flow = "application"', 'client_id = "test-app-key"', `private_key_file = ${key}`];
   const service = ['flow = "service_account"', `service_account_file = ${JSON.stringify(provider.serviceAccountFile)}`];
   return [
     ...table('app', ...application, 'scopes = ["mail.app"]', 'mailboxes = ["support@example.test"]'),
@@ -46,7 +46,7 @@ function configuration(): string {
     ...table(
       'people',
       'flow = "person"',
-      'client_id = "desk-public"',
+      'client_id = "test-public"',
       'scopes = ["openid", "email", "offline_access", "mail"]',
     ),
   ].join('\n');

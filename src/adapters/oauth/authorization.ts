@@ -1,7 +1,7 @@
 /**
  * Authorization code grant (RFC 6749 section 4.1) with PKCE S256 (RFC 7636), `state`, and `iss` (RFC 9207).
  *
- * Works with any redirect address, also one that nobody listens at: the person then brings the address of the browser.
+ * Works with any redirect address, also one without a listener: the person then brings the address of the browser.
  * Verifier and state are strings in memory, good for one use.
  */
 import {
@@ -78,7 +78,7 @@ async function addressOf({ provider, metadata, redirectUri, user }: Start, verif
   return url.href;
 }
 
-/** Checks the address that the browser was sent to. The library wants parameters that it has checked for each request. */
+/** Checks the address that the browser was sent to. The library takes only parameters that it has checked. */
 function checkedAnswer({ provider, metadata }: Start, answer: string, state: string): () => URLSearchParams {
   const url = URL.parse(answer.trim());
   if (url === null) throw refused(provider, 'That is no address.', wholeAddress);

@@ -144,7 +144,7 @@ function grantOf(provider: OAuthProvider, asked: TokenRequest, { server, isIssue
   };
 }
 
-/** A token that the provider does not know any more is revoked (RFC 7009 section 2.2; Google answers `invalid_token`). */
+/** A token that the provider no longer knows is revoked (RFC 7009 section 2.2; Google answers `invalid_token`). */
 async function revoke(
   requests: TokenRequests,
   call: Call,

@@ -1,8 +1,8 @@
 /**
  * Device authorization grant (RFC 8628): a code to enter elsewhere, and polling until the person has signed in.
  *
- * Polls at the interval of the provider, five seconds slower after each `slow_down`, and goes on through failures of the
- * network (section 3.5). The device code is a secret of its own until the end.
+ * Polls at the interval of the provider, five seconds slower after each `slow_down`, and continues after failures of
+ * the network (section 3.5). The device code is a secret of its own until the end.
  */
 import {
   type DeviceAuthorizationResponse,

@@ -1,5 +1,5 @@
 /**
- * Provider metadata: the endpoints of the configuration, completed by discovery (OpenID Connect Discovery 1.0, RFC 8414).
+ * Provider metadata: the endpoints of the configuration, and discovery (OpenID Connect Discovery 1.0, RFC 8414).
  *
  * The issuer of the metadata has to be the configured one, and an endpoint of the configuration wins. The metadata are
  * cached for the life of the process, until a request to the provider fails.

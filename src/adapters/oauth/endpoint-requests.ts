@@ -1,8 +1,8 @@
 /**
  * Requests of oauth4webapi over the exchange of bytes: the library composes and checks, and sees no secret.
  *
- * In a form it composes, fields of the same name as a secret get its bytes; of the answer it sees a JSON object in which
- * tokens are filler letters and the id token is missing.
+ * In a form it composes, fields of the same name as a secret get its bytes; of the answer it sees a JSON object in
+ * which tokens are filler letters and the id token is missing.
  */
 import { allowInsecureRequests, customFetch } from 'oauth4webapi';
 import type { OAuthProvider } from '../../config/oauth.ts';

@@ -47,24 +47,29 @@ function scan(body: Uint8Array, names: JsonNames, secrets: Map<string, SecretByt
     const byte = body[at] ?? 0;
     const place = places.at(-1);
     const isSecret = places.length === 1 && place?.isValue === true && names.secret.has(place.key);
-    if (byte === openBrace || byte === openBracket) {
-      const isObject = byte === openBrace;
-      places.push({ isObject, isValue: !isObject, key: place?.key ?? '' });
-    } else if (byte === closeBrace || byte === closeBracket) places.pop();
-    else if (byte === colon && place !== undefined) place.isValue = true;
-    else if (byte === comma && place?.isObject === true) place.isValue = false;
-    else if (byte === quote) {
-      const end = endOfString(body, at + 1);
-      const value = body.subarray(at + 1, end);
-      if (place !== undefined && !place.isValue) place.key = keyOf(value);
-      else if (isSecret) isSound = take(value, place.key, secrets) && isSound;
-      else if (place === undefined || !names.public.has(place.key)) value.fill(filler);
-      at = end;
+    if (byte !== quote) {
+      if (isSecret && byte !== comma && byte > 0x20 && byte !== closeBrace) isSound = false;
+      move(places, byte);
       continue;
     }
-    if (isSecret && byte !== comma && byte > 0x20 && byte !== closeBrace) isSound = false;
+    const end = endOfString(body, at + 1);
+    const value = body.subarray(at + 1, end);
+    if (place?.isValue === false) place.key = keyOf(value);
+    else if (isSecret) isSound = take(value, place.key, secrets) && isSound;
+    else if (place === undefined || !names.public.has(place.key)) value.fill(filler);
+    at = end;
   }
   return isSound;
+}
+
+/** One byte outside of strings. */
+function move(places: Place[], byte: number): void {
+  const place = places.at(-1);
+  if (byte === openBrace) places.push({ isObject: true, isValue: false, key: place?.key ?? '' });
+  else if (byte === openBracket) places.push({ isObject: false, isValue: true, key: place?.key ?? '' });
+  else if (byte === closeBrace || byte === closeBracket) places.pop();
+  else if (byte === colon && place !== undefined) place.isValue = true;
+  else if (byte === comma && place?.isObject === true) place.isValue = false;
 }
 
 function endOfString(body: Uint8Array, start: number): number {

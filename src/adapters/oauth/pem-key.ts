@@ -1,7 +1,7 @@
 /**
  * PEM reader (RFC 7468) for bytes: private keys become DER without a string, certificates an `X509Certificate`.
  *
- * A signature parses the DER anew, so that no key object lives on; the algorithm of RFC 7518 section
+ * A signature parses the DER each time, so that no key object lives on; the algorithm of RFC 7518 section
  * 3.1 comes from the object identifier in it.
  */
 import { createHash, createSign, X509Certificate } from 'node:crypto';

@@ -56,9 +56,9 @@ async function failureOf(work: Promise<unknown>): Promise<Pick<Failure, 'code' |
 
 /** The address that the browser of `user` ends at. */
 async function browse(url: string, user: string, denies = false): Promise<string> {
-  const visit = await visitProvider(url, user, { caPem: provider.caPem, denies });
-  if (visit.kind !== 'address') throw new Error(`the browser stays at ${visit.heading}`);
-  return visit.answer;
+  const ending = await visitProvider(url, user, { caPem: provider.caPem, denies });
+  if (ending.kind !== 'address') throw new Error(`the browser stays at ${ending.heading}`);
+  return ending.answer;
 }
 
 async function consent(settings: OAuthProvider, user: string): Promise<TokenAnswer> {
@@ -67,11 +67,11 @@ async function consent(settings: OAuthProvider, user: string): Promise<TokenAnsw
 }
 
 const withSecret = (): Partial<OAuthProvider> => ({
-  clientId: 'desk-secret',
+  clientId: 'test-secret',
   credential: { kind: 'secret', file: provider.clientSecretFile },
 });
 const withKey = (): Partial<OAuthProvider> => ({
-  clientId: 'desk-key',
+  clientId: 'test-key',
   credential: { kind: 'private_key', keyFile: provider.appKeyFile, certificateFile: null },
 });
 
@@ -112,8 +112,8 @@ describe('an application', () => {
     const settings = provider.settings({ flow: 'application' });
     for (const changes of [
       {},
-      { clientId: 'desk-app-secret', credential: { kind: 'secret', file: provider.clientSecretFile } },
-      { clientId: 'desk-app-secret', credential: { kind: 'secret', file } },
+      { clientId: 'test-app-secret', credential: { kind: 'secret', file: provider.clientSecretFile } },
+      { clientId: 'test-app-secret', credential: { kind: 'secret', file } },
     ] as const) {
       const answer = await client.requestToken({ ...settings, ...changes }, { grantType: 'client_credentials' }, never);
       expect(answer).toMatchObject({ refreshToken: null, account: null, scope: 'mail.app' });
@@ -126,7 +126,7 @@ describe('an application', () => {
     await writeFile(file, 'wrong-secret\n');
     const settings = provider.settings({
       flow: 'application',
-      clientId: 'desk-app-secret',
+      clientId: 'test-app-secret',
       credential: { kind: 'secret', file },
     });
     const failure = await failureOf(client.requestToken(settings, { grantType: 'client_credentials' }, never));
@@ -324,15 +324,18 @@ describe('a consent', () => {
     expect((await consent(settings, 'gil@example.test')).refreshToken).toBeNull();
   });
 
-  test('on a device that is denied, or that nobody comes to, is refused', async () => {
+  test('on a device that is denied, or that is never used, is refused', async () => {
     const device = await client.startDevice(provider.settings(), never);
     const waiting = failureOf(device.wait(never));
     const url = `${device.verificationUri}?user_code=${device.userCode}`;
     await visitProvider(url, 'hal@example.test', { caPem: provider.caPem, denies: true });
     expect(await waiting).toMatchObject({ code: 'oauth_consent_refused', fields: { cause: 'access_denied' } });
     let nowMs = 0;
+    const pass = (ms: number): void => {
+      nowMs += ms;
+    };
     const hasty = createProviderClient({
-      clock: { ...clock, monotonicMs: () => nowMs, sleep: async (ms) => void (nowMs += ms * 10) },
+      clock: { ...clock, monotonicMs: () => nowMs, sleep: async (ms) => pass(ms * 10) },
     });
     const late = await hasty.startDevice(provider.settings(), never);
     await provider.set({ fault: { path: '/token', count: 1, status: 400, body: { error: 'slow_down' } } });

@@ -117,7 +117,7 @@ test('the request is what the protocol says, and nothing of it is elsewhere', as
   expect(Object.fromEntries(new URLSearchParams(body))).toEqual({
     grant_type: 'refresh_token',
     refresh_token: 'canary-of-the-token',
-    client_id: 'desk-public',
+    client_id: 'test-public',
   });
 });
 
@@ -170,8 +170,8 @@ describe('an answer', () => {
     const timers: NodeJS.Timeout[] = [];
     const dripping = await tlsServer((socket) => {
       const text = whole(good);
-      let at = -1;
-      timers.push(setInterval(() => socket.write(text.charAt((at += 1))), 50));
+      const letters = text[Symbol.iterator]();
+      timers.push(setInterval(() => socket.write(letters.next().value ?? ''), 50));
     });
     const silent = await tlsServer(() => undefined);
     const startedAtMs = performance.now();
@@ -195,7 +195,7 @@ test.each([
   expect(requests).toBe(0);
 });
 
-test('a server without TLS, or that nobody runs, is a failure; plain http goes to loopback alone', async () => {
+test('a server without TLS, or that does not run, is a failure; plain http goes to loopback alone', async () => {
   const plain = await listen(net.createServer((socket) => socket.end('HTTP/1.1 400 Bad Request\r\n\r\n')));
   expect(await causeOf(settingsFor(plain))).toEqual(expect.stringMatching(/^ERR_SSL|ECONNRESET|EPROTO/));
   open.pop();
@@ -247,7 +247,7 @@ describe('a proxy', () => {
     expect(await causeOf(settingsFor(4, { proxy: (await proxy(answer)).url }))).toBe(cause);
   });
 
-  test('that nobody runs is named', async () => {
+  test('that does not run is named', async () => {
     expect(await causeOf(settingsFor(4, { proxy: 'http://127.0.0.1:1' }))).toBe('proxy_ECONNREFUSED');
   });
 });

@@ -23,8 +23,8 @@ import { temporaryFolder } from '../../support/temporary.ts';
 
 const times = 200;
 /**
- * Now and then OpenSSL leaves the DER of the last use of a key in freed memory, until that is used again: six numbers for
- * each of two keys, some of them twice.
+ * Now and then OpenSSL leaves the DER of the last use of a key in freed memory, until that is used again: six numbers
+ * for each of two keys, some of them twice.
  */
 const lastDerMax = 16;
 let provider: TestProvider;
@@ -39,9 +39,9 @@ const redirectUri = 'http://127.0.0.1:4711/oauth/callback';
 
 async function firstRefreshToken(person: OAuthProvider): Promise<readonly number[]> {
   const authorization = await createProviderClient({ clock: systemClock }).authorize(person, redirectUri, '');
-  const visit = await visitProvider(authorization.url, 'ada@example.test', { caPem: provider.caPem });
-  if (visit.kind !== 'address') throw new Error(visit.heading);
-  const { refreshToken } = await authorization.finish(visit.answer, new AbortController().signal);
+  const ending = await visitProvider(authorization.url, 'ada@example.test', { caPem: provider.caPem });
+  if (ending.kind !== 'address') throw new Error(ending.heading);
+  const { refreshToken } = await authorization.finish(ending.answer, new AbortController().signal);
   return [...(refreshToken?.use((bytes) => bytes) ?? [])].map((byte) => byte ^ mask);
 }
 
@@ -126,7 +126,7 @@ test.skipIf(findProgram('gcore') === null)(
     const withSecret = provider.settings({
       flow: 'application',
       name: 'secret',
-      clientId: 'desk-app-secret',
+      clientId: 'test-app-secret',
       credential: { kind: 'secret', file: provider.clientSecretFile },
     });
     const keys = keyPatterns([appKey, serviceKey]);

@@ -8,7 +8,7 @@ import { type IncomingMessage, request as requestHttp } from 'node:http';
 import { request as requestHttps } from 'node:https';
 import { text as readText } from 'node:stream/consumers';
 
-export type Visit =
+export type BrowserEnding =
   | { readonly kind: 'address'; readonly answer: string }
   | { readonly kind: 'page'; readonly heading: string };
 
@@ -20,7 +20,7 @@ const stepsMax = 20;
 type Browser = { readonly cookies: Map<string, string>; readonly caPem: string | undefined };
 
 /** Opens `url` (of an authorization, or `verification_uri_complete` of a device) as `user`. */
-export async function visitProvider(url: string, user: string, options: PersonOptions = {}): Promise<Visit> {
+export async function visitProvider(url: string, user: string, options: PersonOptions = {}): Promise<BrowserEnding> {
   const browser: Browser = { cookies: new Map(), caPem: options.caPem };
   let at = new URL(url);
   const home = at.origin;

@@ -85,7 +85,7 @@ function addServiceAccounts(provider: Provider, issuer: string, publicKey: KeyOb
     const { sub, scope } = await claimsOf(context.oidc.params.assertion ?? '');
     if (typeof sub !== 'string' || scope !== 'mail')
       throw new errors.CustomOIDCProviderError('unauthorized_client', 'the service account has no such scope');
-    const grant = new provider.Grant({ accountId: sub, clientId: 'desk-service' });
+    const grant = new provider.Grant({ accountId: sub, clientId: 'test-service' });
     grant.addResourceScope(mailResource, 'mail');
     const values = { accountId: sub, client: context.oidc.client, gty: jwtBearer, scope: 'mail' };
     const token = new provider.AccessToken({ ...values, grantId: await grant.save() });
@@ -94,7 +94,7 @@ function addServiceAccounts(provider: Provider, issuer: string, publicKey: KeyOb
   };
   const claimsOf = async (assertion: string) => {
     const audience = [provider.urlFor('token'), issuer];
-    const rules = { issuer: 'desk-service', audience, maxTokenAge: '1h', clockTolerance: 30 };
+    const rules = { issuer: 'test-service', audience, maxTokenAge: '1h', clockTolerance: 30 };
     try {
       return (await jwtVerify(assertion, publicKey, rules)).payload;
     } catch {
@@ -160,7 +160,7 @@ async function grantTypeOf({ path, method, req }: ProviderContext): Promise<stri
   req.body = await readText(req);
   const form = new URLSearchParams(req.body);
   const grantType = form.get('grant_type') ?? '';
-  if (grantType === jwtBearer && !form.has('client_id')) req.body += '&client_id=desk-service';
+  if (grantType === jwtBearer && !form.has('client_id')) req.body += '&client_id=test-service';
   return grantType;
 }
 
@@ -214,7 +214,7 @@ async function run(start: ProviderStart): Promise<ProviderReady> {
   server.on('request', provider.callback());
   const token = provider.urlFor('token');
   writeSecret(join(folder, 'client-secret'), `${secrets.client}\n`);
-  const account = { type: 'service_account', client_email: 'desk-service', token_uri: token, private_key_id: 's1' };
+  const account = { type: 'service_account', client_email: 'test-service', token_uri: token, private_key_id: 's1' };
   writeSecret(
     join(folder, 'service-account.json'),
     JSON.stringify({ ...account, private_key: pem(keys.service) }, null, 2),

@@ -83,7 +83,7 @@ export function revokeAccount(account: string): number {
 
 export type ProviderSecrets = { readonly client: string; readonly dovecot: string };
 
-/** `desk-page` has the address of the page, the other clients of persons loopback. */
+/** `test-page` has the address of the admin page, the other clients of persons loopback. */
 function clients(secrets: ProviderSecrets, appKey: KeyObject): readonly object[] {
   const person = {
     grant_types: ['authorization_code', 'refresh_token', device],
@@ -96,22 +96,22 @@ function clients(secrets: ProviderSecrets, appKey: KeyObject): readonly object[]
     application_type: 'web',
     redirect_uris: ['https://desk.example.test/admin/oauth/callback'],
   };
-  const nobody = { redirect_uris: [], response_types: [] };
+  const noPerson = { redirect_uris: [], response_types: [] };
   const withSecret = { client_secret: secrets.client, token_endpoint_auth_method: 'client_secret_post' };
   const jwk = { ...appKey.export({ format: 'jwk' }), kid: 'app1', use: 'sig', alg: 'RS256' };
   const withKey = { token_endpoint_auth_method: 'private_key_jwt', jwks: { keys: [jwk] } };
-  const application = { ...nobody, grant_types: ['client_credentials'], scope: 'mail.app' };
+  const application = { ...noPerson, grant_types: ['client_credentials'], scope: 'mail.app' };
   return [
-    { client_id: 'desk-public', token_endpoint_auth_method: 'none', ...person },
-    { client_id: 'desk-secret', ...withSecret, ...person },
-    { client_id: 'desk-key', ...withKey, ...person },
-    { client_id: 'desk-page', ...withSecret, ...person, ...page },
-    { client_id: 'desk-app-secret', ...withSecret, ...application },
-    { client_id: 'desk-app-key', ...withKey, ...application },
+    { client_id: 'test-public', token_endpoint_auth_method: 'none', ...person },
+    { client_id: 'test-secret', ...withSecret, ...person },
+    { client_id: 'test-key', ...withKey, ...person },
+    { client_id: 'test-page', ...withSecret, ...person, ...page },
+    { client_id: 'test-app-secret', ...withSecret, ...application },
+    { client_id: 'test-app-key', ...withKey, ...application },
     {
-      client_id: 'desk-service',
+      client_id: 'test-service',
       token_endpoint_auth_method: 'none',
-      ...nobody,
+      ...noPerson,
       grant_types: [jwtBearer],
       scope: 'mail',
     },
@@ -119,7 +119,7 @@ function clients(secrets: ProviderSecrets, appKey: KeyObject): readonly object[]
       client_id: 'dovecot',
       client_secret: secrets.dovecot,
       token_endpoint_auth_method: 'client_secret_basic',
-      ...nobody,
+      ...noPerson,
       grant_types: [],
     },
   ];

@@ -40,17 +40,17 @@ const device = 'urn:ietf:params:oauth:grant-type:device_code';
 /** Tokens of a person, by a device. */
 async function signIn(user: string, { endpoints, caPem } = provider): Promise<Answer['body']> {
   const scope = 'openid email offline_access mail';
-  const { body } = await post(endpoints.device, { client_id: 'desk-public', scope });
-  const visit = await visitProvider(body.verification_uri_complete ?? '', user, { caPem });
-  expect(visit).toEqual({ kind: 'page', heading: 'Sign-in Success' });
-  const form = { grant_type: device, client_id: 'desk-public', device_code: body.device_code ?? '' };
+  const { body } = await post(endpoints.device, { client_id: 'test-public', scope });
+  const ending = await visitProvider(body.verification_uri_complete ?? '', user, { caPem });
+  expect(ending).toEqual({ kind: 'page', heading: 'Sign-in Success' });
+  const form = { grant_type: device, client_id: 'test-public', device_code: body.device_code ?? '' };
   return (await post(endpoints.token, form)).body;
 }
 
 const refresh = (token: string | undefined): Promise<Answer> =>
   post(provider.endpoints.token, {
     grant_type: 'refresh_token',
-    client_id: 'desk-public',
+    client_id: 'test-public',
     refresh_token: token ?? '',
   });
 

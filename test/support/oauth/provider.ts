@@ -1,8 +1,8 @@
 /**
  * Real OpenID provider (oidc-provider) in a child process on loopback, with knobs, counters and the tokens it issued.
  *
- * Clients: `desk-public`, `desk-secret`, `desk-key` and `desk-page` for persons (loopback, `desk-page` the address of
- * the page), `desk-app-secret` and `desk-app-key` for applications (scope `mail.app`), `desk-service` for service
+ * Clients: `test-public`, `test-secret`, `test-key` and `test-page` for persons (loopback, `test-page` the address of
+ * the page), `test-app-secret` and `test-app-key` for applications (scope `mail.app`), `test-service` for service
  * accounts (scope `mail`). The person is `person.ts`; any user name exists with the password `pw`.
  */
 import { type ChildProcess, fork } from 'node:child_process';
@@ -29,13 +29,13 @@ export type TestProviderOptions = {
 export type TestProvider = Pick<ProviderReady, 'issuer' | 'endpoints' | 'dovecotSecret'> & {
   readonly caPem: string;
   readonly caFile: string;
-  /** For private_key_jwt of the clients `desk-key` and `desk-app-key`. */
+  /** For private_key_jwt of the clients `test-key` and `test-app-key`. */
   readonly appKeyFile: string;
   readonly clientSecretFile: string;
   readonly serviceAccountFile: string;
   /** Public keys for a Dovecot that checks tokens itself. */
   readonly keysFolder: string;
-  /** A provider of the configuration, for one client: `desk-public` without more, or of the flow named. */
+  /** A provider of the configuration, for one client: `test-public` without more, or of the flow named. */
   settings(changes?: Partial<OAuthProvider>): OAuthProvider;
   set(knobs: Partial<ProviderKnobs>): Promise<void>;
   /** Ends everything that an account has granted. */
@@ -124,9 +124,9 @@ function settingsOf(
 ): OAuthProvider {
   const { token, authorization, device, revocation } = endpoints;
   const ofFlow = {
-    person: { clientId: 'desk-public', credential: { kind: 'none' }, scopes: personScopes },
+    person: { clientId: 'test-public', credential: { kind: 'none' }, scopes: personScopes },
     application: {
-      clientId: 'desk-app-key',
+      clientId: 'test-app-key',
       credential: { kind: 'private_key', keyFile: join(folder, 'app-key.pem'), certificateFile: null },
       scopes: ['mail.app'],
     },

@@ -70,7 +70,7 @@ async function renewByFetch({ times, person, others, masked }: Renewing): Promis
   for (let time = 0; time < times; time += 1) {
     const form = { grant_type: 'refresh_token', client_id: person.clientId, refresh_token: token };
     token = (await post(form)).refresh_token;
-    await post({ grant_type: 'client_credentials', client_id: 'desk-app-secret', client_secret: secret });
+    await post({ grant_type: 'client_credentials', client_id: 'test-app-secret', client_secret: secret });
   }
 }
 

@@ -10,8 +10,8 @@ import { join } from 'node:path';
 
 export type TokenCheck = {
   /**
-   * introspection: each login asks the provider, so that a revoked token is refused at once; local: Dovecot checks a JWT
-   * itself (provider with `tokenFormat: 'jwt'`) and does not learn of a revocation.
+   * introspection: each login asks the provider, so that a revoked token is refused at once; local: Dovecot checks a
+   * JWT itself (provider with `tokenFormat: 'jwt'`) and does not learn of a revocation.
    */
   readonly mode: 'introspection' | 'local';
   readonly provider: {

@@ -18,7 +18,7 @@ let token: string;
 /** A token of an application, which opens every mailbox but those whose name begins with `private`. */
 async function applicationToken({ endpoints, caPem, clientSecretFile }: TestProvider): Promise<string> {
   const form = {
-    ...{ grant_type: 'client_credentials', scope: 'mail.app', client_id: 'desk-app-secret' },
+    ...{ grant_type: 'client_credentials', scope: 'mail.app', client_id: 'test-app-secret' },
     client_secret: (await readFile(clientSecretFile, 'utf8')).trim(),
   };
   return await new Promise((resolve, reject) => {
