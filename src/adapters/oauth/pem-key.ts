@@ -6,6 +6,7 @@
  */
 import { createHash, createSign, X509Certificate } from 'node:crypto';
 import { SecretBytes, secretBuffer } from '../../secret/secret-bytes.ts';
+import { wipingFreedMemory } from '../process/scrub-memory.ts';
 
 export type PrivateKeyDer = { readonly der: SecretBytes; readonly type: 'pkcs8' | 'pkcs1' | 'sec1' };
 
@@ -109,6 +110,6 @@ export function signWith({ der, type }: PrivateKeyDer, algorithm: SigningAlgorit
   return der.use((bytes) => {
     const key = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
     const options = { key, format: 'der', type, dsaEncoding: 'ieee-p1363', ...padding } as const;
-    return createSign(digests[algorithm]).update(input).sign(options);
+    return wipingFreedMemory(() => createSign(digests[algorithm]).update(input).sign(options));
   });
 }

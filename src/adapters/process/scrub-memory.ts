@@ -48,7 +48,7 @@ type Pair = readonly [reading: number, writing: number];
 let library: Library | null | undefined;
 
 function openPair(): Pair | null {
-  if (library === undefined) library = loadLibrary();
+  if (library === undefined) library = loadOrNull(openLibrary);
   const pair = new Int32Array(2);
   if (library === null || library.socketpair(unixFamily, streamNonBlockingCloseOnExec, 0, pair) !== 0) return null;
   const [reading = -1, writing = -1] = pair;
@@ -63,14 +63,37 @@ function openLibrary() {
 }
 
 /** null: not Linux, or node:ffi is disabled or of another version. */
-function loadLibrary(): Library | null {
+function loadOrNull<T>(open: () => T): T | null {
   if (process.platform !== 'linux') return null;
   try {
-    return openLibrary();
+    return open();
   } catch (error) {
     if (!(error instanceof TypeError) && !causeCode(error).startsWith('ERR_')) throw error;
     return null;
   }
+}
+
+/** M_PERTURB of mallopt(3): overwrites memory as it is freed. */
+const perturbFreed = -6;
+const filler = 0xff;
+
+/** Runs `task` such that what it frees is overwritten: OpenSSL frees its copies of a decoded key as they are. */
+export function wipingFreedMemory<T>(task: () => T): T {
+  if (allocator === undefined) allocator = loadOrNull(openAllocator);
+  allocator?.mallopt(perturbFreed, filler);
+  try {
+    return task();
+  } finally {
+    allocator?.mallopt(perturbFreed, 0);
+  }
+}
+
+/** Of the GNU C library; another one has no such function. */
+let allocator: ReturnType<typeof openAllocator> | null | undefined;
+
+function openAllocator() {
+  const { dlopen } = process.getBuiltinModule('node:ffi');
+  return dlopen(null, { mallopt: { arguments: ['int32', 'int32'], return: 'int32' } }).functions;
 }
 
 /** A frame has 80 bytes or more, and what reads from a socket uses 40 KiB. */
