@@ -11,6 +11,7 @@ import { Failure } from '../../errors.ts';
 import type { Connection } from '../../ingest/model.ts';
 import type { Credential } from '../../ingest/ports.ts';
 import { isThrottled, refusalIn } from './errors.ts';
+import { lineBytesMax, searchBytesMax } from './limits.ts';
 import { ImapClient, type LoginEvents } from './login.ts';
 import type { ServerRefusal } from './throttling.ts';
 import type { SocketTransport } from './transport.ts';
@@ -24,9 +25,9 @@ export type ImapOptions = {
   readonly literalBytesMax: number;
 };
 
-/** A SEARCH response is one line: 200,000 UIDs are about 2 MB. */
-export const lineBytesMax = 64 * 1024 * 1024;
 const framingBytesMax = 1024 * 1024;
+/** Of one response; SEARCH is not parsed into tokens. A folder with some thousand keywords is within it. */
+const tokensMax = 4000;
 /** Longest delay of a timer: disables imapflow's own watchdog, which would also close an idle session. */
 const timerMaxMs = 2 ** 31 - 1;
 
@@ -95,10 +96,10 @@ export function newClient(
     connectionTimeout: options.connectTimeoutMs,
     greetingTimeout: options.connectTimeoutMs,
     socketTimeout: timerMaxMs,
-    maxLineLength: lineBytesMax,
+    maxLineLength: searchBytesMax + lineBytesMax,
     maxLiteralSize: options.literalBytesMax,
-    maxResponseSize: Math.max(lineBytesMax, options.literalBytesMax) + framingBytesMax,
-    maxResponseTokens: 1_000_000,
+    maxResponseSize: Math.max(searchBytesMax, options.literalBytesMax) + framingBytesMax,
+    maxResponseTokens: tokensMax,
   };
   return { imap: new ImapClient(flow, connection.user, credential, events), lastRefusal };
 }

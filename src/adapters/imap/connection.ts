@@ -31,6 +31,8 @@ export type CommandBounds = {
   readonly limitsTotalTime?: boolean;
   /** Byte budget beside the expected literals; null: continue with the rest of the present one. */
   readonly bytesMax?: number | null;
+  /** Of them in one line of a SEARCH response. */
+  readonly searchBytes?: number;
 };
 
 /** Overwrites what Node keeps of what it read last, once this reading has ended. */
@@ -171,7 +173,7 @@ export class ImapConnection {
   async run<T>(
     doing: string,
     command: (watchdog: Watchdog) => Promise<T>,
-    { limitsTotalTime: whole = true, bytesMax = commandBytesMax }: CommandBounds = {},
+    { limitsTotalTime: whole = true, bytesMax = commandBytesMax, searchBytes = 0 }: CommandBounds = {},
   ): Promise<T> {
     this.assertOpen();
     if (this.#fail !== null)
@@ -180,7 +182,7 @@ export class ImapConnection {
     const { promise: failed, reject } = Promise.withResolvers<never>();
     this.#fail = reject;
     const watchdog = this.#watch(whole);
-    if (bytesMax !== null) this.inboundLimit.allow(bytesMax);
+    if (bytesMax !== null) this.inboundLimit.allow(bytesMax, searchBytes);
     try {
       return await Promise.race([command(watchdog), failed]);
     } catch (error) {

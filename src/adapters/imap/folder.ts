@@ -7,15 +7,15 @@
  */
 
 import type { ListResponse, MailboxObject } from 'imapflow';
+import { encodePath, normalizePath } from 'imapflow/lib/tools.js';
 import { Failure, isFailure } from '../../errors.ts';
 import type { PostAction } from '../../ingest/model.ts';
 import type { FolderState } from '../../ingest/ports.ts';
-import { lineBytesMax } from './client.ts';
 import type { ImapConnection } from './connection.ts';
-import { commandBytesMax, idleBytesMax } from './limits.ts';
+import { type CommandToken, execute } from './imapflow-internals.ts';
+import { commandBytesMax, idleBytesMax, searchBytesMax } from './limits.ts';
+import { UidCollector, uidMax } from './responses/uid-collector.ts';
 
-/** UIDs and UIDVALIDITY have 32 bits (RFC 9051 section 9). */
-export const uidMax = 2 ** 32 - 1;
 /** Ten digits and a space. */
 const uidBytesMax = 11;
 /** Some ten thousand folders. */
@@ -40,17 +40,45 @@ async function isListed(connection: ImapConnection, path: string): Promise<boole
   );
 }
 
-/** SEARCH in the selected folder; the budget allows for a response that names each of its messages. */
+/** Criteria of a SEARCH: the messages of a set, or those since a day; those without \\Deleted alone. */
+export type SearchCriteria = { readonly uid?: string; readonly since?: Date; readonly isUndeleted?: true };
+
+const months = ['Jan', 'Feb', 'Mar', 'Apr', 'May', 'Jun', 'Jul', 'Aug', 'Sep', 'Oct', 'Nov', 'Dec'];
+
+function dateText(date: Date): string {
+  return `${date.getUTCDate()}-${months[date.getUTCMonth()]}-${date.getUTCFullYear()}`;
+}
+
+function searchTokens({ uid, since, isUndeleted }: SearchCriteria): readonly CommandToken[] {
+  const key = (value: string): CommandToken => ({ type: 'ATOM', value });
+  return [
+    ...(uid === undefined ? [] : [key('UID'), { type: 'SEQUENCE', value: uid } as const]),
+    ...(since === undefined ? [] : [key('SINCE'), key(dateText(since))]),
+    ...(isUndeleted === true ? [key('UNDELETED')] : []),
+  ];
+}
+
+/**
+ * SEARCH in the selected folder: UIDs, ascending, at most `listedMax`. The budget allows for a response that names each
+ * message of the folder, up to that number: EXISTS is only what the server says.
+ */
 export async function search(
   connection: ImapConnection,
   doing: string,
-  query: Parameters<ImapConnection['imap']['search']>[0],
+  criteria: SearchCriteria,
 ): Promise<readonly number[]> {
-  const { mailbox } = connection.imap;
-  const answerBytes = mailbox === false ? 0 : Math.min(mailbox.exists * uidBytesMax, lineBytesMax);
-  const bytesMax = commandBytesMax + answerBytes;
-  const found = await connection.require(doing, () => connection.imap.search(query, { uid: true }), { bytesMax });
-  return Array.isArray(found) ? found : [];
+  const { imap } = connection;
+  const exists = imap.mailbox === false ? 0 : imap.mailbox.exists;
+  const searchBytes = Math.min(exists * uidBytesMax, searchBytesMax);
+  const collector = new UidCollector(exists);
+  imap.responses.collector = collector;
+  try {
+    const command = () => execute(imap, 'UID SEARCH', searchTokens(criteria));
+    await connection.run(doing, command, { bytesMax: commandBytesMax + searchBytes, searchBytes });
+  } finally {
+    imap.responses.collector = null;
+  }
+  return collector.uids();
 }
 
 /** UIDNEXT, also of an old server that omits it at SELECT (RFC 9051 section 6.3.2 requires it). */
@@ -133,17 +161,28 @@ async function remove(connection: ImapConnection, set: string): Promise<void> {
   }
 }
 
+/**
+ * UID COPY or UID MOVE. COPYUID of the response (RFC 4315) is not read: a few bytes of it can name 2^32 messages.
+ */
+function toFolder({ imap }: ImapConnection, command: 'UID COPY' | 'UID MOVE', set: string, target: string) {
+  const name = encodePath(imap, normalizePath(imap, target));
+  return execute(imap, command, [
+    { type: 'SEQUENCE', value: set },
+    { type: 'ATOM', value: name },
+  ]);
+}
+
 async function copyAndRemove(connection: ImapConnection, set: string, target: string): Promise<void> {
-  const uncopied = await search(connection, 'searching for messages', { uid: set, deleted: false });
+  const uncopied = await search(connection, 'searching for messages', { uid: set, isUndeleted: true });
   for (const rest of uidSets(uncopied)) {
-    await connection.require('copying messages', () => connection.imap.messageCopy(rest, target, byUid));
+    await connection.run('copying messages', () => toFolder(connection, 'UID COPY', rest, target));
   }
   await remove(connection, set);
 }
 
 async function moveOnce(connection: ImapConnection, set: string, target: string): Promise<void> {
   if (!connection.imap.capabilities.has('MOVE')) await copyAndRemove(connection, set, target);
-  else await connection.require('moving messages', () => connection.imap.messageMove(set, target, byUid));
+  else await connection.run('moving messages', () => toFolder(connection, 'UID MOVE', set, target));
 }
 
 /** TRYCREATE (RFC 9051 section 7.1) or no such folder in the list: not every server sends the code. */

@@ -4,14 +4,14 @@
  *
  * Relied upon, and checked by library.test.ts: `exec` with `onPlusTag`, whose tagged response blocks the reader until
  * `next`; one command in flight at a time; `setAuthenticationState`, `writeSocket`, `expectCapabilityUpdate`; a handler
- * in `untaggedHandlers` receives every line of its kind that the command in flight does not consume; the parser is a
- * Transform that calls back once it has consumed a chunk, has the fields of `ImapParser`, and lets a literal be filled
- * from outside.
+ * in `untaggedHandlers` receives every line of its kind that the command in flight does not consume; every response
+ * passes `handleResponse`; the parser is a Transform that calls back once it has consumed a chunk, has the fields of
+ * `ImapParser`, and lets a literal be filled from outside.
  */
 import type { Transform, Writable } from 'node:stream';
 import type { ImapFlow } from 'imapflow';
 
-export type CommandToken = { readonly type: 'ATOM' | 'TEXT'; readonly value: string };
+export type CommandToken = { readonly type: 'ATOM' | 'TEXT' | 'SEQUENCE'; readonly value: string };
 
 /** A continuation request (`+`); its text is the only token, and an empty one has none. */
 export type ContinuationRequest = { readonly attributes?: readonly ({ readonly value?: unknown } | null)[] | false };
@@ -23,13 +23,17 @@ type ImapFlowInternals = {
   readonly exec: (
     command: string,
     tokens: readonly CommandToken[],
-    options: { onPlusTag(request: ContinuationRequest): Promise<void> },
+    options?: { onPlusTag(request: ContinuationRequest): Promise<void> },
   ) => Promise<TaggedResponse>;
   readonly setAuthenticationState: () => Promise<void>;
   /** null once the client is closed. */
   readonly writeSocket: Writable | null;
   readonly untaggedHandlers: Record<string, (line: { readonly command: string }) => Promise<void>>;
   expectCapabilityUpdate: boolean;
+  /** The command in flight; false: none. */
+  readonly currentRequest: { readonly command: string } | false;
+  /** Parses and handles one response; true: the next one is read. */
+  handleResponse: (response: { readonly payload: Buffer }) => Promise<boolean>;
   readonly streamer: ImapParser;
 };
 
@@ -50,6 +54,25 @@ const parserState = { line: 1, literal: 2 } as const;
 
 export function internals(imap: ImapFlow): ImapFlowInternals {
   return imap as unknown as ImapFlowInternals;
+}
+
+/** Runs a command that has no data in its response codes; they are not read. NO and BAD reject. */
+export async function execute(imap: ImapFlow, command: string, tokens: readonly CommandToken[]): Promise<void> {
+  (await internals(imap).exec(command, tokens)).next();
+}
+
+/** Asks `accepts` about each response before it is parsed; one that is not accepted is dropped. */
+export function filterResponses(
+  imap: ImapFlow,
+  accepts: (line: Buffer, command: string | null) => Promise<boolean>,
+): void {
+  const inner = internals(imap);
+  const handle = inner.handleResponse.bind(imap);
+  inner.handleResponse = async (response) => {
+    const { currentRequest } = inner;
+    const isAccepted = await accepts(response.payload, currentRequest ? currentRequest.command.toUpperCase() : null);
+    return isAccepted ? await handle(response) : true;
+  };
 }
 
 /** Text of a continuation request: the challenge of a SASL mechanism, in base64; '' without one. */

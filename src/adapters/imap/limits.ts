@@ -14,11 +14,21 @@ export const commandBytesMax = 1024 * 1024;
 /** SELECT, IDLE, and between two commands. */
 export const idleBytesMax = 256 * 1024;
 
+/**
+ * One response without its literals, except SEARCH: lists of folder keywords have some thousand bytes. Parsing this
+ * many takes less than 50 ms, whatever they are.
+ */
+export const lineBytesMax = 64 * 1024;
+/** A SEARCH response of a million UIDs of ten digits. */
+export const searchBytesMax = 11_000_000;
+
 const lineFeed = 0x0a;
 const carriageReturn = 0x0d;
 const closingBrace = 0x7d;
 /** `{`, the digits of a 64-bit number, `}`, CR and LF. */
 const markerBytesMax = 24;
+const searchHead = Buffer.from('* SEARCH ');
+const upperCaseMask = 0xdf;
 const marker = /(\{?)([0-9]+)\}\r?\n$/;
 
 export class InboundLimit {
@@ -28,6 +38,10 @@ export class InboundLimit {
   #expected = 0;
   /** Remaining bytes of the current literal. */
   #literal = 0;
+  #searchBytesMax = 0;
+  /** Bytes of the current response, without its literals, and of its start those that are the start of SEARCH. */
+  #line = 0;
+  #searchHead = 0;
   /** End of the current line as received so far: bytes, not a string, as it may be part of a password. */
   readonly #tail = new Uint8Array(new ArrayBuffer(4096), 0, markerBytesMax);
 
@@ -36,9 +50,10 @@ export class InboundLimit {
     this.#exceeded = exceeded;
   }
 
-  /** Resets the budget; expected literals stay. */
-  allow(bytes: number): void {
+  /** Resets the budget; expected literals stay. `searchBytes`: more bytes for the line of a SEARCH. */
+  allow(bytes: number, searchBytes = 0): void {
     this.#left = bytes;
+    this.#searchBytesMax = searchBytes;
   }
 
   /** Adds to the expected literal bytes. */
@@ -72,12 +87,27 @@ export class InboundLimit {
     const end = chunk.indexOf(lineFeed, from);
     const to = end < 0 ? chunk.length : end + 1;
     this.#left -= to - from;
+    this.#countLine(chunk, from, to);
     this.#append(chunk, Math.max(from, to - markerBytesMax), to);
     if (end >= 0) {
       this.#literal = this.#isMarkerLine() ? this.#announcedIn(Buffer.from(this.#tail).toString('latin1')) : 0;
       this.#tail.fill(0);
+      if (this.#literal === 0) this.#line = 0;
     }
     return to - from;
+  }
+
+  #countLine(chunk: Buffer, from: number, to: number): void {
+    if (this.#line === 0) this.#searchHead = 0;
+    for (
+      let at = from;
+      at < to && this.#searchHead === this.#line + at - from && this.#searchHead < searchHead.length;
+      at += 1
+    )
+      if (isSame(chunk[at], searchHead[this.#searchHead])) this.#searchHead += 1;
+    this.#line += to - from;
+    const isSearch = this.#searchHead === searchHead.length;
+    if (this.#line > lineBytesMax + (isSearch ? this.#searchBytesMax : 0)) this.#left = -1;
   }
 
   #append(chunk: Buffer, from: number, to: number): void {
@@ -100,6 +130,11 @@ export class InboundLimit {
     if (all.length === markerBytesMax && brace === '') this.#left = -1;
     return brace === '{' ? Number(digits) : 0;
   }
+}
+
+/** Without regard to the case of letters. */
+function isSame(one: number | undefined, other: number | undefined): boolean {
+  return one === other || ((one ?? 0) & upperCaseMask) === other;
 }
 
 const checksPerTimeout = 8;

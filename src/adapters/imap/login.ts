@@ -13,7 +13,8 @@ import { ImapFlow, type ImapFlowOptions } from 'imapflow';
 import type { Credential } from '../../ingest/ports.ts';
 import { secretBuffer } from '../../secret/secret-bytes.ts';
 import { EchoFilter } from './echo-filter.ts';
-import { type ContinuationRequest, continuationText, internals } from './imapflow-internals.ts';
+import { type ContinuationRequest, continuationText, filterResponses, internals } from './imapflow-internals.ts';
+import { ResponseFilter } from './responses/response-filter.ts';
 import { chooseMethod, type LoginIdentity, type LoginMethod, scratchBytes, writeLine } from './sasl.ts';
 import { readChallenge, type TokenChallenge } from './token-failures.ts';
 
@@ -40,6 +41,7 @@ export type LoginEvents = {
  * open, or the attempt has failed.
  */
 export class ImapClient extends ImapFlow {
+  readonly responses = new ResponseFilter();
   readonly #identity: LoginIdentity;
   readonly #events: LoginEvents;
   #credential: Credential | null;
@@ -53,6 +55,7 @@ export class ImapClient extends ImapFlow {
     this.#identity = { user: Buffer.from(user), host: options.host ?? '', port: options.port ?? 0 };
     this.#credential = credential;
     this.#events = events;
+    filterResponses(this, (line, command) => this.responses.accepts(line, command));
   }
 
   /** True once the server accepted the login, also after the close, where imapflow resets `authenticated`. */

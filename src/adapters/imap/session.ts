@@ -24,9 +24,10 @@ import type {
 } from '../../ingest/ports.ts';
 import type { ImapOptions } from './client.ts';
 import { ImapConnection } from './connection.ts';
-import { applyAction, listFolders, search, selectFolder, uidMax, uidSets } from './folder.ts';
+import { applyAction, listFolders, type SearchCriteria, search, selectFolder, uidSets } from './folder.ts';
 import { idle, NewMailAnnouncements } from './idle.ts';
 import { commandBytesMax, idleBytesMax } from './limits.ts';
+import { uidMax } from './responses/uid-collector.ts';
 import { certificateNotAfterMs, describeCertificate } from './tls.ts';
 import type { ConnectionStage } from './transport.ts';
 
@@ -240,7 +241,7 @@ class ImapSession implements Session {
     if (this.#isFetching) throw new Failure('unexpected', `A session was used for ${doing} during a fetch.`);
   }
 
-  async #search(doing: string, query: Parameters<ImapConnection['imap']['search']>[0]): Promise<readonly number[]> {
+  async #search(doing: string, query: SearchCriteria): Promise<readonly number[]> {
     this.#assertNotFetching(doing);
     const uids = await search(this.#connection, doing, query);
     if ((uids.at(-1) ?? 0) < this.#uidNext) return uids;
