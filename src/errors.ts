@@ -48,11 +48,7 @@ const meanings = {
     exit: 1,
     hint: 'Another worker took the lease of this mailbox and continues there.',
   },
-  lease_taken: {
-    domain: 'mailbox',
-    exit: 1,
-    hint: 'Another worker is polling this mailbox; see ticketmaild status.',
-  },
+  lease_taken: { domain: 'mailbox', exit: 1, hint: 'Another worker is polling this mailbox; see ticketmaild status.' },
   // Keys, sealed passwords, the encryption switch
   key_file_missing: {
     domain: 'encryption',
@@ -113,7 +109,7 @@ const meanings = {
   token_damaged: {
     domain: 'oauth',
     exit: 1,
-    hint: 'The stored token was modified. An access token is requested again by itself; for a refresh token: ticketmaild mailbox authorize NAME',
+    hint: 'The stored token was modified. For a refresh token: ticketmaild mailbox authorize NAME',
   },
   token_bound_elsewhere: {
     domain: 'oauth',
@@ -133,18 +129,14 @@ const meanings = {
   oauth_provider_failed: {
     domain: 'oauth',
     exit: 1,
-    hint: 'The provider did not answer as it should; it is asked again by itself. See ticketmaild oauth test NAME.',
+    hint: 'The provider did not answer as it should; retried automatically. See ticketmaild oauth test NAME.',
   },
   oauth_provider_refused: {
     domain: 'oauth',
     exit: 1,
     hint: 'The provider refuses the application: check client id, tenant, secret or certificate. ticketmaild oauth test NAME says what to do.',
   },
-  oauth_needs_consent: {
-    domain: 'oauth',
-    exit: 1,
-    hint: 'Sign in again: ticketmaild mailbox authorize NAME',
-  },
+  oauth_needs_consent: { domain: 'oauth', exit: 1, hint: 'Sign in again: ticketmaild mailbox authorize NAME' },
   oauth_consent_refused: {
     domain: 'oauth',
     exit: 1,
@@ -182,11 +174,7 @@ const meanings = {
     hint: 'Is ticketmaild running already? Otherwise choose another listen address.',
   },
   // The mail server
-  name_not_found: {
-    domain: 'server',
-    exit: 1,
-    hint: 'Check the spelling of the name and the DNS of this machine.',
-  },
+  name_not_found: { domain: 'server', exit: 1, hint: 'Check the spelling of the name and the DNS of this machine.' },
   connect_refused: {
     domain: 'server',
     exit: 1,
@@ -204,11 +192,7 @@ const meanings = {
     hint: 'The certificate is not from a trusted authority: pass its CA with --ca-file, or pin it with --fingerprint.',
   },
   tls_expired: { domain: 'server', exit: 1, hint: 'Renew it on the mail server.' },
-  tls_name_mismatch: {
-    domain: 'server',
-    exit: 1,
-    hint: 'Use a host name that the certificate contains.',
-  },
+  tls_name_mismatch: { domain: 'server', exit: 1, hint: 'Use a host name that the certificate contains.' },
   tls_pin_mismatch: {
     domain: 'server',
     exit: 1,

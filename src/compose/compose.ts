@@ -80,11 +80,10 @@ export async function compose(
   const { passwords, tokens, actor } = encryption;
   const oauthParts = { providers, store, passwords, tokens, clock: systemClock, log, worker, actor };
   const oauth = building.use(composeOAuth(oauthParts));
-  const { credentials } = oauth;
   const ports: PollPorts = {
     ...{
       store,
-      credentials,
+      credentials: oauth.credentials,
       postActionGuard: encryption.confirmations,
       sessions,
       parser,
@@ -108,7 +107,7 @@ export async function compose(
     ...encryption,
     ...{ resolve, restore },
     reprocess: (id) => reprocessMessage(id, { ...ports, store }, daemonSettings(config)),
-    ...{ store, migrations: store.migrations, credentials, sessions, raw, blobs },
+    ...{ store, migrations: store.migrations, credentials: oauth.credentials, sessions, raw, blobs },
     pollOnce: async (mailbox, stop, observe) => {
       // A refused login counts as one of a poll by the daemon.
       const due = await store.scheduleOf(mailbox.id);

@@ -15,7 +15,7 @@ import type { Operations } from '../admin/operations/operations.ts';
 import type { AdminStore } from '../admin/ports.ts';
 import type { Clock } from '../async/clock.ts';
 import type { Config } from '../config/config.ts';
-import { type OAuthProvider, providerBinding } from '../config/oauth.ts';
+import { type OAuthProvider, providerBinding } from '../config/oauth-provider.ts';
 import { type Confirmations, createConfirmations } from '../encryption/confirmations.ts';
 import type { EncryptionControl } from '../encryption/control.ts';
 import type { OperationObserver, OperationPorts } from '../encryption/operations/operation.ts';

@@ -5,7 +5,7 @@
  */
 import type { Database } from '../adapters/database/database.ts';
 import type { Clock } from '../async/clock.ts';
-import type { OAuthProvider } from '../config/oauth.ts';
+import type { OAuthProvider } from '../config/oauth-provider.ts';
 import type { PasswordAccess } from '../encryption/passwords.ts';
 import type { TokenSealing } from '../encryption/tokens.ts';
 import type { FailureCode } from '../errors.ts';

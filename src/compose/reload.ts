@@ -2,8 +2,8 @@
  * Configuration reload (SIGHUP, `systemctl reload`): parse, validate, swap what can change while the daemon runs.
  *
  * That is the log level, the tables poll, idle, limits, tickets, raw, shutdown and oauth, and password and server key
- * of the database. Other changes are named in the log and take effect at the next start. An invalid configuration is logged
- * and changes nothing.
+ * of the database. Other changes are named in the log and take effect at the next start. An invalid configuration is
+ * logged and changes nothing.
  */
 import type { Config, DatabaseConfig, DatabaseLogin } from '../config/config.ts';
 import { asFailure } from '../errors.ts';

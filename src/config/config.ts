@@ -4,7 +4,7 @@
  * `load.ts` reads it, `schema.ts` defines its keys, `derive.ts` converts them.
  */
 import type { SecretBytes } from '../secret/secret-bytes.ts';
-import type { OAuthProvider } from './oauth.ts';
+import type { OAuthProvider } from './oauth-provider.ts';
 
 /** The database. The password of a MySQL URL is moved into bytes while it is parsed. */
 export type DatabaseConfig =

@@ -98,13 +98,13 @@ const provider = root({
   ),
   flow: choice(['', 'application', 'service_account', 'person'], '', {
     meaning:
-      'application: client credentials (Microsoft). service_account: domain-wide delegation (Google). person: somebody signs in.',
+      'application: client credentials (Microsoft). service_account: domain-wide delegation (Google). person: an owner signs in.',
     more: 'If empty: application for microsoft, service_account for google, person for yahoo and oidc.',
   }),
   tenant: text('', 'Tenant of Microsoft: its id, or a domain such as contoso.onmicrosoft.com (required there).'),
   shared_tenant: yesOrNo(
     false,
-    'Allows the tenants common, organizations and consumers, which anybody can sign in to.',
+    'Allows the tenants common, organizations and consumers, which every organization shares.',
   ),
   client_id: text('', 'Id of the application (client) at the provider; a service account file contains its own.'),
   client_secret_file: text('', {

@@ -142,8 +142,8 @@ async function preparePassword(
 type SealingInForce = { readonly key: Key | null; readonly switchRevision: number };
 
 /**
- * The key that a new secret is sealed under, at the revision of the switch; `key` null: it is stored in plain text. Fails
- * closed: throws the problem of the switch, and `key_*` when the switch is on and its key is not available.
+ * The key that a new secret is sealed under, at the revision of the switch; `key` null: it is stored in plain text.
+ * Fails closed: throws the problem of the switch, and `key_*` when the switch is on and its key is not available.
  */
 export async function sealingInForce(vault: Vault): Promise<SealingInForce> {
   const view = await vault.refresh();

@@ -13,8 +13,8 @@ import type { Connection, Mailbox, Outcome, PostAction, StoredSource } from './m
 import type { PoolCheck } from './readiness.ts';
 
 /**
- * A credential for one IMAP login: a password (SASL PLAIN, LOGIN) or an access token (XOAUTH2, OAUTHBEARER). `sessionMs`:
- * the server ends the session after that time; null: it does not.
+ * A credential for one IMAP login: a password (SASL PLAIN, LOGIN) or an access token (XOAUTH2, OAUTHBEARER).
+ * `sessionMs`: the server ends the session after that time; null: it does not.
  */
 export type Credential =
   | { readonly kind: 'password'; readonly secret: SecretBytes }

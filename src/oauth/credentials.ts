@@ -4,7 +4,7 @@
  * For a token, user and mail server are checked against the configuration first; then neither the provider is asked nor
  * a token opened in vain. One that the server refuses although it is good by the clock is replaced once.
  */
-import type { OAuthProvider } from '../config/oauth.ts';
+import type { OAuthProvider } from '../config/oauth-provider.ts';
 import type { PasswordAccess } from '../encryption/passwords.ts';
 import { Failure, isFailure } from '../errors.ts';
 import type { Connection, Mailbox } from '../ingest/model.ts';

@@ -4,7 +4,7 @@
  * Its flow is that of the configuration, never the cell of the table. An application or a service account has one
  * grant, named as the provider, which is created on first use.
  */
-import type { OAuthProvider } from '../config/oauth.ts';
+import type { OAuthProvider } from '../config/oauth-provider.ts';
 import { Failure } from '../errors.ts';
 import { printableLine } from '../text/printable.ts';
 import type { Grant } from './model.ts';

@@ -23,7 +23,7 @@ export type Grant = {
   /** Name of the provider in the configuration. */
   readonly provider: string;
   readonly flow: OAuthFlow;
-  /** Who consented; null: unknown, or nobody had to. */
+  /** Who consented; null: unknown, or no consent was needed. */
   readonly account: string | null;
   readonly state: GrantState;
   readonly stateSinceMs: number;

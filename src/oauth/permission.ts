@@ -5,7 +5,7 @@
  * are opened, and user, host and authorities in the row of a mailbox are checked against it before anything is asked of
  * the provider. Pure.
  */
-import type { OAuthProvider } from '../config/oauth.ts';
+import type { OAuthProvider } from '../config/oauth-provider.ts';
 import { Failure } from '../errors.ts';
 import type { Connection } from '../ingest/model.ts';
 

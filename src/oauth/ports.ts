@@ -4,7 +4,7 @@
  * Adapters implement them; `compose/` passes them in. Every method rejects with a `Failure` and nothing else. Times are
  * milliseconds since 1970 (UTC), by the clock of the database where a store returns them; durations milliseconds.
  */
-import type { OAuthProvider } from '../config/oauth.ts';
+import type { OAuthProvider } from '../config/oauth-provider.ts';
 import type { NewToken } from '../encryption/tokens.ts';
 import type { AuditActor } from '../ingest/model.ts';
 import type { SecretBytes } from '../secret/secret-bytes.ts';

@@ -5,7 +5,7 @@
  * that has ended, and a grant that needs consent are failures. Providers are judged by the requests of this process.
  */
 import type { Clock } from '../async/clock.ts';
-import type { OAuthProvider } from '../config/oauth.ts';
+import type { OAuthProvider } from '../config/oauth-provider.ts';
 import { type FailureCode, hintOf, isFailure } from '../errors.ts';
 import type { Check, OAuthGrantCheck, OAuthProviderCheck, Readiness } from '../ingest/readiness.ts';
 import { hints } from '../text/hints.ts';

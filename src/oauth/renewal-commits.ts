@@ -1,8 +1,9 @@
 /**
  * Commit of renewed tokens with retry: what the provider issued is kept as secret bytes until the database has it.
  *
- * A provider that rotates refresh tokens has ended the former one by then (RFC 9700 section 4.14.2), so that a new
- * one that is lost ends the grant. Whatever the reason, a store that fails is tried again, for as long as the process lives.
+ * A provider that rotates refresh tokens has ended the former one by then (RFC 9700 section 4.14.2), so that a new one
+ * that is lost ends the grant. Whatever the reason, a store that fails is tried again, for as long as the process
+ * lives.
  */
 import type { Clock } from '../async/clock.ts';
 import { within } from '../async/deadline.ts';

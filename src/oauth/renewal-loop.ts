@@ -6,7 +6,7 @@
  * tokens that no mailbox uses any more.
  */
 import type { Clock } from '../async/clock.ts';
-import type { OAuthProvider } from '../config/oauth.ts';
+import type { OAuthProvider } from '../config/oauth-provider.ts';
 import { asFailure, type Failure } from '../errors.ts';
 import { events, type Log } from '../events.ts';
 import { type GrantDirectory, providerOfGrant } from './grant-directory.ts';

@@ -7,7 +7,7 @@
  * clock, times by that of the database; margins scale with the life time of a token.
  */
 import type { Clock } from '../async/clock.ts';
-import type { OAuthProvider } from '../config/oauth.ts';
+import type { OAuthProvider } from '../config/oauth-provider.ts';
 import type { TokenSealing } from '../encryption/tokens.ts';
 import { asFailure, Failure, isFailure } from '../errors.ts';
 import type { SecretBytes } from '../secret/secret-bytes.ts';

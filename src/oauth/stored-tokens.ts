@@ -1,7 +1,7 @@
 /**
  * Reading of stored tokens: each is opened in the context that its grant and the configuration require, or not at all.
  */
-import { type OAuthProvider, providerBinding } from '../config/oauth.ts';
+import { type OAuthProvider, providerBinding } from '../config/oauth-provider.ts';
 import type { TokenSealing } from '../encryption/tokens.ts';
 import { Failure, isFailure } from '../errors.ts';
 import type { TokenContext } from '../secret/sealed-token.ts';

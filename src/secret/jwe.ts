@@ -1,10 +1,11 @@
 /**
- * JWE compact serialization (RFC 7516 section 7.1) of one secret: direct encryption with AES-256-GCM, bound to a context.
+ * JWE compact serialization (RFC 7516 section 7.1) of one secret: direct encryption with AES-256-GCM, bound to a
+ * context.
  *
- * The protected header names the key and contains a hash of the context (`ctx`). The tag authenticates the header (AAD).
- * Only exactly this header is accepted, byte for byte: no other algorithm, no compression, no further member reaches the
- * decryption. Any doubt fails closed, with the code of the kind of secret. The plaintext is never a string, and every
- * copy made here is wiped.
+ * The protected header names the key and contains a hash of the context (`ctx`). The tag authenticates the header
+ * (AAD). Only exactly this header is accepted, byte for byte: no other algorithm, no compression, no further member
+ * reaches the decryption. Any doubt fails closed, with the code of the kind of secret. The plaintext is never a string,
+ * and every copy made here is wiped.
  *
  * The cipher runs in this thread. Web Crypto, which the JWE libraries use, runs in a thread pool: the vector registers
  * of an idle thread retain the last block, and a core dump shows them. Here they are overwritten at once.
@@ -58,8 +59,8 @@ export function encryptJwe(plaintext: Uint8Array, key: Key, contextHash: string)
 }
 
 /**
- * Makes a string only of bytes with the JWE prefix: the column may contain a plain secret by mistake. Throws the failure
- * of the kind.
+ * Makes a string only of bytes with the JWE prefix: the column may contain a plain secret by mistake. Throws the
+ * failure of the kind.
  */
 export function parseJwe(sealed: Uint8Array, kind: SealedKind): ParsedJwe {
   if (sealed.length > kind.sealedBytesMax) throw damagedSeal(kind, `it is larger than ${kind.sealedBytesMax} bytes`);

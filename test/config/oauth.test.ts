@@ -4,7 +4,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { loadConfig } from '../../src/config/load.ts';
-import type { OAuthProvider } from '../../src/config/oauth.ts';
+import type { OAuthProvider } from '../../src/config/oauth-provider.ts';
 import { Failure } from '../../src/errors.ts';
 import { certificatesTemplate } from '../support/servers/templates.ts';
 

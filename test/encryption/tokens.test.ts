@@ -55,7 +55,7 @@ describe('a new token', () => {
     await expect(sealing.prepare(secret('abc'), context)).rejects.toMatchObject({ code: 'key_file_missing' });
   });
 
-  test('is not written in plain text for a row that nobody sealed', async () => {
+  test('is not written in plain text for a row that no process sealed', async () => {
     const world = await worldAt('on', [randomKey()], []);
     const { sealing } = await sealingIn(world);
     world.row = { ...rowOf(randomKey()), state: 'off', keyId: null, seal: null };

@@ -8,7 +8,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { openDatabase } from '../../src/adapters/database/database.ts';
 import { buildProgram } from '../../src/commands/program.ts';
 import type { DatabaseConfig } from '../../src/config/config.ts';
-import type { OAuthProvider } from '../../src/config/oauth.ts';
+import type { OAuthProvider } from '../../src/config/oauth-provider.ts';
 import { SecretBytes } from '../../src/secret/secret-bytes.ts';
 import { type CommandLine, openCommandLine } from '../commands/command-line.ts';
 import { startDaemon } from '../support/processes/daemon.ts';

@@ -1,6 +1,8 @@
-/** The check `oauth` of `/readyz`: an entry for each provider and grant, since when, why, and the command that mends it. */
+/**
+ * The check `oauth` of `/readyz`: an entry for each provider and grant, since when, why, and the command that mends it.
+ */
 import { expect, test } from 'vitest';
-import type { OAuthProvider } from '../../src/config/oauth.ts';
+import type { OAuthProvider } from '../../src/config/oauth-provider.ts';
 import { oauthCheck } from '../../src/oauth/readiness-check.ts';
 import { failed, person, provider, scene, tokenMailbox } from './scene.ts';
 

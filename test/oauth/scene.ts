@@ -4,7 +4,7 @@
  * Time advances to the next sleeper whenever nothing else can run; the clock of the database runs with it.
  */
 import type { Clock } from '../../src/async/clock.ts';
-import type { OAuthProvider } from '../../src/config/oauth.ts';
+import type { OAuthProvider } from '../../src/config/oauth-provider.ts';
 import type { PasswordAccess } from '../../src/encryption/passwords.ts';
 import type { TokenSealing } from '../../src/encryption/tokens.ts';
 import { Failure, type FailureCode, type FailureFields } from '../../src/errors.ts';

@@ -13,7 +13,7 @@ import {
   processAuthorizationCodeResponse,
   validateAuthResponse,
 } from 'oauth4webapi';
-import type { OAuthProvider } from '../../config/oauth.ts';
+import type { OAuthProvider } from '../../config/oauth-provider.ts';
 import { Failure } from '../../errors.ts';
 import type { Authorization, TokenAnswer } from '../../oauth/ports.ts';
 import { providerFailure } from '../../oauth/provider-errors.ts';

@@ -7,7 +7,7 @@
  */
 import { randomUUID } from 'node:crypto';
 import { type ClientAuth, None } from 'oauth4webapi';
-import type { OAuthProvider } from '../../config/oauth.ts';
+import type { OAuthProvider } from '../../config/oauth-provider.ts';
 import { causeCode } from '../../errors.ts';
 import type { SecretBytes } from '../../secret/secret-bytes.ts';
 import { fileFailure, readClientSecret, readKeyFile, readServiceAccount, readThumbprint } from './credential-files.ts';

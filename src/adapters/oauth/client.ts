@@ -14,7 +14,7 @@ import {
   revocationRequest,
 } from 'oauth4webapi';
 import type { Clock } from '../../async/clock.ts';
-import type { OAuthProvider } from '../../config/oauth.ts';
+import type { OAuthProvider } from '../../config/oauth-provider.ts';
 import { isFailure } from '../../errors.ts';
 import type { ProviderClient, TokenAnswer, TokenRequest } from '../../oauth/ports.ts';
 import { providerFailure } from '../../oauth/provider-errors.ts';

@@ -13,7 +13,7 @@ import {
 } from 'oauth4webapi';
 import type { Clock } from '../../async/clock.ts';
 import { isLoopback } from '../../config/machine.ts';
-import type { OAuthProvider } from '../../config/oauth.ts';
+import type { OAuthProvider } from '../../config/oauth-provider.ts';
 import { Failure, isFailure } from '../../errors.ts';
 import type { DeviceAuthorization, TokenAnswer } from '../../oauth/ports.ts';
 import { isPending, providerFailure } from '../../oauth/provider-errors.ts';

@@ -5,7 +5,7 @@
  * cached for the life of the process, until a request to the provider fails.
  */
 import { type AuthorizationServer, discoveryRequest, processDiscoveryResponse } from 'oauth4webapi';
-import type { OAuthProvider } from '../../config/oauth.ts';
+import type { OAuthProvider } from '../../config/oauth-provider.ts';
 import { Failure } from '../../errors.ts';
 import { ask, type EndpointCall, errorOf, metadataNames, request } from './endpoint-requests.ts';
 

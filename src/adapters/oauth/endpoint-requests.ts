@@ -5,7 +5,7 @@
  * which tokens are filler letters and the id token is missing.
  */
 import { allowInsecureRequests, customFetch } from 'oauth4webapi';
-import type { OAuthProvider } from '../../config/oauth.ts';
+import type { OAuthProvider } from '../../config/oauth-provider.ts';
 import type { ProviderErrorResponse } from '../../oauth/provider-errors.ts';
 import { copySecret, type SecretBytes, secretBuffer } from '../../secret/secret-bytes.ts';
 import type { FormField } from './form-body.ts';

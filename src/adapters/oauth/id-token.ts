@@ -4,7 +4,7 @@
  * TLS to the endpoint stands for the signature (section 3.1.3.7); audience and issuer are compared. Microsoft's `email`
  * is a text that the account's owner chooses, and an unverified address of others too: both are left out.
  */
-import type { OAuthProvider } from '../../config/oauth.ts';
+import type { OAuthProvider } from '../../config/oauth-provider.ts';
 import type { SecretBytes } from '../../secret/secret-bytes.ts';
 
 type Claims = Readonly<Record<string, unknown>>;

@@ -3,7 +3,7 @@
  */
 import type { AuthorizationServer, Client, ClientAuth, TokenEndpointResponse } from 'oauth4webapi';
 import type { Clock } from '../../async/clock.ts';
-import type { OAuthProvider } from '../../config/oauth.ts';
+import type { OAuthProvider } from '../../config/oauth-provider.ts';
 import { Failure } from '../../errors.ts';
 import type { TokenAnswer } from '../../oauth/ports.ts';
 import {

@@ -2,11 +2,11 @@
  * Disable operation: writes `disabling`, restores every password and refresh token to plain text, drops the access
  * tokens, writes `off`, sets the key file aside.
  *
- *     enabling(k) or on(k) -> disabling(k) -> off
+ * enabling(k) or on(k) -> disabling(k) -> off
  *
  * Stays `disabling` and returns what cannot be opened: each password must be set, each grant authorized, or removed.
- * Renames the key file, never deletes it, and only when no sealed password or token is left. Resumes when it is run again after an
- * interruption. Refused while rotating.
+ * Renames the key file, never deletes it, and only when no sealed password or token is left. Resumes when it is run
+ * again after an interruption. Refused while rotating.
  */
 import { keyById } from '../../secret/key.ts';
 import type { SwitchRow } from '../../secret/switch.ts';

@@ -2,8 +2,9 @@
  * Replaces a lost key with a new one: the last resort, when neither a backup nor a running worker has the key.
  *
  * The passwords sealed under the lost key stay as they are and can never be opened; their mailboxes wait until each is
- * set again. Tokens under it are dropped: persons sign in again, and applications and service accounts go on. Refused while the key is available here, or in a live worker that could write it (`key recover`). Resumes
- * when it is run again after an interruption.
+ * set again. Tokens under it are dropped: persons sign in again, and applications and service accounts continue.
+ * Refused while the key is available here, or in a live worker that could write it (`key recover`). Resumes when it is
+ * run again after an interruption.
  */
 import { Failure } from '../../errors.ts';
 import { liveWorkers } from '../../ingest/scheduler/workers.ts';

@@ -2,9 +2,10 @@
  * Batch rewrite of stored passwords (seal, reseal, unseal): each batch is one transaction that verifies the switch
  * revision. Its passes also rewrite tokens (rewrite-tokens.ts).
  *
- * Secrets that cannot be opened (`password_damaged`, `password_binding_mismatch`, `token_damaged`, `key_unknown` …) stay
- * as they are and are returned at the end; any other error is thrown. A stop takes effect between two batches. Memory
- * does not grow with the number of secrets. A pass that changed something is repeated, since others write meanwhile.
+ * Secrets that cannot be opened (`password_damaged`, `password_binding_mismatch`, `token_damaged`, `key_unknown` …)
+ * stay as they are and are returned at the end; any other error is thrown. A stop takes effect between two batches.
+ * Memory does not grow with the number of secrets. A pass that changed something is repeated, since others write
+ * meanwhile.
  */
 import { Failure, isFailure } from '../../errors.ts';
 import type { Key, KeyId, KeySet } from '../../secret/key.ts';

@@ -5,9 +5,9 @@
  * Runs on the host only. A row sealed with a key of the key file is trusted as it is. For an unsealed or missing row,
  * the row that was accepted last stays in force, or the state that the sealed passwords prove. `enabling` and
  * `disabling` become `on`: replayed by a writer of the database, they would suspend part of the protection. Off after
- * on, or beside a key file, must be confirmed explicitly (`refused`). The trusted state is written with a revision above every accepted one,
- * so that all workers accept it; a damaged switch state file is replaced. Fails with `key_unknown` when the key file
- * lacks a needed key.
+ * on, or beside a key file, must be confirmed explicitly (`refused`). The trusted state is written with a revision
+ * above every accepted one, so that all workers accept it; a damaged switch state file is replaced. Fails with
+ * `key_unknown` when the key file lacks a needed key.
  */
 import { Failure, isFailure } from '../../errors.ts';
 import { type Key, type KeyId, type KeySet, keyById } from '../../secret/key.ts';

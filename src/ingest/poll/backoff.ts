@@ -2,10 +2,10 @@
  * Exponential backoff with jitter: how long a mailbox waits after a failed poll.
  *
  * A server that says how long to wait is obeyed. A refused access token is no refused password: no number of them locks
- * an account, and a new one is requested, so that logins are never suspended. Where the server itself is at fault, the circuit breaker spaces the
- * attempts and a mailbox waits for a minute at most. After a few refused logins in a row, logins are suspended for
- * hours, so that the account is not locked; a change of the mailbox's row ends that (the query for due mailboxes sees
- * to it). Pure; randomness is passed in.
+ * an account, and a new one is requested, so that logins are never suspended. Where the server itself is at fault, the
+ * circuit breaker spaces the attempts and a mailbox waits for a minute at most. After a few refused logins in a row,
+ * logins are suspended for hours, so that the account is not locked; a change of the mailbox's row ends that (the query
+ * for due mailboxes sees to it). Pure; randomness is passed in.
  */
 import type { Failure } from '../../errors.ts';
 import type { Mailbox, PollResult } from '../model.ts';

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { systemClock } from '../../../src/adapters/clock/clock.ts';
 import { createProviderClient } from '../../../src/adapters/oauth/client.ts';
-import type { OAuthProvider } from '../../../src/config/oauth.ts';
+import type { OAuthProvider } from '../../../src/config/oauth-provider.ts';
 import type { Failure } from '../../../src/errors.ts';
 import type { TokenAnswer } from '../../../src/oauth/ports.ts';
 import { SecretBytes } from '../../../src/secret/secret-bytes.ts';

@@ -9,7 +9,7 @@ import tls from 'node:tls';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { systemClock } from '../../../src/adapters/clock/clock.ts';
 import { createProviderClient } from '../../../src/adapters/oauth/client.ts';
-import type { OAuthProvider } from '../../../src/config/oauth.ts';
+import type { OAuthProvider } from '../../../src/config/oauth-provider.ts';
 import { isFailure } from '../../../src/errors.ts';
 import { SecretBytes } from '../../../src/secret/secret-bytes.ts';
 import { startProvider, type TestProvider } from '../../support/oauth/provider.ts';

@@ -13,7 +13,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { systemClock } from '../../../src/adapters/clock/clock.ts';
 import { createProviderClient } from '../../../src/adapters/oauth/client.ts';
-import type { OAuthProvider } from '../../../src/config/oauth.ts';
+import type { OAuthProvider } from '../../../src/config/oauth-provider.ts';
 import { gcore, smallCore } from '../../support/leaks/memory-search.ts';
 import { visitProvider } from '../../support/oauth/person.ts';
 import { startProvider, type TestProvider } from '../../support/oauth/provider.ts';

@@ -1,11 +1,11 @@
 /**
- * An attacker sends mails to 15,000 recipients each, which name the same missing messages or have one Message-ID, and
- * then a small mail that names them: it is decided within two seconds and 300 MB.
+ * An attacker sends messages to 15,000 recipients each, which name the same missing messages or have one Message-ID,
+ * and then a small one that names them: it is decided within two seconds and 300 MB.
  */
 import { expect, test } from 'vitest';
 import { type Letter, threadScene } from '../../mail/thread/thread-scene.ts';
 
-const mailsOf15000 = 20;
+const messagesOf15000 = 20;
 const missing = Array.from({ length: 21 }, (_, number) => `missing-${number}@nowhere.test`);
 
 const longList = (of: string, domain: string) =>
@@ -17,12 +17,17 @@ const big = {
   replyTo: longList('r', domain),
 };
 const loads = (more: Partial<Letter>): readonly Letter[] =>
-  Array.from({ length: mailsOf15000 }, (_, n) => ({ subject: `Mail ${n}`, ...big, ...more, from: `u@evil${n}.test` }));
+  Array.from({ length: messagesOf15000 }, (_, n) => ({
+    subject: `Mail ${n}`,
+    ...big,
+    ...more,
+    from: `u@evil${n}.test`,
+  }));
 
 test.each<readonly [string, Partial<Letter>, Partial<Letter>]>([
   ['name 21 missing messages', { references: missing.join(' ') }, { references: missing.join(' ') }],
   ['have one Message-ID', { id: 'same@nowhere.test' }, { inReplyTo: 'same@nowhere.test' }],
-])('mails to thousands that %s cost little time and memory', async (_, load, spark) => {
+])('messages to thousands that %s cost little time and memory', async (_, load, spark) => {
   await using stack = new AsyncDisposableStack();
   const scene = await threadScene(stack);
   await scene.arrive(...loads(load));

@@ -54,7 +54,7 @@ test.each<readonly [string, readonly Letter[]]>([
 );
 
 test.each(['hotmail.it', 'yahoo.es', 'gmx.us', 'live.de', 'yahoo.co.in', 'gmail.com'])(
-  'an attacker at %s, where anybody gets an address, is no colleague of a reader whom he names',
+  'an attacker at %s, a provider of addresses for all, is no colleague of a reader whom he names',
   async (domain) => {
     await using stack = new AsyncDisposableStack();
     const scene = await threadScene(stack);

@@ -47,7 +47,7 @@ describe('replacing a lost key', () => {
     expect(world.row).toMatchObject({ revision: 10 });
   });
 
-  test('is not led to a revision that no change could follow by a row that nobody can verify', async () => {
+  test('is not led to a revision that no change could follow by a row that cannot be verified', async () => {
     const lost = randomKey();
     const world = await worldAt('on', [lost], ['a']);
     world.row = { ...rowOf(lost, { revision: 2 }), revision: Number.MAX_SAFE_INTEGER - 1 };

@@ -1,4 +1,6 @@
-/** Operations on the switch carry the tokens of grants: as passwords, and what cannot be opened is named by its grant. */
+/**
+ * Operations on the switch carry the tokens of grants: as passwords, and what cannot be opened is named by its grant.
+ */
 import { describe, expect, test } from 'vitest';
 import { disable } from '../../../src/encryption/operations/disable.ts';
 import { enable } from '../../../src/encryption/operations/enable.ts';

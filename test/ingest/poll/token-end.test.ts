@@ -1,6 +1,6 @@
 /**
- * Polls whose access token ends in the middle of a fetch of 200 messages: the next poll continues at the cursor, nothing
- * is lost or doubled, and no failure is counted.
+ * Polls whose access token ends in the middle of a fetch of 200 messages: the next poll continues at the cursor,
+ * nothing is lost or doubled, and no failure is counted.
  */
 import { expect, test } from 'vitest';
 import { type Script, startScriptedServer } from '../../adapters/imap/scripted-server.ts';

@@ -9,7 +9,7 @@ import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
 import { chmod } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { OAuthProvider } from '../../../src/config/oauth.ts';
+import type { OAuthProvider } from '../../../src/config/oauth-provider.ts';
 import { type CertificateKind, readCertificates } from '../servers/authority.ts';
 import { endWithUs, freePort } from '../servers/programs.ts';
 import { certificatesTemplate } from '../servers/templates.ts';

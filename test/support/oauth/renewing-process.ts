@@ -9,7 +9,7 @@ import { readFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { systemClock } from '../../../src/adapters/clock/clock.ts';
 import { createProviderClient } from '../../../src/adapters/oauth/client.ts';
-import type { OAuthProvider } from '../../../src/config/oauth.ts';
+import type { OAuthProvider } from '../../../src/config/oauth-provider.ts';
 import type { TokenAnswer, TokenRequest } from '../../../src/oauth/ports.ts';
 import { SecretBytes, secretBuffer } from '../../../src/secret/secret-bytes.ts';
 

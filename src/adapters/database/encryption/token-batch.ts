@@ -1,5 +1,6 @@
 /**
- * Batch rewrite of OAuth tokens: sealed, re-encrypted under another key, unsealed or dropped, one transaction per batch.
+ * Batch rewrite of OAuth tokens: sealed, re-encrypted under another key, unsealed or dropped, one transaction per
+ * batch.
  *
  * As for passwords (password-batch.ts), a batch locks the switch row at its revision, and each row by its key. Claims
  * and versions of access tokens stay as they are: a renewal in progress stores its answer. Every buffer that held a
@@ -19,7 +20,7 @@ import type {
 import { addAudit } from '../rows/audit.ts';
 import { isSealableToken, never, tokenBytes } from '../rows/grants.ts';
 import type { SqlDialect } from '../sql/dialect.ts';
-import { inTransaction } from '../sql/statements.ts';
+import { chunksOfSizes, inTransaction } from '../sql/statements.ts';
 import type { SqlExecutor } from '../sql/tables.ts';
 import { countPasswordWrite, lockSwitch, lockSwitchForWrite } from './switch-row.ts';
 
@@ -109,14 +110,10 @@ async function rewriteBatch(
   await lockSwitch(db, revision);
   let seen = 0;
   const changed: Changed[] = [];
-  for (const key of keys) {
-    const row = await lockToken(db, kind, selection, key);
-    if (row === null) continue;
-    seen += 1;
-    const rewrite = await rewriteToken(row, kind, change);
-    if (rewrite === null) continue;
-    await writeToken(db, kind, row, rewrite);
-    changed.push({ row, rewrite });
+  for (const chunk of chunksOfSizes(keys, db.dialect.updateSizes)) {
+    const rows = await lockTokens(db, kind, selection, chunk);
+    seen += rows.length;
+    changed.push(...(await rewriteRows(db, kind, rows, change)));
   }
   if (changed.length > 0) await countPasswordWrite(db);
   if (kind === 'refresh')
@@ -127,35 +124,56 @@ async function rewriteBatch(
   return { seen, changed: changed.length };
 }
 
-/** Locks the row if it still matches the selection. */
-async function lockToken(
+/** Locks the rows that still match the selection. */
+async function lockTokens(
   db: SqlExecutor,
   kind: Kind,
   selection: PasswordSelection,
-  rowKey: RowKey,
-): Promise<LockedToken | null> {
-  const { table, owner, form, keyId, isRow } = columns[kind];
-  type Row = Omit<LockedToken, keyof RowKey | 'keyId'> & { readonly key_id: string | null };
+  keys: readonly RowKey[],
+): Promise<readonly LockedToken[]> {
+  const { table, key, owner, form, keyId, isRow, order } = columns[kind];
+  type Row = Omit<LockedToken, 'grantId' | 'keyId'> & { readonly grant_id: string; readonly key_id: string | null };
+  const isOne = sql.join(
+    keys.map((one) => sql`(${isRow(one)})`),
+    sql` or `,
+  );
   const found = await sql<Row>`
-    select ${owner}, ${form} as form, ${keyId} as key_id, ${tokenBytes(kind, db.dialect)} as token
-    from ${table} where ${isRow(rowKey)} and ${isSelected(kind, selection)} ${forUpdate(db.dialect)}`.execute(db);
-  const [row] = found.rows;
-  return row === undefined ? null : { ...row, keyId: row.key_id, ...rowKey };
+    select ${key}, ${owner}, ${form} as form, ${keyId} as key_id, ${tokenBytes(kind, db.dialect)} as token
+    from ${table} where (${isOne}) and ${isSelected(kind, selection)}
+    order by ${order} ${forUpdate(db.dialect)}`.execute(db);
+  return found.rows.map((row) => ({ ...row, grantId: row.grant_id, keyId: row.key_id }));
+}
+
+/** Wipes every token, also after an error. */
+async function rewriteRows(
+  db: SqlExecutor,
+  kind: Kind,
+  rows: readonly LockedToken[],
+  change: Rewrite,
+): Promise<readonly Changed[]> {
+  const changed: Changed[] = [];
+  try {
+    for (const row of rows) {
+      const rewrite = await rewriteToken(row, kind, change);
+      if (rewrite === null) continue;
+      await writeToken(db, kind, row, rewrite);
+      changed.push({ row, rewrite });
+    }
+    return changed;
+  } finally {
+    for (const { token } of rows) token.fill(0);
+  }
 }
 
 function forUpdate({ kind }: SqlDialect) {
   return kind === 'mysql' ? sql`for update` : sql``;
 }
 
+/** The selection admits no other form; an empty account is none. */
 async function rewriteToken(row: LockedToken, kind: Kind, change: Rewrite): Promise<TokenRewrite> {
   const { grantId, username, name, provider, account, token: bytes } = row;
-  try {
-    // The selection admits no other form; an empty account is none.
-    const form = row.form === 'sealed' ? 'sealed' : 'plain';
-    return await change({ kind, grantId, username, name, provider, account: account || null, form, bytes });
-  } finally {
-    bytes.fill(0);
-  }
+  const form = row.form === 'sealed' ? 'sealed' : 'plain';
+  return await change({ kind, grantId, username, name, provider, account: account || null, form, bytes });
 }
 
 async function writeToken(db: SqlExecutor, kind: Kind, row: RowKey, rewrite: Changed['rewrite']): Promise<void> {

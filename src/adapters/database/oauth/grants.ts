@@ -6,7 +6,7 @@
  * collations ignore.
  */
 import { type ExpressionBuilder, sql } from 'kysely';
-import type { OAuthProvider } from '../../../config/oauth.ts';
+import type { OAuthProvider } from '../../../config/oauth-provider.ts';
 import { Failure } from '../../../errors.ts';
 import type { AuditActor } from '../../../ingest/model.ts';
 import type { AccessUse, Grant, GrantView, StoredToken } from '../../../oauth/model.ts';

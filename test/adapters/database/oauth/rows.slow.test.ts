@@ -3,7 +3,7 @@
  */
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { type Database, openDatabase } from '../../../../src/adapters/database/database.ts';
-import type { OAuthProvider } from '../../../../src/config/oauth.ts';
+import type { OAuthProvider } from '../../../../src/config/oauth-provider.ts';
 import type { Mailbox } from '../../../../src/ingest/model.ts';
 import { kinds, type Opened, openKind } from '../databases.ts';
 import { by, plain, plainNow, sampleMailbox, sealed, secret } from '../samples.ts';

@@ -4,7 +4,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { openDatabase } from '../../../../src/adapters/database/database.ts';
-import type { OAuthProvider } from '../../../../src/config/oauth.ts';
+import type { OAuthProvider } from '../../../../src/config/oauth-provider.ts';
 import type { NewToken } from '../../../../src/encryption/tokens.ts';
 import type { StoredToken } from '../../../../src/oauth/model.ts';
 import type { Consent, GrantStore, Renewal, RenewalClaim } from '../../../../src/oauth/ports.ts';

@@ -1,6 +1,6 @@
 /**
- * A mail server sends the password, or the access token, back during the login, in any of its texts: no copy of it stays
- * in the memory of the daemon, whatever becomes of the login.
+ * A mail server sends the password, or the access token, back during the login, in any of its texts: no copy of it
+ * stays in the memory of the daemon, whatever becomes of the login.
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -9,13 +9,18 @@ import type { Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { TLSSocket } from 'node:tls';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { converse, type Script, type ScriptedServer, startScriptedServer } from '../adapters/imap/scripted-server.ts';
-import { newCanary } from '../support/leaks/canary.ts';
-import { type EchoLogin, mask } from '../support/leaks/echo-login.ts';
-import { searchMemory, smallCore } from '../support/leaks/memory-search.ts';
-import { readCertificates } from '../support/servers/authority.ts';
-import { ended } from '../support/servers/programs.ts';
-import { certificatesTemplate } from '../support/servers/templates.ts';
+import {
+  converse,
+  type Script,
+  type ScriptedServer,
+  startScriptedServer,
+} from '../../adapters/imap/scripted-server.ts';
+import { newCanary } from '../../support/leaks/canary.ts';
+import { type EchoLogin, mask } from '../../support/leaks/echo-login.ts';
+import { searchMemory, smallCore } from '../../support/leaks/memory-search.ts';
+import { readCertificates } from '../../support/servers/authority.ts';
+import { ended } from '../../support/servers/programs.ts';
+import { certificatesTemplate } from '../../support/servers/templates.ts';
 
 /** What the server sends once it has the password; `echo` is a form of it. */
 type Answer = (tag: string, echo: string) => readonly string[];

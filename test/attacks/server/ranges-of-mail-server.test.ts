@@ -4,9 +4,9 @@
  */
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { expect, test } from 'vitest';
-import type { Session } from '../../src/ingest/ports.ts';
-import { type Script, startScriptedServer } from '../adapters/imap/scripted-server.ts';
-import { fetchAll, never, openSession, plainTo } from '../adapters/imap/setting.ts';
+import type { Session } from '../../../src/ingest/ports.ts';
+import { type Script, startScriptedServer } from '../../adapters/imap/scripted-server.ts';
+import { fetchAll, never, openSession, plainTo } from '../../adapters/imap/setting.ts';
 
 const capabilities = 'IMAP4rev1 AUTH=PLAIN IDLE UIDPLUS MOVE ESEARCH CONDSTORE';
 const delayMsMax = 200;

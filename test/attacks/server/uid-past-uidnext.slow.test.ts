@@ -3,11 +3,11 @@
  * others are fetched, also later ones, and the mailbox is not ok. Honest servers beside it.
  */
 import { expect, test } from 'vitest';
-import type { Mailbox } from '../../src/ingest/model.ts';
-import type { Script } from '../adapters/imap/scripted-server.ts';
-import { type ScriptedMailbox, startScriptedMailbox } from '../cases/scripted-mailbox.ts';
-import { type TestApp, testApp } from '../support/app.ts';
-import { outcomesOf } from '../support/outcomes.ts';
+import type { Mailbox } from '../../../src/ingest/model.ts';
+import type { Script } from '../../adapters/imap/scripted-server.ts';
+import { type ScriptedMailbox, startScriptedMailbox } from '../../cases/scripted-mailbox.ts';
+import { type TestApp, testApp } from '../../support/app.ts';
+import { outcomesOf } from '../../support/outcomes.ts';
 
 const never = new AbortController().signal;
 const mail = (id: string) =>
