@@ -30,8 +30,8 @@ type KindDefaults = {
 const noEndpoints = { token: null, authorization: null, device: null, revocation: null };
 
 /**
- * Microsoft has no revocation endpoint, Google's device flow does not grant mail scopes, and Google and OpenID providers
- * give a refresh token again only after another consent.
+ * Microsoft has no revocation endpoint, Google's device flow does not grant mail scopes, and Google and OpenID
+ * providers give a refresh token again only after another consent.
  */
 const defaults: Readonly<Record<Kind, KindDefaults>> = {
   microsoft: {

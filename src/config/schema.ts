@@ -98,7 +98,7 @@ const provider = root({
   ),
   flow: choice(['', 'application', 'service_account', 'person'], '', {
     meaning:
-      'application: client credentials (Microsoft). service_account: domain-wide delegation (Google). person: an owner signs in.',
+      'application (client credentials), service_account (domain-wide delegation) or person (an owner signs in).',
     more: 'If empty: application for microsoft, service_account for google, person for yahoo and oidc.',
   }),
   tenant: text('', 'Tenant of Microsoft: its id, or a domain such as contoso.onmicrosoft.com (required there).'),

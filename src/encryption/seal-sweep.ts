@@ -45,14 +45,7 @@ export function createSealSweep(ports: SealSweepPorts): () => Promise<void> {
     // While enabling or disabling, the operation rewrites the passwords itself.
     if (key === null || view.problem?.code === 'key_unknown' || !isEncryptionOn(view)) return;
     try {
-      const { passwords, tokens, refusal } = await sweep(
-        ports,
-        key,
-        view.stored?.revision ?? initialSwitchRow.revision,
-      );
-      if (passwords > 0) ports.log.info({ count: passwords, key_id: key.id }, events.passwordsSealed);
-      if (tokens > 0) ports.log.info({ count: tokens, key_id: key.id }, events.tokensSealed);
-      if (refusal !== null && passwords + tokens === 0) throw refusal;
+      report(await sweep(ports, key, view.stored?.revision ?? initialSwitchRow.revision), key, ports.log);
       logged = null;
     } catch (error) {
       if (!isFailure(error)) throw error;
@@ -61,6 +54,13 @@ export function createSealSweep(ports: SealSweepPorts): () => Promise<void> {
       logged = error.code;
     }
   };
+}
+
+/** Logs what was sealed. Throws the refusal where that was nothing. */
+function report({ passwords, tokens, refusal }: Sweep, key: Key, log: Log): void {
+  if (passwords > 0) log.info({ count: passwords, key_id: key.id }, events.passwordsSealed);
+  if (tokens > 0) log.info({ count: tokens, key_id: key.id }, events.tokensSealed);
+  if (refusal !== null && passwords + tokens === 0) throw refusal;
 }
 
 type Sweep = { passwords: number; tokens: number; refusal: Failure | null };

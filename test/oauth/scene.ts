@@ -45,7 +45,7 @@ export type VirtualClock = Clock & { readonly at: { monotonicMs: number; nowMs: 
 type Sleeper = { readonly atMs: number; readonly wake: () => void };
 
 /** `onAdvance` hears of each step, for the clock of the database. */
-export function virtualClock(onAdvance: (ms: number) => void = () => undefined): VirtualClock {
+function virtualClock(onAdvance: (ms: number) => void = () => undefined): VirtualClock {
   const at = { monotonicMs: 0, nowMs: 1_800_000_000_000 };
   let sleepers: Sleeper[] = [];
   let isPumping = false;

@@ -5,7 +5,7 @@
  */
 import { copySecret, secretBuffer } from '../../secret/secret-bytes.ts';
 
-export const answerBytesMax = 256 * 1024;
+const answerBytesMax = 256 * 1024;
 const headBytesMax = 16 * 1024;
 
 export class BrokenAnswer extends Error {

@@ -94,7 +94,7 @@ function boundedMs(ms: number): number {
   return Math.min(Math.max(Number.isNaN(ms) ? 0 : ms, -tokenMsMax), tokenMsMax);
 }
 
-export function accessOf(db: SqlExecutor, { grantId, username }: AccessUse) {
+function accessOf(db: SqlExecutor, { grantId, username }: AccessUse) {
   return db.selectFrom('oauth_access').where('grant_id', '=', grantId).where('username', '=', username);
 }
 

@@ -8,7 +8,7 @@
 /** UIDs and UIDVALIDITY have 32 bits (RFC 9051 section 9). */
 export const uidMax = 2 ** 32 - 1;
 /** UIDs kept of one SEARCH; the next round lists those above. */
-export const listedMax = 1_000_000;
+const listedMax = 1_000_000;
 /** The same for an answer that is not ascending, which is to be sorted. */
 const unorderedMax = 250_000;
 

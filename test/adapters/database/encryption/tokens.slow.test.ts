@@ -227,7 +227,7 @@ describe.each(kinds)('tokens on %s', (kind) => {
     expect(await open(worker, id, 'ada')).toBe('opened');
   });
 
-  test('a lost key: tokens are dropped, persons sign in again, and applications go on', async () => {
+  test('a lost key: tokens are dropped, persons sign in again, and applications continue', async () => {
     const host = await newHost();
     const worker = await host.start();
     const id = await addGrant(worker, 'ada');
