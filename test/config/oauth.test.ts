@@ -183,10 +183,10 @@ test('mistakes are one line each', () => {
     /etc/mail.toml:2: oauth.desk.kind must be "microsoft", "google", "yahoo" or "oidc", not "gmail"
     /etc/mail.toml:1: oauth.M365 must be named by up to 32 small letters, digits, dashes and underscores
     /etc/mail.toml:7: oauth.desk.client_secrt_file is not a known key; did you mean oauth.desk.client_secret_file?
-    /etc/mail.toml:3: oauth.desk.tenant must be your own tenant, not "common", in which anybody can sign in
+    /etc/mail.toml:3: oauth.desk.tenant must be your own tenant, not "common", which every organization shares
     /etc/mail.toml:1: oauth.desk needs tenant: the id of the tenant, or one of its domains
     /etc/mail.toml:1: oauth.desk needs private_key_file: the key by which the application proves its identity (or client_secret_file)
-    /etc/mail.toml:1: oauth.desk needs mailboxes: the user names that may be opened, since nobody consents to each of them
+    /etc/mail.toml:1: oauth.desk needs mailboxes: the user names that may be opened, to none of which an owner consents
     /etc/mail.toml:1: oauth.desk needs service_account_file: the file of the service account (JSON) (and 2 more)
     /etc/mail.toml:7: oauth.desk.private_key_file must be left out beside client_secret_file
     /etc/mail.toml:7: oauth.desk.token_endpoint must be an address that begins with https://, without a user or a fragment

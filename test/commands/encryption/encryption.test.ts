@@ -82,6 +82,7 @@ describe('encryption enable', () => {
         key_file: keyFile,
         created_key_file: true,
         sealed: 1,
+        sealed_tokens: 0,
         was_on: false,
         unopened: [],
       },
@@ -200,7 +201,7 @@ describe('encryption status and log', () => {
       stored_state: null,
       stored_key_id: null,
       stored_revision: null,
-      sealed: 0,
+      ...{ sealed: 0, sealed_tokens: 0, plaintext_tokens: 0 },
       plaintext: 1,
       by_key: [],
       waiting: 0,
@@ -360,6 +361,7 @@ describe('encryption rotate and reseal', () => {
         former_key_retained: false,
         key_file: keyFile,
         resealed: 2,
+        resealed_tokens: 0,
         unopened: [],
       },
     ]);
@@ -436,7 +438,7 @@ describe('encryption disable', () => {
     await addMailbox('one');
     await report('encryption', 'enable', ...flags);
     expect(await report('encryption', 'disable', '--yes')).toEqual({
-      ...{ state: 'off', was_off: false, unsealed: 1, unopened_count: 0, unopened: [] },
+      ...{ state: 'off', was_off: false, unsealed: 1, unsealed_tokens: 0, unopened_count: 0, unopened: [] },
       set_aside: expect.stringContaining('encryption-key.bin.disabled-'),
     });
     expect(await report('encryption', 'disable', '--yes')).toMatchObject({ state: 'off', was_off: true, unsealed: 0 });
@@ -564,7 +566,7 @@ describe('encryption replace-lost-key', () => {
     const { code, json } = await cli.run(['encryption', 'replace-lost-key', '--accept-password-loss', '--json']);
     expect(code).toBe(0);
     const id = expect.stringMatching(/^[0-9a-f]{16}$/);
-    expect(json).toEqual([{ state: 'on', key_id: id, lost_key_id: former, lost: 1, set_aside: null }]);
+    expect(json).toEqual([{ state: 'on', key_id: id, lost_key_id: former, lost: 1, lost_tokens: 0, set_aside: null }]);
     expect(await report('encryption', 'status')).toMatchObject({ state: 'on', problem: null, waiting: 1 });
     const set = ['mailbox', 'set-password', 'one', '--password-stdin'];
     expect(await cli.run(set, secret)).toMatchObject({ code: 3, out: '' });
