@@ -292,6 +292,12 @@ const definitions = {
     'The file `data/switch-state`, which stores the last valid row, is damaged.',
   ),
   switchRecovered: event('switch.recovered', 'info', switchRow, 'The row is valid again.'),
+  switchRenewed: event(
+    'switch.renewed',
+    'warn',
+    'revision',
+    'A row of the switch that the database did not store is withdrawn; the one in force was written again above it.',
+  ),
   encryptionSyncFailed: event(
     'encryption.sync_failed',
     'error',

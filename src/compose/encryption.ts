@@ -18,7 +18,7 @@ import type { Config } from '../config/config.ts';
 import { type OAuthProvider, providerBinding } from '../config/oauth-provider.ts';
 import { type Confirmations, createConfirmations } from '../encryption/confirmations.ts';
 import type { EncryptionControl } from '../encryption/control.ts';
-import type { OperationObserver, OperationPorts } from '../encryption/operations/operation.ts';
+import { type OperationObserver, type OperationPorts, runOperation } from '../encryption/operations/operation.ts';
 import { createPasswordAccess, type PasswordAccess } from '../encryption/passwords.ts';
 import type { EncryptionStore, KeyFile, ProofFile, SwitchStateFile } from '../encryption/ports.ts';
 import { createReplyKeys, type ReplyKeys } from '../encryption/reply-keys.ts';
@@ -41,6 +41,8 @@ import {
   type DaemonClient,
   startControlSocket,
 } from './control-socket.ts';
+
+const never = new AbortController().signal;
 
 /** Asks a person for the passphrase of the key file; null: no person is there. */
 export type AskPassphrase = () => Promise<SecretBytes | null>;
@@ -96,7 +98,7 @@ export function composeEncryption(parts: EncryptionParts): {
   const stateFile = createSwitchStateFile({ dataDir });
   const proof = createProofFile({ dataDir });
   const actor = currentActor();
-  const vault = createVault({ keyFile, stateFile, store, clock, log });
+  const vault = createVault({ keyFile, stateFile, store, clock, worker, log });
   const bindingOf: BindingOf = (name) => {
     const provider = parts.providers().find((one) => one.name === name);
     return provider === undefined ? null : providerBinding(provider);
@@ -109,14 +111,23 @@ export function composeEncryption(parts: EncryptionParts): {
   const replyKeys = createReplyKeys({ store, vault, log, random: randomFillSync });
   const operation = (observer: OperationObserver): OperationPorts => ({
     ...{ keyFile, stateFile, store, vault, clock, worker, observer, bindingOf },
-    actor,
+    ...{ actor, origin: 'command' },
     random: (bytes) => randomFillSync(bytes),
   });
   const daemonClient = createDaemonClient(dataDir, actor.who);
   const access = { passwords, tokens, confirmations };
   const encryption = { vault, keyFile, stateFile, proof, ...access, replyKeys, actor, operation, daemonClient };
   const { host } = actor;
-  const syncPorts = { vault, store, sealPlaintext, clock, worker, log, host, pid: process.pid };
+  const quiet: OperationObserver = {
+    step: () => undefined,
+    passwords: () => undefined,
+    workersWithoutKey: () => undefined,
+  };
+  const renewSwitch = async () => {
+    // Every operation begins with it.
+    await runOperation({ ...operation(quiet), actor: sweeper }, never, async () => true);
+  };
+  const syncPorts = { renewSwitch, vault, store, sealPlaintext, clock, worker, log, host, pid: process.pid };
   const openDaemon = async (stop: AbortSignal): Promise<DaemonEncryption> => {
     const [{ createEncryptionControl }, { createOperations }] = await Promise.all([
       import('../encryption/control.ts'),

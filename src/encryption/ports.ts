@@ -12,6 +12,7 @@ import type { SealContext } from '../secret/sealed-password.ts';
 import type { TokenContext } from '../secret/sealed-token.ts';
 import type { SecretBytes } from '../secret/secret-bytes.ts';
 import type { SwitchRow } from '../secret/switch.ts';
+import type { SwitchMemory, SwitchOrigin } from './switch-memory.ts';
 
 /** Result of reading the key file. `wrapped`: its content when a passphrase protects it (age). */
 export type KeyFileReading =
@@ -35,12 +36,17 @@ export interface KeyFile {
   setAside(reason: 'disabled' | 'damaged'): Promise<string | null>;
 }
 
-/** The switch row that was accepted last, in `data/switch-state`. */
+/** The switch row that was accepted last, and those that were issued since, in `data/switch-state`. */
 export interface SwitchStateFile {
   /** null: no row was ever accepted here. Throws `disk_failed` for a damaged file. */
   read(): Promise<SwitchRow | null>;
-  /** Does nothing when the file has a later revision. */
-  remember(row: SwitchRow): Promise<void>;
+  readMemory(): Promise<SwitchMemory>;
+  /** Before a sealed row is handed to the database by the worker `by`. */
+  issue(row: SwitchRow, origin: SwitchOrigin, by: string): Promise<void>;
+  /** The row of this seal counts here no more. */
+  withdraw(seal: string): Promise<void>;
+  /** Does nothing when the file has a later revision. `origin`: if not that of the issued row. */
+  remember(row: SwitchRow, origin?: SwitchOrigin | null): Promise<void>;
   /** For `encryption trust-restored`: whatever the file contains. */
   overwrite(row: SwitchRow): Promise<void>;
 }

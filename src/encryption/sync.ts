@@ -1,7 +1,7 @@
 /**
  * Reconciliation loop of a running daemon: reads key file and switch row every 300 ms, and acts on changes.
  *
- * Each iteration refreshes the vault, seals plain-text passwords, and sends a heartbeat with the key ids of this
+ * Each iteration refreshes the vault, passes withdrawn switch rows, seals plain-text passwords, and sends a heartbeat with the key ids of this
  * worker. The loop survives an unavailable database. A heartbeat that fails while the database works is logged: to all
  * other workers this one seems dead. The vault logs every change that an iteration finds.
  */
@@ -19,6 +19,8 @@ export type SyncPorts = {
   readonly vault: Vault;
   readonly store: Pick<EncryptionStore, 'reportWorker' | 'removeWorker'>;
   readonly sealPlaintext: () => Promise<void>;
+  /** Writes the switch in force above a withdrawn row. */
+  readonly renewSwitch: () => Promise<void>;
   readonly clock: Clock;
   readonly worker: WorkerIdentity;
   /** False until the migration of this start has ended: before, heartbeats may find no tables. */
@@ -80,6 +82,7 @@ function createSyncStep(ports: SyncPorts): () => Promise<void> {
   const logFailure = createHeartbeatLogger(ports);
   return async () => {
     const view = await ports.vault.refresh();
+    if (view.isRenewalDue) await renew(ports);
     if (view.hasPlaintext) await ports.sealPlaintext();
     const heartbeat = heartbeatOf(ports);
     const text = JSON.stringify(heartbeat);
@@ -90,6 +93,17 @@ function createSyncStep(ports: SyncPorts): () => Promise<void> {
     sent = text;
     sentAtMs = ports.clock.monotonicMs();
   };
+}
+
+/** The database refuses it, or an operation runs: the next iteration tries again. */
+async function renew({ renewSwitch, log, vault }: SyncPorts): Promise<void> {
+  try {
+    await renewSwitch();
+  } catch (error) {
+    if (isFailure(error) && (error.domain === 'database' || error.domain === 'encryption')) return;
+    throw error;
+  }
+  if (!vault.view.isRenewalDue) log.warn({ revision: vault.view.switch.revision }, events.switchRenewed);
 }
 
 function heartbeatOf({ vault, worker, host, pid }: SyncPorts): WorkerReport {

@@ -13,6 +13,7 @@ import type { Clock } from '../async/clock.ts';
 import { coalesce } from '../async/single-flight.ts';
 import { asFailure, Failure, isFailure } from '../errors.ts';
 import { events, type Log } from '../events.ts';
+import type { WorkerIdentity } from '../ingest/ports.ts';
 import { type KeyId, type KeySet, keyById, keyIds, weakKeyFailure, weakKeyRemedy } from '../secret/key.ts';
 import {
   initialSwitchRow,
@@ -24,6 +25,14 @@ import {
 } from '../secret/switch.ts';
 import { hints } from '../text/hints.ts';
 import type { EncryptionStore, KeyFile, KeyFileReading, SwitchReading, SwitchStateFile } from './ports.ts';
+import {
+  emptySwitchMemory,
+  issuedOf,
+  originOf,
+  renewalDue,
+  type SwitchMemory,
+  type SwitchOrigin,
+} from './switch-memory.ts';
 
 /** `closed`: no key file, and none is needed. */
 export type VaultState =
@@ -40,8 +49,12 @@ export type VaultView = {
   readonly state: VaultState;
   /** The switch in force: the row that was accepted last. */
   readonly switch: SwitchRow;
+  /** What issued that row on this host; null: another host did. */
+  readonly origin: SwitchOrigin | null;
   /** The row in the table. */
   readonly stored: SwitchRow | null;
+  /** An issued row was withdrawn: the switch in force is to be written again above it. */
+  readonly isRenewalDue: boolean;
   /** A password is stored in plain text. */
   readonly hasPlaintext: boolean;
   /**
@@ -86,8 +99,9 @@ export function unprovenOff({ state, switch: { revision }, problem }: VaultView)
 
 export type VaultPorts = {
   readonly keyFile: Pick<KeyFile, 'read' | 'path'>;
-  readonly stateFile: Pick<SwitchStateFile, 'read' | 'remember'>;
+  readonly stateFile: Pick<SwitchStateFile, 'readMemory' | 'remember' | 'withdraw'>;
   readonly store: Pick<EncryptionStore, 'readSwitch'>;
+  readonly worker: Pick<WorkerIdentity, 'isDead'>;
   readonly clock: Pick<Clock, 'nowMs'>;
   readonly log: Log;
 };
@@ -96,22 +110,24 @@ export type VaultPorts = {
 export function createVault(ports: VaultPorts): Vault {
   const nowMs = ports.clock.nowMs();
   let wrapped: Uint8Array | null = null;
-  let fileRow: SwitchRow | null = null;
+  let memory: SwitchMemory = emptySwitchMemory;
   let view: VaultView = {
     state: { kind: 'closed' },
     switch: initialSwitchRow,
+    origin: null,
     stored: null,
+    isRenewalDue: false,
     hasPlaintext: false,
     problem: null,
     stateSinceMs: nowMs,
     problemSinceMs: nowMs,
   };
   const readAndJudge = async (): Promise<VaultView> => {
-    const seen = await observe(ports, view, fileRow);
-    if (seen.fileRow !== undefined) fileRow = seen.fileRow;
+    const seen = await observe(ports, view, memory);
+    memory = seen.memory;
     if (seen.file.kind === 'keys') wrapped = seen.file.wrapped;
     const next = nextView(seen, view, ports);
-    await rememberRow(ports, seen);
+    await recordDecisions(ports, seen);
     logChanges(view, next, ports);
     view = next;
     return view;
@@ -129,27 +145,33 @@ export function createVault(ports: VaultPorts): Vault {
 type Observation = {
   readonly file: KeyFileReading;
   readonly remembered: SwitchRow | null;
-  /** The row in the switch state file; undefined: it cannot be parsed. */
-  readonly fileRow: SwitchRow | null | undefined;
+  /** Of the switch state file; where that cannot be used, what it held before. */
+  readonly memory: SwitchMemory;
   /** Why the switch state file cannot be used. */
   readonly stateFileFailure: Failure | null;
   /** null: the database is unavailable. */
   readonly reading: SwitchReading | null;
   readonly verdict: SwitchJudgement | null;
+  /** The row in the table is one that a live process issued, and has not reported as written: not in force yet. */
+  readonly isPending: boolean;
+  /** Seals of issued rows that their process left behind when it died, outside the table. */
+  readonly abandoned: readonly string[];
 };
 
 /**
  * Reads the key file before the row, and again when the row needs a key that the file lacks: an operation writes the
  * file first when it adds a key, and last when it removes one.
  */
-async function observe(ports: VaultPorts, view: VaultView, fileRowBefore: SwitchRow | null): Promise<Observation> {
+async function observe(ports: VaultPorts, view: VaultView, before: SwitchMemory): Promise<Observation> {
   let file = await ports.keyFile.read();
-  const recalled = await recallSwitch(ports, view, fileRowBefore);
-  const { remembered } = recalled;
+  const recalled = await recallSwitch(ports, view, before);
+  const { remembered, memory } = recalled;
   const reading = await readRow(ports);
-  if (reading === null) return { ...recalled, file, reading, verdict: null };
+  if (reading === null) return { ...recalled, file, reading, verdict: null, isPending: false, abandoned: [] };
+  const standing = standingOf(memory, reading.row, ports);
   const judge = (): SwitchJudgement => {
     const verdict = judgeSwitchRow(reading.row, unionOfKeys(keysIn(file), keysOf(view.state)), remembered);
+    if (verdict.kind === 'accepted' && standing === 'withdrawn') return withdrawnRow;
     return reading.hasSealed ? distrustUnprovenOff(verdict) : verdict;
   };
   let verdict = judge();
@@ -157,7 +179,31 @@ async function observe(ports: VaultPorts, view: VaultView, fileRowBefore: Switch
     file = await ports.keyFile.read();
     verdict = judge();
   }
-  return { ...recalled, file, reading, verdict };
+  const isPending = verdict.kind === 'accepted' && standing === 'pending';
+  const abandoned = memory.issued.filter(
+    ({ by, seal }) => by !== null && seal !== reading.row?.seal && ports.worker.isDead(by),
+  );
+  return { ...recalled, file, reading, verdict, isPending, abandoned: abandoned.map(({ seal }) => seal) };
+}
+
+const withdrawnRow: SwitchJudgement = {
+  kind: 'rolled_back',
+  reason: 'it was withdrawn, since the operation that sealed it could not store it',
+};
+
+/**
+ * Standing of a row that was issued on this host; null: it was not. The row of a process that died counts only where it
+ * is in the table at the first look, which resumes what the operator began.
+ */
+function standingOf(
+  memory: SwitchMemory,
+  row: SwitchRow | null,
+  { worker }: Pick<VaultPorts, 'worker'>,
+): 'pending' | 'withdrawn' | null {
+  const issued = issuedOf(memory, row);
+  if (issued === null) return null;
+  if (issued.by === null) return 'withdrawn';
+  return worker.isDead(issued.by) ? null : 'pending';
 }
 
 /** Rejects an unproven `off` while sealed passwords show that encryption has been on. */
@@ -167,7 +213,7 @@ function distrustUnprovenOff(verdict: SwitchJudgement): SwitchJudgement {
   return { kind: 'rolled_back', reason: 'it is off, and passwords in the table are sealed' };
 }
 
-type RememberedSwitch = Pick<Observation, 'remembered' | 'fileRow' | 'stateFileFailure'>;
+type RememberedSwitch = Pick<Observation, 'remembered' | 'memory' | 'stateFileFailure'>;
 
 /**
  * The newer of the row in this process and in the state file; a state file with an older revision was restored by an
@@ -176,16 +222,17 @@ type RememberedSwitch = Pick<Observation, 'remembered' | 'fileRow' | 'stateFileF
 async function recallSwitch(
   ports: VaultPorts,
   { switch: inForce }: VaultView,
-  before: SwitchRow | null,
+  before: SwitchMemory,
 ): Promise<RememberedSwitch> {
   try {
-    const fileRow = await ports.stateFile.read();
-    const isWrittenBack = fileRow !== null && before !== null && fileRow.revision < before.revision;
-    const isOlder = inForce.revision > (fileRow?.revision ?? 0);
-    return { remembered: isOlder && !isWrittenBack ? inForce : fileRow, fileRow, stateFileFailure: null };
+    const memory = await ports.stateFile.readMemory();
+    const { row } = memory;
+    const isWrittenBack = row !== null && before.row !== null && row.revision < before.row.revision;
+    const isOlder = inForce.revision > (row?.revision ?? 0);
+    return { remembered: isOlder && !isWrittenBack ? inForce : row, memory, stateFileFailure: null };
   } catch (error) {
     if (!isFailure(error)) throw error;
-    return { remembered: inForce.revision > 0 ? inForce : null, fileRow: undefined, stateFileFailure: error };
+    return { remembered: inForce.revision > 0 ? inForce : null, memory: before, stateFileFailure: error };
   }
 }
 
@@ -200,21 +247,26 @@ async function readRow({ store }: VaultPorts): Promise<SwitchReading | null> {
 }
 
 /** A write error shows as a problem of the next refresh; the switch takes effect regardless. */
-async function rememberRow(ports: VaultPorts, { verdict, remembered }: Observation): Promise<void> {
-  if (verdict?.kind !== 'accepted' || verdict.unproven === true) return;
-  const { row } = verdict;
-  if (row.revision === 0 || (remembered !== null && isSameSwitchRow(row, remembered))) return;
+async function recordDecisions(ports: VaultPorts, seen: Observation): Promise<void> {
   try {
-    await ports.stateFile.remember(row);
+    await rememberRow(ports, seen);
+    for (const seal of seen.abandoned) await ports.stateFile.withdraw(seal);
   } catch (error) {
     if (!isFailure(error, 'disk_failed', 'disk_full')) throw error;
   }
 }
 
+async function rememberRow(ports: VaultPorts, { verdict, remembered, isPending }: Observation): Promise<void> {
+  if (verdict?.kind !== 'accepted' || verdict.unproven === true || isPending) return;
+  const { row } = verdict;
+  if (row.revision === 0 || (remembered !== null && isSameSwitchRow(row, remembered))) return;
+  await ports.stateFile.remember(row);
+}
+
 function nextView(seen: Observation, view: VaultView, ports: VaultPorts): VaultView {
-  const { verdict, reading, remembered } = seen;
+  const { verdict, reading, remembered, memory, isPending } = seen;
   const nowMs = ports.clock.nowMs();
-  const inForce = verdict?.kind === 'accepted' ? verdict.row : (remembered ?? view.switch);
+  const inForce = verdict?.kind === 'accepted' && !isPending ? verdict.row : (remembered ?? view.switch);
   // Without a remembered switch, an unverifiable row names the key that is needed.
   const wanted = verdict?.kind === 'unverified' && remembered === null ? [verdict.keyId] : requiredKeyIds(inForce);
   const state = stateOf(seen.file, wanted, keysOf(view.state), ports.keyFile.path);
@@ -222,7 +274,10 @@ function nextView(seen: Observation, view: VaultView, ports: VaultPorts): VaultV
   return {
     state,
     switch: inForce,
-    stored: reading === null ? view.stored : reading.row,
+    origin: originOf(memory, inForce),
+    // A password that is sealed for the row in force must not pass as sealed for a pending one.
+    stored: reading === null ? view.stored : isPending ? inForce : reading.row,
+    isRenewalDue: reading !== null && renewalDue(memory, reading.row) !== null,
     hasPlaintext: reading?.hasPlaintext ?? false,
     problem,
     stateSinceMs: isSameState(state, view.state) ? view.stateSinceMs : nowMs,
@@ -235,7 +290,9 @@ function problemOf(verdict: SwitchJudgement | null): Failure | null {
   if (verdict.kind === 'forged')
     return new Failure('switch_forged', `the row in encryption_switch is not trusted: ${verdict.reason}`);
   if (verdict.kind === 'rolled_back')
-    return new Failure('switch_rolled_back', `the row in encryption_switch was rolled back: ${verdict.reason}`);
+    return new Failure('switch_rolled_back', `the row in encryption_switch was rolled back: ${verdict.reason}`, {
+      ...(verdict === withdrawnRow ? { hint: hints.switchWithdrawn } : {}),
+    });
   const message = `the row in encryption_switch is sealed by key ${verdict.keyId}, which is not in the key file`;
   return new Failure('key_unknown', message, { fields: { key_id: verdict.keyId }, hint: hints.keyFromWorker });
 }

@@ -40,6 +40,8 @@ export const hints = {
   quarantineWaiting: 'See ticketmaild quarantine list.',
   restartNeeded: 'Restart the daemon when convenient.',
   schedulerStuck: 'The process is stuck or starved: see its CPU use and log.',
+  switchWithdrawn:
+    'A running daemon of this host writes the switch in force back within seconds; so does ticketmaild encryption reseal.',
   tokenLacksScope:
     'The token is not good for IMAP: check scopes in [oauth.NAME] and the permissions of the application, then: ticketmaild oauth test NAME',
   tokenMechanismMissing:

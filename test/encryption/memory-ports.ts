@@ -22,6 +22,14 @@ import type {
   TokenRewrite,
   TokenRewriteRow,
 } from '../../src/encryption/ports.ts';
+import {
+  accepting,
+  emptySwitchMemory,
+  issuing,
+  replacing,
+  type SwitchMemory,
+  withdrawing,
+} from '../../src/encryption/switch-memory.ts';
 import { Failure } from '../../src/errors.ts';
 import type { Mailbox, PostAction } from '../../src/ingest/model.ts';
 import type { KeyId, KeySet } from '../../src/secret/key.ts';
@@ -58,6 +66,8 @@ export type World = {
   file: KeySet | Failure | null;
   readonly asideFiles: { readonly path: string; readonly keys: KeySet }[];
   remembered: SwitchRow | Failure | null;
+  origin: SwitchMemory['origin'];
+  issued: SwitchMemory['issued'];
   row: SwitchRow | null;
   readonly passwords: Map<string, Stored>;
   /** By kind and name of the grant. */
@@ -75,6 +85,8 @@ export function newWorld(): World {
     file: null,
     asideFiles: [],
     remembered: null,
+    origin: null,
+    issued: [],
     row: initialSwitchRow,
     passwords: new Map(),
     tokens: new Map(),
@@ -142,18 +154,20 @@ function keyFileOf(world: World): KeyFile {
 }
 
 function memoryOf(world: World): SwitchStateFile {
-  const read = async (): Promise<SwitchRow | null> => {
+  const read = (): SwitchMemory => {
     if (world.remembered instanceof Failure) throw world.remembered;
-    return world.remembered;
+    return { row: world.remembered, origin: world.origin, issued: world.issued };
+  };
+  const write = (memory: SwitchMemory | null): void => {
+    if (memory !== null) Object.assign(world, { remembered: memory.row, origin: memory.origin, issued: memory.issued });
   };
   return {
-    read,
-    remember: async (row) => {
-      if (row.revision >= ((await read())?.revision ?? 0)) world.remembered = row;
-    },
-    overwrite: async (row) => {
-      world.remembered = row;
-    },
+    read: async () => read().row,
+    readMemory: async () => read(),
+    issue: async (row, origin, by) => write(issuing(read(), row, origin, by)),
+    withdraw: async (seal) => write(withdrawing(read(), seal)),
+    remember: async (row, origin) => write(accepting(read(), row, origin)),
+    overwrite: async (row) => write(replacing(emptySwitchMemory, row)),
   };
 }
 

@@ -1,6 +1,7 @@
 import { randomFillSync } from 'node:crypto';
 import { describe, expect, test } from 'vitest';
 import type { KeyFileReading, SwitchReading } from '../../src/encryption/ports.ts';
+import type { IssuedSwitch } from '../../src/encryption/switch-memory.ts';
 import { createVault, unprovenOff } from '../../src/encryption/vault.ts';
 import { Failure } from '../../src/errors.ts';
 import type { EventName, LogFields } from '../../src/events.ts';
@@ -39,18 +40,32 @@ function world() {
     remembered: SwitchRow | null | Failure;
     nowMs: number;
     hasSealed: boolean;
-  } = { file: { kind: 'absent' }, files: [], row: initialSwitchRow, remembered: null, nowMs: 1000, hasSealed: false };
+    issued: readonly IssuedSwitch[];
+  } = {
+    issued: [],
+    file: { kind: 'absent' },
+    files: [],
+    row: initialSwitchRow,
+    remembered: null,
+    nowMs: 1000,
+    hasSealed: false,
+  };
   const vault = createVault({
     keyFile: { path: 'data/encryption-key.bin', read: async () => at.files.shift() ?? at.file },
     stateFile: {
-      read: async () => {
+      readMemory: async () => {
         if (at.remembered instanceof Failure) throw at.remembered;
-        return at.remembered;
+        return { row: at.remembered, origin: null, issued: at.issued };
       },
       remember: async (row) => {
         at.remembered = row;
+        at.issued = at.issued.filter(({ revision }) => revision > row.revision);
+      },
+      withdraw: async (seal) => {
+        at.issued = at.issued.map((one) => (one.seal === seal ? { ...one, by: null } : one));
       },
     },
+    worker: { isDead: (owner) => owner === 'dead' },
     store: {
       readSwitch: async (): Promise<SwitchReading> => {
         if (at.row instanceof Failure) throw at.row;

@@ -1,8 +1,8 @@
 /**
- * State files of encryption in the data folder: the switch row that was accepted last, and the proof of file system
- * access.
+ * State files of encryption in the data folder: the switch row that was accepted last with those issued since, and the
+ * proof of file system access.
  *
- * `switch-state` (JSON) prevents a rollback to an older valid row. A file that others could have written, or that is
+ * `switch-state` (JSON) prevents a rollback to an older valid row, and the use of one whose write failed. A file that others could have written, or that is
  * not exactly what this program writes, is `disk_failed` and never counts as absent: it has to be restored, or the row
  * of the database trusted explicitly. Writes are atomic, and the revision only increases.
  *
@@ -17,8 +17,17 @@ import { join } from 'node:path';
 import * as z from 'zod/mini';
 import { createMutex } from '../../async/mutex.ts';
 import type { ProofCheck, ProofFault, ProofFile, SwitchStateFile } from '../../encryption/ports.ts';
+import {
+  accepting,
+  emptySwitchMemory,
+  issuedMax,
+  issuing,
+  replacing,
+  type SwitchMemory,
+  withdrawing,
+} from '../../encryption/switch-memory.ts';
 import { causeCode, Failure, isFailure } from '../../errors.ts';
-import { isSameSwitchRow, type SwitchRow } from '../../secret/switch.ts';
+import type { SwitchRow } from '../../secret/switch.ts';
 import { shellArg } from '../../text/shell.ts';
 import {
   onDiskAt,
@@ -38,27 +47,43 @@ const restoreHint =
 export function createSwitchStateFile({ dataDir }: { readonly dataDir: string }): SwitchStateFile {
   const path = join(dataDir, stateFileName);
   const mutex = createMutex();
-  const remember = async (row: SwitchRow): Promise<void> => {
-    const before = await read(path, dataDir);
-    const isNews = before === null || (row.revision >= before.revision && !isSameSwitchRow(row, before));
-    if (isNews) await writeOver(path, serializeRow(row));
+  const change = (changed: (memory: SwitchMemory) => SwitchMemory | null): Promise<void> =>
+    mutex.run(async () => {
+      const memory = changed(await read(path, dataDir));
+      if (memory !== null) await writeOver(path, serializeMemory(memory));
+    });
+  const overwrite = async (row: SwitchRow): Promise<void> => {
+    const before = await read(path, dataDir).catch((error: unknown) => {
+      if (isFailure(error, 'disk_failed')) return emptySwitchMemory;
+      throw error;
+    });
+    await writeOver(path, serializeMemory(replacing(before, row)));
   };
   return {
-    read: () => mutex.run(() => read(path, dataDir)),
-    remember: (row) => mutex.run(() => remember(row)),
-    overwrite: (row) => mutex.run(() => writeOver(path, serializeRow(row))),
+    read: async () => (await mutex.run(() => read(path, dataDir))).row,
+    readMemory: () => mutex.run(() => read(path, dataDir)),
+    issue: (row, origin, by) => change((memory) => issuing(memory, row, origin, by)),
+    withdraw: (seal) => change((memory) => withdrawing(memory, seal)),
+    remember: (row, origin) => change((memory) => accepting(memory, row, origin)),
+    overwrite: (row) => mutex.run(() => overwrite(row)),
   };
 }
 
-function serializeRow({ state, keyId, nextKeyId, revision, seal, changedAtMs, changedBy }: SwitchRow): Uint8Array {
-  return Buffer.from(`${JSON.stringify({ state, keyId, nextKeyId, revision, seal, changedAtMs, changedBy })}\n`);
+/** The fields of the row; `origin` and `issued` only where there is something to say. */
+function serializeMemory({ row, origin, issued }: SwitchMemory): Uint8Array {
+  const more = { ...(origin === null ? {} : { origin }), ...(issued.length === 0 ? {} : { issued }) };
+  return Buffer.from(`${JSON.stringify(row === null ? more : { ...fieldsOf(row), ...more })}\n`);
 }
 
-async function read(path: string, folder: string): Promise<SwitchRow | null> {
+function fieldsOf({ state, keyId, nextKeyId, revision, seal, changedAtMs, changedBy }: SwitchRow): SwitchRow {
+  return { state, keyId, nextKeyId, revision, seal, changedAtMs, changedBy };
+}
+
+async function read(path: string, folder: string): Promise<SwitchMemory> {
   const found = await readTrusted(path, folder);
-  if (found === null) return null;
-  const row = isUtf8(found) ? parseRow(Buffer.from(found).toString()) : null;
-  if (row !== null) return row;
+  if (found === null) return emptySwitchMemory;
+  const memory = isUtf8(found) ? parseMemory(Buffer.from(found).toString()) : null;
+  if (memory !== null) return memory;
   throw new Failure('disk_failed', `the switch state file ${path} is damaged`, { hint: restoreHint });
 }
 
@@ -80,20 +105,31 @@ const stateFileRules = { ...bothRules, description: 'the switch state file', siz
 
 const keyId = z.nullable(z.string().check(z.regex(/^[0-9a-f]{16}$/)));
 const count = z.int().check(z.nonnegative());
-const rowForm: z.ZodMiniType<SwitchRow> = z.strictObject({
+const seal = z.string().check(z.regex(/^[0-9a-f]{16}:[0-9a-f]{64}$/));
+const origin = z.enum(['daemon', 'command']);
+const rowFields = {
   state: z.enum(['off', 'enabling', 'on', 'rotating', 'disabling']),
   keyId,
   nextKeyId: keyId,
   revision: count,
-  seal: z.nullable(z.string().check(z.regex(/^[0-9a-f]{16}:[0-9a-f]{64}$/))),
+  seal: z.nullable(seal),
   changedAtMs: count,
   changedBy: z.string(),
-});
+};
+const issued = z
+  .array(z.strictObject({ revision: count, seal, origin, by: z.nullable(z.string()) }))
+  .check(z.maxLength(issuedMax), z.minLength(1));
+const withRow = z.strictObject({ ...rowFields, origin: z.optional(origin), issued: z.optional(issued) });
+const withoutRow = z.strictObject({ issued });
 
-/** null: not exactly a row. */
-function parseRow(text: string): SwitchRow | null {
+/** null: not exactly what this program writes. */
+function parseMemory(text: string): SwitchMemory | null {
   try {
-    return rowForm.safeParse(JSON.parse(text)).data ?? null;
+    const value: unknown = JSON.parse(text);
+    const found = withRow.safeParse(value).data;
+    if (found !== undefined) return { row: fieldsOf(found), origin: found.origin ?? null, issued: found.issued ?? [] };
+    const first = withoutRow.safeParse(value).data;
+    return first === undefined ? null : { ...emptySwitchMemory, issued: first.issued };
   } catch (error) {
     if (error instanceof SyntaxError) return null;
     throw error;

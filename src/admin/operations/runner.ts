@@ -105,7 +105,8 @@ async function run(
   const progress = createProgress(ports, stopping, row);
   const startedMs = clock.monotonicMs();
   const options = { force: false, waitMs: workersWaitMs, signal: kind === 'disable' ? graceOver : stopping };
-  const given = { ...ports.operation(progress.observer), actor: { who: mode.who, host: actor.host } };
+  const by = { actor: { who: mode.who, host: actor.host }, origin: 'daemon' } as const;
+  const given = { ...ports.operation(progress.observer), ...by };
   const work = () => runWorkflow(kind, mode.isGuarded, given, options);
   const result = await (mode.isResumed ? retryWhileClaimed(clock, stopping, work) : work()).catch(asFailure);
   const fail = async (failure: Failure, unopened: OperationRecord['unopened']) => {

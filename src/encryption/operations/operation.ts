@@ -17,8 +17,10 @@ import { type Key, type KeyId, type KeySet, keyById, weakKeyFailure } from '../.
 import { type SwitchRow, type SwitchState, sealSwitchRow } from '../../secret/switch.ts';
 import { shellArg } from '../../text/shell.ts';
 import type { AuditEntry, EncryptionStore, KeyFile, StoredWorker, SwitchStateFile } from '../ports.ts';
+import { revisionAbove, type SwitchOrigin } from '../switch-memory.ts';
 import type { BindingOf } from '../token-rows.ts';
 import type { Vault, VaultView } from '../vault.ts';
+import { memoryOf, renewSwitch, writeIssued } from './issue.ts';
 import type { OperationStep } from './steps.ts';
 
 export type OperationPorts = {
@@ -29,6 +31,7 @@ export type OperationPorts = {
   readonly clock: Clock;
   readonly worker: WorkerIdentity;
   readonly actor: AuditActor;
+  readonly origin: SwitchOrigin;
   /** Fills with random bytes. */
   readonly random: (bytes: Uint8Array) => Uint8Array;
   readonly bindingOf: BindingOf;
@@ -149,11 +152,12 @@ async function releaseClaim({ store, worker }: OperationPorts): Promise<void> {
   }
 }
 
-/** Repeats a step when the switch was changed meanwhile, 5 times at most. */
+/** Repeats a step when the switch was changed meanwhile, 5 times at most. No step follows a withdrawn row. */
 async function runSteps<T>(operation: Operation, step: (operation: Operation) => Promise<T | null>): Promise<T> {
   for (let attempts = 1; ; ) {
     operation.throwIfStopped();
     try {
+      await renewSwitch(operation.ports);
       const result = await step(operation);
       if (result !== null) return result;
     } catch (error) {
@@ -194,7 +198,8 @@ export function requireRandomKey(key: Key, path: string): Key {
 export type NextSwitch = Pick<SwitchRow, 'state' | 'keyId' | 'nextKeyId'>;
 
 /**
- * Seals and writes the row after `before` (compare-and-swap), and stores it in the state file. Throws `switch_changed`.
+ * Seals and writes the row after `before` (compare-and-swap), and stores it in the state file. Throws `switch_changed`,
+ * and other failures of the write, when the row is withdrawn.
  */
 export async function changeSwitch(
   { ports, throwIfStopped }: Operation,
@@ -204,9 +209,9 @@ export async function changeSwitch(
   audit: readonly Pick<AuditEntry, 'action' | 'detail'>[],
 ): Promise<void> {
   throwIfStopped();
-  const row = sealedRow(ports, next, before.revision + 1, key);
+  const row = sealedRow(ports, next, revisionAbove(before.revision, await memoryOf(ports)), key);
   const entries = audit.map((entry) => auditEntry(ports, { ...entry, keyId: key.id, nextKeyId: next.nextKeyId }));
-  await ports.store.writeSwitch(row, before.revision, entries);
+  await writeIssued(ports, row, before.revision, entries);
   await ports.stateFile.remember(row);
 }
 

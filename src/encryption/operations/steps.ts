@@ -13,6 +13,11 @@ const plainSteps = {
   plaintext_from_now_on: 'New passwords are stored in plain text from now on.',
   encryption_off: 'Encryption is off.',
   key_file_set_aside: 'The key file was renamed, not deleted: older database backups still need it.',
+  off_withdrawn:
+    'A row that switches encryption off was handed to the database and is withdrawn: the database did not store it, and this host does not accept it any more.',
+  switch_renewed: 'The switch in force was written again above that row, so that no other host accepts it either.',
+  renewal_pending:
+    'Another host may still accept that row until the switch in force is written above it: a running daemon of this host does so, or ticketmaild encryption reseal.',
   was_off: 'Encryption was off already.',
   resumed: 'The daemon that ran this operation stopped; another one resumed it.',
   ended_early: 'The daemon that ran this operation stopped just before its end.',

@@ -19,6 +19,8 @@ import {
   type SwitchState,
 } from '../../secret/switch.ts';
 import type { SealCounts, SwitchStateFile } from '../ports.ts';
+import { revisionAbove } from '../switch-memory.ts';
+import { memoryOf, writeIssued } from './issue.ts';
 import {
   auditEntry,
   type NextSwitch,
@@ -203,12 +205,17 @@ async function writeTrusted(
   const { found, remembered } = evidence;
   // A forged row may have any revision.
   const isAuthentic = found !== null && judgeSwitchRow(found, evidence.keys, null).kind === 'accepted';
-  const revision = Math.max(isAuthentic ? found.revision : 0, remembered?.revision ?? 0) + 1;
+  const revision = revisionAbove(
+    Math.max(isAuthentic ? found.revision : 0, remembered?.revision ?? 0),
+    await memoryOf(ports),
+  );
   const row = sealedRow(ports, next, revision, key);
   const { keyId, nextKeyId } = row;
   operation.throwIfStopped();
   const entry = auditEntry(ports, { action: 'switch.restored_trusted', keyId, nextKeyId, detail: detailOf(evidence) });
-  await ports.store.writeSwitch(row, found?.revision ?? 0, [entry]);
+  // A damaged state file records nothing; the operation replaces it.
+  if (evidence.isStateFileDamaged) await ports.store.writeSwitch(row, found?.revision ?? 0, [entry]);
+  else await writeIssued(ports, row, found?.revision ?? 0, [entry]);
   await ports.stateFile.overwrite(row);
   return row;
 }

@@ -124,12 +124,14 @@ function logOf(logged: (readonly [EventName, LogFields])[]): Log {
   return { debug: note, info: note, warn: note, error: note };
 }
 
+const quiet = { sealPlaintext: async () => undefined, renewSwitch: async () => undefined };
+
 async function startWorker(process: Process, log: Log, isReporting: boolean, store: Partial<Database>) {
   await using building = new AsyncDisposableStack();
   const database = { ...bound(process.store as Database), ...store } as Database;
   const common = { ...process, store: database, log };
   if (isReporting) {
-    const identity = { host: 'desk', pid: 1, sealPlaintext: async () => undefined, isMigrated: () => true };
+    const identity = { host: 'desk', pid: 1, isMigrated: () => true, ...quiet };
     building.use(await startSync({ ...common, ...identity, clock: systemClock }));
   }
   const operation = (observer: Process['observer']) => ({ ...process, store: database, observer });

@@ -35,7 +35,7 @@ export class Death extends Error {}
 
 const effects = {
   keyFile: ['create', 'replace', 'setAside'],
-  memory: ['remember', 'overwrite'],
+  memory: ['issue', 'withdraw', 'remember', 'overwrite'],
   store: [
     'writeSwitch',
     'claimOperation',
@@ -68,18 +68,20 @@ export function processOver(parts: Parts, fate: Fate = () => undefined, alive: r
   const memory = mortal('memory', parts.memory, fate, life);
   const store = mortal('store', parts.store, fate, life);
   const told: Process['told'] = { steps: [], waiting: [], passwords: [] };
+  const worker: Process['worker'] = {
+    name: me,
+    isDead: (owner) => owner.startsWith(placeOfProcesses) && owner !== me && !alive.includes(owner),
+    isOfEarlierBoot: () => false,
+  };
   return {
     keyFile,
     stateFile: memory,
     store,
-    vault: createVault({ keyFile, stateFile: memory, store, clock: parts.clock, log: silent }),
+    vault: createVault({ keyFile, stateFile: memory, store, clock: parts.clock, worker, log: silent }),
     clock: parts.clock,
-    worker: {
-      name: me,
-      isDead: (owner) => owner.startsWith(placeOfProcesses) && owner !== me && !alive.includes(owner),
-      isOfEarlierBoot: () => false,
-    },
+    worker,
     actor: { who: 'ada@desk', host: 'desk' },
+    origin: 'command',
     random: (bytes) => randomFillSync(bytes),
     bindingOf: (provider) => (provider === 'unknown' ? null : [provider]),
     observer: {
