@@ -90,6 +90,12 @@ const definitions = {
     'operation by unopened duration_ms cut_short',
     'It finished; `cut_short`: its daemon died after the last change of the switch.',
   ),
+  adminOperationNotResumed: event(
+    'admin.operation_not_resumed',
+    'warn',
+    'operation by',
+    'A row says that an operation runs, and its worker is gone; no daemon of this host began it. Continue it if it is yours.',
+  ),
   adminOperationFailed: event('admin.operation_failed', 'error', 'operation by error', 'It failed.'),
   databaseMigrated: event('database.migrated', 'info', 'applied', 'The tables were upgraded at the start.'),
   databaseUnavailable: event(
@@ -313,6 +319,12 @@ const definitions = {
     'Plain-text passwords or tokens could not be sealed.',
   ),
   keyRecovered: event('key.recovered', 'info', 'key_ids by', 'The key file was written back from memory.'),
+  keyBackupDue: event(
+    'key.backup_due',
+    'warn',
+    'key_ids',
+    'The daemon finished a rotation: backups of the key file made before do not hold the new key. Back it up again.',
+  ),
   controlFailed: event(
     'control.failed',
     'warn',

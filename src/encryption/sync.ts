@@ -1,9 +1,9 @@
 /**
  * Reconciliation loop of a running daemon: reads key file and switch row every 300 ms, and acts on changes.
  *
- * Each iteration refreshes the vault, passes withdrawn switch rows, seals plain-text passwords, and sends a heartbeat with the key ids of this
- * worker. The loop survives an unavailable database. A heartbeat that fails while the database works is logged: to all
- * other workers this one seems dead. The vault logs every change that an iteration finds.
+ * Each iteration refreshes the vault, passes withdrawn rows, seals plain-text passwords, and sends a heartbeat with the
+ * key ids of this worker. The loop survives an unavailable database. A heartbeat that fails while the database works is
+ * logged: to all other workers this one seems dead. The vault logs every change that an iteration finds.
  */
 
 import type { Clock } from '../async/clock.ts';

@@ -43,11 +43,12 @@ const checkEveryMs = 3000;
 /** Grace period of `disable` after the daemon began to stop: it would be left between on and off. */
 const disableGraceMs = 10_000;
 const abortGraceMs = 5000;
+const orphanWaitMs = 60_000;
 
 export function createOperations(ports: RunnerPorts, stop: AbortSignal): Operations {
   const [disposed, graceOver] = [new AbortController(), new AbortController()];
   const stopping = AbortSignal.any([stop, disposed.signal]);
-  const runner: Runner = { ports, stopping, graceOver: graceOver.signal, active: new Map() };
+  const runner: Runner = { ports, stopping, graceOver: graceOver.signal, active: new Map(), orphans: new Map() };
   const mutex = createMutex();
   const allEnded = () => Promise.all(runner.active.values());
   const shutdown = async (watching: Promise<void>): Promise<void> => {
@@ -132,10 +133,11 @@ export function actorIn({ by }: Pick<StoredOperation, 'by'>): string {
   return /^(?![ -])[\p{L}\p{M}\p{N}\p{P}\p{S} ]{1,80}(?<! )$/u.test(by) ? by : 'unknown';
 }
 
-// Failover: an operation whose worker is dead is resumed when the sealed switch shows it as unfinished. For every other
-// orphaned row only the row is ended, and no key, file or password is touched: `done` when the switch reached the
-// target of the operation, else `failed` with `interrupted`. Anyone with write access to the database can write that
-// row, so it orders nothing: it only points to what the switch says.
+// Failover: an operation whose worker is dead is resumed when the sealed switch shows it as unfinished, and the switch
+// state file says that a daemon of this host began it. For every other orphaned row only the row is ended, and no key,
+// file or password is touched: `done` when the switch reached the target of the operation, else `failed` with
+// `interrupted`. Anyone with write access to the database can write that row, so it orders nothing: what an operator
+// began by a command, and saw fail, is not finished by it either.
 
 /** Throws `database_*`. */
 async function resumeOrphaned(runner: Runner): Promise<void> {
@@ -144,6 +146,7 @@ async function resumeOrphaned(runner: Runner): Promise<void> {
   if (row?.state !== 'running' || stopping.aborted || !(await isOrphaned(runner, row))) return;
   const view = await ports.vault.refresh();
   if (unfinishedKind(view.switch) !== row.kind) return await endOrphaned(ports, row, view);
+  if (view.origin !== 'daemon') return await leaveOrphaned(runner, row, view);
   if (!canRun(row.kind, view) && (await canAnotherWorkerRun(ports, view))) return;
   const record = parseRecord(row.detail);
   const steps: OperationRecord['steps'] = [...record.steps, { step: 'resumed' }];
@@ -168,6 +171,17 @@ function nextRow(row: StoredOperation, { worker }: RunnerPorts, record: Operatio
 async function isOrphaned({ ports, active }: Runner, { worker, number }: StoredOperation): Promise<boolean> {
   if (worker === ports.worker.name) return !active.has(number);
   return !(await liveWorkers(ports)).some((other) => other.worker === worker);
+}
+
+/** It may be that of another host, whose daemon restarts and resumes it: the row is ended only after a minute. */
+async function leaveOrphaned({ ports, orphans }: Runner, row: StoredOperation, view: VaultView): Promise<void> {
+  const { clock, log } = ports;
+  const since = orphans.get(row.number);
+  if (since === undefined) {
+    orphans.clear();
+    orphans.set(row.number, clock.monotonicMs());
+    log.warn({ operation: row.kind, by: actorIn(row) }, events.adminOperationNotResumed);
+  } else if (clock.monotonicMs() - since >= orphanWaitMs) await endOrphaned(ports, row, view);
 }
 
 async function endOrphaned(ports: RunnerPorts, row: StoredOperation, { switch: inForce }: VaultView): Promise<void> {

@@ -23,6 +23,7 @@ import { asFailure, Failure, isFailure } from '../../errors.ts';
 import { events, type Log } from '../../events.ts';
 import type { AuditActor } from '../../ingest/model.ts';
 import type { WorkerIdentity } from '../../ingest/ports.ts';
+import { keyIds } from '../../secret/key.ts';
 import type { AdminStore, StoredOperation } from '../ports.ts';
 import type { OperationKind } from '../service.ts';
 import { errorRecord, type OperationRecord, parseRecord, serializeRecord } from './record.ts';
@@ -48,6 +49,8 @@ export type Runner = {
   readonly graceOver: AbortSignal;
   /** By the number of the row. */
   readonly active: Map<number, Promise<unknown>>;
+  /** Since when an orphaned operation that this host did not begin is seen, by the number of its row. */
+  readonly orphans: Map<number, number>;
 };
 
 type RunMode = {
@@ -120,6 +123,7 @@ async function run(
     await progress.end('done', steps, { error: null, unopened, setAside });
     const durationMs = Math.round(clock.monotonicMs() - startedMs);
     log.info({ ...fields, unopened: unopened.length, duration_ms: durationMs }, events.adminOperationFinished);
+    if (kind === 'rotate') log.warn({ key_ids: keyIds(vault.keys()) }, events.keyBackupDue);
     return result;
   }
   if (stopping.aborted) {

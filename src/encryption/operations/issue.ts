@@ -72,7 +72,7 @@ async function isStored({ store }: RenewalPorts, row: SwitchRow): Promise<boolea
   }
 }
 
-/** Tells the operator of a row that would switch encryption off, and whether other hosts pass it already. */
+/** Reports a row that would switch encryption off to the operator, and whether other hosts pass it already. */
 async function withdraw(ports: IssuePorts, row: SwitchRow): Promise<void> {
   await ports.stateFile.withdraw(row.seal ?? '');
   const isRenewed = await renewSwitch(ports).catch((error: unknown) => {

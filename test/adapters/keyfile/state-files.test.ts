@@ -71,6 +71,29 @@ describe('the switch state file', () => {
     expect(Object.keys(JSON.parse(await readFile(path, 'utf8')))).toEqual(Object.keys(initialSwitchRow));
   });
 
+  test('records an issued row before and after the first accepted one, until that revision is passed', async () => {
+    const one = memory();
+    await one.issue(row(1), 'command', 'desk/1');
+    expect(await one.read()).toBeNull();
+    const issued = { revision: 1, seal: row(1).seal, origin: 'command', by: 'desk/1' };
+    expect(await memory().readMemory()).toEqual({ row: null, origin: null, issued: [issued] });
+    await one.withdraw(row(1).seal ?? '');
+    expect((await memory().readMemory()).issued).toEqual([{ ...issued, by: null }]);
+    await one.issue(row(2), 'daemon', 'desk/2');
+    await one.remember(row(2));
+    expect(await memory().readMemory()).toEqual({ row: row(2), origin: 'daemon', issued: [] });
+    await one.remember(row(3));
+    expect((await memory().readMemory()).origin).toBeNull();
+    await one.withdraw(row(9).seal ?? '');
+    expect((await memory().readMemory()).row).toEqual(row(3));
+  });
+
+  test('holds the last issued rows within its size', async () => {
+    const one = memory();
+    for (let revision = 1; revision <= 20; revision += 1) await one.issue(row(revision), 'daemon', 'x'.repeat(160));
+    expect((await one.readMemory()).issued.map(({ revision }) => revision)).toEqual([13, 14, 15, 16, 17, 18, 19, 20]);
+  });
+
   test('removes temporary files of a crash', async () => {
     const leftOver = join(folder.path, `.switch-state.${'0'.repeat(32)}.tmp`);
     await writeFile(leftOver, 'x');
@@ -101,6 +124,10 @@ describe('a file that this program did not write is disk_failed, and never count
     ['nobody who changed it', whole({ changedBy: null })],
     ['a field too many', whole({ more: 1 })],
     ['a field too few', whole({ seal: undefined })],
+    ['an origin that is none', whole({ origin: 'eve' })],
+    ['an empty list of issued rows', whole({ issued: [] })],
+    ['an issued row without its seal', whole({ issued: [{ revision: 8, origin: 'daemon', by: null }] })],
+    ['nothing but an origin', '{"origin":"daemon"}'],
     ['a field of another name', whole({ seal: undefined, toString: 1 })],
     ['too much', whole({ changedBy: 'x'.repeat(5000) })],
   ])('%s', async (_title, text) => {
