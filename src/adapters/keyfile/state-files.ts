@@ -4,8 +4,8 @@
  *
  * `switch-state` (JSON) prevents a rollback to an older valid row, and the use of one whose write failed. A file that
  * others could have written, or that is not exactly what this program writes, is `disk_failed` and never counts as
- * absent: it has to be restored, or the row of the database trusted explicitly. Writes are atomic, and the revision only
- * increases.
+ * absent: it has to be restored, or the row of the database trusted explicitly. Writes are atomic, and the revision
+ * only increases.
  *
  * `can-disable-encryption.txt` proves access to the file system. It counts when it is a regular file of this user or
  * root that others cannot write, and newer than the request: by mtime, and by ctime, which `touch -d` cannot set. Its

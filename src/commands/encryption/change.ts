@@ -18,6 +18,7 @@ import { disable } from '../../encryption/operations/disable.ts';
 import { enable } from '../../encryption/operations/enable.ts';
 import { replaceLostKey } from '../../encryption/operations/replace-lost-key.ts';
 import { reseal, rotate } from '../../encryption/operations/rotate.ts';
+import type { RenewedSettings } from '../../encryption/operations/settings.ts';
 import {
   plannedSwitch,
   type SwitchPlan,
@@ -26,9 +27,10 @@ import {
 } from '../../encryption/operations/trust-restored.ts';
 import type { SealCounts } from '../../encryption/ports.ts';
 import { Failure, isFailure } from '../../errors.ts';
-import { postActionRules } from '../../ingest/model.ts';
+import type { Mailbox } from '../../ingest/model.ts';
+import { nameText, serverText } from '../../ingest/settings-text.ts';
 import type { SwitchRow } from '../../secret/switch.ts';
-import { shellArg } from '../../text/shell.ts';
+import { commandOrNotice, shellArg, shellCommand } from '../../text/shell.ts';
 import { isoTime, shortTime } from '../../text/time.ts';
 import { countText } from '../../text/units.ts';
 import { type CommonOptions, type Context, migrateFirst, withApp } from '../context.ts';
@@ -68,7 +70,7 @@ export async function enableEncryption(options: EnableOptions, context: Context)
       `sealed    ${secretsText(done.sealed, done.sealedTokens)}`,
       `key       ${done.keyId}`,
       `key file  ${keyFile} (${done.createdKeyFile ? 'created' : 'existing'})`,
-      ...(await confirmedLines(app)),
+      ...confirmedLines(done.confirmed),
       ...backupAdvice(options.config ?? null),
       ...plaintextRemnants(config.database, options.config ?? null),
     ]);
@@ -87,17 +89,23 @@ function noteSharedBackup({ vault, keyFile }: App, { database }: Config, { termi
   for (const line of more) terminal.note(line, 'yellow');
 }
 
-/** Post-actions that remove messages from a server and were confirmed as they are: the operator checks them. */
-async function confirmedLines({ store, confirmations }: App): Promise<readonly string[]> {
-  const removing = (await store.listMailboxes()).filter(
-    (mailbox) =>
-      postActionRules[mailbox.postAction.kind].removesMessage &&
-      !confirmations.isUnconfirmed(mailbox, mailbox.health.settingsSeal),
-  );
-  const lines = removing.map(
-    ({ name, connection, postAction }) => `confirmed  ${name}: ${postActionText(postAction)} in ${connection.folder}`,
-  );
+/** Post-actions that remove messages from a server, with the settings that were sealed: the operator checks them. */
+function confirmedLines(removing: readonly Mailbox[]): readonly string[] {
+  const lines = removing.map((mailbox) => `confirmed  ${removalText(mailbox)}`);
   return lines.length === 0 ? [] : [...lines, 'Check these: they remove messages from the server.'];
+}
+
+function removalText({ name, connection, postAction }: Mailbox): string {
+  const action = nameText(postActionText(postAction));
+  return `${nameText(name)}: ${action} in ${nameText(connection.folder)}, ${serverText(connection)}`;
+}
+
+/** Seals that a writer of the database put in, to have them renewed, and took out again are not renewed. */
+function unrenewedLines({ unrenewed }: RenewedSettings): readonly string[] {
+  return unrenewed.map(
+    ({ name }) =>
+      `changed    ${nameText(name)} while the rotation ran, and is no longer confirmed: ${commandOrNotice(shellCommand('mailbox confirm', name))}`,
+  );
 }
 
 /** Without the database there is nothing to warn of: the operation fails later. */
@@ -119,6 +127,7 @@ function enabledJson(done: Awaited<ReturnType<typeof enable>>, keyFile: string):
     created_key_file: done.createdKeyFile,
     sealed: done.sealed,
     sealed_tokens: done.sealedTokens,
+    confirmed: done.confirmed.map(({ name }) => name),
     unopened: done.unopened,
     was_on: done.wasOn,
   };
@@ -234,15 +243,19 @@ export async function rotateKey(options: WaitOptions, context: Context): Promise
   const how = operationOptions(options, context);
   return await withApp(options, context, async (app) => {
     const done = await runOperation(app, context, 'resealing passwords', (ports) => rotate(ports, how));
-    const { keyId, formerKeyId, resealed, resealedTokens, unopened, isFormerKeyKept } = done;
+    const { keyId, formerKeyId, resealed, resealedTokens, unopened, isFormerKeyKept, settings } = done;
     const keys = { key_id: keyId, former_key_id: formerKeyId, former_key_retained: isFormerKeyKept };
     const counts = { resealed, resealed_tokens: resealedTokens };
-    const fields = { state: 'on', ...keys, key_file: app.keyFile.path, ...counts, unopened };
+    const names = (mailboxes: readonly Mailbox[]) => mailboxes.map(({ name }) => name);
+    const confirmed = { confirmed: names(settings.removing), changed: names(settings.unrenewed) };
+    const fields = { state: 'on', ...keys, key_file: app.keyFile.path, ...counts, ...confirmed, unopened };
     await printResult(options, context, fields, `${countText(resealed, 'password')} resealed`, 'green');
     await printLines(options, context, [
       `key       ${keyId}`,
       `former    ${formerKeyId}, ${isFormerKeyKept ? 'still' : 'no longer'} in the key file`,
       `key file  ${app.keyFile.path}`,
+      ...confirmedLines(settings.removing),
+      ...unrenewedLines(settings),
       'Earlier backups of the key file do not hold the new key. Earlier backups of the database',
       `need the former one, ${formerKeyId}: keep its backup as long as those.`,
       ...backupAdvice(options.config ?? null).slice(0, -1),

@@ -9,6 +9,7 @@
  * disabling.
  */
 import { Failure, isFailure } from '../../errors.ts';
+import type { Mailbox } from '../../ingest/model.ts';
 import { generateKey, type Key, type KeyId } from '../../secret/key.ts';
 import type { SwitchRow } from '../../secret/switch.ts';
 import type { KeyFile } from '../ports.ts';
@@ -39,6 +40,8 @@ export type EnableResult = {
   readonly sealedTokens: number;
   /** Passwords and refresh tokens that cannot be sealed, and stay as they are. */
   readonly unopened: readonly UnopenedSecret[];
+  /** Mailboxes that delete or move messages on their server, with the settings that were confirmed. */
+  readonly confirmed: readonly Mailbox[];
   /** Encryption was on before. */
   readonly wasOn: boolean;
 };
@@ -48,6 +51,7 @@ type EnableRun = {
   createdKeyFile: boolean;
   sealed: number;
   sealedTokens: number;
+  confirmed: readonly Mailbox[];
   wasOn: boolean | null;
   /** The key that the run has waited for: every live worker has it, or the run continues by force. */
   awaitedKeyId: KeyId | null;
@@ -61,7 +65,7 @@ const listedPasswordsMax = 10;
  * passwords cannot be sealed: the switch stays `enabling`.
  */
 export async function enable(ports: OperationPorts, options: OperationOptions): Promise<EnableResult> {
-  const progress = { createdKeyFile: false, sealed: 0, sealedTokens: 0, wasOn: null };
+  const progress = { createdKeyFile: false, sealed: 0, sealedTokens: 0, confirmed: [], wasOn: null };
   const run: EnableRun = { options, ...progress, awaitedKeyId: null, isForced: false };
   return await runOperation(ports, options.signal, (operation) => takeStep(operation, run));
 }
@@ -130,14 +134,15 @@ async function sealAndSwitch(operation: Operation, run: EnableRun, view: VaultVi
   if (unsealable.size > 0) throw cannotBeSealed(unsealable);
   await operation.ports.store.dropAccessTokens('plain', row.revision);
   await sealReplyKeys(operation.ports, requireOpenKeys(view), key);
-  const confirmed = await confirmPostActions(operation, key, row.revision);
-  const actions = confirmed === 0 ? '' : `, delete or move of ${confirmed} mailboxes confirmed`;
+  run.confirmed = await confirmPostActions(operation, key, row.revision);
+  const count = run.confirmed.length;
+  const actions = count === 0 ? '' : `, delete or move of ${count} mailboxes confirmed`;
   const refreshTokens = run.sealedTokens === 0 ? '' : `, ${run.sealedTokens} refresh tokens sealed`;
   const detail = `${run.sealed} passwords sealed${refreshTokens}${actions}`;
   const next = { state: 'on', keyId: key.id, nextKeyId: null } as const;
   await changeSwitch(operation, row, next, key, [{ action: 'switch.on', detail }]);
   operation.ports.observer.step({ step: 'encryption_on' });
-  if (confirmed > 0) operation.ports.observer.step({ step: 'confirmed', count: confirmed });
+  if (count > 0) operation.ports.observer.step({ step: 'confirmed', count });
   return null;
 }
 
@@ -152,10 +157,10 @@ async function finish(operation: Operation, run: EnableRun, view: VaultView): Pr
   operation.throwIfStopped();
   await store.rebuildMailboxTable();
   observer.step({ step: 'table_rewritten' });
-  const { createdKeyFile, sealed, sealedTokens, wasOn } = run;
+  const { createdKeyFile, sealed, sealedTokens, confirmed, wasOn } = run;
   if (sealedTokens > 0) observer.step({ step: 'tokens_sealed', count: sealedTokens });
   const unopened = [...passwords.values(), ...tokens.values()];
-  return { keyId: key.id, createdKeyFile, sealed, sealedTokens, unopened, wasOn: wasOn === true };
+  return { keyId: key.id, createdKeyFile, sealed, sealedTokens, unopened, confirmed, wasOn: wasOn === true };
 }
 
 function counter(run: EnableRun): (changed: number) => void {

@@ -14,7 +14,8 @@
 
 import { Failure, isFailure } from '../../errors.ts';
 import { generateKey, type Key, type KeyId, type KeySet, keyById, keyIds, keysMax } from '../../secret/key.ts';
-import type { SwitchRow } from '../../secret/switch.ts';
+import { initialSwitchRow, type SwitchRow } from '../../secret/switch.ts';
+import { retryAtSwitchChange } from '../confirmations.ts';
 import type { KeyFile } from '../ports.ts';
 import { sealReplyKeys } from '../reply-keys.ts';
 import type { VaultView } from '../vault.ts';
@@ -42,7 +43,7 @@ import {
   type UnopenedByName,
 } from './rewrite.ts';
 import { resealTokensByColumn, resealTokensByHeader, sealTokensOnce, secretCounts } from './rewrite-tokens.ts';
-import { resealSettings } from './settings.ts';
+import { type RenewedSettings, readSeals, resealSettings, type SealSnapshot } from './settings.ts';
 
 type RotateResult = {
   readonly keyId: KeyId;
@@ -52,6 +53,7 @@ type RotateResult = {
   readonly unopened: readonly UnopenedSecret[];
   /** The former key is still in the key file. */
   readonly isFormerKeyKept: boolean;
+  readonly settings: RenewedSettings;
 };
 
 type RotateRun = {
@@ -64,6 +66,9 @@ type RotateRun = {
   resealed: number;
   resealedTokens: number;
   unopened: UnopenedByName;
+  /** Of before the first write of this run. */
+  readonly seals: SealSnapshot;
+  settings: RenewedSettings;
   /** Plain-text passwords that cannot be sealed: they need no key. */
   unsealable: UnopenedByName;
 };
@@ -80,6 +85,8 @@ export async function rotate(ports: OperationPorts, options: OperationOptions): 
     resealedTokens: 0,
     unopened: none,
     unsealable: none,
+    seals: await sealsBefore(ports),
+    settings: { removing: [], unrenewed: [] },
   };
   const run: RotateRun = { options, rotated: null, ...progress };
   try {
@@ -87,6 +94,17 @@ export async function rotate(ports: OperationPorts, options: OperationOptions): 
   } catch (error) {
     throw run.rotated !== null && isFailure(error, 'interrupted') ? interruptedAfterSwitch(run.rotated) : error;
   }
+}
+
+/**
+ * Read before the claim, by which the writer of the database learns of the rotation. One that is resumed renews what it
+ * finds.
+ */
+async function sealsBefore({ store, vault }: OperationPorts): Promise<SealSnapshot> {
+  return await retryAtSwitchChange(async () => {
+    const { stored } = await vault.refresh();
+    return await readSeals(store, stored?.revision ?? initialSwitchRow.revision);
+  });
 }
 
 async function takeStep(operation: Operation, run: RotateRun): Promise<RotateResult | null> {
@@ -166,12 +184,16 @@ async function resealAndSwitch(operation: Operation, run: RotateRun, view: Vault
   const uncounted = () => undefined;
   const plain = await sealPlaintextOnce(operation, key, revision, uncounted);
   run.unsealable = new Map([...plain, ...(await sealTokensOnce(operation, key, revision, uncounted))]);
-  await resealSettings(operation, [former, key], key, revision);
+  run.settings = await resealSettings(operation, { former, next: key }, run.seals, revision);
   await sealReplyKeys(operation.ports, keys, key);
   const audit = [{ action: 'switch.on', detail: `the former key is ${former.id}` }];
   await changeSwitch(operation, row, { state: 'on', keyId: key.id, nextKeyId: null }, key, audit);
   run.rotated = { keyId: key.id, formerKeyId: former.id };
-  operation.ports.observer.step({ step: 'key_in_use', keyId: key.id });
+  const { observer } = operation.ports;
+  observer.step({ step: 'key_in_use', keyId: key.id });
+  const { removing, unrenewed } = run.settings;
+  if (removing.length > 0) observer.step({ step: 'renewed', count: removing.length });
+  if (unrenewed.length > 0) observer.step({ step: 'unrenewed', count: unrenewed.length });
   return null;
 }
 
@@ -195,6 +217,7 @@ async function finish(
     ...{ resealed, resealedTokens },
     unopened: [...unopened.values(), ...unsealable.values()],
     isFormerKeyKept: !dropped.includes(rotated.formerKeyId),
+    settings: run.settings,
   };
 }
 

@@ -38,6 +38,10 @@ const keySteps = {
 const countSteps = {
   confirmed: (count: number) =>
     `Mailboxes that delete or move messages on their server, confirmed as they are: ${count}.`,
+  renewed: (count: number) =>
+    `Mailboxes that delete or move messages on their server, confirmed under the new key: ${count}. Check them: ticketmaild mailbox list`,
+  unrenewed: (count: number) =>
+    `Mailboxes whose confirmed settings changed while the rotation ran: ${count}. Check and confirm each: ticketmaild mailbox confirm NAME`,
   sealed: (count: number) => `Passwords sealed: ${count}.`,
   resealed: (count: number) => `Passwords resealed: ${count}.`,
   unsealed: (count: number) => `Passwords stored in plain text: ${count}.`,

@@ -84,6 +84,7 @@ describe('encryption enable', () => {
         sealed: 1,
         sealed_tokens: 0,
         was_on: false,
+        confirmed: [],
         unopened: [],
       },
     ]);
@@ -362,6 +363,8 @@ describe('encryption rotate and reseal', () => {
         key_file: keyFile,
         resealed: 2,
         resealed_tokens: 0,
+        confirmed: [],
+        changed: [],
         unopened: [],
       },
     ]);
@@ -372,6 +375,7 @@ describe('encryption rotate and reseal', () => {
     expect(people.out).toMatch(/^2 passwords resealed\nkey {7}[0-9a-f]{16}\nformer {4}[0-9a-f]{16}, no longer in/);
     expect(await report('encryption', 'reseal')).toEqual({
       ...{ state: 'on', key_id: expect.any(String), resealed: 0, sealed: 0, unopened: [], dropped_key_ids: [] },
+      resealed_tokens: 0,
     });
     expect((await cli.run(['encryption', 'reseal'])).out).toMatch(
       /^0 resealed, 0 sealed that were in plain text, all under/,

@@ -57,6 +57,7 @@ describe('switching on', () => {
       sealed: 405,
       sealedTokens: 0,
       unopened: [],
+      confirmed: expect.any(Array),
       wasOn: false,
     });
     expect(world.row).toMatchObject({

@@ -116,6 +116,10 @@ describe('a rotation', () => {
       resealedTokens: 0,
       unopened: [],
       isFormerKeyKept: false,
+      settings: {
+        removing: [expect.objectContaining({ name: 'a' }), expect.objectContaining({ name: 'b' })],
+        unrenewed: [],
+      },
     });
   });
 
