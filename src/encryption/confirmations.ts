@@ -19,6 +19,7 @@ import {
   verifySettingsSeal,
 } from '../secret/settings-seal.ts';
 import { initialSwitchRow, sealingKeyId } from '../secret/switch.ts';
+import { hints } from '../text/hints.ts';
 import { isEncryptionOn, unprovenOff, type Vault, type VaultView } from './vault.ts';
 
 export type SettingsVerdicts = Readonly<Record<SettingsPart, SealVerdict>>;
@@ -62,7 +63,10 @@ export function createConfirmations({ store, vault }: ConfirmationPorts): Confir
     wasStored: ({ id: mailboxId }, outcome, seal) =>
       !isEnforced(vault.view) || isOutcomeSealed({ mailboxId, ...outcome }, seal, acceptedKeys(vault)),
     confirm: (mailbox, parts, write) =>
-      retryAtSwitchChange(async () => await write(await prepareSeal(mailbox, parts, vault))),
+      retryAtSwitchChange(async () => {
+        const prepared = await prepareSeal(mailbox, parts, vault);
+        return await warningOfSeal(prepared.settingsSeal, () => write(prepared));
+      }),
   };
 }
 
@@ -97,6 +101,20 @@ async function prepareSeal(mailbox: Mailbox, parts: SettingsParts, vault: Vault)
     throw 'failure' in state ? state.failure : new Failure('key_unknown', `key ${keyId} is not available here`);
   const switchRevision = stored?.revision ?? initialSwitchRow.revision;
   return { settingsSeal: sealSettings(mailbox, parts, key), switchRevision };
+}
+
+/**
+ * Runs a write that has a settings seal. The hint of a failure of the database says that the seal counts all the same
+ * where a trigger copied it: it is valid for its settings until the next rotation.
+ */
+export async function warningOfSeal<T>(seal: string | null, write: () => Promise<T>): Promise<T> {
+  try {
+    return await write();
+  } catch (error) {
+    if (seal === null || !isFailure(error) || error.domain !== 'database') throw error;
+    const { code, message, fields, cause } = error;
+    throw new Failure(code, message, { fields, cause, hint: `${error.hint} ${hints.sealGivenAway}` });
+  }
 }
 
 /** Repeats `write` while the switch changes before it (`switch_changed`), 5 times at most. */

@@ -22,7 +22,7 @@ import {
 import { SecretBytes } from '../secret/secret-bytes.ts';
 import { type SettingsParts, sealSettings } from '../secret/settings-seal.ts';
 import { initialSwitchRow, sealingKeyId } from '../secret/switch.ts';
-import { retryAtSwitchChange } from './confirmations.ts';
+import { retryAtSwitchChange, warningOfSeal } from './confirmations.ts';
 import { isEncryptionOn, unprovenOff, type Vault } from './vault.ts';
 
 export type PasswordAccessPorts = {
@@ -63,7 +63,10 @@ export function createPasswordAccess(ports: PasswordAccessPorts): PasswordAccess
     },
     keyIds: () => keyIds(ports.vault.keys()),
     store: (mailbox, password, confirmed, write) =>
-      retryAtSwitchChange(async () => await write(await preparePassword(mailbox, password, confirmed, ports.vault))),
+      retryAtSwitchChange(async () => {
+        const prepared = await preparePassword(mailbox, password, confirmed, ports.vault);
+        return await warningOfSeal(prepared.form === 'sealed' ? prepared.settingsSeal : null, () => write(prepared));
+      }),
   };
 }
 

@@ -8,9 +8,10 @@
 
 import type { Failure } from '../errors.ts';
 import type { EncryptionChecks } from '../ingest/readiness.ts';
-import { workerLiveMs } from '../ingest/scheduler/workers.ts';
+import { workerLiveMs, workerPlace } from '../ingest/scheduler/workers.ts';
 import { type KeyId, type KeySet, keyIds, weakKeyRemedy } from '../secret/key.ts';
 import { isSameSwitchRow, requiredKeyIds, type SwitchRow, type SwitchState } from '../secret/switch.ts';
+import { hints } from '../text/hints.ts';
 import { countText } from '../text/units.ts';
 import { recoverAdvice } from './help.ts';
 import type { OperationPorts } from './operations/operation.ts';
@@ -209,8 +210,8 @@ export function encryptionDiagnostics(status: EncryptionStatus): readonly Encryp
       },
     lacking.length > 0 && {
       subject: 'workers',
-      message: `without the key: ${lacking.map(({ host, pid }) => `${host} (pid ${pid})`).join(', ')}`,
-      hint: 'Copy the key file to those hosts (same owner, mode 0600): they pick it up within a second.',
+      message: `without the key: ${lacking.map(workerPlace).join(', ')}`,
+      hint: `Copy the key file to those hosts (same owner, mode 0600): they pick it up within a second. ${hints.workersFromDatabase}`,
     },
   ];
   return found.filter((one) => one !== false);

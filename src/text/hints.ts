@@ -39,6 +39,8 @@ export const hints = {
   nothingChanged: 'Nothing was changed.',
   quarantineWaiting: 'See ticketmaild quarantine list.',
   restartNeeded: 'Restart the daemon when convenient.',
+  sealGivenAway:
+    'The settings were sealed for the database: a writer of it may make them act all the same, until you run ticketmaild encryption rotate.',
   schedulerStuck: 'The process is stuck or starved: see its CPU use and log.',
   switchWithdrawn:
     'A running daemon of this host writes the switch in force back within seconds; so does ticketmaild encryption reseal.',
@@ -52,6 +54,8 @@ export const hints = {
     'Some servers take no token beyond 4 to 8 KB (Dovecot: 8 KiB for the whole response): let the provider put fewer roles or groups into the token.',
   tryAgainSoon: 'Try again in a moment.',
   workerSilent: 'Other workers poll its mailboxes. See its log; a worker that is gone for good is removed after a day.',
+  workersFromDatabase:
+    'The list of workers comes from the database: believe only in hosts that you know, and copy a key to no other.',
   workerUnrecorded:
     'Its log says why (worker.heartbeat_failed). Other workers count it as dead and poll its mailboxes.',
 } as const;

@@ -145,8 +145,7 @@ function workersText({ hint, status, context }: Finding): DiagnosticText {
     return { title, unaffected, remedy, command: commandLine('encryption status', context.configFile) };
   }
   const path = shellArg(context.keyFilePath);
-  const remedy = `${hint} Only to hosts that you know: this list comes from the database.`;
-  return { title, unaffected, remedy, command: `scp -p ${path} HOST:${path}` };
+  return { title, unaffected, remedy: hint, command: `scp -p ${path} HOST:${path}` };
 }
 
 /** The file belongs to the user of the daemon, also when root runs the command. */

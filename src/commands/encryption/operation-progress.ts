@@ -13,6 +13,7 @@ import type {
 } from '../../encryption/operations/operation.ts';
 import { describeStep } from '../../encryption/operations/steps.ts';
 import type { StoredWorker } from '../../encryption/ports.ts';
+import { workerPlace } from '../../ingest/scheduler/workers.ts';
 import type { CommonOptions, Context } from '../context.ts';
 import { wholeNumber } from '../option-values.ts';
 
@@ -59,7 +60,7 @@ export async function runOperation<T>(
 function workerWaitNotes(note: (text: string) => void): (lacking: readonly StoredWorker[]) => void {
   let noted = '';
   return (lacking) => {
-    const names = lacking.map(({ host, pid }) => `${host} (pid ${pid})`).join(', ');
+    const names = lacking.map(workerPlace).join(', ');
     if (names === noted) return;
     note(names === '' ? 'every running worker has the key' : `waiting for workers that lack the key: ${names}`);
     noted = names;

@@ -7,6 +7,7 @@
 import type { Terminal } from '../../adapters/terminal/terminal.ts';
 import type { Style } from '../../adapters/terminal/text-layout.ts';
 import { type EncryptionStatus, encryptionDiagnostics, encryptionStatus } from '../../encryption/status.ts';
+import { workerHost } from '../../ingest/scheduler/workers.ts';
 import { type CommonOptions, type Context, withApp } from '../context.ts';
 import { keyIdsText, printTable, type TableColumn } from '../output.ts';
 import { runOperation } from './operation-progress.ts';
@@ -78,7 +79,7 @@ function summary(status: EncryptionStatus): readonly (readonly [text: string, st
 }
 
 const workerColumns: readonly TableColumn<EncryptionStatus['workers'][number]>[] = [
-  { title: 'WORKER', cell: ({ host }) => host },
+  { title: 'WORKER', cell: ({ host }) => workerHost(host) },
   { title: 'PID', align: 'right', cell: ({ pid }) => `${pid}` },
   { title: 'RUNS', cell: ({ live }) => (live ? 'yes' : 'no') },
   { title: 'HAS KEY', cell: ({ has_key: hasKey }) => (hasKey ? 'yes' : 'no') },

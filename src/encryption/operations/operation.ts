@@ -9,12 +9,13 @@
  */
 
 import type { Clock } from '../../async/clock.ts';
-import { Failure, isFailure } from '../../errors.ts';
+import { Failure, hintOf, isFailure } from '../../errors.ts';
 import type { AuditActor } from '../../ingest/model.ts';
 import type { WorkerIdentity } from '../../ingest/ports.ts';
-import { liveWorkers } from '../../ingest/scheduler/workers.ts';
+import { liveWorkers, workerPlace } from '../../ingest/scheduler/workers.ts';
 import { type Key, type KeyId, type KeySet, keyById, weakKeyFailure } from '../../secret/key.ts';
 import { type SwitchRow, type SwitchState, sealSwitchRow } from '../../secret/switch.ts';
+import { hints } from '../../text/hints.ts';
 import { shellArg } from '../../text/shell.ts';
 import type { AuditEntry, EncryptionStore, KeyFile, StoredWorker, SwitchStateFile } from '../ports.ts';
 import { revisionAbove, type SwitchOrigin } from '../switch-memory.ts';
@@ -264,7 +265,8 @@ export async function waitForKey(operation: Operation, keyId: KeyId, options: Op
   const message = `${countText(lacking.length)} key ${keyId}: ${namesOf(lacking)}`;
   if (!options.force) {
     const fields = { key_id: keyId, workers: lacking.length };
-    throw new Failure('workers_lack_key', message, { fields });
+    const hint = `${hintOf('workers_lack_key') ?? ''} ${hints.workersFromDatabase}`;
+    throw new Failure('workers_lack_key', message, { fields, hint });
   }
   observer.step({ step: 'forced', count: lacking.length });
   return false;
@@ -298,7 +300,7 @@ function countText(count: number): string {
 }
 
 function namesOf(workers: readonly StoredWorker[]): string {
-  const names = workers.slice(0, listedWorkersMax).map(({ host, pid }) => `${host} (pid ${pid})`);
+  const names = workers.slice(0, listedWorkersMax).map(workerPlace);
   if (workers.length > listedWorkersMax) names.push(`and ${workers.length - listedWorkersMax} more`);
   return names.join(', ');
 }

@@ -3,13 +3,14 @@
  *
  * The passwords sealed under the lost key stay as they are and can never be opened; their mailboxes wait until each is
  * set again. Tokens under it are dropped: persons sign in again, and applications and service accounts continue.
- * Refused while the key is available here, or in a live worker that could write it (`key recover`). Resumes when it is
- * run again after an interruption.
+ * Refused while the key is available here, or, unless forced, where the table says that a live worker has it, which
+ * could write it (`key recover`). Resumes when it is run again after an interruption.
  */
 import { Failure } from '../../errors.ts';
-import { liveWorkers } from '../../ingest/scheduler/workers.ts';
+import { liveWorkers, workerPlace } from '../../ingest/scheduler/workers.ts';
 import { generateKey, type KeyId, keyById } from '../../secret/key.ts';
 import { adoptableRevision, type SwitchRow } from '../../secret/switch.ts';
+import { hints } from '../../text/hints.ts';
 import { sealReplyKeys } from '../reply-keys.ts';
 import {
   auditEntry,
@@ -50,7 +51,7 @@ async function replace(operation: Operation, options: OperationOptions, run: Run
   const { stored } = await ports.vault.refresh();
   const remembered = await ports.stateFile.read();
   const lostKeyId = lostKey(stored, remembered);
-  await refuseIfKeyIsAlive(operation, lostKeyId);
+  await refuseIfKeyIsAlive(operation, lostKeyId, options.force);
   const key = await newKeyFile(operation, run);
   await waitForKey(operation, key.id, options);
   const revision = Math.max(adoptableRevision(stored), remembered?.revision ?? 0) + 1;
@@ -80,17 +81,16 @@ function lostKey(stored: SwitchRow | null, remembered: SwitchRow | null): KeyId 
   return row.keyId;
 }
 
-async function refuseIfKeyIsAlive({ ports }: Operation, lostKeyId: KeyId): Promise<void> {
+/** A row of a worker is no proof: `force` continues where its host is unknown. */
+async function refuseIfKeyIsAlive({ ports }: Operation, lostKeyId: KeyId, force: boolean): Promise<void> {
   if (keyById(ports.vault.keys(), lostKeyId) !== null) {
     const hint = 'To change it: ticketmaild encryption rotate';
     throw new Failure('refused', `key ${lostKeyId} is not lost: it is available here`, { hint });
   }
   const holder = (await liveWorkers(ports)).find(({ keyIds }) => keyIds.includes(lostKeyId));
-  if (holder === undefined) return;
-  const hint = 'Recover the key file on that host: ticketmaild key recover';
-  throw new Failure('refused', `key ${lostKeyId} is not lost: ${holder.host} (pid ${holder.pid}) has it in memory`, {
-    hint,
-  });
+  if (holder === undefined || force) return;
+  const hint = `Recover the key file on that host: ticketmaild key recover. ${hints.workersFromDatabase} If none of them has the key, add --force.`;
+  throw new Failure('refused', `key ${lostKeyId} is not lost: ${workerPlace(holder)} has it in memory`, { hint });
 }
 
 /** Uses a valid key file, as an interrupted run may have created it; anything else at its path is set aside. */

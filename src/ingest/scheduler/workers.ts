@@ -30,6 +30,15 @@ function isLive({ live, worker }: WorkerRow, self: Pick<WorkerIdentity, 'isDead'
   return live && !self.isDead(worker);
 }
 
+/** The host of a row, which may hold any text: a sentence in it would read as one of this program. */
+export function workerHost(host: string): string {
+  return /^[\w.-]{1,64}$/.test(host) ? host : 'a host with an unprintable name';
+}
+
+export function workerPlace({ host, pid }: { readonly host: string; readonly pid: number }): string {
+  return `${workerHost(host)} (pid ${pid})`;
+}
+
 export type LiveWorkersPorts = {
   readonly store: Pick<IngestStore, 'reclaimLeasesOfDeadWorkers' | 'reclaimAllLeases'> &
     WorkerList & { removeWorker(worker: string): Promise<void> };

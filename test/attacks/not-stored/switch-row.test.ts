@@ -3,13 +3,13 @@
  * fails), and puts it in later: this host refuses it, other hosts are past it, and no row of the page orders the rest.
  */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { emptyRecord, serializeRecord } from '../../src/admin/operations/record.ts';
-import type { StoredOperation } from '../../src/admin/ports.ts';
-import { disable } from '../../src/encryption/operations/disable.ts';
-import { enable } from '../../src/encryption/operations/enable.ts';
-import { rotate } from '../../src/encryption/operations/rotate.ts';
-import { Failure } from '../../src/errors.ts';
-import type { SwitchRow, SwitchState } from '../../src/secret/switch.ts';
+import { emptyRecord, serializeRecord } from '../../../src/admin/operations/record.ts';
+import type { StoredOperation } from '../../../src/admin/ports.ts';
+import { disable } from '../../../src/encryption/operations/disable.ts';
+import { enable } from '../../../src/encryption/operations/enable.ts';
+import { rotate } from '../../../src/encryption/operations/rotate.ts';
+import { Failure } from '../../../src/errors.ts';
+import type { SwitchRow, SwitchState } from '../../../src/secret/switch.ts';
 import {
   isOver,
   password,
@@ -17,10 +17,10 @@ import {
   type Server,
   startServer,
   viewWhen,
-} from '../admin/operations/operation-scene.ts';
-import { copyOf, startProcess, type World } from '../encryption/memory-ports.ts';
-import type { Process } from '../encryption/operations/process.ts';
-import { names, randomKey, worldAt } from '../encryption/stored-passwords.ts';
+} from '../../admin/operations/operation-scene.ts';
+import { copyOf, startProcess, type World } from '../../encryption/memory-ports.ts';
+import type { Process } from '../../encryption/operations/process.ts';
+import { names, randomKey, worldAt } from '../../encryption/stored-passwords.ts';
 
 const options = { force: false, waitMs: 0, signal: new AbortController().signal };
 const refused = () => new Failure('database_failed', 'The database reported an error: ER_SIGNAL_EXCEPTION.');
