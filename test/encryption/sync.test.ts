@@ -11,17 +11,20 @@ async function scene() {
     ...{ failure: null, refreshFailure: null, monotonicMs: 0, isMigrated: true },
   };
   const found = { hasPlaintext: false, sweeps: 0 };
+  const due: { isRenewalDue: boolean; renewals: number; failure: Failure | null } = {
+    ...{ isRenewalDue: false, renewals: 0, failure: null },
+  };
   const refresh = async () => {
     if (at.refreshFailure !== null) throw at.refreshFailure;
-    return { ...view, hasPlaintext: found.hasPlaintext };
+    return { ...view, hasPlaintext: found.hasPlaintext, isRenewalDue: due.isRenewalDue };
   };
   const reports: string[] = [];
   const lines: unknown[] = [];
   let waiting: (() => void)[] = [];
   const note = (fields: LogFields, event: string) =>
-    void lines.push([event, (fields['error'] as Failure).code, fields['failures']]);
+    void lines.push([event, (fields['error'] as Failure | undefined)?.code, fields['failures']]);
   const ports = {
-    vault: { view, refresh, keys: () => [], wrapped: () => null },
+    vault: { view: { ...view, isRenewalDue: false }, refresh, keys: () => [], wrapped: () => null },
     store: {
       reportWorker: async ({ worker }: { worker: string }) => {
         if (at.failure !== null) throw at.failure;
@@ -32,6 +35,11 @@ async function scene() {
     sealPlaintext: async () => {
       found.sweeps += 1;
       found.hasPlaintext = false;
+    },
+    renewSwitch: async () => {
+      due.renewals += 1;
+      if (due.failure !== null) throw due.failure;
+      due.isRenewalDue = false;
     },
     clock: {
       nowMs: () => at.monotonicMs,
@@ -57,7 +65,7 @@ async function scene() {
       await new Promise((resolve) => setImmediate(resolve));
     }
   };
-  return { at, found, reports, lines, turns, [Symbol.asyncDispose]: () => sync[Symbol.asyncDispose]() };
+  return { at, found, due, reports, lines, turns, [Symbol.asyncDispose]: () => sync[Symbol.asyncDispose]() };
 }
 
 test('plain text that the vault finds is sealed in the same iteration, while the database refuses heartbeats too', async () => {
@@ -71,6 +79,20 @@ test('plain text that the vault finds is sealed in the same iteration, while the
   expect(found).toEqual({ hasPlaintext: false, sweeps: 1 });
   await turns(2);
   expect(found.sweeps).toBe(1);
+});
+
+test('a withdrawn row is passed by the switch in force, as soon as the database takes it and no operation runs', async () => {
+  await using sync = await scene();
+  const { due, lines, turns } = sync;
+  due.isRenewalDue = true;
+  for (const code of ['database_failed', 'operation_running', 'switch_changed'] as const) {
+    due.failure = new Failure(code, 'not now');
+    await turns(1);
+  }
+  expect([due.renewals, lines]).toEqual([3, []]);
+  due.failure = null;
+  await turns(3);
+  expect([due.renewals, lines]).toEqual([4, [['switch.renewed', undefined, undefined]]]);
 });
 
 test('a failing heartbeat is logged when its reason changes and at growing intervals, and retried by the next iteration', async () => {
