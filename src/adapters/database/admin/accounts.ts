@@ -5,12 +5,13 @@
  * password change the later one sees the earlier. An invalid time counts as 1970, so such a session has expired. Errors
  * are Failures.
  */
-import type { Selectable } from 'kysely';
+import { sql } from 'kysely';
 import type { AdminAccount, AdminStore, StoredAdminSession } from '../../../admin/ports.ts';
 import type { AuditEntry } from '../../../encryption/ports.ts';
 import { addAudit } from '../rows/audit.ts';
+import { boundedTexts, nameCharacters, textOf, textOrNull, wordCharacters } from '../sql/bounded-columns.ts';
 import { bindDatabase, inTransaction } from '../sql/statements.ts';
-import { type AdminAccountTable, fromForeignTime, type SqlExecutor, toDatabaseTime } from '../sql/tables.ts';
+import { fromForeignTime, type SqlExecutor, toDatabaseTime } from '../sql/tables.ts';
 
 type Accounts = Pick<
   AdminStore,
@@ -50,24 +51,45 @@ function keyOf(name: string): string {
   return name.toWellFormed().normalize('NFC').toLowerCase();
 }
 
-function toAccount(row: Selectable<AdminAccountTable>): AdminAccount {
+const textColumns = {
+  ...{ id: wordCharacters, name: nameCharacters, password_hash: nameCharacters },
+  ...{ created_at: wordCharacters, password_changed_at: wordCharacters, last_sign_in_at: wordCharacters },
+};
+const accountColumns = boundedTexts('admin_account', textColumns);
+/** A bound against rows of other programs. */
+const listedMax = 1000;
+
+function toAccount(row: { readonly [K in keyof typeof textColumns]: string | null }): AdminAccount {
   return {
-    id: row.id,
-    name: row.name,
-    passwordHash: row.password_hash,
-    createdAtMs: fromForeignTime(row.created_at) ?? 0,
-    passwordChangedAtMs: fromForeignTime(row.password_changed_at) ?? 0,
-    lastSignInAtMs: fromForeignTime(row.last_sign_in_at),
+    id: textOf(row.id),
+    name: textOf(row.name),
+    passwordHash: textOf(row.password_hash),
+    createdAtMs: timeOf(row.created_at) ?? 0,
+    passwordChangedAtMs: timeOf(row.password_changed_at) ?? 0,
+    lastSignInAtMs: timeOf(row.last_sign_in_at),
   };
 }
 
+function timeOf(value: unknown): number | null {
+  return fromForeignTime(textOrNull(value));
+}
+
 async function accountByName(db: SqlExecutor, name: string): Promise<AdminAccount | null> {
-  const row = await db.selectFrom('admin_account').selectAll().where('name_key', '=', keyOf(name)).executeTakeFirst();
+  const row = await db
+    .selectFrom('admin_account')
+    .select(accountColumns)
+    .where('name_key', '=', keyOf(name))
+    .executeTakeFirst();
   return row === undefined ? null : toAccount(row);
 }
 
 async function listAccounts(db: SqlExecutor): Promise<readonly AdminAccount[]> {
-  const rows = await db.selectFrom('admin_account').selectAll().orderBy('name_key').execute();
+  const rows = await db
+    .selectFrom('admin_account')
+    .select(accountColumns)
+    .orderBy('name_key')
+    .limit(listedMax)
+    .execute();
   return rows.map(toAccount);
 }
 
@@ -171,15 +193,18 @@ async function readSession(db: SqlExecutor, tokenHash: string): Promise<StoredAd
   const row = await db
     .selectFrom('admin_session')
     .innerJoin('admin_account', 'admin_account.id', 'admin_session.account_id')
-    .selectAll('admin_account')
-    .select(['admin_session.created_at as begun_at', 'admin_session.seen_at'])
+    .select(accountColumns)
+    .select([
+      sql<string | null>`substr(admin_session.created_at, 1, ${sql.lit(wordCharacters)})`.as('begun_at'),
+      sql<string | null>`substr(admin_session.seen_at, 1, ${sql.lit(wordCharacters)})`.as('seen_at'),
+    ])
     .where('admin_session.token_hash', '=', tokenHash)
     .executeTakeFirst();
   if (row === undefined) return null;
   return {
     account: toAccount(row),
-    createdAtMs: fromForeignTime(row.begun_at) ?? 0,
-    seenAtMs: fromForeignTime(row.seen_at) ?? 0,
+    createdAtMs: timeOf(row.begun_at) ?? 0,
+    seenAtMs: timeOf(row.seen_at) ?? 0,
   };
 }
 

@@ -9,6 +9,7 @@
 import { sql } from 'kysely';
 import type { AdminStore, StoredOperation } from '../../../admin/ports.ts';
 import type { OperationKind } from '../../../admin/service.ts';
+import { boundedNumbers, boundedTexts, integerOf, nameCharacters, wordCharacters } from '../sql/bounded-columns.ts';
 import { isDuplicateKey } from '../sql/errors.ts';
 import { bindDatabase, inTransaction } from '../sql/statements.ts';
 import { fromForeignTime, fromOptionalTime, type SqlExecutor, toDatabaseTime, truncate } from '../sql/tables.ts';
@@ -17,9 +18,6 @@ type OperationStore = Pick<AdminStore, 'readOperation' | 'beginOperation' | 'upd
 type State = StoredOperation['state'];
 
 const operationId = 1;
-const nameCharacters = 255;
-/** Kinds, states and times are shorter. */
-const wordCharacters = 64;
 /** This program writes no longer detail. */
 const detailBytesMax = 65_536;
 const kinds: readonly OperationKind[] = ['enable', 'rotate', 'disable'];
@@ -34,22 +32,18 @@ async function readOperation(db: SqlExecutor): Promise<StoredOperation | null> {
   return row === undefined ? null : toOperation(row);
 }
 
-/** Reads one character more than each limit: enough to see that a text is too long. */
+const textColumns = {
+  ...{ kind: wordCharacters, state: wordCharacters, started_at: wordCharacters, ended_at: wordCharacters },
+  ...{ started_by: nameCharacters, worker: nameCharacters },
+};
+
 function selectRow(db: SqlExecutor) {
-  const short = <C extends string>(column: C, characters: number) =>
-    sql<string | null>`substr(${sql.ref(column)}, 1, ${sql.lit(characters + 1)})`.as(column);
   return db
     .selectFrom('admin_operation')
     .where('id', '=', operationId)
     .select([
-      // As text: the SQLite driver refuses integers beyond the safe range of JavaScript.
-      sql<string>`cast(number as char(24))`.as('number'),
-      short('kind', wordCharacters),
-      short('state', wordCharacters),
-      short('started_by', nameCharacters),
-      short('worker', nameCharacters),
-      short('started_at', wordCharacters),
-      short('ended_at', wordCharacters),
+      ...boundedNumbers('admin_operation', 'number'),
+      ...boundedTexts('admin_operation', textColumns),
       sql<string | null>`case when octet_length(detail) <= ${sql.lit(detailBytesMax)} then detail end`.as('detail'),
     ]);
 }
@@ -60,7 +54,7 @@ type Row = NonNullable<Awaited<ReturnType<ReturnType<typeof selectRow>['executeT
 function toOperation(row: Row): StoredOperation | null {
   const kind = kinds.find((one) => one === row.kind);
   const state = states.find((one) => one === row.state);
-  const number = /^\d{1,16}$/.test(row.number) ? Number(row.number) : Number.NaN;
+  const number = integerOf(row.number);
   const startedAtMs = fromForeignTime(row.started_at);
   if (kind === undefined || state === undefined || !Number.isSafeInteger(number) || startedAtMs === null) return null;
   const [by, worker] = [validName(row.started_by), validName(row.worker)];

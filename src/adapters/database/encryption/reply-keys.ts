@@ -2,19 +2,30 @@
 import { sql } from 'kysely';
 import type { ReplyKeyChange } from '../../../encryption/ports.ts';
 import type { StoredReplyKey } from '../../../secret/reply-key.ts';
+import { boundedTexts, textOrNull, wordCharacters } from '../sql/bounded-columns.ts';
 import { inTransaction } from '../sql/statements.ts';
 import { fromOptionalTime, type SqlExecutor } from '../sql/tables.ts';
+
+/** The size of the MySQL column. */
+const secretBytesMax = 60;
+/** The newest: each rotation adds one. */
+const keysMax = 1000;
 
 export async function readReplyKeys(db: SqlExecutor): Promise<readonly StoredReplyKey[]> {
   const rows = await db
     .selectFrom('reply_key')
-    .select(['id', 'secret', 'key_id', 'retired_at'])
-    .orderBy('id')
+    .select(boundedTexts('reply_key', { key_id: wordCharacters, retired_at: wordCharacters }))
+    .select(['id', sql<Uint8Array>`substr(secret, 1, ${sql.lit(secretBytesMax + 1)})`.as('secret')])
+    .orderBy('id', 'desc')
+    .limit(keysMax)
     .execute();
-  return rows.map(({ id, secret, key_id: keyId, retired_at }) => ({
-    ...{ id, secret, keyId },
-    retiredAtMs: fromOptionalTime(retired_at),
-  }));
+  return rows
+    .toReversed()
+    .flatMap(({ id, secret, key_id: keyId, retired_at: retiredAt }) =>
+      secret instanceof Uint8Array
+        ? [{ ...{ id, secret, keyId: textOrNull(keyId) }, retiredAtMs: fromOptionalTime(textOrNull(retiredAt)) }]
+        : [],
+    );
 }
 
 export async function writeReplyKeys(db: SqlExecutor, changes: readonly ReplyKeyChange[]): Promise<void> {

@@ -12,9 +12,18 @@ import { initialSwitchRow, type SwitchRow, type SwitchState } from '../../../sec
 import { addAudit } from '../rows/audit.ts';
 import { isSealableToken } from '../rows/grants.ts';
 import { isSealable } from '../rows/mailbox-columns.ts';
+import {
+  boundedNumbers,
+  boundedTexts,
+  integerOf,
+  nameCharacters,
+  textOf,
+  textOrNull,
+  wordCharacters,
+} from '../sql/bounded-columns.ts';
 import { isDuplicateKey } from '../sql/errors.ts';
 import { inTransaction } from '../sql/statements.ts';
-import { type EncryptionSwitchTable, fromDatabaseTime, type SqlExecutor, toDatabaseTime } from '../sql/tables.ts';
+import { fromOptionalTime, type SqlExecutor, toDatabaseTime } from '../sql/tables.ts';
 
 const switchId = 1;
 const claimTriesMax = 10;
@@ -23,7 +32,7 @@ const claimMsMax = 600_000;
 
 export async function readSwitch(db: SqlExecutor): Promise<SwitchReading> {
   const reading = await sql<SwitchColumns & { readonly has_plain: number; readonly has_sealed: number }>`
-    select encryption_switch.*, exists(
+    select ${sql.join(switchColumns)}, exists(
       select 1 from mailboxes where password_form = 'plain' and state <> 'removing' and ${isSealable(db.dialect)}
     ) or exists(
       select 1 from oauth_grant where ${isSealableToken('refresh')}
@@ -45,25 +54,38 @@ export async function readSwitch(db: SqlExecutor): Promise<SwitchReading> {
   };
 }
 
-/** All null without the row. */
-type SwitchColumns = {
-  readonly [K in 'key_id' | 'next_key_id' | 'seal' | 'state' | 'revision' | 'changed_at' | 'changed_by']:
-    | EncryptionSwitchTable[K]
-    | null;
+const textColumns = {
+  ...{ state: wordCharacters, key_id: wordCharacters, next_key_id: wordCharacters, changed_at: wordCharacters },
+  ...{ seal: nameCharacters, changed_by: nameCharacters },
 };
 
+/** Read many times a second. */
+const switchColumns = [
+  ...boundedTexts('encryption_switch', textColumns),
+  ...boundedNumbers('encryption_switch', 'revision'),
+];
+
+/** All null without the row. */
+type SwitchColumns = { readonly [K in keyof typeof textColumns | 'revision']: string | null };
+
+/** The vault refuses an unknown state, a time and a revision that are none, with the seal. */
 function toSwitchRow(row: SwitchColumns): SwitchRow | null {
   if (row.state === null || row.changed_at === null) return null;
   return {
-    // The vault refuses an unknown state with the seal.
-    state: row.state as SwitchState,
-    keyId: row.key_id,
-    nextKeyId: row.next_key_id,
-    revision: Number(row.revision),
-    seal: row.seal,
-    changedAtMs: fromDatabaseTime(row.changed_at),
-    changedBy: row.changed_by ?? '',
+    state: textOf(row.state) as SwitchState,
+    keyId: textOrNull(row.key_id),
+    nextKeyId: textOrNull(row.next_key_id),
+    revision: revisionOf(row.revision),
+    seal: textOrNull(row.seal),
+    changedAtMs: fromOptionalTime(textOf(row.changed_at)) ?? -1,
+    changedBy: textOf(row.changed_by),
   };
+}
+
+/** One that is no integer is out of reach (`adoptableRevision`). */
+function revisionOf(value: unknown): number {
+  const revision = integerOf(value);
+  return Number.isNaN(revision) ? Number.MAX_SAFE_INTEGER : revision;
 }
 
 /**
@@ -118,9 +140,13 @@ function fromSwitchRow(row: SwitchRow) {
 
 /** Locks the row until the transaction ends. Throws `switch_changed`. */
 export async function lockSwitch(db: SqlExecutor, revision: number): Promise<void> {
-  const query = db.selectFrom('encryption_switch').select('revision').where('id', '=', switchId);
+  const query = db
+    .selectFrom('encryption_switch')
+    .select(boundedNumbers('encryption_switch', 'revision'))
+    .where('id', '=', switchId);
   const row = await (db.dialect.kind === 'mysql' ? query.forUpdate() : query).executeTakeFirst();
-  if ((row?.revision ?? initialSwitchRow.revision) !== revision) throw switchChanged(revision);
+  if ((row === undefined ? initialSwitchRow.revision : revisionOf(row.revision)) !== revision)
+    throw switchChanged(revision);
 }
 
 /** For a password write, as the first statement of its transaction: every writer locks the switch first. */
@@ -183,8 +209,10 @@ async function readClaim(db: SqlExecutor) {
   const isInForce = sql<SqlBool>`operation_until > ${db.dialect.now} and operation_until <= ${db.dialect.nowPlus(claimMsMax)}`;
   const row = await db
     .selectFrom('encryption_switch')
-    .select((column) =>
-      column.case().when(isInForce).then(column.ref('operation_owner')).else(null).end().as('operation_owner'),
+    .select(
+      sql<string | null>`case when ${isInForce} then substr(operation_owner, 1, ${sql.lit(nameCharacters + 1)}) end`.as(
+        'operation_owner',
+      ),
     )
     .where('id', '=', switchId)
     .executeTakeFirst();

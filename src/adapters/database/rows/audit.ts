@@ -4,12 +4,11 @@
  * Each entry is part of the transaction of its change. A text that is too long is cut: a change never fails for its
  * audit.
  */
-import type { Selectable } from 'kysely';
 import type { AuditEntry, AuditTopic, StoredAuditEntry } from '../../../encryption/ports.ts';
+import { boundedTexts, nameCharacters, textOf, textOrNull, wordCharacters } from '../sql/bounded-columns.ts';
 import { insertRows } from '../sql/statements.ts';
-import { type AuditTable, fromDatabaseTime, type SqlExecutor, truncate } from '../sql/tables.ts';
+import { fromDatabaseTime, type SqlExecutor, truncate } from '../sql/tables.ts';
 
-const nameCharacters = 255;
 const actionCharacters = 64;
 const detailCharacters = 1000;
 
@@ -27,6 +26,12 @@ export async function addAudit(db: SqlExecutor, entries: readonly AuditEntry[]):
   await insertRows(db, 'audit', rows);
 }
 
+const textColumns = {
+  ...{ at: wordCharacters, actor: nameCharacters, host: nameCharacters, action: actionCharacters },
+  ...{ key_id: wordCharacters, next_key_id: wordCharacters, mailbox_id: wordCharacters, detail: detailCharacters },
+};
+const auditColumns = boundedTexts('audit', textColumns);
+
 /** LIKE patterns of the actions of each subject. */
 const actionPatterns: Readonly<Record<AuditTopic, string>> = { quarantine: 'quarantine.%', admin: 'admin.%' };
 
@@ -36,7 +41,7 @@ export async function readAudit(
   limit: number,
   about?: AuditTopic,
 ): Promise<readonly StoredAuditEntry[]> {
-  const all = db.selectFrom('audit').selectAll().orderBy('id', 'desc').limit(limit);
+  const all = db.selectFrom('audit').select(auditColumns).orderBy('id', 'desc').limit(limit);
   const some =
     about === undefined
       ? Object.values(actionPatterns).reduce((rest, pattern) => rest.where('action', 'not like', pattern), all)
@@ -48,7 +53,7 @@ export async function readAudit(
 export async function lastAudit(db: SqlExecutor, action: string): Promise<StoredAuditEntry | null> {
   const row = await db
     .selectFrom('audit')
-    .selectAll()
+    .select(auditColumns)
     .where('action', '=', action)
     .orderBy('id', 'desc')
     .limit(1)
@@ -56,15 +61,15 @@ export async function lastAudit(db: SqlExecutor, action: string): Promise<Stored
   return row === undefined ? null : toStoredAudit(row);
 }
 
-function toStoredAudit(row: Selectable<AuditTable>): StoredAuditEntry {
+function toStoredAudit(row: { readonly [K in keyof typeof textColumns]: string | null }): StoredAuditEntry {
   return {
-    who: row.actor,
-    host: row.host,
-    action: row.action,
-    keyId: row.key_id,
-    nextKeyId: row.next_key_id,
-    mailboxId: row.mailbox_id,
-    detail: row.detail,
-    atMs: fromDatabaseTime(row.at),
+    who: textOf(row.actor),
+    host: textOf(row.host),
+    action: textOf(row.action),
+    keyId: textOrNull(row.key_id),
+    nextKeyId: textOrNull(row.next_key_id),
+    mailboxId: textOrNull(row.mailbox_id),
+    detail: textOrNull(row.detail),
+    atMs: fromDatabaseTime(textOf(row.at)),
   };
 }

@@ -4,9 +4,17 @@
  * Liveness is judged by the clock of the database. A heartbeat in the future does not count as live: that clock was
  * ahead then. Heartbeats older than a day, or more than a day ahead, are deleted.
  */
-import { sql } from 'kysely';
+import { type RawBuilder, sql } from 'kysely';
 import type { StoredWorker, WorkerReport } from '../../../encryption/ports.ts';
-import { fromDatabaseTime, type SqlExecutor } from '../sql/tables.ts';
+import {
+  boundedNumbers,
+  boundedTexts,
+  integerOf,
+  nameCharacters,
+  textOf,
+  wordCharacters,
+} from '../sql/bounded-columns.ts';
+import { fromOptionalTime, type SqlExecutor } from '../sql/tables.ts';
 
 const forgottenAfterMs = 86_400_000;
 /** A bound against rows of other programs. */
@@ -30,37 +38,61 @@ export async function removeWorker(db: SqlExecutor, worker: string): Promise<voi
   await db.deleteFrom('workers').where('worker', '=', worker).execute();
 }
 
+/** Rows of another shape are left out: a worker writes its own row again with its next heartbeat. */
 export async function listWorkers(db: SqlExecutor, liveMs: number): Promise<readonly StoredWorker[]> {
+  const ago = (ms: number) => textOfTime(db.dialect.nowPlus(-ms));
   await db
     .deleteFrom('workers')
     .where((where) =>
-      where.or([
-        where('heartbeat_at', '<', db.dialect.nowPlus(-forgottenAfterMs)),
-        where('heartbeat_at', '>', db.dialect.nowPlus(forgottenAfterMs)),
-      ]),
+      where.or([where(heartbeat, '<', ago(forgottenAfterMs)), where(heartbeat, '>', ago(-forgottenAfterMs))]),
     )
     .execute();
   const rows = await db
     .selectFrom('workers')
-    .selectAll()
-    .select(
-      sql<number>`heartbeat_at between ${db.dialect.nowPlus(-liveMs)} and ${db.dialect.nowPlus(clockSkewMsMax)}`.as(
-        'live',
-      ),
-    )
+    .select(boundedTexts('workers', textColumns))
+    .select(boundedNumbers('workers', 'pid', 'revision'))
+    .select(sql<number>`${heartbeat} between ${ago(liveMs)} and ${ago(-clockSkewMsMax)}`.as('live'))
     .orderBy('live', 'desc')
     .orderBy('worker')
     .limit(listedMax)
     .execute();
-  return rows.map((row) => ({
-    worker: row.worker,
-    host: row.host,
-    pid: row.pid,
-    keyIds: row.key_ids.split(',').filter((id) => id !== ''),
-    vault: row.vault,
-    revision: row.revision,
-    startedAtMs: fromDatabaseTime(row.started_at),
-    seenAtMs: fromDatabaseTime(row.heartbeat_at),
-    live: row.live === 1,
-  }));
+  return rows.flatMap((row) => toWorker(row) ?? []);
+}
+
+/** Compared as texts, which order as the times do: a value that is no time makes no statement fail. */
+const heartbeat = sql<string>`substr(workers.heartbeat_at, 1, 26)`;
+
+function textOfTime(time: RawBuilder<string>): RawBuilder<string> {
+  return sql<string>`cast(${time} as char(26))`;
+}
+
+const keyIdsCharacters = 4096;
+const textColumns = {
+  ...{ worker: nameCharacters, host: nameCharacters, key_ids: keyIdsCharacters },
+  ...{ vault: wordCharacters, started_at: wordCharacters, heartbeat_at: wordCharacters },
+};
+
+type WorkerColumns = { readonly [K in keyof typeof textColumns | 'pid' | 'revision']: string | null } & {
+  readonly live: number | null;
+};
+
+/** null: this program did not write the row. */
+function toWorker(row: WorkerColumns): StoredWorker | null {
+  const isOurs = Object.entries(textColumns).every(([column, charactersMax]) => {
+    const value: unknown = Reflect.get(row, column);
+    return typeof value === 'string' && value.length <= charactersMax;
+  });
+  const [pid, revision] = [integerOf(row.pid), integerOf(row.revision)];
+  const [startedAtMs, seenAtMs] = [
+    fromOptionalTime(textOf(row.started_at)),
+    fromOptionalTime(textOf(row.heartbeat_at)),
+  ];
+  if (!isOurs || Number.isNaN(pid) || Number.isNaN(revision) || startedAtMs === null || seenAtMs === null) return null;
+  return {
+    ...{ worker: textOf(row.worker), host: textOf(row.host), pid, revision },
+    keyIds: textOf(row.key_ids)
+      .split(',')
+      .filter((id) => id !== ''),
+    ...{ vault: textOf(row.vault), startedAtMs, seenAtMs, live: Number(row.live) === 1 },
+  };
 }

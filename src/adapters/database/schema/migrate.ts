@@ -9,6 +9,7 @@
 import { createHash } from 'node:crypto';
 import { sql } from 'kysely';
 import { Failure, isFailure } from '../../../errors.ts';
+import { boundedTexts, nameCharacters, textOf, wordCharacters } from '../sql/bounded-columns.ts';
 import { fromDatabaseTime, type SqlExecutor, withDialect } from '../sql/tables.ts';
 import { type Migration, migrations } from './migrations.ts';
 
@@ -28,6 +29,8 @@ type OnEach = (migration: { readonly number: number; readonly name: string }) =>
 const tableExists = 1050;
 /** Table, column and key that exist already. */
 const existsAlready: ReadonlySet<unknown> = new Set([tableExists, 1060, 1061]);
+/** Far more than there will be steps; rows beyond are of another program. */
+const appliedMax = 1000;
 const lockWaitS = 1;
 const lockTriesMax = 900;
 
@@ -56,8 +59,15 @@ async function status(db: SqlExecutor): Promise<readonly MigrationStatus[]> {
 /** The applied steps; none in a new database, where the table `schema_migration` is missing. */
 async function readApplied(db: SqlExecutor): Promise<readonly MigrationStatus[]> {
   try {
-    const rows = await db.selectFrom('schema_migration').selectAll().orderBy('number').execute();
-    return rows.map((row) => ({ number: row.number, name: row.name, appliedAtMs: fromDatabaseTime(row.applied_at) }));
+    const rows = await db
+      .selectFrom('schema_migration')
+      .select(['number', ...boundedTexts('schema_migration', { name: nameCharacters, applied_at: wordCharacters })])
+      .orderBy('number')
+      .limit(appliedMax)
+      .execute();
+    return rows.map(({ number, name, applied_at: at }) => ({
+      ...{ number, name: textOf(name), appliedAtMs: fromDatabaseTime(textOf(at)) },
+    }));
   } catch (error) {
     if (isFailure(error, 'database_outdated')) return [];
     throw error;
