@@ -197,6 +197,12 @@ const definitions = {
     'mailbox poll action count',
     'Pending delete or move of messages that are older than the start point, or arrived at another time than was stored: they stay on the server, and are not tried again.',
   ),
+  outcomeReplaced: event(
+    'mailbox.outcome_replaced',
+    'warn',
+    'mailbox poll uid count',
+    'Another program had written rows of `outcome` for messages that were not fetched yet: they are replaced, the messages stored.',
+  ),
   pollStarted: event('poll.started', 'debug', `${poll} new_messages`, 'Logged in, and new messages listed.'),
   pollFinished: event(
     'poll.finished',

@@ -411,8 +411,9 @@ export interface BatchStore {
    * Commits a batch in one transaction: cursor, fenced by the lease, tickets, messages, attachments, outcomes,
    * links, merges. Throws `lease_lost`, `database_*` (nothing is stored or, when the connection broke during the
    * commit, it is unknown: read the cursor), or `row_refused` (nothing is stored; one of the rows can never be).
+   * Returns the UIDs whose outcome rows, above the cursor, another program had written: they are replaced.
    */
-  commitBatch(lease: Lease, batch: Batch): Promise<void>;
+  commitBatch(lease: Lease, batch: Batch): Promise<readonly number[]>;
   /**
    * The same without a lease and without moving the cursor: each outcome replaces the one of its UID, in the epoch of
    * `cursor`, that waits in quarantine. Throws `database_conflict` when one of those no longer waits.

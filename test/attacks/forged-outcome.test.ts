@@ -49,6 +49,18 @@ function pendingUids(): readonly unknown[] {
   return db.prepare('select uid from outcome where action_pending = 1').all();
 }
 
+/** Outcomes from that UID on, and whether each has a message. */
+function storedFrom(uid: number): readonly string[] {
+  using db = new DatabaseSync(join(at.cli.dataDir, 'ticketmaild.db'));
+  const rows = db
+    .prepare(
+      `select outcome.uid, outcome, message.id as message from outcome
+       left join message on message.id = outcome.message_id where outcome.uid >= ? order by outcome.uid`,
+    )
+    .all(uid);
+  return rows.map((row) => `${row['uid']} ${row['outcome']} ${row['message'] !== null}`);
+}
+
 /** The column takes any value from now on. */
 function loosenUid(): void {
   using db = new DatabaseSync(join(at.cli.dataDir, 'ticketmaild.db'));
@@ -77,7 +89,20 @@ describe('a writer of the database forges pending outcome rows under a confirmed
     expect(await left()).toEqual([3]);
   });
 
-  test('a message that is not stored yet stays, though the writer knows when it arrived', async () => {
+  test('rows of the next UIDs are replaced, and their messages stored, in one poll', async () => {
+    await confirmedDelete('2020-01-01');
+    at.cli.sql(forged(3), forged(4), forged(5));
+    await at.dovecot.append(
+      at.user,
+      'INBOX',
+      ['three', 'four', 'five', 'six'].map((letter) => mail(letter)),
+    );
+    await polled();
+    expect(storedFrom(3)).toEqual([3, 4, 5, 6].map((uid) => `${uid} ticket_opened true`));
+    expect(await left()).toEqual([]);
+  });
+
+  test('a message that is not stored yet is stored first, though the writer knows when it arrived', async () => {
     await confirmedDelete('2020-01-01');
     const receivedAt = new Date('2025-06-06');
     await at.dovecot.append(at.user, 'INBOX', [mail('three')], { receivedAt });
@@ -91,7 +116,7 @@ describe('a writer of the database forges pending outcome rows under a confirmed
       await at.cli.run(['poll', 'one']);
       at.cli.sql('update outcome set action_pending = 1');
     }
-    expect(await left()).toEqual([3]);
+    expect(storedFrom(3)).toEqual(['3 ticket_opened true']);
   });
 
   test.each([`'1:*'`, '4294967295', '0', '-1', '1.5', `''`, `x'31'`, '9007199254740993'])(

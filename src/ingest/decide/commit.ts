@@ -24,8 +24,8 @@ export type CommitTarget = {
   readonly batchContext: BatchContext;
   /** Seals the outcomes whose post-action is pending (`PostActionGuard.sealOutcome`). */
   readonly sealOutcome: (outcome: PendingAction) => string | null;
-  /** Receives the decisions of each part, in order, immediately after its commit. */
-  readonly onCommitted?: (decisions: readonly Decision[]) => void;
+  /** Receives the decisions of each part, in order, immediately after its commit, and what that replaced. */
+  readonly onCommitted?: (decisions: readonly Decision[], replacedUids: readonly number[]) => void;
 };
 
 type CommitStore = Pick<IngestStore, 'lookUp' | 'commitBatch' | 'commitResolved' | 'linkCopies'>;
@@ -83,13 +83,15 @@ async function commitOnce(
   const replyKeys = found.replyKeys.length === 0 ? [] : await batchContext.openReplyKeys(found.replyKeys);
   const decisions = decide(batch, { ...found, handled, replyKeys }, batchContext);
   const rows = rowsOf(decisions, target);
+  let replacedUids: readonly number[] = [];
   try {
-    await (lease === null ? store.commitResolved(batchContext.mailboxId, rows) : store.commitBatch(lease, rows));
+    if (lease === null) await store.commitResolved(batchContext.mailboxId, rows);
+    else replacedUids = await store.commitBatch(lease, rows);
   } catch (error) {
     if (!isFailure(error, 'database_conflict') || triesLeft <= 1) throw error;
     return commitOnce(batch, target, store, triesLeft - 1);
   }
-  target.onCommitted?.(decisions);
+  target.onCommitted?.(decisions, replacedUids);
   await linkCopies(decisions, found, batchContext, store);
   return decisions;
 }

@@ -389,7 +389,11 @@ async function headerOnly(
 async function commitAndReport(round: RoundContext, batch: readonly StoredMessage[]): Promise<readonly Decision[]> {
   const { mailbox, lease, ports, settings, folderEpoch } = round;
   const batchContext = batchContextOf(mailbox, ports, settings().rules);
-  const onCommitted = (decisions: readonly Decision[]) => {
+  const onCommitted = (decisions: readonly Decision[], replacedUids: readonly number[]) => {
+    if (replacedUids.length > 0) {
+      const fields = { mailbox: mailbox.name, poll: round.roundId, uid: replacedUids[0], count: replacedUids.length };
+      ports.log.warn(fields, events.outcomeReplaced);
+    }
     for (const decision of decisions) reportCommitted(round, decision);
   };
   const sealOutcome = (outcome: PendingAction) => ports.postActionGuard.sealOutcome(mailbox, outcome);

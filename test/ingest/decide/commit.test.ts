@@ -16,15 +16,16 @@ const refusal = new Failure('row_refused', 'The database refused the content of 
 function scene(failureOf: (batch: Batch) => Failure | null) {
   const committed: NewOutcome[] = [];
   const reported: (readonly string[])[] = [];
-  const commitBatch = async (_: unknown, batch: Batch): Promise<void> => {
+  const commitBatch = async (_: unknown, batch: Batch): Promise<readonly number[]> => {
     const failure = failureOf(batch);
     if (failure !== null) throw failure;
     committed.push(...batch.outcomes);
+    return [];
   };
   const store = {
     lookUp: async () => ({ ...lookupResult(), replyKeys: [] }),
     commitBatch,
-    commitResolved: commitBatch,
+    commitResolved: async (...given: readonly [unknown, Batch]) => void (await commitBatch(...given)),
     linkCopies: async () => undefined,
   };
   const commit = (messages: readonly StoredMessage[]) => {

@@ -62,11 +62,13 @@ function world(postAction: PostAction = { kind: 'seen' }) {
     at.effects.push(text);
     run();
   };
-  const commitBatch = async (_: unknown, { outcomes, cursor }: Batch) =>
+  const commitBatch = async (_: unknown, { outcomes, cursor }: Batch): Promise<readonly number[]> => {
     effect(`commit ${outcomes.map(({ uid }) => uid)}`, () => {
       at.cursor = cursor.uid;
       for (const { uid, actionPending } of outcomes) if (actionPending) pending.add(uid);
     });
+    return [];
+  };
   const store = {
     commitBatch,
     lookUp: async () => lookupResult(),

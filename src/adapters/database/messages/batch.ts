@@ -15,7 +15,8 @@ import { type BatchStore, type Lease, leaseLost, type StoredPendingAction } from
 import { advanceCursorFenced, isLeaseOwner, lockMailbox } from '../mailboxes/leases.ts';
 import { attachmentRow, hashOf, messageRow, outcomeRow, ticketRow } from '../rows/messages.ts';
 import type { SqlDialect } from '../sql/dialect.ts';
-import { bindDatabase, chunks, insertRows, inTransaction } from '../sql/statements.ts';
+import { isDuplicateKey } from '../sql/errors.ts';
+import { bindDatabase, chunks, insertRows, inTransaction, rowsInChunks } from '../sql/statements.ts';
 import { fromForeignTime, type SqlExecutor, toClaimedTime } from '../sql/tables.ts';
 import { addLinks, mergeTickets } from './tickets.ts';
 
@@ -26,15 +27,71 @@ export function batchStore(db: SqlExecutor): BatchStore {
   return bindDatabase(db, { commitBatch, commitResolved, pendingActions, completeActions });
 }
 
-async function commitBatch(db: SqlExecutor, lease: Lease, batch: Batch): Promise<void> {
+async function commitBatch(db: SqlExecutor, lease: Lease, batch: Batch): Promise<readonly number[]> {
+  try {
+    await inTransaction(db, (transaction) => writeBatch(transaction, lease, batch));
+    return [];
+  } catch (error) {
+    if (!isDuplicateKey(error)) throw error;
+    const replaced = await commitOverForeign(db, lease, batch);
+    if (replaced === null) throw error;
+    return replaced;
+  }
+}
+
+async function writeBatch(db: SqlExecutor, lease: Lease, batch: Batch): Promise<void> {
   const { mailboxId } = lease;
-  await inTransaction(db, async (transaction) => {
-    await advanceCursorFenced(transaction, lease, batch.cursor);
-    await writeMessages(transaction, mailboxId, batch);
-    await insertRows(transaction, 'outcome', outcomesOf(batch, mailboxId, db.dialect));
-    await matchRequarantined(transaction, mailboxId, batch);
-    await mergeTickets(transaction, batch.merges);
+  await advanceCursorFenced(db, lease, batch.cursor);
+  await writeMessages(db, mailboxId, batch);
+  await insertRows(db, 'outcome', outcomesOf(batch, mailboxId, db.dialect));
+  await matchRequarantined(db, mailboxId, batch);
+  await mergeTickets(db, batch.merges);
+}
+
+/**
+ * Commits over outcome rows that another program wrote, and returns their UIDs; null: there are none, and nothing is
+ * stored. A row above the cursor is such a one, since each commit moves the cursor over its own rows. One that makes
+ * the message a duplicate stays: the cursor was set back.
+ */
+async function commitOverForeign(db: SqlExecutor, lease: Lease, batch: Batch): Promise<readonly number[] | null> {
+  return await inTransaction(db, async (transaction) => {
+    const rows = await rowsAboveCursor(transaction, lease, batch);
+    if (rows.length === 0) return null;
+    const earlier = new Map(rows.map((row) => [row.uid, row.dedup_key]));
+    const stays = ({ outcome, uid, dedupKey }: NewOutcome) =>
+      outcome === 'duplicate' && dedupKey !== null && earlier.get(uid) === dedupKey;
+    const staying = batch.outcomes.filter(stays).map(({ uid }) => uid);
+    const replaced = rows.map(({ uid }) => uid).filter((uid) => !staying.includes(uid));
+    if (replaced.length > 0)
+      await transaction
+        .deleteFrom('outcome')
+        .where('mailbox_id', '=', lease.mailboxId)
+        .where('folder_epoch', '=', batch.cursor.folderEpoch)
+        .where('uid', 'in', replaced)
+        .execute();
+    await writeBatch(transaction, lease, { ...batch, outcomes: batch.outcomes.filter((one) => !stays(one)) });
+    return replaced;
   });
+}
+
+/** Locks the mailbox, so that no other commit moves the cursor. */
+async function rowsAboveCursor(db: SqlExecutor, { mailboxId }: Lease, { cursor, outcomes }: Batch) {
+  await lockMailbox(db, mailboxId);
+  const state = await db
+    .selectFrom('mailbox_state')
+    .select(['cursor_folder_epoch', 'cursor_uid'])
+    .where('mailbox_id', '=', mailboxId)
+    .executeTakeFirst();
+  if (state?.cursor_folder_epoch !== cursor.folderEpoch) return [];
+  const uids = outcomes.map(({ uid }) => uid).filter((uid) => uid > (state.cursor_uid ?? 0));
+  return await rowsInChunks(uids, (chunk) =>
+    db
+      .selectFrom('outcome')
+      .select(['uid', 'dedup_key'])
+      .where('mailbox_id', '=', mailboxId)
+      .where('folder_epoch', '=', cursor.folderEpoch)
+      .where('uid', 'in', chunk),
+  );
 }
 
 /** A worker may poll the mailbox meanwhile: the lock serializes its batches and this one. */

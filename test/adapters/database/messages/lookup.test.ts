@@ -378,6 +378,34 @@ describe.each(kinds)('threads in the store on %s', (kind) => {
     expect((await db.ticketByRef(one.ticket.ref)).status).toBe('waiting');
   });
 
+  test('an outcome row above the cursor is replaced, one of the cursor or below is not', async () => {
+    const forged = (uid: number, more = 'null') =>
+      place.run(`insert into outcome (mailbox_id, folder_epoch, uid, outcome, size_bytes, action_pending, created_at, dedup_key)
+        values ('${mailbox.id}', 1, ${uid}, 'recorded', 1, 1, '2026-01-01 00:00:00', ${more})`);
+    await db.commitBatch(lease, batchOf(1, [opened(1)]));
+    await forged(2);
+    await forged(3);
+    expect(
+      await db.commitBatch(
+        lease,
+        batchOf(
+          1,
+          [2, 3, 4].map((uid) => opened(uid)),
+        ),
+      ),
+    ).toEqual([2, 3]);
+    const kinds = async () =>
+      (await Array.fromAsync(db.outcomes(mailbox.id, false))).map(({ uid, outcome }) => `${uid} ${outcome}`);
+    expect(await kinds()).toEqual([1, 2, 3, 4].map((uid) => `${uid} ticket_opened`));
+    await expect(db.commitBatch(lease, batchOf(1, [opened(4)]))).rejects.toMatchObject({ code: 'row_refused' });
+    await forged(5, `'${'d'.repeat(64)}'`);
+    const duplicate = outcomeOf(5, 'duplicate', null, null, { dedupKey: 'd'.repeat(64) });
+    const after = batchWith({ cursor: { folderEpoch: 1, uid: 5 }, outcomes: [duplicate] });
+    expect(await db.commitBatch(lease, after)).toEqual([]);
+    expect(await kinds()).toEqual([...[1, 2, 3, 4].map((uid) => `${uid} ticket_opened`), '5 recorded']);
+    expect((await db.readFolderProgress(mailbox.id)).cursor).toEqual({ folderEpoch: 1, uid: 5 });
+  });
+
   describe('links', () => {
     test('the tickets of one message in two mailboxes are linked once, by the later one', async () => {
       const same = { messageId: 'copy@x', contentHash: '9'.repeat(64) };
