@@ -117,6 +117,9 @@ export type SettingsSealBatch = Pick<PasswordBatch, 'after' | 'limit' | 'revisio
 /** A mailbox with its stored settings seal. */
 export type SettingsRow = { readonly mailbox: Mailbox; readonly seal: string | null };
 
+/** `lastId`: of the batch, also of an invalid row; null: none was left. */
+export type SettingsReading = { readonly rows: readonly SettingsRow[]; readonly lastId: string | null };
+
 /** A stored token during a rewrite. The store wipes `bytes` when the callback is done. */
 export type TokenRewriteRow = Omit<TokenContext, 'binding'> & {
   /** Of its grant. */
@@ -225,6 +228,8 @@ export interface EncryptionStore extends ReplyKeyStore {
    * (null: as it is). Returns the last mailbox id; null: none was left. Throws `switch_changed`.
    */
   rewriteSettingsSeals(batch: SettingsSealBatch, change: (row: SettingsRow) => string | null): Promise<string | null>;
+  /** The next mailboxes, without a lock or a transaction. */
+  readSettings(batch: Pick<SettingsSealBatch, 'after' | 'limit'>): Promise<SettingsReading>;
   /** False: the server stores freed undo pages, with the plain text in them, until they are reused. */
   isUndoScrubbed(): Promise<boolean>;
   passwordCounts(): Promise<SealCounts>;

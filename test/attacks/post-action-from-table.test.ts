@@ -110,7 +110,7 @@ describe('honest use', () => {
   test('delete of a mailbox from before encryption acts after enable, which names it, a rotation and a change', async () => {
     await add('--on-success', 'delete');
     const { out } = await enable();
-    expect(out).toMatch(/^confirmed {2}one: delete in INBOX$/m);
+    expect(out).toMatch(/^confirmed {2}one: delete in INBOX, /m);
     await polled();
     expect(await left('INBOX')).toBe(0);
     expect(await at.cli.run(['encryption', 'rotate'])).toMatchObject(ok);

@@ -38,7 +38,7 @@ test.for([[['encryption', 'status']], [['encryption', 'rotate', '--wait', '0']]]
 
 test('a row that holds the lost key stops its replacement only until --force', async () => {
   const { json } = await cli.run(['key', 'show', '--json']);
-  const [keyId] = json[0]?.['key_ids'] as string[];
+  const [keyId] = (json[0]?.['key_ids'] ?? []) as string[];
   await rm(join(cli.dataDir, 'encryption-key.bin'));
   plant(sentence, keyId ?? '');
   const replace = ['encryption', 'replace-lost-key', '--accept-password-loss', '--wait', '0'];

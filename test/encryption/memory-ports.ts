@@ -186,6 +186,11 @@ function storeOf(world: World): EncryptionStore {
     ...claimsOf(world),
     rewritePasswords: (stretch, change) => rewritePasswords(world, stretch, change),
     ...tokenStoreOf(world),
+    readSettings: async (batch) => {
+      const found = nextMailboxes(world, batch);
+      const rows = found.map((stored) => ({ mailbox: mailboxOf(stored), seal: stored.seal }));
+      return { rows, lastId: found.at(-1)?.id ?? null };
+    },
     rewriteSettingsSeals: async (batch, change) => rewriteSettingsSeals(world, batch, change),
     ...replyKeysOf(world),
     isUndoScrubbed: async () => true,
@@ -372,12 +377,16 @@ function rewriteSettingsSeals(
   change: (row: SettingsRow) => string | null,
 ): string | null {
   checkRevision(world, revision);
-  const batch = [...world.passwords.values()]
+  const batch = nextMailboxes(world, { after, limit });
+  for (const stored of batch) stored.seal = change({ mailbox: mailboxOf(stored), seal: stored.seal }) ?? stored.seal;
+  return batch.at(-1)?.id ?? null;
+}
+
+function nextMailboxes(world: World, { after, limit }: Pick<SettingsSealBatch, 'after' | 'limit'>): Stored[] {
+  return [...world.passwords.values()]
     .filter(({ id }) => after === null || id > after)
     .sort((a, b) => (a.id < b.id ? -1 : 1))
     .slice(0, limit);
-  for (const stored of batch) stored.seal = change({ mailbox: mailboxOf(stored), seal: stored.seal }) ?? stored.seal;
-  return batch.at(-1)?.id ?? null;
 }
 
 export function mailboxOf(stored: Stored): Mailbox {

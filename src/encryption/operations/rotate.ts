@@ -14,8 +14,7 @@
 
 import { Failure, isFailure } from '../../errors.ts';
 import { generateKey, type Key, type KeyId, type KeySet, keyById, keyIds, keysMax } from '../../secret/key.ts';
-import { initialSwitchRow, type SwitchRow } from '../../secret/switch.ts';
-import { retryAtSwitchChange } from '../confirmations.ts';
+import type { SwitchRow } from '../../secret/switch.ts';
 import type { KeyFile } from '../ports.ts';
 import { sealReplyKeys } from '../reply-keys.ts';
 import type { VaultView } from '../vault.ts';
@@ -85,7 +84,8 @@ export async function rotate(ports: OperationPorts, options: OperationOptions): 
     resealedTokens: 0,
     unopened: none,
     unsealable: none,
-    seals: await sealsBefore(ports),
+    // Read before the claim, by which a writer of the database learns of the rotation. A resumed one renews what it finds.
+    seals: await readSeals(ports.store),
     settings: { removing: [], unrenewed: [] },
   };
   const run: RotateRun = { options, rotated: null, ...progress };
@@ -94,17 +94,6 @@ export async function rotate(ports: OperationPorts, options: OperationOptions): 
   } catch (error) {
     throw run.rotated !== null && isFailure(error, 'interrupted') ? interruptedAfterSwitch(run.rotated) : error;
   }
-}
-
-/**
- * Read before the claim, by which the writer of the database learns of the rotation. One that is resumed renews what it
- * finds.
- */
-async function sealsBefore({ store, vault }: OperationPorts): Promise<SealSnapshot> {
-  return await retryAtSwitchChange(async () => {
-    const { stored } = await vault.refresh();
-    return await readSeals(store, stored?.revision ?? initialSwitchRow.revision);
-  });
 }
 
 async function takeStep(operation: Operation, run: RotateRun): Promise<RotateResult | null> {

@@ -11,7 +11,7 @@ import type { Mailbox } from '../../ingest/model.ts';
 import { postActionRules } from '../../ingest/model.ts';
 import type { Key, KeySet } from '../../secret/key.ts';
 import { sealSettings, settingsDigest, verifySettingsSeal } from '../../secret/settings-seal.ts';
-import type { EncryptionStore, SettingsRow } from '../ports.ts';
+import type { EncryptionStore, SettingsReading, SettingsRow } from '../ports.ts';
 import type { Operation } from './operation.ts';
 
 const batchRows = 200;
@@ -42,18 +42,14 @@ export async function confirmPostActions(
   return [...removing.values()];
 }
 
-/** What the seals are about before an operation begins; it changes nothing. Throws `switch_changed`. */
-export async function readSeals(
-  store: Pick<EncryptionStore, 'rewriteSettingsSeals'>,
-  revision: number,
-): Promise<SealSnapshot> {
+/** What the seals are about before an operation begins. It takes no lock, by which it could be seen. */
+export async function readSeals(store: Pick<EncryptionStore, 'readSettings'>): Promise<SealSnapshot> {
   const seals = new Map<string, string>();
   let after: string | null = null;
   do {
-    after = await store.rewriteSettingsSeals({ after, limit: batchRows, revision }, (row) => {
-      seals.set(row.mailbox.id, digestOf(row));
-      return null;
-    });
+    const { rows, lastId }: SettingsReading = await store.readSettings({ after, limit: batchRows });
+    for (const row of rows) seals.set(row.mailbox.id, digestOf(row));
+    after = lastId;
   } while (after !== null);
   return seals;
 }

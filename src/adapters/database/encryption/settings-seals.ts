@@ -5,13 +5,14 @@
  * skipped: it is not polled. Errors: `switch_changed`, `database_*`.
  */
 import { sql } from 'kysely';
-import type { SettingsRow, SettingsSealBatch } from '../../../encryption/ports.ts';
+import type { SettingsReading, SettingsRow, SettingsSealBatch } from '../../../encryption/ports.ts';
 import { listedColumns } from '../rows/mailbox-columns.ts';
 import { mailboxOrNull } from '../rows/mailboxes.ts';
 import { chunksOfSizes, inTransaction } from '../sql/statements.ts';
 import type { SqlExecutor } from '../sql/tables.ts';
 import { countPasswordWrite, lockSwitch } from './switch-row.ts';
 
+type SettingsBatch = Pick<SettingsSealBatch, 'after' | 'limit'>;
 type NewSeal = { readonly id: string; readonly seal: string };
 
 /** `change` may run again for a row. Returns the last id of the batch; null: none was left. */
@@ -22,13 +23,7 @@ export async function rewriteSettingsSeals(
 ): Promise<string | null> {
   return await inTransaction(db, async (transaction) => {
     await lockSwitch(transaction, revision);
-    const query = transaction
-      .selectFrom('mailboxes')
-      .select(listedColumns)
-      .where('state', '<>', 'removing')
-      .orderBy('id')
-      .limit(limit);
-    const next = after === null ? query : query.where('id', '>', after);
+    const next = nextMailboxes(transaction, { after, limit });
     const rows = await (db.dialect.kind === 'mysql' ? next.forUpdate() : next).execute();
     const changed = rows.flatMap((row): readonly NewSeal[] => {
       const mailbox = mailboxOrNull(row);
@@ -40,6 +35,25 @@ export async function rewriteSettingsSeals(
     const lastId = rows.at(-1)?.id ?? null;
     return lastId === after ? null : lastId;
   });
+}
+
+function nextMailboxes(db: SqlExecutor, { after, limit }: SettingsBatch) {
+  const query = db
+    .selectFrom('mailboxes')
+    .select(listedColumns)
+    .where('state', '<>', 'removing')
+    .orderBy('id')
+    .limit(limit);
+  return after === null ? query : query.where('id', '>', after);
+}
+
+export async function readSettings(db: SqlExecutor, batch: SettingsBatch): Promise<SettingsReading> {
+  const found = await nextMailboxes(db, batch).execute();
+  const rows = found.flatMap((row) => {
+    const mailbox = mailboxOrNull(row);
+    return mailbox === null ? [] : [{ mailbox, seal: row.settings_seal }];
+  });
+  return { rows, lastId: found.at(-1)?.id ?? null };
 }
 
 async function writeSeals(db: SqlExecutor, chunk: readonly NewSeal[]): Promise<void> {

@@ -15,7 +15,7 @@ import { bindDatabase } from '../sql/statements.ts';
 import { fromForeignTime, type SqlExecutor } from '../sql/tables.ts';
 import { rewritePasswords } from './password-batch.ts';
 import { readReplyKeys, writeReplyKeys } from './reply-keys.ts';
-import { rewriteSettingsSeals } from './settings-seals.ts';
+import { readSettings, rewriteSettingsSeals } from './settings-seals.ts';
 import { claimOperation, endOperation, operationOwner, readSwitch, renewOperation, writeSwitch } from './switch-row.ts';
 import { dropAccessTokens, dropLostTokens, rewriteTokens, tokenCounts } from './token-batch.ts';
 
@@ -31,6 +31,7 @@ export function encryptionStore(db: SqlExecutor): EncryptionStore {
     ...bindDatabase(db, {
       readSwitch,
       writeSwitch,
+      readSettings,
       rewriteSettingsSeals,
       readReplyKeys,
       writeReplyKeys,
