@@ -3,8 +3,8 @@
  * size.
  *
  * A write goes to a temporary file (mode 0600, random name) in the same folder, fsync, link(2) without overwriting or
- * rename(2), then fsync of the folder. Root gives the file to the owner of the folder, so that the service can read
- * what a command wrote. The next write removes temporary files that a crash left. A read judges the open file, not its
+ * rename(2), then fsync of the folder. Root, which has become the owner of the data folder by then, writes into a folder
+ * of its own alone (`refused`). The next write removes temporary files that a crash left. A read judges the open file, not its
  * name, so nothing can be exchanged between check and read, and never blocks on a pipe. Errors: the code of the rules,
  * `already_exists`, `disk_full`, `disk_failed`.
  */
@@ -61,8 +61,9 @@ async function writeTemporaryThen(
 ): Promise<void> {
   const folder = dirname(path);
   const temporary = join(folder, `.${basename(path)}.${randomBytes(16).toString('hex')}.tmp`);
+  await refuseFolderOfAnother(folder);
   try {
-    const writtenAtMs = await writeTemporary(temporary, folder, content);
+    const writtenAtMs = await writeTemporary(temporary, content);
     await removeStaleTemporaries(path, writtenAtMs - staleAfterMs);
     await settle(temporary);
   } finally {
@@ -72,19 +73,21 @@ async function writeTemporaryThen(
 }
 
 /** Returns the modification time, by the clock of the file system. */
-async function writeTemporary(temporary: string, folder: string, content: Uint8Array): Promise<number> {
+async function writeTemporary(temporary: string, content: Uint8Array): Promise<number> {
   await using file = await open(temporary, 'wx', 0o600);
   await file.chmod(0o600);
-  await giveToFolderOwner(file, folder);
   await file.writeFile(content);
   await file.sync();
   return (await file.stat()).mtimeMs;
 }
 
-async function giveToFolderOwner(file: FileHandle, folder: string): Promise<void> {
+/** Root is still root where the data folder was root's: one of another user has taken its place since. */
+async function refuseFolderOfAnother(folder: string): Promise<void> {
   if (ownUserId() !== 0) return;
-  const { uid, gid } = await stat(folder);
-  if (uid !== 0) await file.chown(uid, gid);
+  const { uid } = await stat(folder);
+  if (uid === 0) return;
+  const hint = `Find out who exchanged it: ls -ld ${shellArg(folder)}`;
+  throw new Failure('refused', `${folder} belongs to user ${uid}: root writes nothing there`, { hint });
 }
 
 /** Removes temporary files for `path` older than `beforeMs`: their writers have died. */

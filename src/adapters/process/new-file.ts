@@ -8,7 +8,7 @@
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { constants, mkdirSync } from 'node:fs';
+import { closeSync } from 'node:fs';
 import { type FileHandle, mkdir, open, rm } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { causeCode, Failure, onDisk } from '../../errors.ts';
@@ -35,31 +35,25 @@ export async function createNewFile(path: string): Promise<NewFile> {
 
 /** Mode 0700, with missing parents; an existing one stays unchanged. Root's new one is given to the user it becomes. */
 export async function createNewFolder(path: string): Promise<NewFolder> {
-  const handle = isRoot() ? await onDisk(path, async () => await makeFolder(resolve(path))) : null;
-  if (handle === null) await onDisk(path, () => mkdir(path, { recursive: true, mode: 0o700 }));
-  const base = handle === null ? path : `/proc/self/fd/${handle.fd}`;
+  const folder = isRoot() ? await onDisk(path, async () => makeFolder(resolve(path))) : null;
+  if (folder === null) await onDisk(path, () => mkdir(path, { recursive: true, mode: 0o700 }));
+  const base = folder === null ? path : `/proc/self/fd/${folder}`;
   return {
     write: (name, content) => writeAt(join(base, name), join(path, name), content),
     [Symbol.asyncDispose]: async () => {
-      if (handle !== null) inheritances.delete(handle.fd);
-      await handle?.close();
+      if (folder === null) return;
+      inheritances.delete(folder);
+      closeSync(folder);
     },
   };
 }
 
-/** Each missing folder is made in the open one above it, with the rights of its owner. */
-async function makeFolder(path: string): Promise<FileHandle> {
-  for (let isNew = false; ; isNew = true) {
-    using output = openOutputFolder(path);
-    const [name] = output.missing;
-    if (name !== undefined) {
-      output.asOwner(() => mkdirSync(output.pathOf(name), { mode: 0o700 }));
-      continue;
-    }
-    const handle = await open(output.pathOf('.'), constants.O_RDONLY | constants.O_DIRECTORY);
-    if (isNew) inheritances.add(handle.fd);
-    return handle;
-  }
+/** An open descriptor. */
+function makeFolder(path: string): number {
+  using output = openOutputFolder(path);
+  const folder = output.makeMissing();
+  if (output.missing.length > 0) inheritances.add(folder);
+  return folder;
 }
 
 /** Creates, writes and syncs a file; `shown` is its name in errors. Removes it when writing fails. */

@@ -3,11 +3,22 @@
  *
  * Root opens a path as its owner: root where every folder and link on the way is root's, else the one other user whose
  * folders are on it. So a link that this user left there leads to what the user may open anyway. A path with folders of
- * two other users, or with one that anyone or a group can change, has no owner: `refused`. The way is walked by open
- * descriptors, so that what was checked is what is used, whatever is renamed meanwhile (CWE-367). Before the data
+ * two other users, or with one that anyone or a group can change, has no owner: `refused`. An ACL (acl(5)) counts as a
+ * group: its mask is in the bits of the group. The way is walked by open descriptors, so that what was checked is what is used, whatever is renamed meanwhile (CWE-367). Before the data
  * folder is touched, the process becomes its owner for good. A process that is not root changes nothing.
  */
-import { closeSync, constants, fchownSync, fstatSync, lstatSync, openSync, readlinkSync, type Stats } from 'node:fs';
+import {
+  closeSync,
+  constants,
+  fchownSync,
+  fstatSync,
+  lstatSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readlinkSync,
+  type Stats,
+} from 'node:fs';
 import { userInfo } from 'node:os';
 import { isAbsolute, join, resolve, sep } from 'node:path';
 import { causeCode, Failure, isFailure } from '../../errors.ts';
@@ -62,8 +73,8 @@ export type OutputFolder = Disposable & {
   readonly missing: readonly string[];
   /** The path of a name in the last folder, through its descriptor. */
   pathOf(name: string): string;
-  /** Runs `make` with the rights of the user whose folder it is. */
-  asOwner(make: () => void): void;
+  /** Makes the missing folders, mode 0700, as the user whose folder it is; an open descriptor of the last. */
+  makeMissing(): number;
 };
 
 /**
@@ -85,18 +96,36 @@ export function openOutputFolder(path: string): OutputFolder {
     return {
       missing: way.missing,
       pathOf: (name) => stepPath(way.folder, name),
-      asOwner: (make) => {
-        const end = actAs(owner);
-        try {
-          make();
-        } finally {
-          end();
-        }
-      },
+      makeMissing: () => makeFolders(absolute, way, owner),
       [Symbol.dispose]: () => closeSync(way.folder),
     };
   } catch (error) {
     closeSync(way.folder);
+    throw error;
+  }
+}
+
+/** mkdir(2) of each missing name in the open folder above it. */
+function makeFolders(path: string, { folder, missing }: Way, owner: User): number {
+  let last = openSync(stepPath(folder), folderFlags);
+  try {
+    for (const name of missing) {
+      const end = actAs(owner);
+      try {
+        mkdirSync(stepPath(last, name), { mode: 0o700 });
+      } finally {
+        end();
+      }
+      const { dev } = fstatSync(last);
+      last = replaced(last, stepPath(last, name));
+      const made = fstatSync(last);
+      if (made.uid === owner.uid && made.dev === dev && readdirSync(stepPath(last)).length === 0) continue;
+      const hint = `Find out who exchanged it: ls -la ${shellArg(pathOf(last))}`;
+      throw new Failure('refused', `${path}: another folder took the place of the one that root made`, { hint });
+    }
+    return last;
+  } catch (error) {
+    closeSync(last);
     throw error;
   }
 }
@@ -231,10 +260,10 @@ function stepPath(folder: number, name = '.'): string {
 function pathOwner(path: string, { steps }: Way): Stats {
   const last = steps.at(-1);
   if (last === undefined || last.stats.isDirectory()) return commonOwner(path, steps);
-  // The folder alone decides who can exchange a file, unless anyone may create one in it.
+  // The folder alone decides who can exchange a file, unless others may create one in it.
   const folder = steps.findLast(({ stats }) => stats.isDirectory());
-  const isShared = folder !== undefined && (folder.stats.mode & writableByAll) !== 0;
-  return commonOwner(path, isShared || last.stats.isSymbolicLink() ? steps : steps.slice(0, -1));
+  const isOwnersAlone = folder === undefined || !isShared(folder.stats);
+  return commonOwner(path, isOwnersAlone && !last.stats.isSymbolicLink() ? steps.slice(0, -1) : steps);
 }
 
 function folderOwner(folder: string): Stats {
@@ -248,7 +277,7 @@ function folderOwner(folder: string): Stats {
   }
   refuseSharedPlace(`data_dir ${folder}`, way);
   const owner = commonOwner(folder, way.steps);
-  if (own !== null && own.uid === 0 && isGroupsOwn(own)) throw changeable(folder, folder);
+  if (own !== null && own.uid === 0 && (own.mode & writableByGroup) !== 0) throw changeable(folder, folder);
   if (own === null || own.uid === owner.uid) return own ?? owner;
   const hint = `Give it to the user of the folders above it: chown -R ${owner.uid} ${shellArg(folder)}`;
   throw new Failure('refused', `data_dir ${folder} belongs to root, but lies in a folder of user ${owner.uid}`, {
@@ -259,8 +288,8 @@ function folderOwner(folder: string): Stats {
 /** A name that is missing in a shared folder may be any user's a moment later. */
 function refuseSharedPlace(what: string, { steps, missing }: Way): void {
   const folder = steps.at(-1);
-  if (missing.length === 0 || folder?.stats.isDirectory() !== true || (folder.stats.mode & writableByAll) === 0) return;
-  const hint = `Create it first: any user may create one in ${folder.path}.`;
+  if (missing.length === 0 || folder?.stats.isDirectory() !== true || !isShared(folder.stats)) return;
+  const hint = `Create it first: other users may create one in ${folder.path}.`;
   throw new Failure('refused', `${what} does not exist, and root creates none in a shared folder`, { hint });
 }
 
@@ -278,14 +307,15 @@ function commonOwner(path: string, steps: readonly Step[]): Stats {
   return (first ?? steps[0])?.stats ?? lstatSync(sep);
 }
 
-/** In a sticky folder the owners of its entries decide. A group counts where root would act, unless it is root's. */
-function isChangeable(stats: Stats, isForRoot: boolean): boolean {
-  if (!stats.isDirectory() || (stats.mode & sticky) !== 0) return false;
-  return (stats.mode & writableByAll) !== 0 || (isForRoot && isGroupsOwn(stats));
+/** Others than its owner may create names in it, and only the owner of each may exchange it (sticky), or anyone. */
+function isShared({ mode }: Stats): boolean {
+  return (mode & writableByAll) !== 0 || ((mode & sticky) !== 0 && (mode & writableByGroup) !== 0);
 }
 
-function isGroupsOwn({ mode, gid }: Stats): boolean {
-  return (mode & writableByGroup) !== 0 && gid !== 0;
+/** In a sticky folder the owners of its entries decide. A group counts where root would act, also root's own group. */
+function isChangeable(stats: Stats, isForRoot: boolean): boolean {
+  if (!stats.isDirectory() || (stats.mode & sticky) !== 0) return false;
+  return isShared(stats) || (isForRoot && (stats.mode & writableByGroup) !== 0);
 }
 
 function changeable(path: string, at: string): Failure {

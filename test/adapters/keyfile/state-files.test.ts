@@ -184,9 +184,8 @@ describe('a file that this program did not write is disk_failed, and never count
   });
 });
 
-test.runIf(isRoot)('root gives it to the owner of the data folder', async () => {
+test.runIf(isRoot)('root writes none into a data folder of another user', async () => {
   await chown(folder.path, service, service);
-  await memory().remember(row(1));
-  expect((await stat(path)).uid).toBe(service);
-  expect(await memory().read()).toEqual(row(1));
+  expect(await failureOf(memory().remember(row(1)))).toMatchObject({ code: 'refused' });
+  expect(await readdir(folder.path)).toEqual([]);
 });

@@ -214,39 +214,36 @@ describe('setting aside', () => {
 });
 
 describe.runIf(isRoot)('root, in a data folder of the service', () => {
-  beforeEach(() => chown(folder.path, service, service + 1));
+  const giveFolder = () => chown(folder.path, service, service + 1);
 
-  const ownerOf = async () => {
-    const { uid, gid, mode } = await stat(path);
-    return [uid, gid, mode & 0o777];
-  };
-
-  test('gives the service what it writes there, and can read it itself', async () => {
-    const keyFile = keyFileIn(folder.path, { says: right });
-    await keyFile.create(freshKeys());
-    expect(await ownerOf()).toEqual([service, service + 1, 0o600]);
-    expect(said(await keyFile.read())).toHaveLength(1);
-    await chown(path, 0, 0);
-    await keyFile.protect(passphraseOf(right));
-    expect(await ownerOf()).toEqual([service, service + 1, 0o600]);
-    await keyFile.replace(freshKeys(2));
-    expect(await ownerOf()).toEqual([service, service + 1, 0o600]);
+  test('reads what the service wrote, and writes nothing: a command has become the service by then', async () => {
+    await giveFolder();
+    expect(await failureOf(keyFileIn(folder.path).create(freshKeys()))).toMatchObject({ code: 'refused' });
+    expect(await names()).toEqual([]);
     process.seteuid?.(service);
-    const reading = await keyFileIn(folder.path, { says: right })
-      .read()
+    await keyFileIn(folder.path)
+      .create(freshKeys())
       .finally(() => process.seteuid?.(0));
-    expect(said(reading)).toHaveLength(2);
+    const before = await readFile(path);
+    const keyFile = keyFileIn(folder.path, { says: right });
+    expect(said(await keyFile.read())).toHaveLength(1);
+    expect(await failureOf(keyFile.protect(passphraseOf(right)))).toMatchObject({ code: 'refused' });
+    expect(await failureOf(keyFile.replace(freshKeys(2)))).toMatchObject({ code: 'refused' });
+    expect(await readFile(path)).toEqual(before);
+    expect(await stat(path)).toMatchObject({ uid: service });
   });
 
   test('owns a copy elsewhere itself', async () => {
     await using elsewhere = await temporaryFolder('backup');
     const keyFile = keyFileIn(folder.path);
     await keyFile.create(freshKeys());
+    await giveFolder();
     await copyTo(keyFile, join(elsewhere.path, 'copy'));
     expect((await stat(join(elsewhere.path, 'copy'))).uid).toBe(0);
   });
 
   test('the service can set aside a file that belongs to root', async () => {
+    await giveFolder();
     await writeFile(path, contentOf(freshKeys()), { mode: 0o600 });
     process.seteuid?.(service);
     const aside = await keyFileIn(folder.path, { nowMs: () => now })
