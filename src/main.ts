@@ -23,15 +23,18 @@ end(await main(process.argv));
 async function main(argv: readonly string[]): Promise<number> {
   let exitCode = 0;
   try {
-    const { buildProgram } = await import('./commands/program.ts');
+    const [{ buildProgram }, { guardMemory }] = await Promise.all([
+      import('./commands/program.ts'),
+      import('./adapters/process/memory-guard.ts'),
+    ]);
     const program = buildProgram(
       async (command, { drains }) => {
-        const { guardMemory } = await import('./adapters/process/memory-guard.ts');
-        guardMemory();
         exitCode = await command(await makeContext(watchSignals(drains)));
       },
       (text) => process.stdout.write(text),
     );
+    // Also for --version, which systemd/install runs as the user of the service.
+    guardMemory();
     await program.parseAsync(argv);
     return exitCode;
   } catch (error) {

@@ -76,6 +76,18 @@ async function daemon(prefix: readonly string[] = []): Promise<Running> {
   };
 }
 
+test.each(['--version', '--help'])('%s cannot be traced or dumped either', (option) => {
+  const asked = `process.on('exit', () => {
+    const { functions: { prctl } } = process.getBuiltinModule('node:ffi').dlopen(null,
+      { prctl: { arguments: ['int32', 'uint64', 'uint64', 'uint64', 'uint64'], return: 'int32' } });
+    process.stderr.write('dumpable ' + prctl(3, 0n, 0n, 0n, 0n));
+  });`;
+  const flags = ['--no-warnings', '--import', `data:text/javascript,${encodeURIComponent(asked)}`];
+  expect(spawnSync(process.execPath, [...flags, main, option], { encoding: 'utf8' })).toMatchObject({
+    ...{ status: 0, stderr: 'dumpable 0' },
+  });
+});
+
 describe('a daemon outside the unit', { timeout: 60_000 }, () => {
   test.each(['SIGABRT', 'SIGSEGV', 'SIGQUIT'] as const)('leaves no core after %s', async (signal) => {
     await using running = await daemon();
