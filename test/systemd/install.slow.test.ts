@@ -159,7 +159,7 @@ describe.skipIf(why !== null)(title, { timeout: 60_000, tags: ['long'] }, () => 
     };
     expect(await disk()).toMatchObject({
       reason: expect.stringContaining('(EROFS)'),
-      hint: expect.stringContaining(settings.replace(/=[^]*/, '=')),
+      hint: expect.stringContaining(settings.replace(/=.*/s, '=')),
     });
     await machine.get(`${dropIn('data', settings)} && systemctl restart ticketmaild`);
     await expect.poll(() => show('StatusText'), { timeout: 15_000 }).toMatch(/^Ready/);

@@ -78,7 +78,7 @@ describe.skipIf(why !== null)(title, { timeout: 60_000 }, () => {
     await machine.until('systemctl is-active ticketmaild');
   });
 
-  test('are opened anew by an upgrade: it fails when another user was faster, and succeeds otherwise', async () => {
+  test('are opened again by an upgrade: it fails when another user was faster, and succeeds otherwise', async () => {
     const [result, ...taken] = await Promise.all([
       machine.run('/srv/checkout/systemd/install'),
       ...Array.from({ length: 8 }, async (_, index) => {

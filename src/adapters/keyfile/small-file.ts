@@ -3,10 +3,10 @@
  * size.
  *
  * A write goes to a temporary file (mode 0600, random name) in the same folder, fsync, link(2) without overwriting or
- * rename(2), then fsync of the folder. Root, which has become the owner of the data folder by then, writes into a folder
- * of its own alone (`refused`). The next write removes temporary files that a crash left. A read judges the open file, not its
+ * rename(2), then fsync of the folder. Root writes into a folder of root alone: a command has become the owner of the
+ * data folder by then. The next write removes temporary files that a crash left. A read judges the open file, not its
  * name, so nothing can be exchanged between check and read, and never blocks on a pipe. Errors: the code of the rules,
- * `already_exists`, `disk_full`, `disk_failed`.
+ * `already_exists`, `disk_full`, `disk_failed`, `refused`.
  */
 import { randomBytes } from 'node:crypto';
 import { type BigIntStats, constants } from 'node:fs';

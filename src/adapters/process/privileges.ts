@@ -4,8 +4,9 @@
  * Root opens a path as its owner: root where every folder and link on the way is root's, else the one other user whose
  * folders are on it. So a link that this user left there leads to what the user may open anyway. A path with folders of
  * two other users, or with one that anyone or a group can change, has no owner: `refused`. An ACL (acl(5)) counts as a
- * group: its mask is in the bits of the group. The way is walked by open descriptors, so that what was checked is what is used, whatever is renamed meanwhile (CWE-367). Before the data
- * folder is touched, the process becomes its owner for good. A process that is not root changes nothing.
+ * group: its mask is in the bits of the group. The way is walked by open descriptors, so that what was checked is what
+ * is used, whatever is renamed meanwhile (CWE-367). Before the data folder is touched, the process becomes its owner
+ * for good. A process that is not root changes nothing.
  */
 import {
   closeSync,

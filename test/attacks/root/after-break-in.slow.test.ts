@@ -16,7 +16,7 @@ const install = '/srv/checkout/systemd/install';
 const node = '/usr/local/lib/ticketmaild/current/node_modules/.bin/node';
 const sockets = ['ticketmaild-health.socket', 'ticketmaild-page.socket'];
 
-/** `pass`: sends the sockets to an abstract one; `shutdown`: ends them; `extend`: never stops; `run`: foreign programs. */
+/** `pass`: sends the sockets away; `shutdown`: ends them; `extend`: never stops; `run`: foreign programs. */
 const evil = String.raw`
 import { execFileSync } from 'node:child_process';
 import fs from 'node:fs';

@@ -1,5 +1,5 @@
 /**
- * A local user may write into a folder of root, by its group or by an ACL (acl(5)), also where it is sticky: root opens,
+ * A local user may write into a folder of root, by its group or by an ACL (acl(5)), also a sticky one: root opens,
  * makes and gives away nothing there that this user can exchange, and creates no data folder.
  */
 import { execFileSync } from 'node:child_process';
