@@ -22,7 +22,13 @@ import {
   resultSentence,
 } from '../ingest/quarantine/actions.ts';
 import { headerOf, quarantinedById, quarantineId } from '../ingest/quarantine/read.ts';
-import { describeReason, hasWholeSource, isQuarantineReason, quarantineReasons } from '../ingest/quarantine/reasons.ts';
+import {
+  describeReason,
+  hasWholeSource,
+  isQuarantineReason,
+  otherReason,
+  quarantineReasons,
+} from '../ingest/quarantine/reasons.ts';
 import type { ResolveMode } from '../ingest/quarantine/resolve.ts';
 import type { QuarantinedMessage } from '../ingest/stores.ts';
 import type { HeaderSummary } from '../mail/fallback-message.ts';
@@ -57,14 +63,14 @@ export async function listQuarantine(options: SelectionOptions, context: Context
   });
 }
 
-/** Adds the reason of each message to `reasons`. */
+/** Adds the reason of each message to `reasons`, as far as this version knows it. */
 async function* withHeaders(
   app: App,
   messages: AsyncIterable<QuarantinedMessage>,
   reasons: Set<string>,
 ): AsyncGenerator<MessageWithHeader> {
   for await (const message of messages) {
-    reasons.add(message.reason);
+    reasons.add(isQuarantineReason(message.reason) ? message.reason : otherReason);
     yield [message, await headerOf(app.raw, message)];
   }
 }
@@ -265,7 +271,7 @@ async function* selectedMessages(app: App, options: SelectionOptions): AsyncGene
 async function assertReason(app: App, reason: string | undefined): Promise<void> {
   if (reason === undefined || isQuarantineReason(reason)) return;
   const { reasons } = await app.store.quarantineCounts();
-  if (reasons.some((one) => one.reason === reason)) return;
+  if (reasons.some((one) => one.reason === otherReason)) return;
   throw new Failure('usage', `there is no reason ${JSON.stringify(reason)}`, {
     hint: `The reasons are ${quarantineReasons.join(', ')}.`,
   });

@@ -89,10 +89,14 @@ export function isQuarantineReason(code: string): code is QuarantineReason {
   return Object.hasOwn(descriptions, code);
 }
 
+/** Stands for all codes that this version does not know, in counts and as a filter. */
+export const otherReason = 'other';
+
 /** Never fails: an unknown code describes itself. */
 export function describeReason(code: string): ReasonDescription {
-  return isQuarantineReason(code)
-    ? descriptions[code]
+  if (isQuarantineReason(code)) return descriptions[code];
+  return code === otherReason
+    ? { source: 'whole', meaning: 'For a reason that this version does not know.', hint: releaseHint }
     : { source: 'whole', meaning: `It was quarantined as ${code}.`, hint: releaseHint };
 }
 

@@ -259,7 +259,7 @@ onBoth('quarantine lists the newest first, with headers as strangers wrote them'
   expect(lineOf(2)).toMatchObject({ from: '', subject: '' });
   expect(lineOf(3)).toMatchObject({ from: null, subject: null });
   expect(view.reasons.map(({ reason, count }) => `${count} ${reason}`)).toEqual([
-    ...['2 mail_loop', '1 from_the_future', '1 too_large'],
+    ...['2 mail_loop', '1 other', '1 too_large'],
   ]);
   expect(view.reasons[0]).toMatchObject({
     meaning: expect.stringContaining('was here before'),

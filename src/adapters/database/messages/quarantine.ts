@@ -4,7 +4,9 @@
  * Every write checks in the same statement that the row is still unresolved, so that of two concurrent resolutions
  * exactly one succeeds and the other returns false. Removed mailboxes have no rows.
  */
+import { type RawBuilder, type SqlBool, sql } from 'kysely';
 import type { QuarantineReader } from '../../../ingest/ports.ts';
+import { otherReason, quarantineReasons } from '../../../ingest/quarantine/reasons.ts';
 import type {
   QuarantinedMessage,
   QuarantineFilter,
@@ -31,21 +33,38 @@ export function quarantineStore(db: SqlExecutor): QuarantineStore & QuarantineRe
   });
 }
 
+/** The oldest are counted: far more than any quarantine holds. */
+const countedMax = 100_000;
+
 async function quarantineCounts(db: SqlExecutor): ReturnType<QuarantineReader['quarantineCounts']> {
-  const rows = await db
+  const known = sql.join(quarantineReasons.map((reason) => sql.lit(reason)));
+  const waiting = db
     .selectFrom('outcome')
-    .select('reason')
-    .select((of) => [of.fn.countAll<number>().as('count'), of.fn.min('created_at').as('oldest')])
+    .select('created_at')
+    .select(sql<string>`case when reason in (${known}) then reason else ${sql.lit(otherReason)} end`.as('known_reason'))
     .where('outcome', '=', 'quarantined')
     .where('resolved_at', 'is', null)
-    .groupBy('reason')
+    .orderBy('created_at')
+    .limit(countedMax);
+  const rows = await db
+    .selectFrom(waiting.as('waiting'))
+    .select('known_reason')
+    .select((of) => [of.fn.countAll<number>().as('count'), of.fn.min('created_at').as('oldest')])
+    .groupBy('known_reason')
     .execute();
-  const reasons = rows.map(({ reason, count }) => ({ reason: reason ?? '', count: Number(count) }));
+  const reasons = rows.map(({ known_reason: reason, count }) => ({ reason, count: Number(count) }));
   const oldest = rows.flatMap((row) => fromOptionalTime(row.oldest) ?? []);
   return {
     reasons: reasons.toSorted((a, b) => b.count - a.count || (a.reason < b.reason ? -1 : 1)),
     oldestAtMs: oldest.length === 0 ? null : Math.min(...oldest),
   };
+}
+
+function hasReason(reason: string): RawBuilder<SqlBool> {
+  const known = sql.join(quarantineReasons.map((one) => sql.lit(one)));
+  return reason === otherReason
+    ? sql<SqlBool>`(outcome.reason is null or outcome.reason not in (${known}))`
+    : sql<SqlBool>`outcome.reason = ${reason}`;
 }
 
 function quarantined(db: SqlExecutor, discarded: boolean) {
@@ -92,7 +111,7 @@ async function* quarantinedMessages(
       .orderBy('outcome.uid')
       .limit(rowsPerPage);
     if (mailboxId !== null) query = query.where('outcome.mailbox_id', '=', mailboxId);
-    if (reason !== null) query = query.where('outcome.reason', '=', reason);
+    if (reason !== null) query = query.where(hasReason(reason));
     const after = last;
     if (after !== undefined) {
       query = query.where((where) =>
@@ -159,7 +178,7 @@ async function quarantinePage(
     .orderBy('uid', 'desc')
     .limit(limit)
     .offset(offset);
-  if (reason !== null) chosen = chosen.where('reason', '=', reason);
+  if (reason !== null) chosen = chosen.where(hasReason(reason));
   const rows = await quarantineRows(db)
     .innerJoin(chosen.as('chosen'), (join) =>
       join
