@@ -22,6 +22,7 @@ import {
 import { SecretBytes } from '../secret/secret-bytes.ts';
 import { type SettingsParts, sealSettings } from '../secret/settings-seal.ts';
 import { initialSwitchRow, sealingKeyId } from '../secret/switch.ts';
+import { hints } from '../text/hints.ts';
 import { retryAtSwitchChange, warningOfSeal } from './confirmations.ts';
 import { isEncryptionOn, unprovenOff, type Vault } from './vault.ts';
 
@@ -118,7 +119,7 @@ function openStored({ form, bytes, connection }: StoredPassword, mailbox: Mailbo
   if (isValidPassword(bytes)) return SecretBytes.take(bytes);
   bytes.fill(0);
   const message = `the plain-text password of mailbox ${mailbox.name} must have 1 to ${passwordBytesMax} bytes and no NUL`;
-  throw new Failure('password_damaged', message, { hint: 'Set the password: ticketmaild mailbox set-password NAME' });
+  throw new Failure('password_damaged', message, { hint: hints.setPassword });
 }
 
 function isSameConnection(stored: StoredPassword['connection'], { folder: _, ...used }: Connection): boolean {

@@ -58,6 +58,22 @@ export const hints = {
     'The list of workers comes from the database: believe only in hosts that you know, and copy a key to no other.',
   workerUnrecorded:
     'Its log says why (worker.heartbeat_failed). Other workers count it as dead and poll its mailboxes.',
+  microsoftMailboxClosed:
+    'Microsoft accepted the login, but opens no mailbox. If it persists, check that IMAP is enabled for the mailbox and the user owns it.',
+  imapDisabled: 'IMAP is disabled for this account: enable it in the account settings at the provider.',
+  webLoginNeeded:
+    'The provider requires one login to this account with a web browser; then it accepts the password again.',
+  appPasswordNeeded:
+    'The account needs an app password: create one at the provider, then: ticketmaild mailbox set-password NAME',
+  microsoftPasswords: 'Microsoft no longer supports passwords for IMAP: this mailbox cannot be read with a password.',
+  microsoftWrongPassword:
+    'Set the password: ticketmaild mailbox set-password NAME. Microsoft 365 no longer supports passwords for IMAP, and refuses all.',
+  accountLocked:
+    'The server has locked the login after too many attempts. It is retried later; if the password is wrong: ticketmaild mailbox set-password NAME',
+  loginNeedsTls: 'Many servers allow a login over TLS only: use --tls implicit or --tls starttls.',
+  tooMuchData:
+    'Another client may have changed many messages at once; if it persists, report it to the operator of the mail server.',
+  setPassword: 'Set the password: ticketmaild mailbox set-password NAME',
 } as const;
 
 const known: ReadonlySet<unknown> = new Set(Object.values(hints));

@@ -159,7 +159,7 @@ test('case 80 (OT#5390): a provider that has ended passwords is called that, and
   await using microsoft = await refusing('NO [AUTHENTICATIONFAILED] Basic authentication is disabled.');
   await using blocked = await refusing('NO LogonDenied-BasicAuthBlocked');
   const servers = [
-    [disabled, 'login_unsupported', /TLS/],
+    [disabled, 'login_unsupported', /Sign in with OAuth 2|supported password login/],
     [microsoft, 'login_refused', /Microsoft no longer supports passwords for IMAP/],
     [blocked, 'login_refused', /Microsoft no longer supports passwords for IMAP/],
   ] as const;

@@ -80,6 +80,7 @@ function resolverOn({ app }: TestApp, given: Partial<ResolverPorts['store']> = {
   };
   const ports = {
     ...{ blobs: app.blobs, raw: app.raw, credentials: app.credentials, sessions: app.sessions },
+    postActionGuard: app.confirmations,
     store: { ...app.store, ...given },
     parser: { parse: digest },
     clock: { nowMs: Date.now },

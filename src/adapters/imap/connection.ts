@@ -14,6 +14,7 @@ import { acquire } from '../../async/buffer-pool.ts';
 import { Failure } from '../../errors.ts';
 import type { Connection } from '../../ingest/model.ts';
 import type { Credential } from '../../ingest/ports.ts';
+import { hints } from '../../text/hints.ts';
 import { overwriteReadBuffer, overwriteStack } from '../process/scrub-memory.ts';
 import { type ClientHandle, checkPlaintext, type ImapOptions, newClient } from './client.ts';
 import { connectionLost, type ErrorContext, refusalFailure, stageField, toFailure } from './errors.ts';
@@ -260,7 +261,7 @@ export class ImapConnection {
   #tooMuch(): Failure {
     return new Failure('server_protocol_error', `The server sent far more data than requested while ${this.#doing}.`, {
       fields: stageField(this.#stage),
-      hint: 'Another client may have changed many messages at once; if it persists, report it to the operator of the mail server.',
+      hint: hints.tooMuchData,
     });
   }
 

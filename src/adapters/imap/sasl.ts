@@ -71,7 +71,7 @@ export function chooseMethod(capabilities: ReadonlyMap<string, unknown>, credent
       hint: hints.passwordMechanismMissing,
     });
   throw new Failure('login_unsupported', 'The server offers neither PLAIN nor LOGIN on this connection.', {
-    hint: 'Many servers allow a login over TLS only: use --tls implicit or --tls starttls.',
+    hint: hints.loginNeedsTls,
   });
 }
 

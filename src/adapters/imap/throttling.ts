@@ -8,6 +8,8 @@
  * Only response codes of `knownResponseCodes` are shown, without arguments: a server chooses the text in the brackets,
  * and it could be the password that was sent to it.
  */
+
+import { hints } from '../../text/hints.ts';
 import type { ConnectionStage } from './transport.ts';
 
 /**
@@ -113,17 +115,14 @@ const busyRules: readonly WordingRule[] = [
     words: notConnected,
     code: 'server_busy',
     retryAfterMs: 5 * minute,
-    hint: 'Microsoft accepted the login, but opens no mailbox. If it persists, check that IMAP is enabled for the mailbox and the user owns it.',
+    hint: hints.microsoftMailboxClosed,
   },
 ];
-
-const lockedOut =
-  'The server has locked the login after too many attempts. It is retried later; if the password is wrong: ticketmaild mailbox set-password NAME';
 
 export const imapDisabled = {
   words: /\bIMAP( access)? is disabled\b|\bnot enabled for IMAP\b|\benable IMAP\b/i,
   code: 'login_refused',
-  hint: 'IMAP is disabled for this account: enable it in the account settings at the provider.',
+  hint: hints.imapDisabled,
 } as const satisfies WordingRule;
 
 /** For the response to a login only. */
@@ -131,22 +130,22 @@ const loginRules: readonly WordingRule[] = [
   {
     words: /\b(via your web browser|web login required)\b/i,
     code: 'login_refused',
-    hint: 'The provider requires one login to this account with a web browser; then it accepts the password again.',
+    hint: hints.webLoginNeeded,
   },
   {
     words: /\bapplication-specific password\b/i,
     code: 'login_refused',
-    hint: 'The account needs an app password: create one at the provider, then: ticketmaild mailbox set-password NAME',
+    hint: hints.appPasswordNeeded,
   },
   {
     words: /\bbasic ?auth(entication)? (is )?(disabled|blocked)\b|BasicAuthBlocked/i,
     code: 'login_refused',
-    hint: 'Microsoft no longer supports passwords for IMAP: this mailbox cannot be read with a password.',
+    hint: hints.microsoftPasswords,
   },
   {
     words: /^(AUTHENTICATE|LOGIN) failed\.?$/i,
     code: 'login_refused',
-    hint: 'Set the password: ticketmaild mailbox set-password NAME. Microsoft 365 no longer supports passwords for IMAP, and refuses all.',
+    hint: hints.microsoftWrongPassword,
   },
   imapDisabled,
   {
@@ -154,7 +153,7 @@ const loginRules: readonly WordingRule[] = [
       /\btoo many\b.{0,40}\b(fail|attempt|login|bad |invalid|incorrect|wrong)|\b(temporarily|account( is)?) locked\b/i,
     code: 'login_refused',
     retryAfterMs: 15 * minute,
-    hint: lockedOut,
+    hint: hints.accountLocked,
   },
 ];
 
