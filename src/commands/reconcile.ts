@@ -142,7 +142,7 @@ async function reconcileMailbox(options: ReconcileMailboxOptions, context: Conte
     await migrateFirst(app, config);
     await app.vault.refresh();
     const mailbox = await app.store.mailboxByName(options.name);
-    const report = await reconcileFolder(mailbox, app);
+    const report = await reconcileFolder(mailbox, app, context.signal);
     const repaired = options.repair === true ? await repair(app, mailbox, report, context) : [];
     // A quarantined message no longer counts as missing.
     const losses = await restoreLost(app, mailbox, options.repair === true, context);

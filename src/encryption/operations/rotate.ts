@@ -84,7 +84,8 @@ export async function rotate(ports: OperationPorts, options: OperationOptions): 
     resealedTokens: 0,
     unopened: none,
     unsealable: none,
-    // Read before the claim, by which a writer of the database learns of the rotation. A resumed one renews what it finds.
+    // Read before the claim, by which a writer of the database learns of the rotation. A resumed one renews what it
+    // finds.
     seals: await readSeals(ports.store),
     settings: { removing: [], unrenewed: [] },
   };

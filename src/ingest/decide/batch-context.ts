@@ -6,7 +6,7 @@
  */
 
 import type { ParsedMessage } from '../../mail/message.ts';
-import { participantKinds, ruleTies, type StoredThreads, type TicketTie } from '../../mail/thread/match.ts';
+import { participantKinds, type StoredThreads, type TicketTie, tieOf } from '../../mail/thread/match.ts';
 import { countedAddresses, everyoneIn, peopleOf } from '../../mail/thread/people.ts';
 import { isValidToken, type ReplyToken, withoutSubaddress } from '../../mail/thread/reply-token.ts';
 import type { LookupFacts, LookupMessage, LookupTicket, OpenReplyKeys, SentCount } from '../batch-lookup.ts';
@@ -72,7 +72,10 @@ export type BatchState = {
   isHelpdeskAddress(address: string): boolean;
   /** Messages of that sender (lower-case), stored or about to be and tied to no ticket, of the hour before. */
   sentWithinHour(sender: string, atMs: number): number;
-  /** Messages that the same evidence tied to that ticket in the hour before: of its requester, or of all others. */
+  /**
+   * Messages that the same evidence tied to that ticket in the hour before: of its requester, or of all others; reports
+   * of anyone.
+   */
   tiedWithinHour(ticket: LookupTicket, tie: TicketTie, sender: string, atMs: number): number;
   /** All people of that ticket but the helpdesk's own addresses; null: not known. */
   peopleOfTicket(ticketId: string): ReadonlySet<string> | null;
@@ -177,13 +180,13 @@ function messageCounts(found: LookupFacts) {
     tiedWithinHour: (ticket: LookupTicket, tie: TicketTie, sender: string, atMs: number) => {
       const counts = tied
         .get(`${ticket.id} ${tie}`)
-        ?.filter(({ address }) => isRequester(ticket, address) === isRequester(ticket, sender));
+        ?.filter(({ address }) => tie === 'report' || isRequester(ticket, address) === isRequester(ticket, sender));
       return countWithinHour(counts, atMs);
     },
     add: ({ parsed, receivedAtMs, threadRule }: NewMessage, ticket: LookupTicket | null) => {
       const address = addressOf(parsed);
       const count = { address, atMs: receivedAtMs - (receivedAtMs % minuteMs), count: 1 };
-      const tie = threadRule === null ? undefined : ruleTies[threadRule];
+      const tie = threadRule === null ? undefined : tieOf(parsed.kind, threadRule);
       if (ticket === null || tie === undefined) put(sent, address, count);
       else put(tied, `${ticket.id} ${tie}`, { ...count, ticketId: ticket.id, tie });
     },

@@ -5,20 +5,22 @@
  * A message that a reply token or a Message-ID ties to its ticket is not counted for its From, which can be forged, so
  * that a flood in the name of a customer does not stop the replies of that customer. It counts for the ticket instead,
  * by the evidence that ties it, the requester apart from all others: a token floods its own ticket up to the same
- * limit, and no other.
+ * limit, and no other. Reports of servers count for their ticket alone, with a limit ten times as high.
  * Nothing is dropped: such a message is in quarantine with its source and can be released. Messages that arrived before
- * their mailbox was added are an import and no flood; reports of servers are limited by the messages they are about.
+ * their mailbox was added are an import and no flood.
  */
 import { hopsMax } from '../../mail/fingerprint.ts';
 import type { Address, MessageKind, ParsedMessage } from '../../mail/message.ts';
 import type { ThreadKeys } from '../../mail/thread/keys.ts';
 import { ruleTies, type ThreadRule } from '../../mail/thread/match.ts';
+import { isReport } from '../../mail/thread/people.ts';
 import type { LookupTicket, SenderSpan } from '../batch-lookup.ts';
 import type { QuarantineReason } from '../model.ts';
 import type { BatchContext, BatchState, TicketRules } from './batch-context.ts';
 
 const hourMs = 3_600_000;
-const neverFloods: ReadonlySet<MessageKind> = new Set(['bounce', 'feedback_report', 'read_receipt']);
+/** A message to many recipients may get a report for each. */
+const reportsFactor = 10;
 
 type GuardedMessage = {
   readonly parsed: ParsedMessage;
@@ -39,8 +41,12 @@ export function floodReason(
   { rules, isReleased }: Pick<BatchContext, 'rules' | 'isReleased'>,
 ): QuarantineReason | null {
   const max = rules.senderPerHourMax;
-  if (isReleased || max === null || !countsAsSent(parsed.kind, sender, rules) || arrivedAtMs < state.addedAtMs)
-    return null;
+  if (isReleased || max === null || arrivedAtMs < state.addedAtMs) return null;
+  if (isReport(parsed.kind)) {
+    const reports = match === null ? 0 : state.tiedWithinHour(match.ticket, 'report', sender, arrivedAtMs);
+    return reports >= max * reportsFactor ? 'ticket_flood' : null;
+  }
+  if (!countsAsSent(parsed.kind, sender, rules)) return null;
   const tie = match === null ? undefined : ruleTies[match.rule];
   if (match === null || tie === undefined)
     return state.sentWithinHour(sender, arrivedAtMs) >= max ? 'sender_flood' : null;
@@ -54,14 +60,15 @@ export function senderSpan(
 ): SenderSpan | null {
   if (rules.senderPerHourMax === null || isReleased) return null;
   const counted = messages.filter(({ parsed, threadKeys }) => countsAsSent(parsed.kind, threadKeys.sender, rules));
-  const times = counted.map(({ arrivedAtMs }) => arrivedAtMs);
+  const reports = messages.filter(({ parsed }) => isReport(parsed.kind));
+  const times = [...counted, ...reports].map(({ arrivedAtMs }) => arrivedAtMs);
   if (times.length === 0) return null;
   const addresses = [...new Set(counted.map(({ threadKeys }) => threadKeys.sender))];
   return { addresses, fromMs: Math.min(...times) - hourMs, toMs: Math.max(...times) };
 }
 
 function countsAsSent(kind: MessageKind, sender: string, { senderExempt }: TicketRules): boolean {
-  return sender !== '' && !neverFloods.has(kind) && !senderExempt.includes(sender);
+  return sender !== '' && !isReport(kind) && !senderExempt.includes(sender);
 }
 
 /**

@@ -7,9 +7,8 @@
  * 4. Parse: each source goes to a worker thread as soon as it has arrived.
  * 5. Store files (store-files.ts): attachments and compressed sources are synced to disk before any row names them.
  * 6. Commit (commit.ts): one transaction for the rows of a batch and the cursor.
- * 7. Post-actions (post-actions.ts): committed messages are flagged, moved or deleted on the server.
- *
- * Post-actions that earlier rounds left pending run before stage 1; last where they broke the session before.
+ * 7. Post-actions (post-actions.ts): committed messages are flagged, moved or deleted on the server. Those that earlier
+ *    rounds left pending run before stage 1; last where they broke the session before.
  *
  * Neighbouring stages work on neighbouring batches: one batch is fetched while the batch before is parsed, files are
  * written while the batch before is committed, and post-actions run beside the next commit. Memory is bounded by these
@@ -385,15 +384,12 @@ async function headerOnly(
 }
 
 // Stage 5, store files, is in store-files.ts. Stage 6: commit
-
 async function commitAndReport(round: RoundContext, batch: readonly StoredMessage[]): Promise<readonly Decision[]> {
   const { mailbox, lease, ports, settings, folderEpoch } = round;
   const batchContext = batchContextOf(mailbox, ports, settings().rules);
   const onCommitted = (decisions: readonly Decision[], replacedUids: readonly number[]) => {
-    if (replacedUids.length > 0) {
-      const fields = { mailbox: mailbox.name, poll: round.roundId, uid: replacedUids[0], count: replacedUids.length };
-      ports.log.warn(fields, events.outcomeReplaced);
-    }
+    const fields = { mailbox: mailbox.name, poll: round.roundId, uid: replacedUids[0], count: replacedUids.length };
+    if (fields.count > 0) ports.log.warn(fields, events.outcomeReplaced);
     for (const decision of decisions) reportCommitted(round, decision);
   };
   const sealOutcome = (outcome: PendingAction) => ports.postActionGuard.sealOutcome(mailbox, outcome);

@@ -57,13 +57,16 @@ export type FolderReport = {
   readonly actionsPending: number;
 };
 
-/** Throws `check_failed` when the folder cannot be compared, and what a session throws. */
-export async function reconcileFolder(mailbox: Mailbox, ports: ReconcilePorts): Promise<FolderReport> {
+/** Throws `check_failed` when the folder cannot be compared, `interrupted` once `stop` fires, and what a session throws. */
+export async function reconcileFolder(
+  mailbox: Mailbox,
+  ports: ReconcilePorts,
+  stop: AbortSignal = new AbortController().signal,
+): Promise<FolderReport> {
   const last = await ports.store.readFolderProgress(mailbox.id);
   const { cursor: before } = last;
-  const never = new AbortController().signal;
   await using session = await ports.credentials.withCredential(mailbox, (credential, connection) =>
-    ports.sessions.open(connection, credential, never, { readOnly: true }),
+    ports.sessions.open(connection, credential, stop, { readOnly: true }),
   );
   if (before !== null && isOtherFolder(last, mailbox))
     throw notComparable(mailbox.name, 'its row names another folder than the last poll');

@@ -17,8 +17,13 @@ const invisible = /[^\P{Default_Ignorable_Code_Point}\u061c\u200e\u200f\u202a-\u
 const unsafe = /[\p{Cc}\u2028\u2029\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ufff9-\ufffb/\\:<>"|?*]+/gu;
 /** White space, and the blank of Braille. */
 const blanks = /[\s\u2800]+/gu;
-/** More than eight signs, blanks and dots in a row. */
-const signs = /[\p{P}\p{Z}\p{S}]{9,}/gu;
+/** Marks are drawn over and under their letter: no script has more than four on one. */
+const stackedMarks = /(\p{M}{4})\p{M}+/gu;
+/**
+ * More than eight signs, blanks and dots in a row, with marks between them; also private use and unassigned code points
+ * and the blank hieroglyphs, which have no glyph.
+ */
+const signs = /[\p{P}\p{Z}\p{S}\p{M}\p{Co}\p{Cn}\u{13441}\u{13442}]{9,}/gu;
 /** Reserved on Windows with any extension. */
 const deviceName = /^(?:con|prn|aux|nul|conin\$|conout\$|(?:com|lpt)[\d\u00b9\u00b2\u00b3])(?= *(?:\.|$))/iu;
 
@@ -29,6 +34,7 @@ export function safeName(sent: string): string | null {
     .replace(invisible, '')
     .replace(unsafe, '_')
     .replace(blanks, ' ')
+    .replace(stackedMarks, '$1')
     .replace(signs, (run) => (run.endsWith('.') ? '_.' : '_'))
     .trim();
   if (/^[._ ]*$/u.test(name)) return null;

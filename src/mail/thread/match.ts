@@ -9,7 +9,7 @@
  */
 import type { MessageKind } from '../message.ts';
 import type { ThreadKeys } from './keys.ts';
-import { canParticipate, fitOf, knowEachOther, type MessagePeople } from './people.ts';
+import { canParticipate, fitOf, isReport, knowEachOther, type MessagePeople } from './people.ts';
 import { type ReplyToken, tokenInMessageId } from './reply-token.ts';
 
 /**
@@ -27,8 +27,11 @@ export type ThreadRule =
   | 'body_tag'
   | 'own';
 
-/** Evidence for a ticket that a forged From alone does not give: a reply token, or a Message-ID of the ticket. */
-export type TicketTie = 'token' | 'message_id';
+/**
+ * Evidence for a ticket that a forged From alone does not give: a reply token, or a Message-ID of the ticket. `report`:
+ * either of them, in a delivery report, complaint or receipt.
+ */
+export type TicketTie = 'token' | 'message_id' | 'report';
 
 /** The rules that tie a message to its ticket. */
 export const ruleTies: { readonly [R in ThreadRule]?: TicketTie } = {
@@ -36,6 +39,11 @@ export const ruleTies: { readonly [R in ThreadRule]?: TicketTie } = {
   in_reply_to: 'message_id',
   references: 'message_id',
 };
+
+/** What ties a message of that kind to the ticket that the rule found; undefined: nothing but its From. */
+export function tieOf(kind: MessageKind, rule: ThreadRule): TicketTie | undefined {
+  return isReport(kind) ? 'report' : ruleTies[rule];
+}
 
 type Ticket = { readonly id: string; readonly mailboxId: string; readonly requesterAddress: string };
 

@@ -125,9 +125,11 @@ function writesTo({ recipients }: MessagePeople, address: string): boolean {
   return recipients.includes(address);
 }
 
-/** Written by a program about another message: it belongs to the conversation of the reported message alone. */
-function isReport(kind: MessageKind): boolean {
-  return kind === 'bounce' || kind === 'feedback_report' || kind === 'read_receipt';
+/** Written by a program about another message: they belong to the conversation of the reported message alone. */
+export const reportKinds: readonly MessageKind[] = ['bounce', 'feedback_report', 'read_receipt'];
+
+export function isReport(kind: MessageKind): boolean {
+  return reportKinds.includes(kind);
 }
 
 /** True when the sender is a recipient of the other message, or where its author wants replies to go. */

@@ -57,6 +57,23 @@ test('a token floods its own ticket up to the limit, from any number of senders;
   expect(reasonsOf(heard)).toEqual(['reply_added', 'reply_added', 'reply_added', 'reply_added', 'ticket_opened']);
 });
 
+test('forged reports with a token flood its ticket up to ten times the limit, and do not count for replies', async () => {
+  await using stack = new AsyncDisposableStack();
+  const scene = await threadScene(stack, { ...limited, senderPerHourMax: 10 });
+  const [first] = await scene.arrive({ from: ada, id: 'first@customer.test' });
+  const token = scene.replyAddress(first?.ref ?? null);
+  const report = ['Content-Type: multipart/report; report-type=delivery-status; boundary=b'];
+  const reports = Array.from({ length: 130 }, (_, n) => ({
+    from: `MAILER-DAEMON@evil-${n}.test`,
+    ...{ to: token, subject: 'Undelivered Mail Returned to Sender', fields: report },
+    text: `--b\r\n\r\nBUY NOW ${n}\r\n--b\r\nContent-Type: message/delivery-status\r\n\r\nReporting-MTA: dns; x\r\n\r\nFinal-Recipient: rfc822; m@evil.test\r\nAction: failed\r\nStatus: 5.1.1\r\n--b--`,
+  }));
+  const flood = [...(await scene.arrive(...reports.slice(0, 60))), ...(await scene.arrive(...reports.slice(60)))];
+  expect([countOf(flood, 'reply_added'), countOf(flood, 'ticket_flood')]).toEqual([100, 30]);
+  const heard = await scene.arrive({ from: ada, to: token }, { from: 'agent@desk.test', to: token });
+  expect(reasonsOf(heard)).toEqual(['reply_added', 'reply_added']);
+});
+
 test('references in the name of the customer are limited apart from the token: forging them does not silence it', async () => {
   await using stack = new AsyncDisposableStack();
   const scene = await customerScene(stack);

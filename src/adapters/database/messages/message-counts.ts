@@ -6,7 +6,9 @@
  */
 import { sql } from 'kysely';
 import type { LookupRequest, LookupTicket, SentCount, TiedCount } from '../../../ingest/batch-lookup.ts';
-import { ruleTies } from '../../../mail/thread/match.ts';
+import type { MessageKind } from '../../../mail/message.ts';
+import { ruleTies, type ThreadRule, tieOf } from '../../../mail/thread/match.ts';
+import { reportKinds } from '../../../mail/thread/people.ts';
 import type { SqlDialect } from '../sql/dialect.ts';
 import { rowsInChunks } from '../sql/statements.ts';
 import { fromDatabaseTime, fromOptionalTime, type SqlExecutor, toDatabaseTime } from '../sql/tables.ts';
@@ -65,16 +67,19 @@ export async function tiedCounts(
   const rows = await rowsInChunks(ids, (chunk) =>
     db
       .selectFrom('message')
-      .select(['ticket_id', 'thread_rule', written.as('address'), minute.as('minute')])
+      .select(['ticket_id', 'thread_rule', 'kind', written.as('address'), minute.as('minute')])
       .select((message) => message.fn.countAll<number>().as('count'))
       .where('ticket_id', 'in', chunk)
       .where('received_at', '>=', toDatabaseTime(senders.fromMs))
       .where('received_at', '<=', toDatabaseTime(senders.toMs))
-      .where('thread_rule', 'in', Object.keys(ruleTies))
-      .groupBy(['ticket_id', 'thread_rule', written, minute]),
+      .where('thread_rule', 'is not', null)
+      .where((message) =>
+        message.or([message('thread_rule', 'in', Object.keys(ruleTies)), message('kind', 'in', reportKinds)]),
+      )
+      .groupBy(['ticket_id', 'thread_rule', 'kind', written, minute]),
   );
   return rows.flatMap((row) => {
-    const tie = ruleTies[row.thread_rule as keyof typeof ruleTies];
+    const tie = tieOf(row.kind as MessageKind, row.thread_rule as ThreadRule);
     return tie === undefined ? [] : [{ ...toSentCount(row), ticketId: row.ticket_id ?? '', tie }];
   });
 }

@@ -2,7 +2,7 @@
  * Bounded column selection: texts cut in the database, numbers as text, for tables that are read often or whole.
  *
  * Another program may alter a column to a long text, or to another type, and may add columns: what is selected is
- * named, and one character longer than its limit at most, which is enough to see that a value is none of ours.
+ * named, and one character longer than its limit at most, which is enough to see that a value is none of our own.
  */
 import { type AliasedRawBuilder, sql } from 'kysely';
 

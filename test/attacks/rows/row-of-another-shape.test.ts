@@ -3,8 +3,8 @@
  * row of another shape hides no other one.
  */
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
-import { initialSwitchRow } from '../../src/secret/switch.ts';
-import { type Opened, openKind } from '../adapters/database/databases.ts';
+import { initialSwitchRow } from '../../../src/secret/switch.ts';
+import { type Opened, openKind } from '../../adapters/database/databases.ts';
 
 const stack = new AsyncDisposableStack();
 const tables = ['encryption_switch', 'workers', 'reply_key', 'admin_account', 'audit', 'schema_migration'] as const;

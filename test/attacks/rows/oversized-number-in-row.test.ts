@@ -5,7 +5,7 @@
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { type CommandLine, openCommandLine } from '../commands/command-line.ts';
+import { type CommandLine, openCommandLine } from '../../commands/command-line.ts';
 
 let cli: CommandLine;
 

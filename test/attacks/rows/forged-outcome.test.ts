@@ -5,8 +5,8 @@
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { beforeEach, describe, expect, test } from 'vitest';
-import { mail } from '../support/instance.ts';
-import { mailboxScene } from './mailbox-scene.ts';
+import { mail } from '../../support/instance.ts';
+import { mailboxScene } from '../mailbox-scene.ts';
 
 const at = mailboxScene();
 

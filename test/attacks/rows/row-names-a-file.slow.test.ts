@@ -7,9 +7,9 @@ import { existsSync, readdirSync, renameSync, symlinkSync, writeFileSync } from 
 import { join } from 'node:path';
 import { zstdCompressSync } from 'node:zlib';
 import { expect, test } from 'vitest';
-import { type CommandLine, openCommandLine } from '../commands/command-line.ts';
-import { serversOfFile } from '../support/file-servers.ts';
-import type { Dovecot } from '../support/servers/dovecot.ts';
+import { type CommandLine, openCommandLine } from '../../commands/command-line.ts';
+import { serversOfFile } from '../../support/file-servers.ts';
+import type { Dovecot } from '../../support/servers/dovecot.ts';
 
 let dovecot: Dovecot;
 
@@ -95,7 +95,7 @@ async function expectRefused(at: Scene, way: (scene: Scene) => readonly string[]
 
 test.each(ways)('%s reads no file that a row names by a path; the message stays where it is', async (_, way) => {
   await using at = await scene();
-  at.name('../../secret.zst');
+  at.name('../../../secret.zst');
   await expectRefused(at, way);
 });
 
@@ -118,9 +118,9 @@ test.each(ways)('%s gives nothing whose SHA-256 is not that of the row', async (
 test('a row that names a path in many messages stops neither the others nor the check of files', async () => {
   await using at = await scene();
   at.cli.sql(
-    `UPDATE outcome SET raw_segment = '../../secret.zst', raw_offset = 0, raw_length = ${secretFrame.length} WHERE uid = 1`,
+    `UPDATE outcome SET raw_segment = '../../../secret.zst', raw_offset = 0, raw_length = ${secretFrame.length} WHERE uid = 1`,
     `INSERT INTO attachment (message_id, position, name, type, size_bytes, sha256, inline)
-       SELECT id, 0, 'a', 'text/plain', 1, '../../secret.zst', 0 FROM message`,
+       SELECT id, 0, 'a', 'text/plain', 1, '../../../secret.zst', 0 FROM message`,
   );
   expect(await at.cli.run(['message', 'reprocess', '--mailbox', 'support'])).toMatchObject({ code: 1 });
   expect(await at.cli.run(['quarantine', 'release', '--all'])).toMatchObject({ code: 0 });
@@ -131,7 +131,7 @@ test('a row that names a path in many messages stops neither the others nor the 
 
 test('a requeued message whose stored source is refused is fetched from the server again', async () => {
   await using at = await scene();
-  at.name('../../secret.zst');
+  at.name('../../../secret.zst');
   expect(await at.cli.run(['quarantine', 'requeue', at.quarantineId])).toMatchObject({
     out: expect.stringContaining('still in quarantine (mail_loop)'),
   });

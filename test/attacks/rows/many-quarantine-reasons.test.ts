@@ -4,8 +4,8 @@
  */
 import { randomUUID } from 'node:crypto';
 import { afterAll, expect, test } from 'vitest';
-import { kinds, openKind } from '../adapters/database/databases.ts';
-import { by, plain, sampleMailbox } from '../adapters/database/samples.ts';
+import { kinds, openKind } from '../../adapters/database/databases.ts';
+import { by, plain, sampleMailbox } from '../../adapters/database/samples.ts';
 
 const stack = new AsyncDisposableStack();
 afterAll(() => stack.disposeAsync());
