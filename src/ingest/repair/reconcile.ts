@@ -57,7 +57,9 @@ export type FolderReport = {
   readonly actionsPending: number;
 };
 
-/** Throws `check_failed` when the folder cannot be compared, `interrupted` once `stop` fires, and what a session throws. */
+/**
+ * Throws `check_failed` when the folder cannot be compared, `interrupted` once `stop` fires, and what a session throws.
+ */
 export async function reconcileFolder(
   mailbox: Mailbox,
   ports: ReconcilePorts,

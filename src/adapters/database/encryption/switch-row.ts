@@ -77,7 +77,7 @@ function toSwitchRow(row: SwitchColumns): SwitchRow | null {
     nextKeyId: textOrNull(row.next_key_id),
     revision: revisionOf(row.revision),
     seal: textOrNull(row.seal),
-    changedAtMs: fromOptionalTime(textOf(row.changed_at)) ?? -1,
+    changedAtMs: fromOptionalTime(textOf(row.changed_at)) ?? Number.NaN,
     changedBy: textOf(row.changed_by),
   };
 }

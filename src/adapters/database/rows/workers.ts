@@ -83,11 +83,9 @@ function toWorker(row: WorkerColumns): StoredWorker | null {
     return typeof value === 'string' && value.length <= charactersMax;
   });
   const [pid, revision] = [integerOf(row.pid), integerOf(row.revision)];
-  const [startedAtMs, seenAtMs] = [
-    fromOptionalTime(textOf(row.started_at)),
-    fromOptionalTime(textOf(row.heartbeat_at)),
-  ];
-  if (!isOurs || Number.isNaN(pid) || Number.isNaN(revision) || startedAtMs === null || seenAtMs === null) return null;
+  const startedAtMs = fromOptionalTime(textOf(row.started_at)) ?? Number.NaN;
+  const seenAtMs = fromOptionalTime(textOf(row.heartbeat_at));
+  if (!isOurs || Number.isNaN(pid) || Number.isNaN(revision) || seenAtMs === null) return null;
   return {
     ...{ worker: textOf(row.worker), host: textOf(row.host), pid, revision },
     keyIds: textOf(row.key_ids)
