@@ -54,7 +54,7 @@ function tokenAround(canary: Uint8Array): Buffer {
   return Buffer.concat([newCanary(32), canary, newCanary(1400), canary]);
 }
 
-const holder = spawn(process.execPath, [...smallCore, `${import.meta.dirname}/../support/leaks/echo-login.ts`], {
+const holder = spawn(process.execPath, [...smallCore, `${import.meta.dirname}/../../support/leaks/echo-login.ts`], {
   stdio: ['pipe', 'pipe', 'inherit'],
 });
 const holderEnd = ended(holder);
@@ -80,7 +80,8 @@ async function loginTo(
   const masked = [...secret].map((byte) => byte ^ mask);
   const line: EchoLogin = { kind, masked, port: server.port, fingerprint };
   holder.stdin.write(`${JSON.stringify(line)}\n`);
-  const [answer] = await once(holder.stdout, 'data');
+  const hasEnded = holderEnd.then((code) => [`the holder ended with ${code}`]);
+  const [answer] = await Promise.race([once(holder.stdout, 'data'), hasEnded]);
   return `${answer}`.trim();
 }
 
