@@ -81,9 +81,11 @@ export interface Session extends AsyncDisposable {
   readonly folder: FolderState;
   /**
    * UIDs above `uid`, ascending, without those that are not below UIDNEXT (RFC 9051 section 2.3.1.1), which the server
-   * is asked for again before one is left out.
+   * is asked for again before one is left out. At most 250,000: the lowest, with `hasMore`.
    */
   listAbove(uid: number): Promise<readonly number[]>;
+  /** True when there may be messages above the last one of the last `listAbove`. */
+  readonly hasMore: boolean;
   /** `server_protocol_error`: a listing of this session left out a UID; null: none did. */
   readonly listingFailure: Failure | null;
   /** The UID before the first message with INTERNALDATE at or after `atMs`; `uidNext - 1` when there is none. */

@@ -14,7 +14,7 @@ import type { FolderState } from '../../ingest/ports.ts';
 import type { ImapConnection } from './connection.ts';
 import { type CommandToken, execute } from './imapflow-internals.ts';
 import { commandBytesMax, idleBytesMax, searchBytesMax } from './limits.ts';
-import { UidCollector, uidMax } from './responses/uid-collector.ts';
+import { listedMax, UidCollector, uidMax } from './responses/uid-collector.ts';
 
 /** Ten digits and a space. */
 const uidBytesMax = 11;
@@ -58,17 +58,24 @@ function searchTokens({ uid, since, isUndeleted }: SearchCriteria): readonly Com
   ];
 }
 
+function existsIn({ imap }: ImapConnection): number {
+  return imap.mailbox === false ? 0 : imap.mailbox.exists;
+}
+
+/** UIDs of a SEARCH, ascending; `isCut`: those above the last were left out. */
+export type SearchResult = ReturnType<UidCollector['result']>;
+
 /**
  * SEARCH in the selected folder: UIDs, ascending, at most `listedMax`. The budget allows for a response that names each
- * message of the folder, up to that number: EXISTS is only what the server says.
+ * message of the folder, up to a million: EXISTS is only what the server says.
  */
 export async function search(
   connection: ImapConnection,
   doing: string,
   criteria: SearchCriteria,
-): Promise<readonly number[]> {
+): Promise<SearchResult> {
   const { imap } = connection;
-  const exists = imap.mailbox === false ? 0 : imap.mailbox.exists;
+  const exists = existsIn(connection);
   const searchBytes = Math.min(exists * uidBytesMax, searchBytesMax);
   const collector = new UidCollector(exists);
   imap.responses.collector = collector;
@@ -78,13 +85,44 @@ export async function search(
   } finally {
     imap.responses.collector = null;
   }
-  return collector.uids();
+  return collector.result();
+}
+
+/** UIDs of messages by their sequence numbers (RFC 9051 section 2.3.1.2), at most `windowsMax` of them. */
+async function uidsAt(connection: ImapConnection, numbers: readonly number[]): Promise<ReadonlyMap<number, number>> {
+  const found = new Map<number, number>();
+  await connection.run('listing the messages', async () => {
+    for await (const { seq, uid } of connection.imap.fetch(numbers.join(','), { uid: true })) found.set(seq, uid);
+  });
+  return found;
+}
+
+/** Their sequence numbers fit into one command line: 100 million messages. */
+const windowsMax = 400;
+
+/**
+ * Last UIDs of the windows in which a large folder is listed, each of `listedMax` messages but the one after the last
+ * UID: one FETCH, however sparse its UIDs are. Later arrivals are in that last window, and an expunge makes a window
+ * smaller. Empty for a folder of one window, and where the server does not tell.
+ */
+export async function windowEnds(connection: ImapConnection): Promise<readonly number[]> {
+  const count = Math.min(Math.ceil(existsIn(connection) / listedMax) - 1, windowsMax);
+  if (count < 1) return [];
+  const numbers = Array.from({ length: count }, (_, at) => (at + 1) * listedMax);
+  const uids = await uidsAt(connection, numbers);
+  return numbers.flatMap((number) => uids.get(number) ?? []).sort((a, b) => a - b);
+}
+
+/** The highest UID, 0 in an empty folder. */
+async function lastUid(connection: ImapConnection): Promise<number> {
+  const exists = existsIn(connection);
+  if (exists > listedMax) return (await uidsAt(connection, [exists])).get(exists) ?? 0;
+  return (await search(connection, 'finding the last message', { uid: '1:*' })).uids.at(-1) ?? 0;
 }
 
 /** UIDNEXT, also of an old server that omits it at SELECT (RFC 9051 section 6.3.2 requires it). */
 async function uidNextOf(connection: ImapConnection, mailbox: MailboxObject): Promise<number> {
-  if (mailbox.uidNext > 0) return mailbox.uidNext;
-  return ((await search(connection, 'finding the last message', { uid: '1:*' })).at(-1) ?? 0) + 1;
+  return mailbox.uidNext > 0 ? mailbox.uidNext : (await lastUid(connection)) + 1;
 }
 
 async function open(connection: ImapConnection, path: string, isReadOnly: boolean): Promise<MailboxObject> {
@@ -174,7 +212,7 @@ function toFolder({ imap }: ImapConnection, command: 'UID COPY' | 'UID MOVE', se
 
 async function copyAndRemove(connection: ImapConnection, set: string, target: string): Promise<void> {
   const uncopied = await search(connection, 'searching for messages', { uid: set, isUndeleted: true });
-  for (const rest of uidSets(uncopied)) {
+  for (const rest of uidSets(uncopied.uids)) {
     await connection.run('copying messages', () => toFolder(connection, 'UID COPY', rest, target));
   }
   await remove(connection, set);

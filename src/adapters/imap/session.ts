@@ -24,10 +24,19 @@ import type {
 } from '../../ingest/ports.ts';
 import type { ImapOptions } from './client.ts';
 import { ImapConnection } from './connection.ts';
-import { applyAction, listFolders, type SearchCriteria, search, selectFolder, uidSets } from './folder.ts';
+import {
+  applyAction,
+  listFolders,
+  type SearchCriteria,
+  type SearchResult,
+  search,
+  selectFolder,
+  uidSets,
+  windowEnds,
+} from './folder.ts';
 import { idle, NewMailAnnouncements } from './idle.ts';
 import { commandBytesMax, idleBytesMax } from './limits.ts';
-import { uidMax } from './responses/uid-collector.ts';
+import { listedMax, uidMax } from './responses/uid-collector.ts';
 import { certificateNotAfterMs, describeCertificate } from './tls.ts';
 import type { ConnectionStage } from './transport.ts';
 
@@ -100,6 +109,8 @@ class ImapSession implements Session {
   /** Above every UID of the folder, as the server announced it last. */
   #uidNext: number;
   #listingFailure: Failure | null = null;
+  #hasMore = false;
+  #windowEnds: readonly number[] | null = null;
   #isFetching = false;
   #isIdleRefused = false;
 
@@ -120,10 +131,13 @@ class ImapSession implements Session {
 
   async listAbove(uid: number): Promise<readonly number[]> {
     this.#announcements.reset();
-    const uids = await this.#search('listing the messages', { uid: `${uid + 1}:*` });
-    // RFC 9051 section 9: `n:*` includes the last message even when its UID is below n.
-    const from = uids.findIndex((found) => found > uid);
-    return from === 0 ? uids : from < 0 ? [] : uids.slice(from);
+    const { uids, isCut } = await this.#window('listing the messages', uid);
+    this.#hasMore = isCut;
+    return uids;
+  }
+
+  get hasMore(): boolean {
+    return this.#hasMore;
   }
 
   get listingFailure(): Failure | null {
@@ -132,11 +146,15 @@ class ImapSession implements Session {
 
   async uidBefore(atMs: number): Promise<number> {
     // SINCE has a resolution of days, in the time zone of the server: search a day earlier, then compare exact times.
-    const uids = await this.#search('finding the first message', { since: new Date(atMs - dayMs) });
-    for (let at = 0; at < uids.length; at += datesPerFetch) {
-      const dated = await this.sizes(uids.slice(at, at + datesPerFetch));
-      const first = dated.find(({ receivedAtMs }) => receivedAtMs !== null && receivedAtMs >= atMs);
-      if (first !== undefined) return first.uid - 1;
+    const since = new Date(atMs - dayMs);
+    for (let [above, isCut] = [0, true]; isCut; ) {
+      const found = await this.#window('finding the first message', above, since);
+      for (let at = 0; at < found.uids.length; at += datesPerFetch) {
+        const dated = await this.sizes(found.uids.slice(at, at + datesPerFetch));
+        const first = dated.find(({ receivedAtMs }) => receivedAtMs !== null && receivedAtMs >= atMs);
+        if (first !== undefined) return first.uid - 1;
+      }
+      [above, isCut] = [found.uids.at(-1) ?? above, found.isCut];
     }
     return this.folder.uidNext - 1;
   }
@@ -241,15 +259,43 @@ class ImapSession implements Session {
     if (this.#isFetching) throw new Failure('unexpected', `A session was used for ${doing} during a fetch.`);
   }
 
-  async #search(doing: string, query: SearchCriteria): Promise<readonly number[]> {
+  /** The first messages above `uid`, in one SEARCH unless the folder is large; `isCut`: there may be more above them. */
+  async #window(doing: string, uid: number, since?: Date): Promise<SearchResult> {
+    for (let above = uid; ; ) {
+      const end = await this.#windowEnd(above);
+      const isWhole = since !== undefined && above === 0 && end === null;
+      const found = await this.#search(doing, {
+        ...(isWhole ? {} : { uid: `${above + 1}:${end ?? '*'}` }),
+        ...(since === undefined ? {} : { since }),
+      });
+      // RFC 9051 section 9: `n:*` includes the last message even when its UID is below n.
+      const from = found.uids.findIndex((one) => one > above);
+      const uids = from === 0 ? found.uids : from < 0 ? [] : found.uids.slice(from);
+      if (end === null || uids.length > 0) return { uids, isCut: uids.length > 0 && (found.isCut || end !== null) };
+      above = end;
+    }
+  }
+
+  /** null: what is above `uid` is one window. */
+  async #windowEnd(uid: number): Promise<number | null> {
+    const { mailbox } = this.#connection.imap;
+    const exists = mailbox === false ? 0 : mailbox.exists;
+    if (Math.min(exists, this.#uidNext - 1 - uid) <= listedMax) return null;
+    this.#assertNotFetching('listing the messages');
+    this.#windowEnds ??= await windowEnds(this.#connection);
+    return this.#windowEnds.find((end) => end > uid) ?? null;
+  }
+
+  async #search(doing: string, query: SearchCriteria): Promise<SearchResult> {
     this.#assertNotFetching(doing);
-    const uids = await search(this.#connection, doing, query);
-    if ((uids.at(-1) ?? 0) < this.#uidNext) return uids;
+    const found = await search(this.#connection, doing, query);
+    const { uids } = found;
+    if ((uids.at(-1) ?? 0) < this.#uidNext) return found;
     await this.#refreshUidNext();
     const from = uids.findIndex((uid) => uid >= this.#uidNext);
-    if (from < 0) return uids;
+    if (from < 0) return found;
     this.#listingFailure ??= impossibleUid(uids[from]);
-    return uids.slice(0, from);
+    return { uids: uids.slice(0, from), isCut: false };
   }
 
   /**

@@ -1,7 +1,7 @@
 /**
  * Fetch pipeline: brings the new messages of one round from the server's list to committed rows, in seven stages.
  *
- * 1. List: the UIDs above the cursor.
+ * 1. List (listing.ts): the UIDs above the cursor.
  * 2. Batch: sizes, 500 UIDs at a time, decide what is fetched; batches are bounded by count and by bytes.
  * 3. Fetch: the sources of one batch, within a time limit that grows with its bytes.
  * 4. Parse: each source goes to a worker thread as soon as it has arrived.
@@ -32,6 +32,7 @@ import type { CompressedSource, ListedMessage, MessageParser, ParseResult, Pendi
 import { leaseLost } from '../stores.ts';
 import { bytesOf, type FetchLimits, firstBatch } from './batches.ts';
 import type { FetchedMessage, StoredMessage } from './fetched-message.ts';
+import { listNew } from './listing.ts';
 import {
   afterFetchFailure,
   breaksSession,
@@ -149,15 +150,7 @@ function isolateFailure(isolation: Isolation, error: unknown): ListedMessage | n
   return givenUp;
 }
 
-// Stage 1: list
-
-/** UIDs above the cursor, ascending. A confirmation lists the whole folder: its control message may be an old one. */
-export async function listNew(session: Pick<Session, 'listAbove'>, isolation: Isolation): Promise<readonly number[]> {
-  const { state, cursor } = isolation;
-  if (state.state !== 'confirm') return await session.listAbove(cursor.uid);
-  isolation.present = await session.listAbove(0);
-  return isolation.present.filter((uid) => uid > cursor.uid);
-}
+// Stage 1, list, is in listing.ts.
 
 // Stage 2: batch
 

@@ -172,6 +172,8 @@ export type Isolation = {
   attempt: FetchAttempt;
   /** UIDs from which a control message is chosen; listed in `confirm` only. */
   present: readonly number[];
+  /** The folder has more messages than were listed: another round follows. */
+  hasMore: boolean;
   /** A message was given up. The session is not used any more. */
   hasGivenUp: boolean;
   /** The next poll proceeds in another way, so that it may pass what ended this one. */
@@ -199,7 +201,8 @@ export function createIsolationStates(): IsolationStates {
       const state = stateAt(states.get(mailboxId) ?? normal, cursor);
       leave(state);
       return {
-        ...{ state, cursor, attempt: noAttempt, present: [], hasGivenUp: false, changesCourse: false, leave },
+        ...{ state, cursor, attempt: noAttempt, present: [], hasMore: false },
+        ...{ hasGivenUp: false, changesCourse: false, leave },
         // For one round: where the fetch fails as well, each of the two is first in turn.
         runsPostActionsLast: deferred.delete(mailboxId),
         deferPostActions: () => void deferred.add(mailboxId),

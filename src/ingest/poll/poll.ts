@@ -131,11 +131,11 @@ async function pollWithSession(poll: StartedPoll): Promise<number> {
   record.wasConnected = true;
   poll.observe({ what: 'connected', certificateEndsAtMs: session.certificateEndsAtMs });
   const open = { ...poll, session: serialized(session), lost: renewed.lost, folderVerification: { isVerified: false } };
-  const { report, hasGivenUp } = await runRound(open, record.roundId, true);
+  const { report, hasGivenUp } = await runRounds(open, record.roundId, true);
   if (hasGivenUp) return waitAfterPollMs('message_given_up', mailbox, settings());
   const mayIdle = session.supportsIdle && !options.stop.aborted;
   using slot = mayIdle ? (options.requestIdleSlot?.(hadMessages(report)) ?? null) : null;
-  if (slot !== null) return await idle(open, slot, async () => (await runRound(open, ports.newId(), false)).report);
+  if (slot !== null) return await idle(open, slot, async () => (await runRounds(open, ports.newId(), false)).report);
   const isUnstable = (options.uidValidityChanges?.count(mailbox.id) ?? 0) > uidValidityChangesMax;
   return waitAfterPollMs(isUnstable ? 'folder_unstable' : 'finished', mailbox, settings());
 }
@@ -156,7 +156,22 @@ async function login({ mailbox, ports, options: { stop } }: StartedPoll, lost: A
   }
 }
 
-type RoundEnd = { readonly report: RoundReport; readonly hasGivenUp: boolean };
+type RoundEnd = {
+  readonly report: RoundReport;
+  readonly hasGivenUp: boolean;
+  /** The folder has more messages than this round listed. */
+  readonly hasMore: boolean;
+};
+
+/** Rounds until the folder has no more messages, as one listing names 250,000 at most. The first one's `RoundEnd`. */
+async function runRounds(open: OpenPoll & StartedPoll, roundId: string, isFirst: boolean): Promise<RoundEnd> {
+  const first = await runRound(open, roundId, isFirst);
+  for (let last = first; last.hasMore && hadMessages(last.report); ) {
+    if (last.hasGivenUp || open.options.stop.aborted || open.lost.aborted) return last;
+    last = await runRound(open, open.ports.newId(), false);
+  }
+  return first;
+}
 
 /** A refused post-action is thrown at the end, when everything new is committed. */
 async function runRound(open: OpenPoll & StartedPoll, roundId: string, isFirst: boolean): Promise<RoundEnd> {
@@ -176,5 +191,5 @@ async function runRound(open: OpenPoll & StartedPoll, roundId: string, isFirst: 
     record.changesCourse = isolation.changesCourse;
   }
   open.observe({ what: 'round_finished', report: record.lastRound });
-  return { report: record.lastRound, hasGivenUp: isolation.hasGivenUp };
+  return { report: record.lastRound, hasGivenUp: isolation.hasGivenUp, hasMore: isolation.hasMore };
 }

@@ -18,6 +18,9 @@ export function serialized(session: Session): Session {
     get listingFailure() {
       return session.listingFailure;
     },
+    get hasMore() {
+      return session.hasMore;
+    },
     get supportsIdle() {
       return session.supportsIdle;
     },

@@ -7,6 +7,7 @@
 import { isFailure } from '../../errors.ts';
 import { dedupKey } from '../../mail/fingerprint.ts';
 import { chunksOf } from '../fetch/batches.ts';
+import { listingsAbove } from '../fetch/listing.ts';
 import { uidValidityOf } from '../folder-epoch.ts';
 import type { Mailbox, StoredSource } from '../model.ts';
 import { isOtherFolder } from '../poll/cursor.ts';
@@ -108,8 +109,10 @@ export function serverSources(ports: ServerSourcesPorts, usualBytesMax: number):
 
 /** True when any message of the folder has that size. */
 async function hasSize(session: Session, sizeBytes: number): Promise<boolean> {
-  for (const uids of chunksOf(await session.listAbove(0), sizesPerQuery)) {
-    if ((await session.sizes(uids)).some((listed) => listed.sizeBytes === sizeBytes)) return true;
+  for await (const listed of listingsAbove(session, 0)) {
+    for (const uids of chunksOf(listed, sizesPerQuery)) {
+      if ((await session.sizes(uids)).some((message) => message.sizeBytes === sizeBytes)) return true;
+    }
   }
   return false;
 }

@@ -8,6 +8,7 @@
 import type { Clock } from '../../async/clock.ts';
 import { Failure } from '../../errors.ts';
 import { commandOrNotice, shellCommand } from '../../text/shell.ts';
+import { listingsAbove } from '../fetch/listing.ts';
 import { uidValidityOf } from '../folder-epoch.ts';
 import { type Mailbox, outcomesWhere, postActionRules } from '../model.ts';
 import { isOtherFolder, isRestoredFromBackup } from '../poll/cursor.ts';
@@ -75,12 +76,13 @@ export async function reconcileFolder(
   const isSame = before !== null && uidValidityOf(before.folderEpoch) === session.folder.uidValidity;
   if (isSame && (await isRestoredFromBackup(mailbox.id, session, before, ports.store)))
     throw restoredFromBackup(mailbox);
-  const uids = (await session.listAbove(0)).toSorted((a, b) => a - b);
+  const listed: Uint32Array[] = [];
+  for await (const uids of listingsAbove(session, 0)) listed.push(Uint32Array.from(uids));
   const progress = await ports.store.readFolderProgress(mailbox.id);
   const folderEpoch = comparableEpoch(progress, session, mailbox);
   const outcomes = ports.store.comparedOutcomes(mailbox.id, folderEpoch);
-  const uidNext = uidNextOf(session, uids);
-  const { missing, ...report } = await compare(uids, outcomes, { mailbox, progress, folderEpoch, uidNext });
+  const uidNext = uidNextOf(session, listed);
+  const { missing, ...report } = await compare(listed, outcomes, { mailbox, progress, folderEpoch, uidNext });
   // Messages that are gone by now are left out.
   return { ...report, missing: await session.sizes(missing) };
 }
@@ -108,8 +110,8 @@ function notComparable(name: string, why: string): Failure {
 }
 
 /** A message with this UID or a higher one arrived after the listing. */
-function uidNextOf({ folder }: Session, uids: readonly number[]): number {
-  return Math.max(folder.uidNext, (uids.at(-1) ?? 0) + 1);
+function uidNextOf({ folder }: Session, listed: readonly Uint32Array[]): number {
+  return Math.max(folder.uidNext, (listed.findLast((uids) => uids.length > 0)?.at(-1) ?? 0) + 1);
 }
 
 type ComparisonBasis = {
@@ -119,28 +121,38 @@ type ComparisonBasis = {
   readonly uidNext: number;
 };
 
+function* uidsOf(listed: readonly Uint32Array[]): Generator<number> {
+  for (const uids of listed) yield* uids;
+}
+
+/** Merges the two, as both are ascending. */
 async function compare(
-  uids: readonly number[],
+  listed: readonly Uint32Array[],
   outcomes: AsyncIterable<ComparedOutcome>,
   { mailbox, progress, folderEpoch, uidNext }: ComparisonBasis,
 ): Promise<Omit<FolderReport, 'missing'> & { readonly missing: readonly number[] }> {
   const cursorUid = progress.cursor?.uid ?? 0;
-  const withoutOutcome = new Set(uids);
   const gone = { postAction: 0, vanished: 0, quarantined: 0, otherwise: 0 };
   let [handled, quarantined, actionsPending, firstUid] = [0, 0, 0, uidNext];
+  const left: number[] = [];
+  const uids = uidsOf(listed);
+  let next = uids.next();
   for await (const one of outcomes) {
+    for (; next.done !== true && next.value < one.uid; next = uids.next()) left.push(next.value);
     firstUid = Math.min(firstUid, one.uid);
     if (one.actionPending) actionsPending += 1;
-    if (withoutOutcome.delete(one.uid)) {
+    if (next.value === one.uid) {
       if (one.waits) quarantined += 1;
       else handled += 1;
+      next = uids.next();
     } else if (one.uid < uidNext) gone[whyGone(one, mailbox)] += 1;
   }
+  for (; next.done !== true; next = uids.next()) left.push(next.value);
   const startUid = progress.startUid ?? (mailbox.start.from === 'all' ? 0 : Math.min(firstUid - 1, cursorUid));
-  const left = [...withoutOutcome];
+  const onServer = listed.reduce((sum, { length }) => sum + length, 0);
   return {
     ...{ uidValidity: uidValidityOf(folderEpoch), folderEpoch, cursorUid },
-    ...{ onServer: uids.length, handled, quarantined, gone, actionsPending },
+    ...{ onServer, handled, quarantined, gone, actionsPending },
     waiting: left.filter((uid) => uid > cursorUid).length,
     beforeStart: left.filter((uid) => uid <= cursorUid && uid <= startUid).length,
     missing: left.filter((uid) => uid <= cursorUid && uid > startUid),

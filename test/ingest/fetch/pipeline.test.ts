@@ -7,7 +7,8 @@ import { systemClock } from '../../../src/adapters/clock/clock.ts';
 import { Failure, isFailure } from '../../../src/errors.ts';
 import type { FetchLimits } from '../../../src/ingest/fetch/batches.ts';
 import type { FetchedMessage } from '../../../src/ingest/fetch/fetched-message.ts';
-import { type FetchContext, fetchMessages, listNew } from '../../../src/ingest/fetch/pipeline.ts';
+import { listNew } from '../../../src/ingest/fetch/listing.ts';
+import { type FetchContext, fetchMessages } from '../../../src/ingest/fetch/pipeline.ts';
 import { createIsolationStates } from '../../../src/ingest/fetch/poison-message.ts';
 import { serialized } from '../../../src/ingest/poll/serialized-session.ts';
 import type { FetchedSource, ListedMessage, MessageParser, ParseResult, Session } from '../../../src/ingest/ports.ts';
@@ -52,6 +53,7 @@ function session(script: Script): Session & { readonly asked: (readonly number[]
     supportsIdle: false,
     idle: () => Promise.resolve('timed_out'),
     listAbove: () => Promise.resolve([]),
+    hasMore: false,
     listingFailure: null,
     uidBefore: () => Promise.resolve(0),
     sizes: (uids) => Promise.resolve(script.sizes(uids, ++sizeCalls)),
@@ -285,7 +287,7 @@ describe('the message for each UID', () => {
         const isolation = states.begin('box', { folderEpoch: 1, uid });
         const all = Array.from({ length: last }, (_, index) => index + 1);
         const listAbove = async (above: number) => all.filter((one) => one > above);
-        const uids = await listNew({ listAbove }, isolation);
+        const uids = await listNew({ listAbove, hasMore: false }, isolation);
         const came: FetchedMessage[] = [];
         const error = await (async () => {
           for await (const batch of fetchMessages(from(server, { limits: bounds, isolation }), uids))

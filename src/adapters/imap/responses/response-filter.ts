@@ -18,6 +18,7 @@ const ofCommand: Readonly<Record<string, readonly string[]>> = {
   XLIST: ['XLIST'],
   SELECT: ['FLAGS'],
   EXAMINE: ['FLAGS'],
+  FETCH: ['FETCH'],
   'UID FETCH': ['FETCH'],
 };
 

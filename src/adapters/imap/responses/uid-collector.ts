@@ -2,15 +2,14 @@
  * Reader of SEARCH and ESEARCH responses (RFC 9051 sections 7.3.4 and 7.3.5), in time proportional to their bytes.
  *
  * Numbers are read from the bytes, in slices between which the event loop turns. Ranges stay ranges until the end,
- * where no more than EXISTS UIDs are taken of them. What is not a UID is skipped. The lowest are kept, ascending.
+ * where no more than EXISTS UIDs are taken of them. What is not a UID is skipped. The lowest are kept, ascending, and
+ * `isCut` says that there were more.
  */
 
 /** UIDs and UIDVALIDITY have 32 bits (RFC 9051 section 9). */
 export const uidMax = 2 ** 32 - 1;
-/** UIDs kept of one SEARCH; the next round lists those above. */
-const listedMax = 1_000_000;
-/** The same for an answer that is not ascending, which is to be sorted. */
-const unorderedMax = 250_000;
+/** UIDs kept of one SEARCH; those above are listed by the next. */
+export const listedMax = 250_000;
 
 const sliceBytes = 256 * 1024;
 const space = 0x20;
@@ -23,15 +22,16 @@ const allOfEsearch = / ALL ([0-9:,]+)/i;
 const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
 /** Ascending, without duplicates. Typed arrays are sorted without calls of a comparator. */
-function lowest(numbers: readonly number[]): number[] {
+function ascending(numbers: readonly number[]): Uint32Array {
   const sorted = Uint32Array.from(numbers).sort();
-  return Array.from(sorted.filter((uid, at) => at === 0 || uid !== sorted[at - 1]).subarray(0, unorderedMax));
+  return sorted.filter((uid, at) => at === 0 || uid !== sorted[at - 1]);
 }
 
 export class UidCollector {
   readonly #existsMax: number;
   #numbers: number[] = [];
   #isAscending = true;
+  #isCut = false;
   #ranges: readonly (readonly [first: number, last: number])[] | null = null;
 
   /** `existsMax`: EXISTS of the folder. */
@@ -45,11 +45,13 @@ export class UidCollector {
     else this.#ranges ??= rangesIn(line);
   }
 
-  /** UIDs, ascending. */
-  uids(): readonly number[] {
-    const numbers = this.#isAscending ? this.#numbers : lowest(this.#numbers);
-    const expanded = expand(this.#ranges ?? [], this.#existsMax);
-    return expanded.length === 0 ? numbers : numbers.length === 0 ? expanded : lowest([...numbers, ...expanded]);
+  /** UIDs, ascending, at most `listedMax`; `isCut`: the response named higher ones too. */
+  result(): { readonly uids: readonly number[]; readonly isCut: boolean } {
+    const numbers = this.#isAscending ? this.#numbers : this.#lowest(this.#numbers);
+    const expanded = expand(this.#ranges ?? [], this.#existsMax + 1);
+    const uids =
+      expanded.length === 0 ? numbers : this.#lowest(numbers.length === 0 ? expanded : [...numbers, ...expanded]);
+    return { uids, isCut: this.#isCut };
   }
 
   async #readNumbers(line: Buffer): Promise<void> {
@@ -74,9 +76,18 @@ export class UidCollector {
     const last = this.#numbers.at(-1) ?? 0;
     if (uid === last) return;
     this.#isAscending &&= uid > last;
-    if (this.#isAscending && this.#numbers.length >= listedMax) return;
+    if (this.#isAscending && this.#numbers.length >= listedMax) {
+      this.#isCut = true;
+      return;
+    }
     this.#numbers.push(uid);
-    if (!this.#isAscending && this.#numbers.length >= 2 * unorderedMax) this.#numbers = lowest(this.#numbers);
+    if (!this.#isAscending && this.#numbers.length >= 2 * listedMax) this.#numbers = this.#lowest(this.#numbers);
+  }
+
+  #lowest(numbers: readonly number[]): number[] {
+    const sorted = ascending(numbers);
+    this.#isCut ||= sorted.length > listedMax;
+    return Array.from(sorted.subarray(0, listedMax));
   }
 }
 
