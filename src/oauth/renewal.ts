@@ -18,7 +18,10 @@ import type { ProviderAttempt, ProviderCircuits } from './provider-circuits.ts';
 import { createRenewalCommits, type RenewalCommits } from './renewal-commits.ts';
 import { type OpenedAccess, openAccess, openRefresh, type TokenTarget, targetOf, useKey } from './stored-tokens.ts';
 
-/** An access token for one login; the receiver wipes it. `isNew`: this process obtained it within the last minute. */
+/**
+ * An access token for one login; the receiver wipes it. `isNew`: this process obtained it within the last minute, or the
+ * last quarter of a shorter life time, so that it cannot have ended on the way to the mail server.
+ */
 export type AccessToken = { readonly secret: SecretBytes; readonly remainingMs: number; readonly isNew: boolean };
 
 export interface Renewals extends AsyncDisposable {
@@ -52,7 +55,7 @@ const claimMs = 45_000;
 const patienceMs = 60_000;
 const pollMsMin = 50;
 const pollMsMax = 1000;
-const newMs = 60_000;
+const newMsMax = 60_000;
 
 /** `remainingMs`: of the stored token. */
 type RenewalTarget = TokenTarget & { readonly remainingMs: number };
@@ -60,8 +63,8 @@ type RenewalTarget = TokenTarget & { readonly remainingMs: number };
 type RenewalParts = RenewalPorts & {
   readonly commits: RenewalCommits;
   readonly stopped: AbortSignal;
-  /** When this process obtained a token, by use, on the monotonic clock. */
-  readonly obtained: Map<string, number>;
+  /** Until when a token of this process is new, by use, on the monotonic clock. */
+  readonly newUntil: Map<string, number>;
 };
 
 /** Disposing waits for requests in progress and for what is not stored yet, each for some seconds. */
@@ -69,7 +72,7 @@ export function createRenewals(ports: RenewalPorts): Renewals {
   const { clock } = ports;
   const stopping = new AbortController();
   const commits = createRenewalCommits({ ...ports, claimMs });
-  const parts: RenewalParts = { ...ports, commits, stopped: stopping.signal, obtained: new Map() };
+  const parts: RenewalParts = { ...ports, commits, stopped: stopping.signal, newUntil: new Map() };
   const inFlight = new Map<string, Promise<void>>();
   const renew = (target: TokenTarget, remainingMs: number): Promise<void> => {
     const key = useKey(target.use);
@@ -80,8 +83,8 @@ export function createRenewals(ports: RenewalPorts): Renewals {
     return run;
   };
   const lend = (target: TokenTarget, secret: SecretBytes, remainingMs: number): AccessToken => {
-    const obtainedMs = parts.obtained.get(useKey(target.use)) ?? Number.NEGATIVE_INFINITY;
-    return { secret, remainingMs, isNew: clock.monotonicMs() - obtainedMs < newMs };
+    const newUntilMs = parts.newUntil.get(useKey(target.use)) ?? Number.NEGATIVE_INFINITY;
+    return { secret, remainingMs, isNew: clock.monotonicMs() < newUntilMs };
   };
   return {
     accessFor: async (grant, provider, username, refused) => {
@@ -201,7 +204,7 @@ async function request(
   { target, used }: PreparedRequest,
   claim: RenewalClaim,
   attempt: ProviderAttempt,
-  { client, failures, commits, clock, obtained }: RenewalParts,
+  { client, failures, commits, clock, newUntil }: RenewalParts,
 ): Promise<void> {
   const { provider, use } = target;
   const askedAtMs = clock.monotonicMs();
@@ -214,7 +217,7 @@ async function request(
     throw await failures.failed(target, claim, asFailure(error), attempt);
   }
   attempt.ended(null);
-  obtained.set(useKey(use), clock.monotonicMs());
+  newUntil.set(useKey(use), askedAtMs + Math.min(newMsMax, (answer.expiresInMs ?? Number.POSITIVE_INFINITY) / 4));
   failures.succeeded(target, clock.monotonicMs() - askedAtMs);
   await commits.commit({ target, claim, answer, askedAtMs, used });
 }

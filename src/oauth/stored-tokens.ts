@@ -2,7 +2,7 @@
  * Reading of stored tokens: each is opened in the context that its grant and the configuration require, or not at all.
  */
 import { type OAuthProvider, providerBinding } from '../config/oauth-provider.ts';
-import type { TokenSealing } from '../encryption/tokens.ts';
+import type { TokenReading, TokenSealing } from '../encryption/tokens.ts';
 import { Failure, isFailure } from '../errors.ts';
 import type { TokenContext } from '../secret/sealed-token.ts';
 import type { SecretBytes } from '../secret/secret-bytes.ts';
@@ -41,11 +41,15 @@ export function contextOf({ grant, provider, use }: TokenTarget, kind: TokenCont
 
 /** Throws `key_*`, `database_*`. */
 export async function openAccess(target: TokenTarget, { store, sealing }: StoredTokenPorts): Promise<OpenedAccess> {
-  const stored = await store.readAccess(target.use);
-  if (stored === null) return { secret: null, remainingMs: 0, renewInMs: 0 };
-  const times = { remainingMs: stored.remainingMs ?? 0, renewInMs: stored.renewInMs ?? 0 };
+  let times = { remainingMs: 0, renewInMs: 0 };
+  const read = async () => {
+    const stored = await store.readAccess(target.use);
+    times = { remainingMs: stored?.remainingMs ?? 0, renewInMs: stored?.renewInMs ?? 0 };
+    return stored;
+  };
   try {
-    return { secret: await sealing.open(stored, contextOf(target, 'access')), ...times };
+    const secret = await openStoredToken(read, contextOf(target, 'access'), sealing);
+    return { secret, ...times };
   } catch (error) {
     // Modified, or of a provider that was configured otherwise: another one is requested.
     if (!isFailure(error, 'token_damaged', 'token_bound_elsewhere')) throw error;
@@ -53,10 +57,31 @@ export async function openAccess(target: TokenTarget, { store, sealing }: Stored
   }
 }
 
+/**
+ * Reads and opens; null without one. A rotation may reseal the row and remove the former key between the two: where no
+ * open key fits, the row is read once more.
+ */
+export async function openStoredToken(
+  read: () => Promise<TokenReading | null>,
+  context: TokenContext,
+  sealing: Pick<TokenSealing, 'open'>,
+): Promise<SecretBytes | null> {
+  const stored = await read();
+  if (stored === null) return null;
+  try {
+    return await sealing.open(stored, context);
+  } catch (error) {
+    if (!isFailure(error, 'key_unknown')) throw error;
+  }
+  const again = await read();
+  return again === null ? null : await sealing.open(again, context);
+}
+
 /** Throws `oauth_needs_consent` without one, `token_*`, `key_*`, `database_*`. */
 export async function openRefresh(target: TokenTarget, { store, sealing }: StoredTokenPorts): Promise<SecretBytes> {
-  const stored = await store.readRefresh(target.grant.id);
-  if (stored !== null) return await sealing.open(stored, contextOf(target, 'refresh'));
+  const read = () => store.readRefresh(target.grant.id);
+  const token = await openStoredToken(read, contextOf(target, 'refresh'), sealing);
+  if (token !== null) return token;
   throw new Failure(
     'oauth_needs_consent',
     `grant ${target.grant.name} has no refresh token: no person has signed in yet`,

@@ -176,6 +176,37 @@ test('a token that the mail server refuses is replaced once, and once only', asy
   expect(requests).toHaveLength(3);
 });
 
+test('a token of 8 s that ends on the way to the mail server is replaced', async () => {
+  const all = scene([provider()], () => ({ expiresInMs: 8000 }));
+  const { login } = all.worker();
+  await login(support);
+  all.clock.at.monotonicMs += 3000;
+  all.world.nowMs += 3000;
+  expect(await login(support, (token) => token === 'access 2')).toEqual(['access 1', 'access 2']);
+  expect(await codeOf(login(support, () => false))).toBe('login_refused');
+  expect(all.requests).toHaveLength(2);
+});
+
+test('a row that a rotation resealed while its former form was opened is read again', async () => {
+  const all = scene([person()]);
+  await all.consent('anna');
+  const { login, sealing } = all.worker();
+  await login(anna);
+  const { open } = sealing;
+  let opened = 0;
+  sealing.open = async (...given) => {
+    opened += 1;
+    if (opened === 1) throw failed('key_unknown');
+    return await open(...given);
+  };
+  expect(await login(anna)).toEqual(['access 1']);
+  sealing.open = async () => {
+    throw failed('key_unknown');
+  };
+  expect(await codeOf(login(anna))).toBe('key_unknown');
+  expect(all.requests).toHaveLength(1);
+});
+
 test('a token that another worker renewed replaces a refused one without a request', async () => {
   const { worker, requests, clock, world } = scene([provider()]);
   const [one, two] = [worker('one'), worker('two')];

@@ -138,6 +138,7 @@ export type Scene = {
 };
 
 export type Worker = {
+  readonly sealing: TokenSealing;
   readonly renewals: Renewals;
   readonly circuits: ReturnType<typeof createProviderCircuits>;
   readonly failures: ReturnType<typeof createGrantFailures>;
@@ -156,7 +157,6 @@ export function scene(providers: readonly OAuthProvider[], script: Script = () =
   const config = { providers, script, requestMs: 100 };
   const note = (fields: LogFields, event: EventName) => void lines.push([event, fields]);
   const log: Log = { debug: note, info: note, warn: note, error: note };
-  const sealing = contextSealing(world);
   const client = {
     requestToken: async ({ name }: OAuthProvider, request: TokenRequest): Promise<TokenAnswer> => {
       const of = request.grantType === 'refresh_token' ? textOf(request.refreshToken) : subjectOf(request);
@@ -177,6 +177,7 @@ export function scene(providers: readonly OAuthProvider[], script: Script = () =
   };
   const actor = { who: 'ticketmaild@desk', host: 'desk' };
   const worker = (owner = 'one'): Worker => {
+    const sealing = contextSealing(world);
     const circuits = createProviderCircuits({ clock, log, random: () => 0, onClosed: () => undefined });
     const count = (name: string, result: string) => void counts.push(`${name} ${result}`);
     const failures = createGrantFailures({ store, log, count, actor });
@@ -191,7 +192,7 @@ export function scene(providers: readonly OAuthProvider[], script: Script = () =
       });
       return seen;
     };
-    return { renewals, circuits, failures, login };
+    return { sealing, renewals, circuits, failures, login };
   };
   const consent: Scene['consent'] = async (name, account = 'anna@example.test') => {
     const owner = config.providers.find(({ flow }) => flow === 'person')?.name ?? '';

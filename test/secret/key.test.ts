@@ -162,7 +162,7 @@ describe('a key file', () => {
         return error;
       }
     })();
-    expect(inspect(refused, { depth: null, showHidden: true })).not.toMatch(/ABCD|BBBB|4142|4242/);
+    expect(inspect(refused, { depth: null, showHidden: true })).not.toMatch(/ABCDEFGH|BBBBBBBB|41424344|42424242/);
   });
 
   test('gives a set that cannot be changed', () => {

@@ -37,15 +37,23 @@ export type ProviderReady = {
 
 export type ProviderMessage = { readonly knobs?: Partial<ProviderKnobs>; readonly revoke?: string };
 
+/** `used`: the refresh token of the request; `atMs`: when it came, by the clock of this machine. */
+export type IssuedTokens = {
+  readonly access: string;
+  readonly refresh: string | null;
+  readonly used: string | null;
+  readonly atMs: number;
+};
+
 /** Issued tokens, and requests by grant type (or path) and result, as `refresh_token 200`. */
 export type ProviderReport = {
   readonly counters: Readonly<Record<string, number>>;
-  readonly tokens: readonly { readonly access: string; readonly refresh: string | null }[];
+  readonly tokens: readonly IssuedTokens[];
 };
 
 const knobs: ProviderKnobs = { accessTtlS: 3600, rotation: 'strict', padBytes: 0, clockOffsetS: 0, fault: null };
 const counters: Record<string, number> = {};
-const tokens: { access: string; refresh: string | null }[] = [];
+const tokens: IssuedTokens[] = [];
 
 /** Every `Date` of this process and its header follow the knob. */
 const TrueDate = Date;
@@ -155,17 +163,18 @@ function consent(grant: GrantRow, missing: MissingRights): Promise<string> {
 }
 
 /** Reads the form first, for the counters; a service account names no client, so that one is added. */
-async function grantTypeOf({ path, method, req }: ProviderContext): Promise<string> {
-  if (path !== '/token' || method !== 'POST') return path;
+async function grantTypeOf({ path, method, req }: ProviderContext): Promise<{ name: string; used: string | null }> {
+  if (path !== '/token' || method !== 'POST') return { name: path, used: null };
   req.body = await readText(req);
   const form = new URLSearchParams(req.body);
   const grantType = form.get('grant_type') ?? '';
   if (grantType === jwtBearer && !form.has('client_id')) req.body += '&client_id=test-service';
-  return grantType;
+  return { name: grantType, used: form.get('refresh_token') };
 }
 
 async function answer(context: ProviderContext, next: () => Promise<void>): Promise<void> {
-  const name = await grantTypeOf(context);
+  const atMs = TrueDate.now();
+  const { name, used } = await grantTypeOf(context);
   const fault = knobs.fault?.path === context.path && knobs.fault.count > 0 ? knobs.fault : null;
   if (fault !== null) knobs.fault = { ...fault, count: fault.count - 1 };
   await new Promise((resolve) => setTimeout(resolve, fault?.delayMs ?? 0));
@@ -180,7 +189,7 @@ async function answer(context: ProviderContext, next: () => Promise<void>): Prom
   const key = `${name.replace(/^(\/(?:device|auth))\/.{20,}$/, '$1')} ${body.error ?? context.status}`;
   counters[key] = (counters[key] ?? 0) + 1;
   if (context.path === '/token' && body.access_token !== undefined)
-    tokens.push({ access: body.access_token, refresh: body.refresh_token ?? null });
+    tokens.push({ access: body.access_token, refresh: body.refresh_token ?? null, used, atMs });
   if (fault?.drop !== true) return;
   context.respond = false;
   context.req.socket.destroy();

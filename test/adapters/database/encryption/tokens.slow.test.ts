@@ -16,6 +16,7 @@ import { rotate } from '../../../../src/encryption/operations/rotate.ts';
 import { createSealSweep } from '../../../../src/encryption/seal-sweep.ts';
 import { createTokenSealing, type NewToken } from '../../../../src/encryption/tokens.ts';
 import { Failure, isFailure } from '../../../../src/errors.ts';
+import { openStoredToken } from '../../../../src/oauth/stored-tokens.ts';
 import type { TokenContext } from '../../../../src/secret/sealed-token.ts';
 import { SecretBytes } from '../../../../src/secret/secret-bytes.ts';
 import { processOver } from '../../../encryption/operations/process.ts';
@@ -98,12 +99,12 @@ describe.each(kinds)('tokens on %s', (kind) => {
 
   /** Opens the tokens of a grant as a login does; the reason when one does not open. */
   async function open({ sealing }: Running, grantId: string, name: string): Promise<string> {
-    const access = await db.readAccess({ grantId, username: '' });
-    const refresh = await db.readRefresh(grantId);
-    if (access === null || refresh === null) return 'none is stored';
+    const readAccess = () => db.readAccess({ grantId, username: '' });
+    const readRefresh = () => db.readRefresh(grantId);
     try {
-      using first = await sealing.open(access, contextOf(grantId, name, 'access'));
-      using second = await sealing.open(refresh, contextOf(grantId, name, 'refresh'));
+      using first = await openStoredToken(readAccess, contextOf(grantId, name, 'access'), sealing);
+      using second = await openStoredToken(readRefresh, contextOf(grantId, name, 'refresh'), sealing);
+      if (first === null || second === null) return 'none is stored';
       const textOf = (token: SecretBytes) => token.use((bytes) => Buffer.from(bytes).toString());
       return textOf(first) === accessText(name) && textOf(second) === refreshText(name) ? 'opened' : 'another token';
     } catch (error) {
