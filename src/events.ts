@@ -173,6 +173,12 @@ const definitions = {
     `${poll} uid_validity uid uid_next uid_before`,
     'A folder was restored from a backup under the same UIDVALIDITY: it is read from its start.',
   ),
+  folderLateMessages: event(
+    'folder.late_messages',
+    'warn',
+    `${poll} uid_validity uid uid_next uid_before hint`,
+    'Messages below the last UID that was read were never shown before, the first of them at `uid`: the folder is read from its start.',
+  ),
   folderUidvalidityUnstable: event(
     'folder.uidvalidity_unstable',
     'warn',

@@ -70,6 +70,9 @@ export type FolderState = {
 /** A message in a folder listing; `receivedAtMs` is INTERNALDATE, null: the server gives none. */
 export type ListedMessage = { readonly uid: number; readonly sizeBytes: number; readonly receivedAtMs: number | null };
 
+/** UIDs above `above`, up to and including `upTo`; or those of a list. */
+export type UidSelection = { readonly above: number; readonly upTo: number } | { readonly list: readonly number[] };
+
 /** A fetched source; null: the server answered without a body. */
 export type FetchedSource = { readonly uid: number; readonly source: Uint8Array | null };
 

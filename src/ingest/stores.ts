@@ -27,7 +27,7 @@ import type {
   TicketSummary,
 } from './model.ts';
 import type { WaitingMailbox } from './polling-policy.ts';
-import type { ListedMessage } from './ports.ts';
+import type { ListedMessage, UidSelection } from './ports.ts';
 
 /** A mailbox with the version of its row, which changes with every change except the sealing of its password. */
 export type VersionedMailbox = {
@@ -116,14 +116,15 @@ export interface FolderStore {
   readFolderProgress(mailboxId: string): Promise<FolderProgress>;
   /** True when an outcome is stored in that epoch. */
   isEpochUsed(mailboxId: string, folderEpoch: number): Promise<boolean>;
+  /** Number of outcomes in that epoch with those UIDs. */
+  countOutcomes(mailboxId: string, folderEpoch: number, uids: UidSelection): Promise<number>;
   /** The last messages up to that cursor with an outcome, at most `limit`. */
   lastHandled(mailboxId: string, cursor: Cursor, limit: number): Promise<readonly ListedMessage[]>;
   /** Stores the cursor without its start UID. Throws `lease_lost`. */
   beginFolderEpoch(lease: Lease, epoch: NewFolderEpoch): Promise<void>;
   /**
-   * Deletes what only epochs before `folderEpoch` need: outcomes of duplicates, which another outcome covers;
-   * quarantined messages without a stored source; pending post-actions, whose messages have other UIDs now. Throws
-   * `lease_lost`.
+   * Deletes what earlier epochs alone need: outcomes of duplicates, quarantined messages without a stored source, and
+   * pending post-actions, whose messages have other UIDs now. Throws `lease_lost`.
    */
   forgetEarlierEpochs(lease: Lease, folderEpoch: number): Promise<void>;
   /** Earlier epochs are cleaned up. Throws `lease_lost`. */

@@ -27,6 +27,8 @@ export const hints = {
   keyRestore: 'Restore the key file from its backup.',
   keyLocked:
     'Configure the passphrase ([encryption] passphrase_file), or move that file away and run the command again.',
+  lateMessages:
+    'Nothing is lost or stored twice: stored messages are recognized. The mail server showed a part of the folder before: tell its operator.',
   mailboxesMissing: 'Add one: ticketmaild mailbox add. If there should be some, check [database] url.',
   mailboxOverdue: 'A poll takes very long, or all slots are in use: see the log and [poll] concurrency_max.',
   mailboxUnconfirmed: 'Check its settings, and confirm them if they are yours: ticketmaild mailbox confirm NAME',

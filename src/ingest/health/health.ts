@@ -10,6 +10,7 @@ import { type Failure, isFailure } from '../../errors.ts';
 import { hints } from '../../text/hints.ts';
 import { isoTime } from '../../text/time.ts';
 import { type Server, serverKey } from '../model.ts';
+import { createHandledCounts, type HandledCounts } from '../poll/late-messages.ts';
 import {
   createFolderCheckSchedule,
   createUidValidityChanges,
@@ -35,6 +36,7 @@ export interface HealthRecorder {
   recordPoll(mailboxId: string, failure: Failure | null): void;
   readonly uidValidityChanges: UidValidityChanges;
   readonly folderCheckSchedule: FolderCheckSchedule;
+  readonly handledCounts: HandledCounts;
   /** A mail server presented a certificate with this notAfter. */
   recordCertificate(host: string, port: number, endsAtMs: number): void;
 }
@@ -86,6 +88,7 @@ export function createHealth(ports: HealthPorts): Health {
     liveness,
     uidValidityChanges,
     folderCheckSchedule: createFolderCheckSchedule(clock),
+    handledCounts: createHandledCounts(clock),
     recordDatabase: database.record,
     recordDatabasePing: database.recordPing,
     recordClockOffset: (ms) => {

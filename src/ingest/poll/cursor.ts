@@ -3,8 +3,8 @@
  *
  * A cursor in the folder's current epoch is used as it is. A new epoch starts for a folder that is new, that has
  * another UIDVALIDITY (RFC 9051 section 2.3.1.1), that was restored from a backup under the same UIDVALIDITY, so that
- * UIDs will be used again, or that is another folder than before, because the row of the mailbox was changed. It starts
- * where the mailbox's start point says: at the first message, or at the first that arrived since a time. Messages that
+ * UIDs will be used again, that has messages below the cursor which were never read (late-messages.ts), or that is
+ * another folder than before, because the row of the mailbox was changed. It starts where the mailbox's start point says: at the first message, or at the first that arrived since a time. Messages that
  * were handled before are recognised later, by Message-ID and content.
  *
  * Rows of earlier epochs are cleaned up after the new cursor is stored, never before: the earlier UIDVALIDITY may
@@ -13,10 +13,12 @@
  */
 
 import { events } from '../../events.ts';
+import { hints } from '../../text/hints.ts';
 import { epochOf, folderKey, uidValidityOf } from '../folder-epoch.ts';
 import type { Cursor, Mailbox } from '../model.ts';
 import type { FolderState, ListedMessage, Session } from '../ports.ts';
 import type { FolderProgress, FolderStore, Lease } from '../stores.ts';
+import { firstLateUid } from './late-messages.ts';
 import type { FolderVerification, PollOptions, PollPorts } from './poll-context.ts';
 import { uidValidityChangesMax } from './uidvalidity-changes.ts';
 
@@ -27,7 +29,7 @@ type RoundStart = {
   readonly mailbox: Mailbox;
   readonly lease: Lease;
   readonly roundId: string;
-  readonly options: Pick<PollOptions, 'uidValidityChanges' | 'folderCheckSchedule'>;
+  readonly options: Pick<PollOptions, 'uidValidityChanges' | 'folderCheckSchedule' | 'handledCounts'>;
   /** The folder state is that of this moment. In later rounds it is older than the cursor. */
   readonly isFirst: boolean;
   readonly folderVerification: FolderVerification;
@@ -41,15 +43,18 @@ export async function startCursor(start: RoundStart, session: Session, ports: Cu
   const { store } = ports;
   const progress = await store.readFolderProgress(mailbox.id);
   const { cursor } = progress;
+  let lateUid: number | null = null;
   if (cursor !== null && !isOtherFolder(progress, mailbox) && (await isSameEpoch(cursor, start, session, store))) {
     if (progress.startUid === null) await forgetEarlierEpochs(lease, cursor, store);
-    return cursor;
+    const { handledCounts } = start.options;
+    if (start.isFirst) lateUid = await firstLateUid(mailbox.id, session, progress, store, handledCounts);
+    if (lateUid === null) return cursor;
   }
   const { folderEpoch, generation } = await nextEpoch(mailbox.id, session.folder, progress, store);
   const uid = mailbox.start.from === 'all' ? 0 : await session.uidBefore(mailbox.start.atMs);
   const started = { folderEpoch, uid };
   await store.beginFolderEpoch(lease, { cursor: started, generation, folder: folderKey(mailbox.connection) });
-  logNewEpoch(start, session, progress, started, ports);
+  logNewEpoch(start, session, progress, started, lateUid, ports);
   await forgetEarlierEpochs(lease, started, store);
   return started;
 }
@@ -87,6 +92,7 @@ function logNewEpoch(
   { folder }: Session,
   progress: FolderProgress,
   started: Cursor,
+  lateUid: number | null,
   { log }: CursorPorts,
 ): void {
   const fields = { mailbox: mailbox.name, poll: roundId, uid_validity: folder.uidValidity, uid: started.uid };
@@ -100,7 +106,11 @@ function logNewEpoch(
     log.info({ ...fields, uid_validity_before: uidValidityBefore, reason: 'other_folder' }, events.folderReset);
     return;
   }
-  if (uidValidityBefore === folder.uidValidity)
+  if (lateUid !== null) {
+    const { uidNext } = folder;
+    const late = { ...fields, uid: lateUid, uid_next: uidNext, uid_before: before.uid, hint: hints.lateMessages };
+    log.warn(late, events.folderLateMessages);
+  } else if (uidValidityBefore === folder.uidValidity)
     log.warn({ ...fields, uid_next: folder.uidNext, uid_before: before.uid }, events.folderRestoredFromBackup);
   else
     log.warn({ ...fields, uid_validity_before: uidValidityBefore, reason: 'uidvalidity_changed' }, events.folderReset);

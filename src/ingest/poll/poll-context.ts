@@ -10,6 +10,7 @@ import type { RoundEvent, RoundOptions, RoundPorts, RoundSettings } from '../fet
 import type { Mailbox, Outcome } from '../model.ts';
 import type { Credentials, Session, Sessions, WorkerIdentity } from '../ports.ts';
 import type { FolderStore, Lease } from '../stores.ts';
+import type { HandledCounts } from './late-messages.ts';
 import type { FolderCheckSchedule, UidValidityChanges } from './uidvalidity-changes.ts';
 
 export type PollPorts = RoundPorts & {
@@ -42,6 +43,8 @@ export type PollOptions = RoundOptions & {
   readonly uidValidityChanges?: UidValidityChanges;
   /** Absent: the folder is checked in every poll. */
   readonly folderCheckSchedule?: FolderCheckSchedule;
+  /** Absent: the database is asked in every poll. */
+  readonly handledCounts?: HandledCounts;
   /** Asks for a slot in which the connection idles after the first round; null, or absent: the session is closed. */
   readonly requestIdleSlot?: (hadMessages: boolean) => IdleSlot | null;
 };

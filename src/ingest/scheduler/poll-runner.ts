@@ -141,6 +141,7 @@ function optionsOf(
   const { due, name } = mailbox;
   return {
     ...{ due, stop, uidValidityChanges: health.uidValidityChanges, folderCheckSchedule: health.folderCheckSchedule },
+    handledCounts: health.handledCounts,
     requestIdleSlot: (hadMessages) => {
       const slot = idleSlots.request(mailbox, due.version, hadMessages);
       if (slot === null) return null;

@@ -20,6 +20,8 @@ type Scene = {
   readonly isCheckDue?: boolean;
   readonly folderVerification?: FolderVerification;
   readonly used?: readonly number[];
+  /** Outcomes up to the cursor; more than there are messages when left out. */
+  readonly outcomes?: number;
   /** The cleanup of earlier epochs fails. */
   readonly isInterrupted?: boolean;
 };
@@ -42,6 +44,7 @@ async function begun(scene: Scene, notes = createUidValidityChanges(handClock())
   const store = {
     readFolderProgress: async () => scene.place,
     lastHandled: async () => scene.handled ?? [],
+    countOutcomes: async () => scene.outcomes ?? 1000,
     isEpochUsed: async (_: string, folderEpoch: number) => (scene.used ?? []).includes(folderEpoch),
     beginFolderEpoch: async (_: unknown, beginning: NewFolderEpoch) => {
       stored = beginning;
@@ -57,6 +60,7 @@ async function begun(scene: Scene, notes = createUidValidityChanges(handClock())
   const session = {
     folder: scene.folder,
     sizes: async () => scene.listed ?? [],
+    hasMore: false,
     listAbove: async (uid: number) => (scene.folder.uids ?? []).filter((one) => one > uid),
   } as unknown as Session;
   const box = mailbox('support');
@@ -156,6 +160,14 @@ describe('the start cursor of a round', () => {
       expect(folderVerification.isVerified).toBe(true);
       expect((await begun({ ...first, listed: [other], isFirst: false })).events).toEqual([]);
     });
+  });
+
+  test('messages below the cursor without an outcome start a new epoch, as they were never shown before', async () => {
+    const scene = { place: at(7, 3), folder: folder(7, 5, [1, 2, 3, 4]), used: [7] };
+    const found = await begun({ ...scene, outcomes: 0 });
+    expect(found).toMatchObject({ cursor: { folderEpoch: epochOf(7, 1), uid: 0 }, events: ['folder.late_messages'] });
+    expect((await begun({ ...scene, outcomes: 0, isFirst: false })).events).toEqual([]);
+    expect((await begun(scene)).events).toEqual([]);
   });
 
   test('a folder can be restored from a backup again', async () => {

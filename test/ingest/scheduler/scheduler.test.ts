@@ -3,6 +3,7 @@ import { Failure } from '../../../src/errors.ts';
 import type { EventName } from '../../../src/events.ts';
 import { createReporter } from '../../../src/ingest/health/reporter.ts';
 import { createSchedulerLiveness } from '../../../src/ingest/health/scheduler-liveness.ts';
+import { createHandledCounts } from '../../../src/ingest/poll/late-messages.ts';
 import { createFolderCheckSchedule, createUidValidityChanges } from '../../../src/ingest/poll/uidvalidity-changes.ts';
 import { noMeter } from '../../../src/ingest/ports.ts';
 import { type CircuitBreaker, createCircuitBreaker } from '../../../src/ingest/scheduler/circuit-breaker.ts';
@@ -44,6 +45,7 @@ function schedulerOn(due: Answer, given: { diskFails?: boolean; circuitBreaker?:
     recordCertificate: () => undefined,
     uidValidityChanges: createUidValidityChanges(clock),
     folderCheckSchedule: createFolderCheckSchedule(clock),
+    handledCounts: createHandledCounts(clock),
     recordDatabasePing: () => undefined,
   };
   const store = {

@@ -8,7 +8,7 @@
 import { type ExpressionBuilder, sql, type Updateable } from 'kysely';
 import { Failure } from '../../../errors.ts';
 import { type Cursor, outcomesWhere } from '../../../ingest/model.ts';
-import type { ListedMessage } from '../../../ingest/ports.ts';
+import type { ListedMessage, UidSelection } from '../../../ingest/ports.ts';
 import {
   type FolderProgress,
   type FolderStore,
@@ -27,6 +27,7 @@ export function folderEpochStore(db: SqlExecutor): FolderStore {
   return bindDatabase(db, {
     readFolderProgress,
     isEpochUsed,
+    countOutcomes,
     lastHandled,
     beginFolderEpoch,
     forgetEarlierEpochs,
@@ -56,6 +57,24 @@ async function isEpochUsed(db: SqlExecutor, mailboxId: string, folderEpoch: numb
     .limit(1)
     .executeTakeFirst();
   return row !== undefined;
+}
+
+async function countOutcomes(
+  db: SqlExecutor,
+  mailboxId: string,
+  folderEpoch: number,
+  uids: UidSelection,
+): Promise<number> {
+  const inEpoch = db
+    .selectFrom('outcome')
+    .select((of) => of.fn.countAll<number>().as('count'))
+    .where('mailbox_id', '=', mailboxId)
+    .where('folder_epoch', '=', folderEpoch);
+  const chosen =
+    'list' in uids
+      ? inEpoch.where('uid', 'in', uids.list)
+      : inEpoch.where('uid', '>', uids.above).where('uid', '<=', uids.upTo);
+  return Number((await chosen.executeTakeFirst())?.count ?? 0);
 }
 
 async function lastHandled(
