@@ -28,7 +28,7 @@ import { createLeases } from '../ingest/scheduler/lease-renewal.ts';
 import { newReference } from '../mail/thread/reply-token.ts';
 import { type ActiveConfig, daemonSettings, type ReloadSource, serveDaemon } from './daemon.ts';
 import { type AskPassphrase, composeEncryption, type Encryption } from './encryption.ts';
-import { composeOAuth } from './oauth.ts';
+import { composeOAuth, type OAuth } from './oauth.ts';
 
 export type App = AsyncDisposable &
   Encryption &
@@ -36,6 +36,7 @@ export type App = AsyncDisposable &
     readonly store: Database;
     readonly migrations: Database['migrations'];
     readonly credentials: Credentials;
+    readonly oauth: Pick<OAuth, 'client' | 'providers' | 'checkCredential'>;
     readonly sessions: Sessions;
     readonly raw: RawSources;
     readonly blobs: Blobs;
@@ -107,7 +108,7 @@ export async function compose(
     ...encryption,
     ...{ resolve, restore },
     reprocess: (id) => reprocessMessage(id, { ...ports, store }, daemonSettings(config)),
-    ...{ store, migrations: store.migrations, credentials: oauth.credentials, sessions, raw, blobs },
+    ...{ store, migrations: store.migrations, credentials: oauth.credentials, oauth, sessions, raw, blobs },
     pollOnce: async (mailbox, stop, observe) => {
       // A refused login counts as one of a poll by the daemon.
       const due = await store.scheduleOf(mailbox.id);

@@ -24,6 +24,10 @@ type CountRenewal = GrantFailurePorts['count'];
 export type OAuth = AsyncDisposable & {
   readonly credentials: Credentials;
   readonly client: ProviderClient;
+  /** In force now; a reload changes them. */
+  readonly providers: () => readonly OAuthProvider[];
+  /** Reads the credential of a provider once, as a token request does. Throws `oauth_provider_failed`. */
+  checkCredential(provider: OAuthProvider): Promise<void>;
   /** After a reload: every provider and every refused grant is tried at once. */
   reset(): void;
   /** For `/readyz`. */
@@ -77,6 +81,11 @@ export function composeOAuth(parts: OAuthParts): OAuth {
   return {
     credentials: createCredentials({ passwords: parts.passwords, grants, renewals }),
     client,
+    providers,
+    checkCredential: async (provider) => {
+      const { checkCredentialFiles } = await import('../adapters/oauth/credential-files.ts');
+      await checkCredentialFiles(provider);
+    },
     reset: () => {
       circuits.reset();
       failures

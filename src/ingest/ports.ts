@@ -129,6 +129,8 @@ export type ProbeReport = {
     readonly validUntilMs: number;
     readonly fingerprint: string;
   } | null;
+  /** SASL mechanism of the login, such as PLAIN or XOAUTH2; null: the server had logged in already (PREAUTH). */
+  readonly mechanism: string | null;
   readonly capabilities: readonly string[];
   readonly folder: FolderState;
   readonly folders: readonly string[];

@@ -49,6 +49,7 @@ export class ImapClient extends ImapFlow {
   #hasLoggedIn = false;
   #hasSentSecret = false;
   #tokenChallenge: TokenChallenge | null = null;
+  #mechanism: string | null = null;
 
   constructor(options: ImapFlowOptions, user: string, credential: Credential, events: LoginEvents) {
     super(options);
@@ -71,6 +72,11 @@ export class ImapClient extends ImapFlow {
   /** The challenge by which the server announced that it refuses the token; null: none. */
   get tokenChallenge(): TokenChallenge | null {
     return this.#tokenChallenge;
+  }
+
+  /** The mechanism of the login; null: none was begun. */
+  get mechanism(): string | null {
+    return this.#mechanism;
   }
 
   /** Overwrites the secret in received bytes while the login is in progress. */
@@ -102,6 +108,7 @@ export class ImapClient extends ImapFlow {
 
   async #login(method: LoginMethod, { secret }: Credential): Promise<void> {
     const identity = this.#identity;
+    this.#mechanism = method.name;
     const scratch = secretBuffer(scratchBytes(identity, secret));
     const inner = internals(this);
     let step = 0;

@@ -22,6 +22,8 @@ export type LoginIdentity = { readonly user: Uint8Array; readonly host: string; 
 type Mechanism = 'xoauth2' | 'oauthbearer' | 'sasl_plain' | 'sasl_login' | 'login_command';
 
 export type LoginMethod = {
+  /** As people read it: XOAUTH2, PLAIN, or the LOGIN command. */
+  readonly name: string;
   /** A server that offers a mechanism gets no secret of another kind by it. */
   readonly credential: Credential['kind'];
   readonly isOffered: (capabilities: ReadonlyMap<string, unknown>) => boolean;
@@ -41,6 +43,7 @@ const loginMethods: Readonly<Record<Mechanism, LoginMethod>> = {
   sasl_plain: { credential: 'password', ...authenticate('PLAIN'), responses: plainResponses },
   sasl_login: { credential: 'password', ...authenticate('LOGIN'), responses: loginResponses },
   login_command: {
+    name: 'LOGIN command',
     credential: 'password',
     isOffered: (capabilities) => !capabilities.has('LOGINDISABLED'),
     command: 'LOGIN',
@@ -49,8 +52,9 @@ const loginMethods: Readonly<Record<Mechanism, LoginMethod>> = {
   },
 };
 
-function authenticate(mechanism: string): Pick<LoginMethod, 'isOffered' | 'command' | 'argument'> {
+function authenticate(mechanism: string): Pick<LoginMethod, 'name' | 'isOffered' | 'command' | 'argument'> {
   return {
+    name: mechanism,
     isOffered: (capabilities) => capabilities.has(`AUTH=${mechanism}`),
     command: 'AUTHENTICATE',
     argument: () => ({ type: 'ATOM', value: mechanism }),

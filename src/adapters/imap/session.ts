@@ -402,7 +402,8 @@ async function report(opened: ImapConnection, connection: Connection): Promise<P
   const certificate = socket instanceof TLSSocket ? describeCertificate(socket) : null;
   const folders = await listFolders(opened);
   const folder = await examine(opened, connection.folder, folders);
-  return { address, certificate, capabilities: [...opened.imap.capabilities.keys()].sort(), folder, folders };
+  const { capabilities, mechanism } = opened.imap;
+  return { address, certificate, mechanism, capabilities: [...capabilities.keys()].sort(), folder, folders };
 }
 
 /**

@@ -4,7 +4,8 @@
  * Nothing of them is held, so a new file is in force at the next request. At most 64 KiB. A file that cannot be used
  * throws `oauth_provider_failed`: it is tried again automatically, and works once the file is right.
  */
-import { open } from 'node:fs/promises';
+import { open, stat } from 'node:fs/promises';
+import type { OAuthProvider } from '../../config/oauth-provider.ts';
 import { causeCode, Failure } from '../../errors.ts';
 import { SecretBytes, secretBuffer } from '../../secret/secret-bytes.ts';
 import { takeSecrets, wipeSecrets } from './json-secrets.ts';
@@ -37,6 +38,7 @@ const hints: Readonly<Record<string, string>> = {
   key_missing: 'The file holds no private key (PEM): -----BEGIN PRIVATE KEY-----',
   key_of_other_kind: 'The key has to be RSA or EC (P-256, P-384, P-521).',
   secret_empty: 'Write the client secret into it, in one line.',
+  open_to_others: 'Other users of this machine may read or replace it: chown ticketmaild FILE; chmod 600 FILE',
   not_a_service_account: 'It has to be the JSON file of a service account, with client_email and private_key.',
 };
 
@@ -101,4 +103,35 @@ export async function readServiceAccount(provider: string, path: string): Promis
   } finally {
     wipeSecrets(secrets);
   }
+}
+
+/** Read or written by others, or written by the group; a group may read, as that of a systemd credential. */
+const modeOfOthers = 0o037;
+
+/**
+ * Reads every file of the credential as a token request does, and wipes what it read. Throws `oauth_provider_failed`,
+ * also for a private file that other users may read.
+ */
+export async function checkCredentialFiles({ name, credential }: OAuthProvider): Promise<void> {
+  switch (credential.kind) {
+    case 'none':
+      return;
+    case 'secret':
+      (await readClientSecret(name, credential.file)).wipe();
+      return await checkMode(name, credential.file);
+    case 'service_account':
+      (await readServiceAccount(name, credential.file)).key.der.wipe();
+      return await checkMode(name, credential.file);
+    case 'private_key':
+      (await readKeyFile(name, credential.keyFile)).der.wipe();
+      if (credential.certificateFile !== null) await readThumbprint(name, credential.certificateFile);
+      return await checkMode(name, credential.keyFile);
+  }
+}
+
+async function checkMode(provider: string, path: string): Promise<void> {
+  const { mode } = await stat(path).catch((error: unknown) => {
+    throw fileFailure(provider, path, causeCode(error));
+  });
+  if ((mode & modeOfOthers) !== 0) throw fileFailure(provider, path, 'open_to_others');
 }

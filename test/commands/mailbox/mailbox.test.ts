@@ -208,6 +208,7 @@ describe('mailbox list, show and test', () => {
       mailbox: 'tested',
       ok: true,
       messages: 0,
+      mechanism: 'PLAIN',
       capabilities: expect.arrayContaining(['IMAP4rev1']),
       certificate: { fingerprint: dovecot.fingerprint.replaceAll(':', '').toLowerCase() },
     });
