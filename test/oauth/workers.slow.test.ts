@@ -228,7 +228,7 @@ describe.each(sizes)('$grants grants, tokens of $lifetimeS s, $kills kills', (si
   test('no grant is lost but between answer and commit; no mail is lost or doubled', {
     timeout: size.quietMs + size.kills * 10_000 + 120_000,
     tags: size.tags,
-  }, async () => {
+  }, async ({ annotate }) => {
     const scene = await openScene(size);
     await using instance = scene.instance;
     const workers = await Promise.all(hosts.map((host) => startWorker(scene, host)));
@@ -243,6 +243,6 @@ describe.each(sizes)('$grants grants, tokens of $lifetimeS s, $kills kills', (si
     const verify = () => verifyStored({ sent, ...where });
     await until('all mail is stored', async () => (await verify()).findings.lost.length === 0, 120_000);
     expect(await verify()).toMatchObject({ messages: sent.length, findings: noFindings });
-    if (size.tags.length > 0) console.info({ ...quiet, sent: sent.length, lost: lost.length });
+    await annotate(JSON.stringify({ ...quiet, sent: sent.length, lost: lost.length }));
   });
 });

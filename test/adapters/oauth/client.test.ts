@@ -87,7 +87,11 @@ describe.each([
     const refreshToken = answer.refreshToken ?? secret('');
     const renewed = await client.requestToken(settings, { grantType: 'refresh_token', refreshToken }, never);
     const { tokens } = await provider.report();
-    expect(tokens.at(-1)).toEqual({ access: textOf(renewed.accessToken), refresh: textOf(renewed.refreshToken) });
+    expect(tokens.at(-1)).toMatchObject({
+      access: textOf(renewed.accessToken),
+      refresh: textOf(renewed.refreshToken),
+      used: textOf(refreshToken),
+    });
     expect(textOf(refreshToken)).toBe(tokens.at(-2)?.refresh);
   });
 
