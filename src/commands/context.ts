@@ -9,7 +9,7 @@ import type { App } from '../compose/compose.ts';
 import type { StatusReply } from '../compose/control-socket.ts';
 import type { Config } from '../config/config.ts';
 import { Failure, isFailure } from '../errors.ts';
-import { copySecret, SecretBytes, secretBuffer } from '../secret/secret-bytes.ts';
+import type { SecretBytes } from '../secret/secret-bytes.ts';
 
 export type Context = {
   readonly terminal: Terminal;
@@ -99,16 +99,10 @@ function askOnce(question: () => Promise<SecretBytes | null>): Disposable & {
     async ask() {
       answer ??= question();
       given = await answer;
-      return given?.use(copyOf) ?? null;
+      return given?.copy() ?? null;
     },
     [Symbol.dispose]: () => given?.wipe(),
   };
-}
-
-function copyOf(bytes: Uint8Array): SecretBytes {
-  const copy = secretBuffer(bytes.length);
-  copySecret(bytes, copy);
-  return SecretBytes.take(copy);
 }
 
 /** An empty passphrase counts as none; operations that need the key then report it as locked. */

@@ -3,6 +3,7 @@
  *
  * The client is loaded on first use: without a grant nothing asks a provider. Disposing stores what was just issued.
  */
+import { randomUUID } from 'node:crypto';
 import type { Database } from '../adapters/database/database.ts';
 import type { Clock } from '../async/clock.ts';
 import type { OAuthProvider } from '../config/oauth-provider.ts';
@@ -13,6 +14,7 @@ import type { Log } from '../events.ts';
 import type { AuditActor } from '../ingest/model.ts';
 import type { Credentials, WorkerIdentity } from '../ingest/ports.ts';
 import type { Readiness } from '../ingest/readiness.ts';
+import { type Consents, createConsents } from '../oauth/consent.ts';
 import { createCredentials } from '../oauth/credentials.ts';
 import { createGrantFailures, type GrantFailurePorts } from '../oauth/grant-failures.ts';
 import type { ProviderClient } from '../oauth/ports.ts';
@@ -24,6 +26,8 @@ type CountRenewal = GrantFailurePorts['count'];
 export type OAuth = AsyncDisposable & {
   readonly credentials: Credentials;
   readonly client: ProviderClient;
+  /** Sign-ins of persons. */
+  readonly consents: Consents;
   /** In force now; a reload changes them. */
   readonly providers: () => readonly OAuthProvider[];
   /** Reads the credential of a provider once, as a token request does. Throws `oauth_provider_failed`. */
@@ -81,6 +85,7 @@ export function composeOAuth(parts: OAuthParts): OAuth {
   return {
     credentials: createCredentials({ passwords: parts.passwords, grants, renewals }),
     client,
+    consents: createConsents({ store, sealing: parts.tokens, client, clock, newId: randomUUID }),
     providers,
     checkCredential: async (provider) => {
       const { checkCredentialFiles } = await import('../adapters/oauth/credential-files.ts');

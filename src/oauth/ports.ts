@@ -45,6 +45,8 @@ export type GrantStateChange = {
 
 /** A person's consent, or an import of a refresh token. */
 export type Consent = {
+  /** The grant that the token is sealed for: the stored one of this name, or the new one. Left out: of any id. */
+  readonly id?: string;
   readonly name: string;
   readonly provider: string;
   readonly account: string | null;
@@ -97,7 +99,7 @@ export interface GrantStore {
   forgetUnusedAccess(): Promise<number>;
   /**
    * Creates or replaces the grant: `ready`, without access tokens, its mailboxes due at once and without failures.
-   * Throws `switch_changed`. Audited.
+   * Throws `switch_changed`, `refused`, `database_conflict` for a grant of another id. Audited.
    */
   storeConsent(consent: Consent): Promise<Grant>;
   /** Removes the grant and its access tokens. Throws `refused` while a mailbox uses it. Audited. */

@@ -37,6 +37,15 @@ export class SecretBytes {
     return reader(this.#bytes);
   }
 
+  /** A copy, which is wiped on its own. */
+  copy(): SecretBytes {
+    return this.use((bytes) => {
+      const copy = secretBuffer(bytes.length);
+      copySecret(bytes, copy);
+      return new SecretBytes(copy);
+    });
+  }
+
   /** Constant-time comparison; false for different lengths. */
   equals(other: SecretBytes): boolean {
     return this.use((mine) => other.use((theirs) => mine.length === theirs.length && timingSafeEqual(mine, theirs)));

@@ -233,12 +233,14 @@ function claimRenewal(world: GrantWorld, use: AccessUse, owner: string, forMs: n
   return { kind: 'claimed', claim: { ...useOf(use), owner, version: row.version } };
 }
 
-function storeConsent(world: GrantWorld, { refresh, by, ...consent }: Consent): Grant {
+function storeConsent(world: GrantWorld, { id, refresh, by, ...consent }: Consent): Grant {
   checkRevision(world, refresh);
   const found = named(world, consent.name);
   if (found !== null && found.provider !== consent.provider)
     throw new Failure('refused', `grant ${consent.name} is one of provider ${found.provider}`);
-  const grant = found ?? addGrant(world, consent.name, consent.provider, 'person');
+  if (found !== null && found.id !== (id ?? found.id))
+    throw new Failure('database_conflict', `grant ${consent.name} was replaced`);
+  const grant = found ?? addGrant(world, consent.name, consent.provider, 'person', id);
   Object.assign(grant, { flow: 'person', account: consent.account, scope: consent.scope, refresh: tokenOf(refresh) });
   Object.assign(grant, { consentedAtMs: world.nowMs, consentedBy: by.who, renewedAtMs: world.nowMs });
   forgetAccess(world, grant.id);
@@ -248,9 +250,15 @@ function storeConsent(world: GrantWorld, { refresh, by, ...consent }: Consent): 
   return granted(world, grant);
 }
 
-function addGrant(world: GrantWorld, name: string, provider: string, flow: OAuthFlow): MemoryGrant {
+function addGrant(
+  world: GrantWorld,
+  name: string,
+  provider: string,
+  flow: OAuthFlow,
+  id: string = randomUUID(),
+): MemoryGrant {
   const grant: MemoryGrant = {
-    ...{ id: randomUUID(), name, provider, flow, account: null, scope: null, refresh: null },
+    ...{ id, name, provider, flow, account: null, scope: null, refresh: null },
     ...{ state: 'ready', stateSinceMs: world.nowMs, errorCode: null, errorMessage: null, retryAtMs: null },
     ...{ askedAtMs: null, renewedAtMs: world.nowMs, consentedAtMs: null, consentedBy: null },
   };

@@ -12,7 +12,7 @@ import {
   providerFailure,
   type RequestPurpose,
 } from '../../oauth/provider-errors.ts';
-import { copySecret, SecretBytes, secretBuffer } from '../../secret/secret-bytes.ts';
+import type { SecretBytes } from '../../secret/secret-bytes.ts';
 import { authenticateClient } from './client-authentication.ts';
 import {
   type EndpointAnswer,
@@ -140,9 +140,9 @@ async function readTokens(
   const { expires_in: expiresInS, scope } = result;
   const issuer = grant.isIssuerKnown ? grant.server.issuer : null;
   return {
-    accessToken: copyOf(access),
+    accessToken: access.copy(),
     expiresInMs: expiresInS === undefined ? null : Math.min(expiresInS * 1000, expiresInMsMax),
-    refreshToken: refresh === null || refresh.length === 0 ? null : copyOf(refresh),
+    refreshToken: refresh === null || refresh.length === 0 ? null : refresh.copy(),
     scope: scope !== undefined && scope.length <= scopeLettersMax && /^[\x20-\x7e]*$/.test(scope) ? scope : null,
     account: idToken === null ? null : accountOf(provider, idToken, issuer),
   };
@@ -155,14 +155,6 @@ async function processed(provider: OAuthProvider, grant: GrantRequest, response:
     // The error of the library holds the answer.
     throw unreadable(provider, 'answer_not_conformant');
   }
-}
-
-function copyOf(secret: SecretBytes): SecretBytes {
-  return secret.use((bytes) => {
-    const copy = secretBuffer(bytes.length);
-    copySecret(bytes, copy);
-    return SecretBytes.take(copy);
-  });
 }
 
 /** Printable ASCII (RFC 6749 appendix A). A control character would end the field in a SASL response. */

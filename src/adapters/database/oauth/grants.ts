@@ -207,7 +207,7 @@ export async function makeGrantDue(db: SqlExecutor, name: string): Promise<void>
 }
 
 export async function storeConsent(db: SqlExecutor, consent: Consent): Promise<Grant> {
-  const { name, provider, account, refresh, by } = consent;
+  const { id, name, provider, account, refresh, by } = consent;
   assertStorable('name', name);
   assertStorable('provider', provider);
   if (account !== null) assertStorable('account', account);
@@ -215,10 +215,11 @@ export async function storeConsent(db: SqlExecutor, consent: Consent): Promise<G
     await lockSwitchForWrite(transaction, refresh.switchRevision);
     const before = await lockGrant(transaction, (where) => where('oauth_grant.name', '=', name));
     if (before !== null && (before.name !== name || before.provider !== provider)) throw taken(name);
+    if (before !== null && before.id !== (id ?? before.id)) throw replaced(name);
     if (before === null)
       await transaction
         .insertInto('oauth_grant')
-        .values({ name, provider } as never)
+        .values({ ...(id === undefined ? {} : { id }), name, provider } as never)
         .execute();
     await writeConsent(transaction, consent, before?.state === 'ready');
     if (before !== null) await transaction.deleteFrom('oauth_access').where('grant_id', '=', before.id).execute();
@@ -241,6 +242,11 @@ async function writeConsent(db: SqlExecutor, consent: Consent, wasReady: boolean
       .where('name', '=', consent.name)
       .execute(),
   );
+}
+
+/** The token is sealed for another one. */
+function replaced(name: string): Failure {
+  return new Failure('database_conflict', `grant ${name} was created or replaced meanwhile`);
 }
 
 function taken(name: string): Failure {
