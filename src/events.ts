@@ -223,6 +223,12 @@ const definitions = {
     `${poll} server failures error`,
     'A poll failed. Logged when the reason changes and at its 2nd, 4th, 8th … repetition; the others at level debug.',
   ),
+  pollPreempted: event(
+    'poll.preempted',
+    'info',
+    `${poll} duration_ms`,
+    'A long poll ended as another mailbox waited for its slot, or for a connection to its host; it continues at the cursor.',
+  ),
   loginSuspended: event(
     'login.suspended',
     'warn',

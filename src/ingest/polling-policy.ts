@@ -28,7 +28,9 @@ export type PollEnd =
   /** IDLE ended since the access token of the login ends soon. */
   | 'token_ending'
   /** The end of the token ended the session, in the middle of what it did. */
-  | 'token_ended';
+  | 'token_ended'
+  /** It was long, and ended for others that waited: the mailbox waits behind these. */
+  | 'preempted';
 
 /** What a rule sees of a mailbox. The bound needs it as well, so `makeStrandedDue` reads the same columns. */
 type PolledMailbox = Pick<Mailbox, 'pollIntervalMs'>;
@@ -56,6 +58,7 @@ const waits: Readonly<Record<PollEnd | 'failed', WaitRule>> = {
   idle_connection_ended: { waitMs: () => reconnectMs, isExpectedAtStart: true },
   token_ending: { waitMs: () => 0, isExpectedAtStart: true },
   token_ended: { waitMs: () => reconnectMs, isExpectedAtStart: true },
+  preempted: { waitMs: () => 0, isExpectedAtStart: true },
   failed: { waitMs: (_mailbox, _settings, backoffMs) => backoffMs, isExpectedAtStart: true },
 };
 

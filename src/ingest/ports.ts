@@ -288,7 +288,7 @@ type PollSample = {
   readonly mailbox: string;
   readonly host: string;
   /** `ok`, or the failure that ended it. */
-  readonly result: 'ok' | FailureCode;
+  readonly result: 'ok' | 'preempted' | FailureCode;
   readonly durationMs: number;
   /** How long after it was due it started; null for a round after an announcement. */
   readonly lagMs: number | null;

@@ -92,6 +92,8 @@ export type Readiness = {
       readonly lag_ms: number | null;
       /** Polls in progress. */
       readonly polls: number;
+      /** Those of them that have taken long (scheduler/long-polls.ts). */
+      readonly polls_long: number;
       /** Mailboxes that are due and wait for a free slot. */
       readonly due: number;
       /** Waiting time of the first of those. */

@@ -44,6 +44,8 @@ export const hints = {
   sealGivenAway:
     'The settings were sealed for the database: a writer of it may make them act all the same, until you run ticketmaild encryption rotate.',
   schedulerStuck: 'The process is stuck or starved: see its CPU use and log.',
+  slotsTaken:
+    'See which mailboxes are slow: ticketmaild logs --event poll.preempted. Pause these, or raise [poll] concurrency_max and concurrency_per_host_max.',
   switchWithdrawn:
     'A running daemon of this host writes the switch in force back within seconds; so does ticketmaild encryption reseal.',
   tokenLacksScope:
@@ -54,6 +56,25 @@ export const hints = {
     'IMAP may be off for this mailbox, user and mailbox may differ, or the permission on the mailbox is missing: ticketmaild oauth test NAME finds out which.',
   tokenTooLong:
     'Some servers take no token beyond 4 to 8 KB (Dovecot: 8 KiB for the whole response): let the provider put fewer roles or groups into the token.',
+  exchangeImapOff:
+    'IMAP is off for this mailbox: switch it on in Exchange Online PowerShell. It takes effect within an hour.',
+  exchangePermission:
+    'The application may not open this mailbox: give it the permission in Exchange Online PowerShell. It takes effect within an hour.',
+  exchangePerson:
+    'IMAP is off for this mailbox, or the account that signed in may not open it: in Exchange Online PowerShell. Changes take up to an hour.',
+  exchangeRefused:
+    'Exchange knows the application under another object id (its ObjectId must be that of the enterprise application), or the permission is missing, or IMAP is off. Run in Exchange Online PowerShell what is missing; changes take up to an hour.',
+  exchangeRole:
+    'In Entra, App registrations, API permissions: add IMAP.AccessAsApp (Office 365 Exchange Online, application permission), then Grant admin consent.',
+  googleImapOff:
+    'Google took the token and refuses IMAP for this user: in admin.google.com, Apps, Google Workspace, Gmail, End user access, switch IMAP on for its organizational unit.',
+  oauthClockWrong:
+    'Check the time service (timedatectl). Tokens are requested by the clock of the provider until then.',
+  oauthUnused: 'Add one: ticketmaild mailbox add --oauth PROVIDER',
+  tokenLacksScopeNow:
+    'The token is not good for IMAP: compare scopes in [oauth.NAME] with what the mail server asks for, and the permissions of the application.',
+  tokenNotTaken:
+    'The mail server refuses the token: check that it trusts this provider (introspection, or its keys), the scope that it asks for, and the claim that it compares with the user.',
   tryAgainSoon: 'Try again in a moment.',
   workerSilent: 'Other workers poll its mailboxes. See its log; a worker that is gone for good is removed after a day.',
   workersFromDatabase:

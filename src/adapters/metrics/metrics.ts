@@ -88,10 +88,11 @@ function pollCounters(registry: Registry): Meter {
   const histogram = (name: string, help: string, buckets: number[]) =>
     new Histogram({ name, help, buckets, registers });
   const messages = counter('ticketmaild_messages_total', 'Messages by mailbox and outcome.', ['mailbox', 'outcome']);
-  const polls = counter('ticketmaild_polls_total', 'Finished polls by mail host and result: ok, or the error code.', [
-    'host',
-    'result',
-  ]);
+  const polls = counter(
+    'ticketmaild_polls_total',
+    'Finished polls by mail host and result: ok, preempted, or the error code.',
+    ['host', 'result'],
+  );
   const logins = counter(
     'ticketmaild_login_failures_total',
     'Logins that a mail server refused, by mail host and error code.',
@@ -118,7 +119,7 @@ function pollCounters(registry: Registry): Meter {
       polls.inc({ host, result });
       duration.observe(seconds(durationMs));
       if (lagMs !== null) lag.observe(seconds(lagMs));
-      if (result !== 'ok' && domainOf(result) === 'login') logins.inc({ host, code: result });
+      if (result !== 'ok' && result !== 'preempted' && domainOf(result) === 'login') logins.inc({ host, code: result });
     },
     outcome: (mailbox, outcome) => messages.inc({ mailbox: label(mailbox), outcome }),
     idleDelivery: (ms) => idleLatency.observe(seconds(ms)),

@@ -95,6 +95,7 @@ function databaseGauges(gauges: Gauges): Show {
 function schedulerGauges(gauges: Gauges): Show {
   const lag = gauges.single('ticketmaild_scheduler_lag_seconds', 'Time since the last tick of the scheduler.');
   const polls = gauges.single('ticketmaild_polls_in_progress', 'Polls in progress.');
+  const pollsLong = gauges.single('ticketmaild_polls_long', 'Polls in progress that have taken long.');
   const due = gauges.single('ticketmaild_mailboxes_due', 'Mailboxes that are due and wait for a free slot.');
   const dueOldest = gauges.single(
     'ticketmaild_due_oldest_age_seconds',
@@ -105,6 +106,7 @@ function schedulerGauges(gauges: Gauges): Show {
   return ({ scheduler, idle }) => {
     lag(scheduler.lag_ms === null ? null : seconds(scheduler.lag_ms));
     polls(scheduler.polls);
+    pollsLong(scheduler.polls_long);
     due(scheduler.due);
     dueOldest(seconds(scheduler.due_oldest_age_ms));
     idleOpen(idle.open);

@@ -103,7 +103,14 @@ function readinessSchema(mend: Mend): z.ZodMiniType<Readiness> {
     checks: object({
       database: object({ ...check, pool: mend(z.nullable(pool), () => null), ping_ms: numberOrNull }),
       disk: object({ ...check, free_bytes: numberOrNull }),
-      scheduler: object({ ...check, lag_ms: numberOrNull, polls: number, due: number, due_oldest_age_ms: number }),
+      scheduler: object({
+        ...check,
+        lag_ms: numberOrNull,
+        polls: number,
+        polls_long: number,
+        due: number,
+        due_oldest_age_ms: number,
+      }),
       vault: object({ ...check, state: word, key_ids: list(word) }),
       switch: object({ ...check, state: word, revision: number }),
       workers: object({

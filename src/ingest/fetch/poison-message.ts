@@ -118,9 +118,9 @@ export function isFetchFailure(error: unknown): boolean {
   return isFailure(error, ...fetchFailures);
 }
 
-/** True for a post-action that ended the session. A refusal leaves the session open. */
+/** True for a post-action that ended the session, or held it until preemption. A refusal leaves the session open. */
 export function breaksSession(error: unknown): boolean {
-  return isFailure(error, ...fetchFailures, 'server_busy');
+  return isFailure(error, ...fetchFailures, 'server_busy', 'interrupted');
 }
 
 /** The message that is given up because the attempt failed; null: none. */

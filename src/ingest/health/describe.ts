@@ -100,10 +100,12 @@ function diskFacts({ status, free_bytes: free }: Checks['disk']): string {
 
 const lagShownMsMin = 3000;
 
-function schedulerFacts({ lag_ms: lag, polls, due, due_oldest_age_ms: dueMs }: Checks['scheduler']): string {
+function schedulerFacts(check: Checks['scheduler']): string {
+  const { lag_ms: lag, polls, polls_long: pollsLong, due, due_oldest_age_ms: dueMs } = check;
+  const long = pollsLong === 0 ? '' : ` (${numberText(pollsLong)} long)`;
   const waiting = due === 0 ? '0 due' : `${numberText(due)} due for up to ${spanText(dueMs)}`;
   const late = lag === null ? ', no tick yet' : lag >= lagShownMsMin ? `, last tick ${spanText(lag)} ago` : '';
-  return `${countText(polls, 'poll')} in progress, ${waiting}${late}`;
+  return `${countText(polls, 'poll')} in progress${long}, ${waiting}${late}`;
 }
 
 const namesShown = { workers: 3, servers: 5, certificates: 3, grants: 3 };

@@ -22,7 +22,7 @@ import type { Check, EncryptionChecks, Readiness, ServerCheck } from '../readine
 import type { MailboxStore } from '../stores.ts';
 import { createCertificates, createDatabaseCheck, okSince } from './checks.ts';
 import { type MailboxFacts, type MailboxTrouble, mailboxChecks, noMailboxes } from './mailbox-checks.ts';
-import { createSchedulerLiveness, type SchedulerLiveness } from './scheduler-liveness.ts';
+import { createSchedulerLiveness, type SchedulerLiveness, schedulerCheck } from './scheduler-liveness.ts';
 
 /** Where the scheduler and the polls record what happens. */
 export interface HealthRecorder {
@@ -53,8 +53,10 @@ export type HealthPorts = {
     readonly worker: Readiness['worker'];
     readonly openCircuits: readonly ServerCheck[];
     readonly polls: number;
+    readonly pollsLong: number;
     readonly due: number;
     readonly dueMs: number;
+    readonly intervalMs: number;
     readonly isIdling: (mailboxId: string) => boolean;
     readonly loginFailuresMax: number;
   };
@@ -120,11 +122,12 @@ export function createHealth(ports: HealthPorts): Health {
               nowMs: databaseNowMs(),
             })
           : noStoredChecks;
-      const { worker, config, disk, workers, openCircuits, idle, polls, due, dueMs } = ports.otherParts();
+      const { worker, config, disk, workers, openCircuits, idle, ...load } = ports.otherParts();
       const isUsed = (server: Server) => used === null || used.has(serverKey(server));
-      const scheduler = { ...liveness.check(), polls, due, due_oldest_age_ms: dueMs };
+      const scheduler = schedulerCheck(liveness.check(), load, clock.nowMs());
       const allFail = mailboxes.failing + mailboxes.waiting > 0 && mailboxes.ok === 0;
-      const isSound = database.check().status === 'ok' && scheduler.status === 'ok' && disk.status !== 'failing';
+      const isAlive = scheduler.status === 'ok' || scheduler.status === 'warning';
+      const isSound = database.check().status === 'ok' && isAlive && disk.status !== 'failing';
       return {
         ready: isSound && !needsKey && !allFail,
         worker,

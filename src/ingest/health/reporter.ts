@@ -26,6 +26,8 @@ export interface Reporter {
   roundFinished(mailbox: Mailbox, report: RoundReport, lagMs: number | null): void;
   /** `roundId` is that of its last round; null: it had none. */
   pollFailed(mailbox: Mailbox, failure: Failure, durationMs: number, roundId: string | null): void;
+  /** A long poll ended for others that waited, and continues later. */
+  pollPreempted(mailbox: Mailbox, durationMs: number, roundId: string | null): void;
   /** Its login was refused so often that it is not polled for `ms`, or until its row changes. */
   loginsSuspended(mailbox: DueMailbox, ms: number): void;
   /** The server refused a post-action; the poll fails for it at its end. */
@@ -63,6 +65,11 @@ export function createReporter(ports: ReporterPorts): Reporter {
       if (!shouldLog) log.debug(fields, events.pollFailed);
       else if (failure.code === 'unexpected') log.error(fields, events.pollFailed);
       else log.warn(fields, events.pollFailed);
+    },
+    pollPreempted: ({ name, connection: { host } }, durationMs, roundId) => {
+      meter.poll({ mailbox: name, host, result: 'preempted', durationMs, lagMs: null });
+      const poll = roundId === null ? {} : { poll: roundId };
+      log.info({ mailbox: name, ...poll, duration_ms: Math.round(durationMs) }, events.pollPreempted);
     },
     loginsSuspended: ({ name, connection, due }, ms) => {
       const server = `${connection.host}:${connection.port}`;

@@ -6,7 +6,8 @@
  */
 import type { Clock } from '../../async/clock.ts';
 import { hints } from '../../text/hints.ts';
-import type { Check } from '../readiness.ts';
+import { spanText } from '../../text/units.ts';
+import type { Check, Readiness } from '../readiness.ts';
 
 export interface SchedulerLiveness {
   tick(): void;
@@ -60,4 +61,30 @@ export function createSchedulerLiveness(clock: Clock): SchedulerLiveness {
       return { status: 'ok', since: new Date(firstTickAtMs).toISOString(), reason: null, hint: null, ...lagging };
     },
   };
+}
+
+const waitMsMin = 60_000;
+const intervalsMax = 3;
+
+type SchedulerLoad = {
+  readonly polls: number;
+  readonly pollsLong: number;
+  readonly due: number;
+  readonly dueMs: number;
+  readonly intervalMs: number;
+};
+
+/** A warning where a due mailbox has waited for a slot for three intervals, and a minute, since the start at most. */
+export function schedulerCheck(
+  liveness: ReturnType<SchedulerLiveness['check']>,
+  { polls, pollsLong, due, dueMs, intervalMs }: SchedulerLoad,
+  nowMs: number,
+): Readiness['checks']['scheduler'] {
+  const load = { polls, polls_long: pollsLong, due, due_oldest_age_ms: dueMs };
+  const waitMs = liveness.since === null ? 0 : Math.min(dueMs, nowMs - Date.parse(liveness.since));
+  if (liveness.status !== 'ok' || waitMs < Math.max(waitMsMin, intervalsMax * intervalMs))
+    return { ...liveness, ...load };
+  const reason = `a due mailbox has waited ${spanText(waitMs)} for a slot: ${polls} polls are in progress, ${pollsLong} of them long`;
+  const since = new Date(nowMs - waitMs).toISOString();
+  return { ...liveness, status: 'warning', since, reason, hint: hints.slotsTaken, ...load };
 }

@@ -45,8 +45,17 @@ export type PollOptions = RoundOptions & {
   readonly folderCheckSchedule?: FolderCheckSchedule;
   /** Absent: the database is asked in every poll. */
   readonly handledCounts?: HandledCounts;
+  /** Absent: the poll is not preempted. */
+  readonly preemption?: Preemption;
   /** Asks for a slot in which the connection idles after the first round; null, or absent: the session is closed. */
   readonly requestIdleSlot?: (hadMessages: boolean) => IdleSlot | null;
+};
+
+/** Ends a poll that others wait for; the next one continues at the cursor. */
+export type Preemption = {
+  readonly signal: AbortSignal;
+  /** Messages were committed. Otherwise the mailbox rests, as after a failure. */
+  readonly hasCommitted: boolean;
 };
 
 /** A slot for one connection that idles (IDLE, RFC 2177), until it is disposed. */

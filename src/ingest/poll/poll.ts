@@ -4,8 +4,8 @@
  * A round is: cursor, then the fetch pipeline with its commits and post-actions. The cursor moves only in the
  * transaction that stores the outcomes, and the server is changed only after it, so that a poll may end anywhere: the
  * next one continues from what the database says, or proceeds in another way where this one broke at a message or a
- * post-action (poison-message.ts). `stop` lets the batch in progress finish; a lost lease, or a stop during the login,
- * ends at once.
+ * post-action (poison-message.ts). `stop` lets the batch in progress finish; a lost lease, preemption, or a stop during
+ * the login, ends at once.
  */
 import { asFailure, Failure, isFailure } from '../../errors.ts';
 import { runPipeline } from '../fetch/pipeline.ts';
@@ -85,7 +85,7 @@ async function pollWithLease(poll: StartedPoll): Promise<void> {
   const { due, stop } = options;
   let nextPollAfterMs: number;
   try {
-    nextPollAfterMs = await untilTokenEnds(poll, () => pollWithSession(poll));
+    nextPollAfterMs = await untilCutOff(poll, () => pollWithSession(poll));
   } catch (error) {
     const failure = asFailure(error);
     // A stop says nothing about the mailbox.
@@ -100,17 +100,29 @@ async function pollWithLease(poll: StartedPoll): Promise<void> {
   );
 }
 
-/** The end of an access token is no failure: what is not committed is fetched in the next session. */
-async function untilTokenEnds(
-  { mailbox, settings, record }: StartedPoll,
+/**
+ * The end of an access token is no failure: what is not committed is fetched in the next session. Neither is preemption,
+ * where anything was committed.
+ */
+async function untilCutOff(
+  { mailbox, settings, record, options: { preemption } }: StartedPoll,
   work: () => Promise<number>,
 ): Promise<number> {
   try {
     return await work();
   } catch (error) {
+    if (isFailure(error, 'interrupted') && preemption?.signal.aborted === true) {
+      if (!preemption.hasCommitted) throw noProgress(error);
+      return waitAfterPollMs('preempted', mailbox, settings());
+    }
     if (!isFailure(error, 'session_expired') || !record.wasConnected) throw error;
     return waitAfterPollMs('token_ended', mailbox, settings());
   }
+}
+
+function noProgress(cause: Failure): Failure {
+  const message = 'The server is too slow: no message was fetched so far, and other mailboxes waited.';
+  return new Failure('server_timeout', message, { cause });
 }
 
 /** A database failure here is not reported: the failure of the poll is. */
@@ -130,7 +142,12 @@ async function pollWithSession(poll: StartedPoll): Promise<number> {
   await using session = await login(poll, renewed.lost);
   record.wasConnected = true;
   poll.observe({ what: 'connected', certificateEndsAtMs: session.certificateEndsAtMs });
-  const open = { ...poll, session: serialized(session), lost: renewed.lost, folderVerification: { isVerified: false } };
+  const open = {
+    ...poll,
+    session: serialized(session, options.preemption?.signal),
+    lost: renewed.lost,
+    folderVerification: { isVerified: false },
+  };
   const { report, hasGivenUp } = await runRounds(open, record.roundId, true);
   if (hasGivenUp) return waitAfterPollMs('message_given_up', mailbox, settings());
   const mayIdle = session.supportsIdle && !options.stop.aborted;
@@ -140,11 +157,15 @@ async function pollWithSession(poll: StartedPoll): Promise<number> {
   return waitAfterPollMs(isUnstable ? 'folder_unstable' : 'finished', mailbox, settings());
 }
 
-/** A stop ends the login, but not the session that it leads to; a lost lease ends both. `stop` outlives the poll. */
-async function login({ mailbox, ports, options: { stop } }: StartedPoll, lost: AbortSignal) {
+/**
+ * A stop ends the login, but not the session that it leads to; a lost lease and preemption end both. `stop` outlives the
+ * poll.
+ */
+async function login({ mailbox, ports, options: { stop, preemption } }: StartedPoll, lost: AbortSignal) {
   const ending = new AbortController();
   const end = () => ending.abort();
   lost.addEventListener('abort', end, { once: true });
+  preemption?.signal.addEventListener('abort', end, { once: true });
   stop.addEventListener('abort', end, { once: true });
   if (stop.aborted) end();
   try {

@@ -3,12 +3,17 @@
  *
  * An IMAP connection does one thing at a time, while the stages run beside each other. A fetch holds the mutex from its
  * first row to its last, so its reader must not call the session in between. Closing does not wait: it ends any call.
+ * A preempted session is closed, and its calls throw `interrupted`, which says nothing about server and messages.
  */
-import { createMutex, type Mutex } from '../../async/mutex.ts';
-import type { FetchedSource, Session } from '../ports.ts';
+import { createMutex } from '../../async/mutex.ts';
+import { Failure } from '../../errors.ts';
+import type { Session } from '../ports.ts';
 
-export function serialized(session: Session): Session {
+/** `preempted`: closes the session when it fires. */
+export function serialized(session: Session, preempted?: AbortSignal): Session {
   const mutex = createMutex();
+  const run = <T>(call: () => Promise<T>): Promise<T> => mutex.run(() => call().catch(thrown(preempted)));
+  preempted?.addEventListener('abort', () => void session.close(), { once: true });
   return {
     folder: session.folder,
     certificateEndsAtMs: session.certificateEndsAtMs,
@@ -24,23 +29,31 @@ export function serialized(session: Session): Session {
     get supportsIdle() {
       return session.supportsIdle;
     },
-    idle: (ms, stop) => mutex.run(() => session.idle(ms, stop)),
-    listAbove: (uid) => mutex.run(() => session.listAbove(uid)),
-    uidBefore: (atMs) => mutex.run(() => session.uidBefore(atMs)),
-    sizes: (uids) => mutex.run(() => session.sizes(uids)),
-    fetch: (uids) => fetchAlone(session, uids, mutex),
-    fetchHeader: (uid, bytesMax) => mutex.run(() => session.fetchHeader(uid, bytesMax)),
-    apply: (action, uids) => mutex.run(() => session.apply(action, uids)),
+    idle: (ms, stop) => run(() => session.idle(ms, stop)),
+    listAbove: (uid) => run(() => session.listAbove(uid)),
+    uidBefore: (atMs) => run(() => session.uidBefore(atMs)),
+    sizes: (uids) => run(() => session.sizes(uids)),
+    fetch: async function* (uids) {
+      const release = await mutex.acquire();
+      try {
+        yield* session.fetch(uids);
+      } catch (error) {
+        thrown(preempted)(error);
+      } finally {
+        release();
+      }
+    },
+    fetchHeader: (uid, bytesMax) => run(() => session.fetchHeader(uid, bytesMax)),
+    apply: (action, uids) => run(() => session.apply(action, uids)),
     close: () => session.close(),
     [Symbol.asyncDispose]: () => session.close(),
   };
 }
 
-async function* fetchAlone(session: Session, uids: readonly number[], mutex: Mutex): AsyncGenerator<FetchedSource> {
-  const release = await mutex.acquire();
-  try {
-    yield* session.fetch(uids);
-  } finally {
-    release();
-  }
+/** Throws what a call has thrown; `interrupted` once the session was closed for others. */
+function thrown(preempted?: AbortSignal): (error: unknown) => never {
+  return (error) => {
+    if (preempted?.aborted === true) throw new Failure('interrupted', 'other mailboxes wait', { cause: error });
+    throw error;
+  };
 }

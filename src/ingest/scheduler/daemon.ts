@@ -117,6 +117,7 @@ function parts(ports: DaemonPorts, settings: () => DaemonSettings, stop: AbortSi
       idle: idleSlots.usage(),
       isIdling: idleSlots.isIdling,
       loginFailuresMax: settings().loginFailuresMax,
+      intervalMs: settings().intervalMs,
       ...scheduler.load(),
     }),
   });

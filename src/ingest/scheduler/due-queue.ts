@@ -6,6 +6,7 @@
  */
 import { type Server, serverKey } from '../model.ts';
 import type { DueMailbox } from '../stores.ts';
+import { pollsToEnd, slotHolders } from './long-polls.ts';
 import {
   type ConcurrencyLimits,
   isRetry,
@@ -17,7 +18,7 @@ import {
 export interface DueQueue {
   /** `isAll` is false when more mailboxes are due than the query returned. */
   replace(due: readonly DueMailbox[], isAll: boolean): void;
-  /** Starts as many polls as there are free slots. */
+  /** Starts as many polls as there are free slots, and ends long polls that others wait for. */
   startRunnable(): void;
   /** True when the queue is empty and more mailboxes may be due. */
   needsRefill(): boolean;
@@ -28,7 +29,7 @@ export interface DueQueue {
 export function createDueQueue(
   ports: Pick<SchedulerPorts, 'workers' | 'circuitBreaker' | 'disk'>,
   limits: () => ConcurrencyLimits,
-  runner: Pick<PollRunner, 'inProgress' | 'start'>,
+  runner: Pick<PollRunner, 'inProgress' | 'start' | 'end'>,
 ): DueQueue {
   const { workers, circuitBreaker, disk } = ports;
   let queue: readonly DueMailbox[] = [];
@@ -45,10 +46,11 @@ export function createDueQueue(
         allowsServer: circuitBreaker.allows,
         openCircuits: circuitBreaker.openCircuits(),
       };
-      const chosen = new Set(selectRunnable(queue, runner.inProgress, limits(), rules));
-      if (chosen.size === 0) return;
+      const { runnable, waiting } = selectRunnable(queue, runner.inProgress, limits(), rules);
+      const chosen = new Set(runnable);
       queue = queue.filter((mailbox) => !chosen.has(mailbox));
       for (const mailbox of chosen) runner.start(mailbox);
+      for (const poll of pollsToEnd(waiting, activeOf(runner.inProgress), limits())) runner.end(poll);
     },
     needsRefill: () => !isComplete && queue.length === 0,
     waiting: () => ({
@@ -68,40 +70,55 @@ type SelectionRules = {
 /** A mailbox is reserved for its preferred worker for so long after it became due. */
 const preferenceMs = 3000;
 
+type Selection = {
+  readonly runnable: readonly DueMailbox[];
+  /** Those that only wait for a slot, or for a connection to their host. */
+  readonly waiting: readonly DueMailbox[];
+};
+
 /**
- * Due mailboxes that may be polled now, in the order of `due` (longest overdue first).
+ * Due mailboxes that may be polled now, in the order of `due` (longest overdue first), and those that wait for others.
  *
  * A mailbox belongs to its preferred worker for 3 s; a longer overdue one, or one whose last poll failed (perhaps only
  * from there), is polled by any worker. Retries use at most half of the slots, so servers that never answer cannot
- * starve others. Pure.
+ * starve others; neither can long polls (long-polls.ts). Pure.
  */
 export function selectRunnable(
   due: readonly DueMailbox[],
   inProgress: ReadonlyMap<string, PollInProgress>,
   limits: ConcurrencyLimits,
   rules: SelectionRules,
-): readonly DueMailbox[] {
-  const active = [...inProgress.values()].filter(({ isIdling }) => !isIdling);
+): Selection {
+  const active = activeOf(inProgress);
+  const holders = slotHolders(active, limits);
   const perHost = new Map<string, number>();
   for (const { host } of active) perHost.set(host, (perHost.get(host) ?? 0) + 1);
   const candidates = due.filter((mailbox) => !inProgress.has(mailbox.id) && isEligible(mailbox, rules));
   const probes = probesOf(candidates, rules.openCircuits);
   const retriesMax = Math.max(1, Math.floor(limits.concurrencyMax / 2));
-  let retries = active.filter((poll) => poll.isRetry).length;
-  const chosen: DueMailbox[] = [];
+  let retries = holders.filter((poll) => poll.isRetry).length;
+  const runnable: DueMailbox[] = [];
+  const waiting: DueMailbox[] = [];
   for (const mailbox of candidates) {
     const { host } = mailbox.connection;
     const onHost = perHost.get(host) ?? 0;
     const isAgain = isRetry(mailbox);
-    if (active.length + chosen.length >= limits.concurrencyMax) break;
-    if (onHost >= limits.concurrencyPerHostMax || (isAgain && retries >= retriesMax)) continue;
     const probe = probes.get(serverKey(mailbox.connection));
-    if (probe !== undefined && probe !== mailbox) continue;
+    if ((probe !== undefined && probe !== mailbox) || (isAgain && retries >= retriesMax)) continue;
+    if (holders.length + runnable.length >= limits.concurrencyMax || onHost >= limits.concurrencyPerHostMax) {
+      waiting.push(mailbox);
+      continue;
+    }
     perHost.set(host, onHost + 1);
     if (isAgain) retries += 1;
-    chosen.push(mailbox);
+    runnable.push(mailbox);
   }
-  return chosen;
+  return { runnable, waiting };
+}
+
+/** Polls that do not idle, oldest first. */
+function activeOf(inProgress: ReadonlyMap<string, PollInProgress>): readonly PollInProgress[] {
+  return [...inProgress.values()].filter(({ isIdling }) => !isIdling);
 }
 
 /** For each server with an open circuit the mailbox that probes it: the one with fewest failures. */

@@ -1,8 +1,9 @@
 /**
  * Poll runner: starts polls, holds those in progress, and acts on how they end.
  *
- * A poll whose connection idles (idle-slots.ts) uses no concurrency slot. A lease that a poll could not release because
- * the database was unavailable or the disk full is reclaimed as soon as the database answers and files can be written.
+ * A poll whose connection idles (idle-slots.ts) uses no concurrency slot, nor does a long one with a place in the pool
+ * of these (long-polls.ts). A lease that a poll could not release because the database was unavailable or the disk full
+ * is reclaimed as soon as the database answers and files can be written.
  */
 import { asFailure, type Failure } from '../../errors.ts';
 import { events } from '../../events.ts';
@@ -18,6 +19,7 @@ import type { DueMailbox, MailboxStore } from '../stores.ts';
 import type { CircuitBreaker } from './circuit-breaker.ts';
 import type { IdleLimits, IdleSlots } from './idle-slots.ts';
 import { reclaimUnusedLeases } from './lease-renewal.ts';
+import { longPollMs } from './long-polls.ts';
 import type { LiveWorkers } from './workers.ts';
 
 export type ConcurrencyLimits = { readonly concurrencyMax: number; readonly concurrencyPerHostMax: number };
@@ -38,15 +40,29 @@ export type SchedulerPorts = PollPorts & {
   readonly disk: DiskWatch;
 };
 
-/** A poll in progress. `isRetry`: the one before it failed. `isIdling`: it uses no concurrency slot. */
-export type PollInProgress = { readonly host: string; readonly isRetry: boolean; readonly isIdling: boolean };
+/** A poll in progress. */
+export type PollInProgress = {
+  readonly host: string;
+  /** The poll before it failed. */
+  readonly isRetry: boolean;
+  /** It uses no concurrency slot. */
+  readonly isIdling: boolean;
+  /** It has been in progress for longer than `longPollMs`, and does not idle. */
+  readonly isLong: boolean;
+  /** It has committed messages. */
+  readonly hasCommitted: boolean;
+  /** It was told to end, for others. */
+  readonly isEnding: boolean;
+};
 
 export interface PollRunner {
   /** By mailbox id. */
   readonly inProgress: ReadonlyMap<string, PollInProgress>;
   start(mailbox: DueMailbox): void;
-  /** Polls that use a concurrency slot. */
-  activeCount(): number;
+  /** Ends a poll that others wait for (preemption). */
+  end(poll: PollInProgress): void;
+  /** Polls that do not idle, and how many of them are long. */
+  activity(): { readonly polls: number; readonly pollsLong: number };
   /** Resolves when no poll is in progress. */
   drained(): Promise<void>;
   /** From now on failures are not reported: the shutdown timeout is over, and polls are being cut off. */
@@ -59,7 +75,13 @@ export function isRetry({ due }: DueMailbox): boolean {
   return due.failures > 0;
 }
 
-type RunningPoll = PollInProgress & { isIdling: boolean; ended: Promise<void> };
+type RunningPoll = PollInProgress & {
+  readonly mailbox: DueMailbox;
+  readonly ending: AbortController;
+  isIdling: boolean;
+  hasCommitted: boolean;
+  ended: Promise<void>;
+};
 
 /** `slotFreed` is called whenever a concurrency slot becomes free: a poll has ended, or its connection idles. */
 export function createPollRunner(
@@ -68,14 +90,18 @@ export function createPollRunner(
   stop: AbortSignal,
   slotFreed: () => void,
 ): PollRunner {
-  const { disk, circuitBreaker, reporter } = ports;
+  const { disk, circuitBreaker, reporter, clock } = ports;
   const running = new Map<string, RunningPoll>();
   let isSuppressed = false;
   // At the start those of a process that died; later those of a poll that lost the database or the disk.
   let mayHoldLeases = true;
 
-  const ended = (mailbox: DueMailbox, { failure, roundId, wasConnected, durationMs }: PollSummary): void => {
-    if (failure === null) return;
+  const ended = ({ mailbox, isEnding }: RunningPoll, summary: PollSummary): void => {
+    const { failure, roundId, wasConnected, durationMs } = summary;
+    if (failure === null) {
+      if (isEnding) reporter.pollPreempted(mailbox, durationMs, roundId);
+      return;
+    }
     // How an open session ends says nothing about its server now: that may have gone away and come back meanwhile.
     if (!wasConnected) attemptEnded(mailbox, failure, ports);
     if (isSuppressed) return;
@@ -88,18 +114,20 @@ export function createPollRunner(
 
   const start = (mailbox: DueMailbox): void => {
     const { id, connection } = mailbox;
-    const entry: RunningPoll = {
-      ...{ host: connection.host, isRetry: isRetry(mailbox), isIdling: false },
-      ended: Promise.resolve(),
-    };
+    const entry = newEntry(mailbox, clock, settings);
     running.set(id, entry);
     circuitBreaker.attemptStarted(connection, id);
-    const options = optionsOf(mailbox, ports, stop, () => {
+    const options = optionsOf(entry, ports, stop, () => {
       entry.isIdling = true;
       slotFreed();
     });
-    entry.ended = pollMailbox(mailbox, ports, settings, options, observerOf(mailbox, ports))
-      .then((summary) => ended(mailbox, summary))
+    const observe = observerOf(mailbox, ports);
+    const observeCommits = (event: PollEvent): void => {
+      if (event.what === 'progress' && event.done > 0) entry.hasCommitted = true;
+      observe(event);
+    };
+    entry.ended = pollMailbox(mailbox, ports, settings, options, observeCommits)
+      .then((summary) => ended(entry, summary))
       .finally(() => {
         running.delete(id);
         slotFreed();
@@ -109,7 +137,11 @@ export function createPollRunner(
   return {
     inProgress: running,
     start,
-    activeCount: () => [...running.values()].filter(({ isIdling }) => !isIdling).length,
+    end: (poll) => [...running.values()].find((one) => one === poll)?.ending.abort(),
+    activity: () => {
+      const active = [...running.values()].filter(({ isIdling }) => !isIdling);
+      return { polls: active.length, pollsLong: active.filter(({ isLong }) => isLong).length };
+    },
     drained: async () => {
       while (running.size > 0) await Promise.all([...running.values()].map(({ ended }) => ended));
     },
@@ -131,16 +163,44 @@ export function createPollRunner(
   };
 }
 
+function newEntry(mailbox: DueMailbox, clock: SchedulerPorts['clock'], settings: () => SchedulerSettings): RunningPoll {
+  const startedAtMs = clock.monotonicMs();
+  const entry: RunningPoll = {
+    ...{ mailbox, host: mailbox.connection.host, isRetry: isRetry(mailbox), isIdling: false, hasCommitted: false },
+    ...{ ending: new AbortController(), ended: Promise.resolve() },
+    get isLong() {
+      return !entry.isIdling && clock.monotonicMs() - startedAtMs >= longPollMs(settings().intervalMs);
+    },
+    get isEnding() {
+      return entry.ending.signal.aborted;
+    },
+  };
+  return entry;
+}
+
 /** `idles` is called when the connection of the poll got an IDLE slot. */
 function optionsOf(
-  mailbox: DueMailbox,
+  entry: RunningPoll,
   { health, idleSlots, log }: SchedulerPorts,
   stop: AbortSignal,
   idles: () => void,
 ): PollOptions {
+  const { mailbox } = entry;
   const { due, name } = mailbox;
+  const preemption = {
+    signal: entry.ending.signal,
+    get hasCommitted() {
+      return entry.hasCommitted;
+    },
+  };
   return {
-    ...{ due, stop, uidValidityChanges: health.uidValidityChanges, folderCheckSchedule: health.folderCheckSchedule },
+    ...{
+      due,
+      stop,
+      preemption,
+      uidValidityChanges: health.uidValidityChanges,
+      folderCheckSchedule: health.folderCheckSchedule,
+    },
     handledCounts: health.handledCounts,
     requestIdleSlot: (hadMessages) => {
       const slot = idleSlots.request(mailbox, due.version, hadMessages);

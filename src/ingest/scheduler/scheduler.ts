@@ -19,7 +19,13 @@ interface Scheduler {
   /** The shutdown timeout is over: failures of polls that are cut off are not reported. */
   suppressReports(): void;
   /** Polls in progress; mailboxes that are due and wait for a slot, and for how long the first of them has waited. */
-  load(): { readonly polls: number; readonly due: number; readonly dueMs: number };
+  load(): {
+    readonly polls: number;
+    /** Those of them that are long (long-polls.ts). */
+    readonly pollsLong: number;
+    readonly due: number;
+    readonly dueMs: number;
+  };
 }
 
 /** Mailboxes that one query returns. */
@@ -65,7 +71,7 @@ export function createScheduler(
     tick,
     suppressReports: runner.suppressReports,
     drained: runner.drained,
-    load: () => ({ polls: runner.activeCount(), ...queue.waiting() }),
+    load: () => ({ ...runner.activity(), ...queue.waiting() }),
   };
 }
 

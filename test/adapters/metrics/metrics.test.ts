@@ -109,7 +109,7 @@ test('an unknown value has no sample', async () => {
   const blind = sampleReadiness({
     database: { ...fine, status: 'failing', pool: null, ping_ms: null },
     disk: { ...unknown, free_bytes: null },
-    scheduler: { ...unknown, lag_ms: null, polls: 0, due: 0, due_oldest_age_ms: 0 },
+    scheduler: { ...unknown, lag_ms: null, polls: 0, polls_long: 0, due: 0, due_oldest_age_ms: 0 },
     workers: { ...unknown, live: 0, list: [] },
     clock: { ...unknown, offset_ms: null },
     quarantine: { ...unknown, count: 0, oldest: null, reasons: [] },

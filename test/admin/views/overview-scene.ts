@@ -48,7 +48,17 @@ export function overviewOf({ app }: TestApp, given: Partial<Ports> = {}): Overvi
     ...{ clock: systemClock, store, postActionGuard: { isUnconfirmed: () => false }, encryption: () => encryption },
     oauth: async () => ({ ...good, providers: [], grants: { ready: 0, needs_consent: 0, refused: 0 }, list: [] }),
     otherParts: () => ({
-      ...{ ...beside, worker, openCircuits: [], polls: 0, due: 0, dueMs: 0, loginFailuresMax: 3 },
+      ...{
+        ...beside,
+        worker,
+        openCircuits: [],
+        polls: 0,
+        pollsLong: 0,
+        due: 0,
+        dueMs: 0,
+        intervalMs: 60_000,
+        loginFailuresMax: 3,
+      },
       isIdling: () => false,
     }),
   });

@@ -42,7 +42,7 @@ export const fine: Readiness = {
   checks: {
     database: { ...ok, pool: { open: 6, busy: 2, waiting: 0, max: 10 }, ping_ms: 3 },
     disk: { ...ok, free_bytes: 41_234_567_890 },
-    scheduler: { ...ok, lag_ms: 400, polls: 3, due: 0, due_oldest_age_ms: 0 },
+    scheduler: { ...ok, lag_ms: 400, polls: 3, polls_long: 0, due: 0, due_oldest_age_ms: 0 },
     vault: { ...ok, state: 'open', key_ids: ['1a2b3c4d5e6f7a8b'] },
     switch: { ...ok, state: 'on', revision: 4 },
     workers: { ...ok, live: 1, list: [{ host: 'desk1', pid: 4711, live: true, seen_at: ago(0) }] },
@@ -80,7 +80,7 @@ export const bad: Readiness = {
       reason: 'database_unavailable: the database at db.example.com:3306 does not answer (ECONNREFUSED)',
       hint: hintOf('database_unavailable'),
     },
-    scheduler: { ...ok, lag_ms: 700, polls: 8, due: 31, due_oldest_age_ms: 95_000 },
+    scheduler: { ...ok, lag_ms: 700, polls: 8, polls_long: 0, due: 31, due_oldest_age_ms: 95_000 },
     vault: {
       ...{ status: 'warning', since: ago(65), state: 'orphaned', key_ids: ['1a2b3c4d5e6f7a8b'] },
       reason: 'key_file_missing: the key file data/encryption-key.bin is gone',

@@ -53,7 +53,16 @@ function healthOf(scene: Scene) {
   }));
   const worker = { host: 'desk', pid: 1, name: '', version: '0', started_at: '', log_level: 'info' };
   const defaults = {
-    ...{ worker, polls: 0, due: 0, dueMs: 0, isIdling: () => false, loginFailuresMax: 3 },
+    ...{
+      worker,
+      polls: 0,
+      pollsLong: 0,
+      due: 0,
+      dueMs: 0,
+      intervalMs: 60_000,
+      isIdling: () => false,
+      loginFailuresMax: 3,
+    },
     ...{ config: { ...good, needs_restart: [] }, disk: { ...good, free_bytes: 1 } },
     ...{ workers: { ...good, live: 1, list: [] }, openCircuits: [] },
     idle: { open: 0, max: 0 },

@@ -5,34 +5,36 @@ import { dueMailbox } from '../samples.ts';
 
 const limits = { concurrencyMax: 4, concurrencyPerHostMax: 2 };
 const rules = { isPreferredHere: () => true, allowsServer: () => true, openCircuits: [] };
-const poll = (host: string, isIdling = false): PollInProgress => ({ host, isRetry: false, isIdling });
+const usual = { isRetry: false, isIdling: false, isLong: false, hasCommitted: false, isEnding: false };
+const poll = (host: string, isIdling = false): PollInProgress => ({ ...usual, host, isIdling });
+const runnable = (...args: Parameters<typeof selectRunnable>) => selectRunnable(...args).runnable;
 
 describe('the concurrency limits', () => {
   test('no more polls at a time than allowed, those in progress included', () => {
     const due = ['a', 'b', 'c', 'd', 'e'].map((name) => dueMailbox(name, name));
-    const chosen = selectRunnable(due, new Map([['x', poll('x')]]), limits, rules);
+    const chosen = runnable(due, new Map([['x', poll('x')]]), limits, rules);
     expect(chosen.map(({ name }) => name)).toEqual(['a', 'b', 'c']);
   });
 
   test('one host with many mailboxes leaves room for the others', () => {
     const due = [dueMailbox('a1', 'a'), dueMailbox('a2', 'a'), dueMailbox('a3', 'a'), dueMailbox('b1', 'b')];
-    expect(selectRunnable(due, new Map(), limits, rules).map(({ name }) => name)).toEqual(['a1', 'a2', 'b1']);
+    expect(runnable(due, new Map(), limits, rules).map(({ name }) => name)).toEqual(['a1', 'a2', 'b1']);
   });
 
   test('a mailbox whose poll is in progress is not polled a second time', () => {
-    expect(selectRunnable([dueMailbox('a')], new Map([['a', poll('elsewhere', true)]]), limits, rules)).toEqual([]);
+    expect(runnable([dueMailbox('a')], new Map([['a', poll('elsewhere', true)]]), limits, rules)).toEqual([]);
   });
 
   test('polls that idle use no slot', () => {
     const idling = new Map(['r1', 'r2', 'r3', 'r4', 'r5'].map((id) => [id, poll('a', true)]));
-    expect(selectRunnable([dueMailbox('a', 'a')], idling, limits, rules)).toHaveLength(1);
+    expect(runnable([dueMailbox('a', 'a')], idling, limits, rules)).toHaveLength(1);
   });
 
   test('a server with an open circuit is probed by one mailbox', () => {
     const due = [dueMailbox('a1', 'a'), dueMailbox('a2', 'a')];
     const open = [due[0]?.connection ?? { host: '', port: 0 }];
-    expect(selectRunnable(due, new Map(), limits, { ...rules, openCircuits: open })).toHaveLength(1);
-    expect(selectRunnable(due, new Map(), limits, { ...rules, allowsServer: () => false })).toEqual([]);
+    expect(runnable(due, new Map(), limits, { ...rules, openCircuits: open })).toHaveLength(1);
+    expect(runnable(due, new Map(), limits, { ...rules, allowsServer: () => false })).toEqual([]);
   });
 });
 
@@ -41,15 +43,15 @@ describe('mailboxes that fail', () => {
     const failing = ['a', 'b', 'c', 'd'].map((name) => dueMailbox(name, name, { failures: 1 }));
     const due = [...failing, dueMailbox('e', 'e'), dueMailbox('f', 'f')];
     const names = (inProgress: ReadonlyMap<string, PollInProgress>) =>
-      selectRunnable(due, inProgress, limits, rules).map(({ name }) => name);
+      runnable(due, inProgress, limits, rules).map(({ name }) => name);
     expect(names(new Map())).toEqual(['a', 'b', 'e', 'f']);
-    expect(names(new Map([['x', { host: 'x', isRetry: true, isIdling: false }]]))).toEqual(['a', 'e', 'f']);
+    expect(names(new Map([['x', { ...usual, host: 'x', isRetry: true }]]))).toEqual(['a', 'e', 'f']);
   });
 
   test('a server with an open circuit is probed by the mailbox with fewest failures', () => {
     const due = [dueMailbox('typo', 'a', { failures: 9 }), dueMailbox('good', 'a', { failures: 1 })];
     const open = [due[0]?.connection ?? { host: '', port: 0 }];
-    expect(selectRunnable(due, new Map(), limits, { ...rules, openCircuits: open }).map(({ name }) => name)).toEqual([
+    expect(runnable(due, new Map(), limits, { ...rules, openCircuits: open }).map(({ name }) => name)).toEqual([
       'good',
     ]);
   });
@@ -59,18 +61,18 @@ describe('the preferred worker', () => {
   const away = { ...rules, isPreferredHere: () => false };
 
   test('polls its mailbox within some seconds, then any worker does', () => {
-    expect(selectRunnable([dueMailbox('a', 'a', { overdueMs: 1000 })], new Map(), limits, away)).toEqual([]);
-    expect(selectRunnable([dueMailbox('a', 'a', { overdueMs: 3001 })], new Map(), limits, away)).toHaveLength(1);
+    expect(runnable([dueMailbox('a', 'a', { overdueMs: 1000 })], new Map(), limits, away)).toEqual([]);
+    expect(runnable([dueMailbox('a', 'a', { overdueMs: 3001 })], new Map(), limits, away)).toHaveLength(1);
   });
 
   test('does not matter for a mailbox whose last poll failed', () => {
-    expect(selectRunnable([dueMailbox('a', 'a', { failures: 1 })], new Map(), limits, away)).toHaveLength(1);
+    expect(runnable([dueMailbox('a', 'a', { failures: 1 })], new Map(), limits, away)).toHaveLength(1);
   });
 });
 
 /** A due queue, and polls that run until the test ends them. */
 function queueScene(limits = { concurrencyMax: 2, concurrencyPerHostMax: 2 }) {
-  const at = { diskFails: false, open: new Set<string>() };
+  const at = { diskFails: false, open: new Set<string>(), ended: [] as PollInProgress[] };
   const inProgress = new Map<string, PollInProgress>();
   const order: string[] = [];
   const queue = createDueQueue(
@@ -92,8 +94,9 @@ function queueScene(limits = { concurrencyMax: 2, concurrencyPerHostMax: 2 }) {
       inProgress,
       start: ({ id, connection }) => {
         order.push(id);
-        inProgress.set(id, { host: connection.host, isRetry: false, isIdling: false });
+        inProgress.set(id, { ...usual, host: connection.host });
       },
+      end: (poll) => void at.ended.push(poll),
     },
   );
   return { at, inProgress, order, queue };
@@ -113,9 +116,21 @@ test('as many polls start as there are free slots, and the next as soon as one e
   expect(queue.waiting()).toEqual({ due: 0, dueMs: 0 });
 });
 
+test('a long poll that a due mailbox waits for ends', () => {
+  const { at, inProgress, queue } = queueScene();
+  const long = { ...poll('mail'), isLong: true, hasCommitted: true };
+  inProgress
+    .set('x', poll('mail'))
+    .set('y', long)
+    .set('z', { ...long });
+  queue.replace(three(), true);
+  queue.startRunnable();
+  expect(at.ended).toEqual([long]);
+});
+
 test('a poll in progress is not in the queue, and a tick replaces the queue', () => {
   const { inProgress, order, queue } = queueScene();
-  inProgress.set('a', { host: 'mail', isRetry: false, isIdling: true });
+  inProgress.set('a', poll('mail', true));
   queue.replace(three(), true);
   expect(queue.waiting().due).toBe(2);
   queue.replace([dueMailbox('d')], true);

@@ -108,7 +108,7 @@ test('while the disk fails no poll starts, and the waiting mailboxes are counted
   await scheduler.tick();
   await scheduler.drained();
   expect(polled).toEqual([]);
-  expect(scheduler.load()).toEqual({ polls: 0, due: 2, dueMs: 5000 });
+  expect(scheduler.load()).toEqual({ polls: 0, pollsLong: 0, due: 2, dueMs: 5000 });
 });
 
 test('mailboxes of a server with an open circuit are queried only when one of them may probe', async () => {
