@@ -37,6 +37,8 @@ export type Dovecot = {
   expunge(user: string, folder: string, uids: readonly number[]): Promise<void>;
   /** The messages stay and get UIDs from 1 under a new UIDVALIDITY, as after a restored backup. */
   changeUidValidity(user: string, folder: string): Promise<void>;
+  /** Multiplies the UIDs, as in a folder from which most messages were deleted. Needs a folder that was selected. */
+  spreadUids(user: string, folder: string, factor: number): Promise<void>;
   /** Takes `\Seen` away from every message, as another client does. */
   unsee(user: string, folder: string): Promise<void>;
   /** A backup of the folder as it is, numbers included; what it gives puts that back. */
@@ -158,6 +160,7 @@ function mailActions(folder: string): MailActions {
     expunge: async (user, name, uids) =>
       void (await doveadm('expunge', '-u', user, 'mailbox', name, 'uid', uids.join(','))),
     changeUidValidity: (user, name) => forgetNumbers(maildir(user, name)),
+    spreadUids: (user, name, factor) => spreadUids(maildir(user, name), factor),
     unsee: async (user, name) => void (await doveadm('flags', 'remove', '-u', user, '\\Seen', 'mailbox', name, 'all')),
     backUp: (user, name) => backUp(maildir(user, name)),
     kick: async (user) => void (await doveadm('kick', user)),
@@ -185,6 +188,19 @@ async function backUp(maildir: string): Promise<() => Promise<void>> {
     await rm(maildir, { recursive: true });
     await runProgram('cp', ['-a', kept, maildir]);
   };
+}
+
+/** Writes its list of UIDs anew: `3 V7 N4 G1`, then a line for each message. */
+async function spreadUids(maildir: string, factor: number): Promise<void> {
+  const file = join(maildir, 'dovecot-uidlist');
+  const list = await readFile(file, 'latin1');
+  await forgetNumbers(maildir);
+  const owner = mailOwner();
+  const spread = list
+    .replace(/(?<=^3 .*N)[0-9]+/, (uidNext) => `${(Number(uidNext) - 1) * factor + 1}`)
+    .replace(/^[0-9]+(?= .*:)/gm, (uid) => `${Number(uid) * factor}`);
+  await writeFile(file, spread, 'latin1');
+  await chown(file, owner.uid, owner.gid);
 }
 
 /** Without its list of UIDs and its indexes, Dovecot numbers the messages it finds again. */
