@@ -1,5 +1,6 @@
 /**
- * `check`: self-test of configuration, data folder, key file, database, tables, encryption switch and every mailbox.
+ * `check`: self-test of configuration, data folder, OAuth credentials, key file, database, tables, encryption switch and
+ * every mailbox.
  *
  * Independent parts are tested even when another one failed. Exit code 1 when anything failed, 2 when it is the
  * configuration.
@@ -13,34 +14,24 @@ import { isLoopback, listenText } from '../config/machine.ts';
 import { recoverAdvice, sharedBackupAdvice } from '../encryption/help.ts';
 import type { KeyFileReading } from '../encryption/ports.ts';
 import { unprovenOff } from '../encryption/vault.ts';
-import { asFailure, causeCode, Failure, isFailure } from '../errors.ts';
+import { causeCode, Failure, isFailure } from '../errors.ts';
 import type { Mailbox } from '../ingest/model.ts';
 import { keyIds, weakKeyFailure, weakKeyRemedy } from '../secret/key.ts';
 import { countText } from '../text/units.ts';
+import { type CheckReport, createCheckReport } from './check-report.ts';
 import { type CommonOptions, type Context, composeFor } from './context.ts';
 import { certificateText, probeMailbox } from './mailbox/probe.ts';
-import { printResult } from './output.ts';
+import { checkCredential } from './oauth/credential.ts';
 
 type KeysReading = Extract<KeyFileReading, { kind: 'keys' }>;
-type CheckResult<T> = { readonly ok: true; readonly value: T } | { readonly ok: false; readonly failure: Failure };
-
-/** Tests one part, prints its line, and returns the value that later parts need. */
-type RunCheck = <T>(part: string, work: () => Promise<T>, describe: (value: T) => string) => Promise<CheckResult<T>>;
 
 export async function check(options: CommonOptions, context: Context): Promise<number> {
-  const results: CheckResult<unknown>[] = [];
-  const failedFirst = new Map<string, string>();
-  const attempt: RunCheck = async (part, work, describe) => {
-    const result = await outcomeOf(work);
-    results.push(result);
-    if (result.ok) await print(options, context, part, describe(result.value));
-    else await printFailure(options, context, part, result.failure, failedFirst);
-    return result;
-  };
+  const report = createCheckReport(options, context);
+  const { attempt, warn } = report;
   const config = await attempt('configuration', () => context.loadConfig(options.config ?? null), configText);
   if (!config.ok) return config.failure.exitCode;
   if (config.value.admin?.proxies.some((one) => isLoopback(one.replace(/^::ffff:/i, ''))) === true)
-    await printWarning(options, context, 'configuration', ...openProxy);
+    await warn('configuration', ...openProxy);
   const app = await attempt(
     'data folder',
     () => openApp(config.value, context),
@@ -48,9 +39,9 @@ export async function check(options: CommonOptions, context: Context): Promise<n
   );
   if (app.ok) {
     await using opened = app.value;
-    await checkApp(opened, config.value, options, context, attempt);
+    await checkApp(opened, config.value, context, report);
   }
-  return results.every((result) => result.ok) ? 0 : 1;
+  return report.exitCode();
 }
 
 async function openApp(config: Config, context: Context): Promise<App> {
@@ -80,19 +71,16 @@ async function writeInto(dataDir: string): Promise<void> {
   }
 }
 
-async function checkApp(
-  app: App,
-  config: Config,
-  options: CommonOptions,
-  context: Context,
-  attempt: RunCheck,
-): Promise<void> {
+async function checkApp(app: App, config: Config, context: Context, report: CheckReport): Promise<void> {
+  const { attempt, warn } = report;
+  for (const provider of config.oauth)
+    await checkCredential(app, provider, { part: `provider ${provider.name}`, nowMs: context.nowMs() }, report);
   const key = await attempt('key file', () => readKeyFile(app), keysText);
   const [shared, ...remedies] =
     key.ok && key.value?.wrapped === null ? sharedBackupAdvice(app.keyFile.path, config.database) : [];
-  if (shared !== undefined) await printWarning(options, context, 'backup', shared, remedies.join(' '));
+  if (shared !== undefined) await warn('backup', shared, remedies.join(' '));
   const open = app.store.openChannel();
-  if (open !== null) await printWarning(options, context, 'database', open, openDatabaseHint);
+  if (open !== null) await warn('database', open, openDatabaseHint);
   const database = await attempt(
     'database',
     () => pingDatabase(app),
@@ -180,19 +168,6 @@ function rescuable({ code, message, fields, hint }: Failure): Failure {
   return new Failure(code, message, { fields, hint: `${hint} ${recoverAdvice}` });
 }
 
-async function outcomeOf<T>(work: () => Promise<T>): Promise<CheckResult<T>> {
-  try {
-    return { ok: true, value: await work() };
-  } catch (error) {
-    return { ok: false, failure: asFailure(error) };
-  }
-}
-
-async function print(options: CommonOptions, context: Context, part: string, text: string): Promise<void> {
-  const fields = { check: part, ok: true, message: text, code: null, hint: null };
-  await printResult(options, context, fields, `ok      ${part}: ${text}`, 'green');
-}
-
 /** Any user of this machine connects from a loopback address. */
 const openProxy = [
   '[admin] proxies has a loopback address: every user of this machine is trusted like the proxy',
@@ -201,40 +176,6 @@ const openProxy = [
 
 const openDatabaseHint =
   'In [database], name its unix socket in url (?socket=/run/mysqld/mysqld.sock), or set tls = "verify"; server_key_file protects the password alone.';
-
-async function printWarning(
-  options: CommonOptions,
-  { terminal }: Context,
-  part: string,
-  message: string,
-  hint: string,
-): Promise<void> {
-  if (options.json === true) return await terminal.json({ check: part, ok: true, message, code: null, hint });
-  await terminal.line(`warning ${part}: ${message}`, 'yellow');
-  await terminal.line(`        hint: ${hint}`);
-}
-
-/** For people, a repeated failure, such as a missing key, is not printed again: it refers to the first part. */
-async function printFailure(
-  options: CommonOptions,
-  { terminal }: Context,
-  part: string,
-  { code, message, hint }: Failure,
-  failedFirst: Map<string, string>,
-): Promise<void> {
-  if (options.json === true) {
-    await terminal.json({ check: part, ok: false, message, code, hint });
-    return;
-  }
-  const sameAs = failedFirst.get(`${code} ${message}`);
-  if (sameAs !== undefined) {
-    await terminal.line(`failed  ${part}: same reason as ${sameAs}`, 'red');
-    return;
-  }
-  failedFirst.set(`${code} ${message}`, part);
-  await terminal.line(`failed  ${part}: ${message}`, 'red');
-  await terminal.line(`        hint: ${hint}`);
-}
 
 function configText(config: Config): string {
   const { http, poll } = config;

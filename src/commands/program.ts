@@ -36,6 +36,7 @@ export function buildProgram(start: Start, print: Print): Command {
   addKeyCommands(program, add);
   addEncryptionCommands(program, add);
   addAdminCommands(program, add);
+  addOAuthCommands(program, add);
   return program;
 }
 
@@ -363,4 +364,16 @@ function addAdminCommands(program: Command, add: AddTo): void {
   add(admin, () => import('./audit-log.ts'))
     .listing('log', 'List sign-ins, refusals and changes of accounts, newest first', 'listAdminLog')
     .option(...limit);
+}
+
+const oauthName = ['<name>', 'name of a provider of the configuration, or of a grant'] as const;
+
+function addOAuthCommands(program: Command, add: AddTo): void {
+  const oauth = program.command('oauth').description('List, show and test OAuth 2 providers and their grants');
+  const { listing, reporting } = add(oauth, () => import('./oauth/view.ts'));
+  listing('list', 'List the grants and their states', 'listGrants');
+  reporting('show', 'Show one provider with its grants, never a token or a secret', 'showOAuth').argument(...oauthName);
+  add(oauth, () => import('./oauth/test.ts'))
+    .listing('test', 'Test a provider, its credential and every mailbox that uses it', 'testOAuth')
+    .argument(...oauthName);
 }

@@ -1,5 +1,5 @@
 /**
- * `mailbox add`: validates the options, asks for the password, probes the mail server, and then stores the mailbox.
+ * `mailbox add`: validates the options, obtains password or OAuth 2 grant, probes the mail server, stores the mailbox.
  *
  * A failed probe stores nothing. The probe is read-only; with `--since now` it provides the first cursor. While
  * encryption is on, the password is stored sealed or not at all, and the settings are confirmed.
@@ -18,33 +18,38 @@ import { printResult } from '../output.ts';
 import { type MailboxOptions, type NewMailbox, readMailboxOptions } from './options.ts';
 import { postActionText } from './post-actions.ts';
 import { noteMissingTarget, probedText, probeMailbox } from './probe.ts';
+import {
+  checkSignInOptions,
+  probeWithGrant,
+  type SelectedGrant,
+  type SignInOptions,
+  sealedWrite,
+  selectGrant,
+  withNewGrant,
+} from './sign-in.ts';
 import { locationText } from './view.ts';
 
 export type AddOptions = CommonOptions &
-  MailboxOptions & {
-    readonly passwordStdin?: boolean;
+  MailboxOptions &
+  Omit<SignInOptions, 'newPassword'> & {
     /** False for `--no-probe`. */
     readonly probe: boolean;
   };
 
 const loginHint = 'Nothing was stored: check --user and the password, then add it again.';
 
-/** Throws `usage`, `already_exists`, `password_missing`, and the failures of a probe and of sealing. */
+/** Throws `usage`, `already_exists`, `password_missing`, `oauth_*`, and the failures of a probe and of sealing. */
 export async function addMailbox(options: AddOptions, context: Context): Promise<number> {
+  checkSignInOptions(options);
   const mailbox = readMailboxOptions(options, { readFile: context.readFile, nowMs: context.nowMs() });
   return await withApp(options, context, async (app, config) => {
     await migrateFirst(app, config);
     await refuseTakenName(app, mailbox.name, null);
     // Asks for the passphrase of the key file first.
     await app.vault.refresh();
-    using password = await newPassword(options, mailbox, context);
-    const subject = { name: null, loginHint };
-    const report = options.probe
-      ? await probeMailbox(app, mailbox.connection, { kind: 'password', secret: password }, context, subject)
-      : null;
-    if (report !== null) noteMissingTarget(mailbox.postAction, report, context);
-    const id = await store(app, mailbox, password, report);
-    await printAdded(options, context, id, mailbox, report);
+    const given = { app, mailbox, options, context };
+    const { added, report } = await (options.oauth === undefined ? addWithPassword(given) : addWithGrant(given));
+    await printAdded(options, context, added.id, mailbox, report);
     await warnOfSharedFolder(app, mailbox, context);
     return 0;
   });
@@ -84,20 +89,49 @@ export function newPassword(
   return terminal.askPassword(`Password of ${JSON.stringify(mailbox.connection.user)}: `);
 }
 
-async function store(
-  app: App,
-  mailbox: NewMailbox,
-  password: SecretBytes,
-  report: ProbeReport | null,
-): Promise<string> {
-  const { startsNow, ...settings } = mailbox;
-  const added: Mailbox = { ...settings, id: randomUUIDv7(), grant: null, state: 'active' };
-  const cursor = startsNow && report !== null ? baseline(report) : null;
+type Addition = {
+  readonly app: App;
+  readonly mailbox: NewMailbox;
+  readonly options: AddOptions;
+  readonly context: Context;
+};
+
+type Added = { readonly added: Mailbox; readonly report: ProbeReport | null };
+
+async function addWithPassword({ app, mailbox, options, context }: Addition): Promise<Added> {
+  using password = await newPassword(options, mailbox, context);
+  const subject = { name: null, loginHint };
+  const report = options.probe
+    ? await probeMailbox(app, mailbox.connection, { kind: 'password', secret: password }, context, subject)
+    : null;
+  if (report !== null) noteMissingTarget(mailbox.postAction, report, context);
+  const added = newMailbox(mailbox, null);
   // As late as possible: the switch may have changed while the password was typed and probed.
   await app.passwords.store(added, password, allSettings, (prepared) =>
-    app.store.addMailbox(added, prepared, cursor, app.actor),
+    app.store.addMailbox(added, prepared, firstCursor(mailbox, report), app.actor),
   );
-  return added.id;
+  return { added, report };
+}
+
+async function addWithGrant({ app, mailbox, options, context }: Addition): Promise<Added> {
+  const selected: SelectedGrant = await selectGrant(app, options, mailbox);
+  const added = newMailbox(mailbox, selected.name);
+  return await withNewGrant(app, selected, async () => {
+    const report = options.probe ? await probeWithGrant(app, added, context, null) : null;
+    if (report !== null) noteMissingTarget(mailbox.postAction, report, context);
+    await sealedWrite(app, added, allSettings, (seal) =>
+      app.store.addMailbox(added, null, firstCursor(mailbox, report), app.actor, seal),
+    );
+    return { added, report };
+  });
+}
+
+function newMailbox({ startsNow: _, ...settings }: NewMailbox, grant: string | null): Mailbox {
+  return { ...settings, id: randomUUIDv7(), grant, state: 'active' };
+}
+
+function firstCursor({ startsNow }: NewMailbox, report: ProbeReport | null): Cursor | null {
+  return startsNow && report !== null ? baseline(report) : null;
 }
 
 /** Everything in the folder now counts as handled. */

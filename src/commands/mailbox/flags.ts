@@ -29,6 +29,8 @@ type MailboxFlags<Name extends MailboxOption> = readonly [
 
 const authorities = 'certificates (PEM) to trust instead of those of the system';
 const pin = 'the only certificate to trust';
+const oauth = 'sign in with OAuth 2 at this provider of the configuration, without a password';
+const grant = 'grant of a person (default: a new one, named as the mailbox)';
 const plaintext = 'allow an unencrypted password to another machine with --tls none';
 
 /** In the order of the help. An option that is missing here does not compile. */
@@ -41,8 +43,10 @@ const mailboxFlags: { readonly [Name in MailboxOption]: MailboxFlags<Name> } = {
   fingerprint: ['--fingerprint <sha256>', pin, pin],
   systemCa: ['--system-ca', null, 'trust the certificate authorities of the system again'],
   user: ['--user <user>', 'login name (required)', 'login name'],
-  newPassword: ['--new-password', null, 'ask for a new password as well'],
+  newPassword: ['--new-password', null, 'ask for a new password as well, also in place of a grant'],
   passwordStdin: [...passwordStdin, passwordStdin[1]],
+  oauth: ['--oauth <provider>', oauth, oauth],
+  grant: ['--grant <name>', grant, grant],
   folder: ['--folder <folder>', 'folder to poll (default: INBOX)', 'folder to poll'],
   since: [
     '--since <start>',

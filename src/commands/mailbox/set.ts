@@ -1,10 +1,11 @@
 /**
- * `mailbox set` and `mailbox set-addresses`: change settings of a mailbox.
+ * `mailbox set` and `mailbox set-addresses`: change settings of a mailbox, and how it signs in.
  *
  * Another server, account or folder is probed first; a failed probe changes nothing. The stored password is opened for
  * the server that it was sealed for, probed at the new one, and sealed for that. So a change of the server is refused
  * for a row that was tampered with (`password_binding_mismatch`). What was confirmed before (settings-seal.ts) is so
- * with the changes; what was not needs `mailbox confirm`.
+ * with the changes; what was not needs `mailbox confirm`. An OAuth 2 grant takes the place of the password, which is
+ * erased in the same transaction, and a new password that of the grant.
  */
 
 import { isDeepStrictEqual } from 'node:util';
@@ -22,29 +23,41 @@ import { type CommonOptions, type Context, withApp } from '../context.ts';
 import { newPassword, refuseTakenName, warnOfSharedFolder } from './add.ts';
 import { type MailboxChanges, readAddresses, readMailboxChanges } from './options.ts';
 import { noteMissingTarget, probedText, probeMailbox } from './probe.ts';
+import {
+  checkPresentGrant,
+  checkSignInOptions,
+  probeWithGrant,
+  type SelectedGrant,
+  type SignInOptions,
+  selectGrant,
+  withNewGrant,
+} from './sign-in.ts';
 import { refusePartlyRemoved, serverDoubt } from './state.ts';
 import { locationText } from './view.ts';
 
 export type SetOptions = CommonOptions &
-  MailboxChanges & {
+  MailboxChanges &
+  SignInOptions & {
     /** The present name; `name` is the new one. */
     readonly mailbox: string;
-    readonly passwordStdin?: boolean;
-    readonly newPassword?: boolean;
     /** False for `--no-probe`. */
     readonly probe: boolean;
   };
 
 /**
- * Throws `usage`, `not_found`, `already_exists`, `refused`, and the failures of opening the password and of a probe.
+ * Throws `usage`, `not_found`, `already_exists`, `refused`, `oauth_*`, and the failures of opening the password and of a
+ * probe.
  */
 export async function setMailbox(options: SetOptions, context: Context): Promise<number> {
+  checkSignInOptions(options);
   const readFile = readAhead(options.caFile, context);
   return await withApp(options, context, async (app) => {
     const before = await app.store.versionedMailbox(options.mailbox);
     refusePartlyRemoved(before.mailbox);
     const sources = { readFile, nowMs: context.nowMs() };
-    const after = readMailboxChanges(options, before.mailbox, sources);
+    const settings = readMailboxChanges(options, before.mailbox, sources);
+    const selected = await newSignIn(app, settings, before.mailbox, options);
+    const after = { ...settings, grant: selected === 'as_before' ? settings.grant : (selected?.name ?? null) };
     const changed = changedSettings(before.mailbox, after);
     if (changed.length === 0) {
       refuseEmptyChange(options);
@@ -56,7 +69,8 @@ export async function setMailbox(options: SetOptions, context: Context): Promise
     await app.vault.refresh();
     const verdicts = app.confirmations.verify(before.mailbox, before.settingsSeal);
     const confirmed = { connection: verdicts?.connection === 'valid', action: verdicts?.action === 'valid' };
-    const report = await applyChange({ app, before, after, confirmed, options, context });
+    const given = { app, before, after, confirmed, options, context };
+    const report = await (after.grant === null ? applyChange(given) : applyWithGrant(given, selected));
     if (report !== null) noteMissingTarget(after.postAction, report, context);
     await printChanged(after, changed, report, options, context);
     if (verdicts !== null && !confirmed.action) noteUnconfirmed(after, context);
@@ -86,6 +100,38 @@ type PendingChange = {
   readonly options: SetOptions;
   readonly context: Context;
 };
+
+/** null: a password takes the place of the grant. */
+type SignInChange = SelectedGrant | null | 'as_before';
+
+async function newSignIn(app: App, after: Mailbox, before: Mailbox, options: SetOptions): Promise<SignInChange> {
+  if (options.oauth === undefined) {
+    const isPassword = options.passwordStdin === true || options.newPassword === true;
+    return isPassword && before.grant !== null ? null : 'as_before';
+  }
+  const ofProvider = app.oauth.providers().find(({ name }) => name === options.oauth);
+  const present = before.grant === null ? null : await app.store.grantByName(before.grant);
+  // A mailbox that has a grant of this provider keeps it.
+  const isSame = present !== null && options.grant === undefined && present.provider === ofProvider?.name;
+  return await selectGrant(app, isSame ? { ...options, grant: present.name } : options, after);
+}
+
+/** Probes the changed mailbox with a token of its grant and stores it. Returns null without a probe. */
+async function applyWithGrant(given: PendingChange, selected: SignInChange): Promise<ProbeReport | null> {
+  const { app, before, after, options, context } = given;
+  const isOther = before.mailbox.grant !== after.grant;
+  if (!isOther && isSame(before.mailbox.connection, after.connection)) {
+    await changeSettings(given);
+    return null;
+  }
+  if (!isOther) await checkPresentGrant(app, after);
+  const change = async () => {
+    const report = options.probe ? await probeWithGrant(app, after, context, before.mailbox.name) : null;
+    await changeSettings(given);
+    return report;
+  };
+  return await (selected === null || selected === 'as_before' ? change() : withNewGrant(app, selected, change));
+}
 
 /** Probes the changed mailbox and stores it. Returns null without a probe. */
 async function applyChange(given: PendingChange): Promise<ProbeReport | null> {
@@ -160,7 +206,7 @@ const settingWords: Readonly<Record<ChangeableSetting, string>> = {
   start: 'since',
   postAction: 'on_success',
   pollIntervalMs: 'interval',
-  grant: 'grant',
+  grant: 'sign-in',
 };
 
 function changedSettings(before: Mailbox, after: Mailbox): readonly string[] {

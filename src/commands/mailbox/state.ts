@@ -48,6 +48,14 @@ async function setMailboxState(
   });
 }
 
+/** Throws `refused`. */
+function refuseGrant({ name, grant }: Mailbox): void {
+  if (grant === null) return;
+  throw new Failure('refused', `mailbox ${name} signs in with OAuth 2 and has no password`, {
+    hint: `To give it a password instead: ${commandOrNotice(shellCommand('mailbox set --new-password', name))}`,
+  });
+}
+
 /** A partly removed mailbox can only be removed. Throws `not_found`, `refused`. */
 async function requireChangeable(app: App, name: string): Promise<Mailbox> {
   const mailbox = await app.store.mailboxByName(name);
@@ -93,6 +101,7 @@ export async function setMailboxPassword(options: SetPasswordOptions, context: C
     const stored = await app.store.versionedMailbox(options.name);
     const { mailbox, settingsSeal } = stored;
     refusePartlyRemoved(mailbox);
+    refuseGrant(mailbox);
     // Asks for the passphrase of the key file first.
     await app.vault.refresh();
     if (!(await isServerAccepted(app, stored, options, context))) return nothingChanged(context);
@@ -158,6 +167,8 @@ export async function serverDoubt(
   if (refusal !== null) throw refusal;
   const verdicts = confirmations.verify(mailbox, settingsSeal);
   if (verdicts === null || verdicts.connection === 'valid') return null;
+  if (mailbox.grant !== null)
+    return verdicts.connection === 'missing' ? neverConfirmed(mailbox) : changedSince(mailbox);
   try {
     await passwords.withPassword(mailbox, async () => undefined);
   } catch (error) {

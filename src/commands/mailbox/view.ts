@@ -1,5 +1,5 @@
 /**
- * `mailbox list` and `mailbox show`: settings and health, from the database alone.
+ * `mailbox list` and `mailbox show`: settings, sign-in method and health, from the database alone.
  *
  * They never print a password or its length.
  */
@@ -13,16 +13,23 @@ import { workerLiveMs } from '../../ingest/scheduler/workers.ts';
 import { commandOrNotice, shellCommand } from '../../text/shell.ts';
 import { isoTime, shortTime } from '../../text/time.ts';
 import { type CommonOptions, type Context, withApp } from '../context.ts';
+import { conditionWords } from '../oauth/grants.ts';
 import { printList, printResult, type TableColumn } from '../output.ts';
 import { postActionText } from './post-actions.ts';
+import { readSignIns, remedyLines, type SignIn, type SignIns, signInJson, signInText } from './sign-in-view.ts';
 
 type MailboxWithHealth = Mailbox & { readonly health: MailboxHealth };
 
 /** The object that `--json` prints. Times are ISO 8601 in UTC. */
-export function mailboxJson(mailbox: MailboxWithHealth, isUnconfirmed: boolean): Record<string, unknown> {
+export function mailboxJson(
+  mailbox: MailboxWithHealth,
+  isUnconfirmed: boolean,
+  signIn: SignIn | null = null,
+): Record<string, unknown> {
   const { health } = mailbox;
   return {
     ...settingsJson(mailbox),
+    ...signInJson(signIn),
     post_action_waits: isUnconfirmed,
     password_form: health.password.form,
     password_key_id: health.password.keyId,
@@ -68,6 +75,7 @@ function errorJson(error: MailboxHealth['lastError']): Record<string, unknown> |
 
 /** `availableIds`: of the keys that some worker has. */
 type StateFacts = {
+  readonly signIns: SignIns;
   readonly availableIds: ReadonlySet<string>;
   readonly loginFailuresMax: number;
   readonly isUnconfirmed: (mailbox: MailboxWithHealth) => boolean;
@@ -80,6 +88,8 @@ function stateText(mailbox: MailboxWithHealth, facts: StateFacts): string {
   if (isInvalid(mailbox)) return 'invalid';
   if (state !== 'active') return state;
   if (lacksKey(health, availableIds)) return 'waiting';
+  const signIn = facts.signIns(mailbox);
+  if (signIn !== null && signIn.description.why !== null) return conditionWords[signIn.description.condition];
   if (health.lastError?.code === 'login_refused' && health.loginFailures >= loginFailuresMax) return 'suspended';
   if (health.failures > 0) return `failing (${health.failures})`;
   if (facts.isUnconfirmed(mailbox)) return 'unconfirmed';
@@ -97,6 +107,7 @@ function columns(facts: StateFacts): readonly TableColumn<MailboxWithHealth>[] {
     { title: 'STATE', cell: (mailbox) => stateText(mailbox, facts) },
     { title: 'LAST SUCCESS (UTC)', cell: ({ health }) => shortTime(health.lastSuccessAtMs) },
     { title: 'PROBLEM', cell: (mailbox) => problemText(mailbox, facts) },
+    { title: 'SIGN-IN', shrinks: true, cell: (mailbox) => signInText(mailbox, facts.signIns) },
     { title: 'WHERE', shrinks: true, cell: locationText },
   ];
 }
@@ -106,10 +117,14 @@ export async function listMailboxes(options: CommonOptions, context: Context): P
     const mailboxes = await app.store.listMailboxes();
     const whenEmpty = 'There is no mailbox yet: add one with ticketmaild mailbox add.';
     const isUnconfirmed = unconfirmedIn(app);
-    const facts = { availableIds: await availableKeys(app), loginFailuresMax: poll.loginFailuresMax, isUnconfirmed };
-    const json = (mailbox: MailboxWithHealth) => mailboxJson(mailbox, isUnconfirmed(mailbox));
+    const signIns = await readSignIns(app, mailboxes);
+    const availableIds = await availableKeys(app);
+    const facts = { availableIds, loginFailuresMax: poll.loginFailuresMax, isUnconfirmed, signIns };
+    const json = (mailbox: MailboxWithHealth) => mailboxJson(mailbox, isUnconfirmed(mailbox), signIns(mailbox));
     const view = { columns: columns(facts), json, whenEmpty };
     await printList(mailboxes, view, options, context);
+    if (options.json !== true)
+      for (const line of remedyLines(mailboxes, signIns)) await context.terminal.line(line, 'yellow');
     return 0;
   });
 }
@@ -125,9 +140,12 @@ function lacksKey({ password: { form, keyId } }: MailboxHealth, availableIds: Re
   return form === 'sealed' && keyId !== null && !availableIds.has(keyId);
 }
 
-function problemText(mailbox: MailboxWithHealth, { availableIds, isUnconfirmed }: StateFacts): string {
+function problemText(mailbox: MailboxWithHealth, { availableIds, isUnconfirmed, signIns }: StateFacts): string {
   const { health, postAction } = mailbox;
   if (lacksKey(health, availableIds)) return 'waits for its key';
+  const signIn = signIns(mailbox);
+  if (signIn !== null && signIn.description.why !== null)
+    return signIn.grant?.errorCode ?? signIn.description.condition;
   const { lastError, failures } = health;
   if (lastError !== null && failures > 0) return lastError.code;
   return isUnconfirmed(mailbox) ? `${postAction.kind} waits` : '';
@@ -147,13 +165,16 @@ export async function showMailbox(options: CommonOptions & { name: string }, con
       throw new Failure('not_found', `there is no mailbox named ${JSON.stringify(options.name)}`);
     await app.vault.refresh();
     const isUnconfirmed = unconfirmedIn(app)(mailbox);
-    await printResult(options, context, mailboxJson(mailbox, isUnconfirmed), detailLines(mailbox, isUnconfirmed));
+    const signIn = (await readSignIns(app, mailboxes))(mailbox);
+    const fields = mailboxJson(mailbox, isUnconfirmed, signIn);
+    await printResult(options, context, fields, detailLines(mailbox, isUnconfirmed, signIn));
     return 0;
   });
 }
 
-function detailLines(mailbox: MailboxWithHealth, isUnconfirmed: boolean): readonly string[] {
-  const { ca_pem: ca, last_error: _, cursor: __, post_action_waits: ___, ...values } = mailboxJson(mailbox, false);
+function detailLines(mailbox: MailboxWithHealth, isUnconfirmed: boolean, signIn: SignIn | null): readonly string[] {
+  const fields = mailboxJson(mailbox, false, signIn);
+  const { ca_pem: ca, last_error: _, cursor: __, post_action_waits: ___, ...values } = fields;
   const { cursor, lastError } = mailbox.health;
   const extra: Record<string, unknown> = {
     ca_file: ca === null ? null : 'stored',

@@ -1,0 +1,189 @@
+/**
+ * Sign-in method of a mailbox (`--oauth PROVIDER`, `--grant NAME`): checks the options and selects the OAuth 2 grant.
+ *
+ * Provider, user and mail server are checked against the configuration (oauth/permission.ts) before anything is asked
+ * of the provider or stored. A grant that the command itself created is removed again when the command fails.
+ */
+import type { App } from '../../compose/compose.ts';
+import type { OAuthProvider } from '../../config/oauth-provider.ts';
+import { Failure, isFailure } from '../../errors.ts';
+import type { Mailbox, NewSettingsSeal } from '../../ingest/model.ts';
+import type { ProbeReport } from '../../ingest/ports.ts';
+import type { Grant } from '../../oauth/model.ts';
+import { checkUserListed, tokenConnection } from '../../oauth/permission.ts';
+import type { SettingsParts } from '../../secret/settings-seal.ts';
+import { commandOrNotice, shellCommand } from '../../text/shell.ts';
+import type { Context } from '../context.ts';
+import { quoted } from '../option-values.ts';
+import { probeMailbox } from './probe.ts';
+
+/** Options of `mailbox add` and `mailbox set`. */
+export type SignInOptions = {
+  /** Name of a provider. */
+  readonly oauth?: string;
+  readonly grant?: string;
+  readonly passwordStdin?: boolean;
+  readonly newPassword?: boolean;
+};
+
+type Subject = Pick<Mailbox, 'name' | 'connection'>;
+
+/** `existing` null: the grant is not there yet. */
+export type SelectedGrant = {
+  readonly name: string;
+  readonly provider: OAuthProvider;
+  readonly existing: Grant | null;
+};
+
+/** Throws `usage`. */
+export function checkSignInOptions({ oauth, grant, passwordStdin, newPassword }: SignInOptions): void {
+  if (oauth === undefined && grant !== undefined)
+    throw new Failure('usage', '--grant names a grant of a provider: use it with --oauth');
+  if (oauth === undefined || (passwordStdin !== true && newPassword !== true)) return;
+  const option = passwordStdin === true ? '--password-stdin' : '--new-password';
+  throw new Failure('usage', `--oauth and ${option} exclude each other: a mailbox has a password or a grant`);
+}
+
+/**
+ * The grant that `--oauth` and `--grant` name, permitted for this mailbox. Throws `usage`, `oauth_provider_unknown`,
+ * `not_found`, `token_bound_elsewhere`, `oauth_mailbox_not_listed`.
+ */
+export async function selectGrant(
+  app: App,
+  { oauth = '', grant: named }: SignInOptions,
+  mailbox: Subject,
+): Promise<SelectedGrant> {
+  const providers = app.oauth.providers();
+  const provider = providers.find((one) => one.name === oauth);
+  if (provider === undefined) throw unknownProvider(oauth, providers);
+  const name = provider.flow === 'person' ? (named ?? mailbox.name) : provider.name;
+  if (named !== undefined && named !== name)
+    throw new Failure(
+      'usage',
+      `--grant must be left out: a provider with flow "${provider.flow}" has one grant, named as itself`,
+    );
+  const existing = await app.store.grantByName(name);
+  if (provider.flow === 'person') checkGrantOfPerson(name, { existing, named, provider, providers });
+  checkPermitted(mailbox, provider, existing?.account ?? null, existing !== null);
+  if (provider.flow === 'person' && existing === null) throw noConsent(name);
+  return { name, provider, existing };
+}
+
+function unknownProvider(name: string, providers: readonly OAuthProvider[]): Failure {
+  const known = providers.map((one) => one.name).join(', ');
+  const configured = known === '' ? 'the configuration has none' : `the configuration has ${known}`;
+  const hint = 'Nothing was changed. Add the table [oauth.NAME] to the configuration file, or name one that it has.';
+  return new Failure('oauth_provider_unknown', `there is no provider named ${quoted(name)}: ${configured}`, { hint });
+}
+
+function noConsent(name: string): Failure {
+  return new Failure('oauth_needs_consent', `no person has signed in yet for grant ${quoted(name)}`, {
+    hint: 'Nothing was changed. Name a grant that exists: ticketmaild oauth list shows them.',
+  });
+}
+
+type GrantOfPerson = {
+  readonly existing: Grant | null;
+  readonly named: string | undefined;
+  readonly provider: OAuthProvider;
+  readonly providers: readonly OAuthProvider[];
+};
+
+function checkGrantOfPerson(name: string, { existing, named, provider, providers }: GrantOfPerson): void {
+  if (providers.some((one) => one.name === name && one.flow !== 'person'))
+    throw new Failure('usage', `grant ${quoted(name)} is that of provider ${name}: choose another name with --grant`);
+  if (existing === null) return;
+  if (existing.provider !== provider.name)
+    throw new Failure('usage', `grant ${quoted(name)} is one of another provider: choose another name with --grant`);
+  if (named === undefined)
+    throw new Failure('already_exists', `there is a grant named ${quoted(name)} already`, {
+      hint: `To use it, add --grant=${name}. For another account, choose another name with --grant.`,
+    });
+}
+
+/** `isKnown` false: nobody has consented yet, and the consent decides who that is. */
+function checkPermitted(
+  { connection }: Subject,
+  provider: OAuthProvider,
+  account: string | null,
+  isKnown: boolean,
+): void {
+  try {
+    tokenConnection(connection, provider);
+  } catch (error) {
+    if (!isFailure(error, 'token_bound_elsewhere')) throw error;
+    const hosts = provider.imapHosts.map(({ host, port }) => `${host}:${port}`).join(', ');
+    const hint = `Nothing was changed. A token of ${provider.name} goes to ${hosts} (imap_hosts), over TLS, with the authorities of the system or of ca_file in [oauth.${provider.name}].`;
+    throw new Failure('token_bound_elsewhere', error.message, { fields: error.fields, hint });
+  }
+  if (provider.flow !== 'person' || isKnown) checkUserListed(connection.user, provider, account);
+}
+
+/** The grant that a mailbox has, permitted for its changed connection. Throws as `selectGrant` does. */
+export async function checkPresentGrant(app: App, mailbox: Mailbox): Promise<void> {
+  const grant = mailbox.grant === null ? null : await app.store.grantByName(mailbox.grant);
+  const provider = providerOfMailbox(mailbox, grant, app.oauth.providers());
+  if (provider !== null) checkPermitted(mailbox, provider, grant?.account ?? null, grant !== null);
+}
+
+/** As oauth/grant-directory.ts finds it; null: the configuration has none. */
+export function providerOfMailbox(
+  { grant: name }: Pick<Mailbox, 'grant'>,
+  grant: Pick<Grant, 'provider'> | null,
+  providers: readonly OAuthProvider[],
+): OAuthProvider | null {
+  const ofName = providers.find((one) => one.name === name && one.flow !== 'person');
+  return ofName ?? providers.find((one) => one.name === grant?.provider) ?? null;
+}
+
+/**
+ * Probes a mailbox with a token of its grant. Throws `oauth_*`, `token_*`, and the failures of a probe. `storedName`:
+ * of the stored mailbox; null: it is not stored yet.
+ */
+export async function probeWithGrant(
+  app: App,
+  mailbox: Mailbox,
+  context: Context,
+  storedName: string | null,
+): Promise<ProbeReport> {
+  try {
+    return await app.credentials.withCredential(mailbox, (credential, connection) =>
+      probeMailbox(app, connection, credential, context, { name: storedName }),
+    );
+  } catch (error) {
+    if (storedName !== null || !isFailure(error, 'oauth_needs_consent')) throw error;
+    throw await withoutMailbox(app, mailbox, error);
+  }
+}
+
+/** The usual hint names the mailbox, which is not stored. */
+async function withoutMailbox(app: App, { grant }: Mailbox, failure: Failure): Promise<Failure> {
+  const [other] = grant === null ? [] : await app.store.mailboxesOfGrant(grant);
+  const command = other === undefined ? null : shellCommand('mailbox authorize', other);
+  const advice =
+    command === null ? 'Add it with another --grant, and sign in.' : `Sign in again: ${commandOrNotice(command)}`;
+  const { code, message, fields, cause } = failure;
+  return new Failure(code, message, { fields, cause, hint: `Nothing was stored. ${advice}` });
+}
+
+/** Runs `work`; when it fails, a grant that was not there before is removed again, so that nothing is left behind. */
+export async function withNewGrant<T>(app: App, { name, existing }: SelectedGrant, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    // Another mailbox may use it meanwhile; then it stays.
+    if (existing === null) await app.store.removeGrant(name, app.actor).catch(() => undefined);
+    throw error;
+  }
+}
+
+/** Calls `write` with the seal of the `confirmed` settings; with null while encryption is off. */
+export async function sealedWrite<T>(
+  { confirmations }: App,
+  mailbox: Mailbox,
+  confirmed: SettingsParts,
+  write: (seal: NewSettingsSeal | null) => Promise<T>,
+): Promise<T> {
+  const isOn = confirmations.verify(mailbox, null) !== null;
+  return isOn ? await confirmations.confirm(mailbox, confirmed, write) : await write(null);
+}
