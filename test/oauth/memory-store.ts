@@ -176,9 +176,8 @@ function changesOf(
       audit(world, 'oauth.removed', name, by);
     },
     forgetUnusedAccess: async () => {
-      const unused = [...world.access.values()].filter(
-        (row) => !isUsed(world, row, () => true) && !isClaimed(world, row),
-      );
+      const isUsed = usedAccess(world, () => true);
+      const unused = [...world.access.values()].filter((row) => !isUsed(row) && !isClaimed(world, row));
       for (const row of unused) world.access.delete(keyOf(row));
       return unused.length;
     },
@@ -203,10 +202,10 @@ function scheduleOf(world: GrantWorld): Part<'dueRenewals' | 'nextRenewalInMs'> 
 type DueRenewal = { readonly name: string; readonly use: AccessUse; readonly atMs: number };
 
 function usedRenewals(world: GrantWorld): readonly DueRenewal[] {
+  const isUsed = usedAccess(world, ({ isActive }) => isActive);
   return [...world.access.values()].flatMap((row) => {
     const grant = byId(world, row.grantId);
-    if (grant === null || row.renewAtMs === null || isClaimed(world, row)) return [];
-    if (!isUsed(world, row, ({ isActive }) => isActive)) return [];
+    if (grant === null || row.renewAtMs === null || isClaimed(world, row) || !isUsed(row)) return [];
     return [{ name: grant.name, use: useOf(row), atMs: Math.max(row.renewAtMs, grant.retryAtMs ?? 0) }];
   });
 }
@@ -299,10 +298,19 @@ function usersOf(world: GrantWorld, name: string): readonly MemoryMailbox[] {
   return world.mailboxes.filter(({ grant }) => grant === name).toSorted((a, b) => (a.name < b.name ? -1 : 1));
 }
 
-/** Some mailbox of `isOne` opens with this access token. */
-function isUsed(world: GrantWorld, { grantId, username }: AccessUse, isOne: (mailbox: MemoryMailbox) => boolean) {
-  const users = usersOf(world, byId(world, grantId)?.name ?? '');
-  return users.some((one) => isOne(one) && (username === '' || one.user.toLowerCase() === username.toLowerCase()));
+/** The access tokens that some mailbox of `isOne` opens with. */
+function usedAccess(world: GrantWorld, isOne: (mailbox: MemoryMailbox) => boolean): (use: AccessUse) => boolean {
+  const grantIds = new Map(grantsOf(world).map(({ name, id }) => [name, id]));
+  const usersByKey = (): ReadonlySet<string> =>
+    new Set(
+      world.mailboxes.filter(isOne).map(({ grant, user }) => `${grantIds.get(grant ?? '')} ${user.toLowerCase()}`),
+    );
+  let keys: ReadonlySet<string> | null = null;
+  return ({ grantId, username }) => {
+    if (username === '') return world.mailboxes.some((one) => isOne(one) && grantIds.get(one.grant ?? '') === grantId);
+    keys ??= usersByKey();
+    return keys.has(`${grantId} ${username.toLowerCase()}`);
+  };
 }
 
 function isClaimed(world: GrantWorld, { claim }: MemoryAccess): boolean {

@@ -1,5 +1,5 @@
 /** Renewal ahead of the end: at half life, spread, once among workers; through outages of provider and database. */
-import { expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { startRenewalLoop } from '../../src/oauth/renewal-loop.ts';
 import { failed, person, provider, type Scene, scene, secret, tokenMailbox, type Worker } from './scene.ts';
 
@@ -126,4 +126,57 @@ test('a credential that ends is logged once when it is near, and once when it ha
     ['oauth.credential_ending', { provider: 'desk', days_left: 0 }],
     ['oauth.credential_ending', { provider: 'desk', days_left: -1 }],
   ]);
+});
+
+const boxes = (count: number): readonly string[] => Array.from({ length: count }, (_, at) => `box${at}`);
+
+/** Visits them one after the other, sixteen at a time, as the scheduler does. */
+async function visit(worker: Worker, names: readonly string[], pauseMs: number, { clock }: Scene): Promise<void> {
+  const waiting = names.values();
+  const run = async (): Promise<void> => {
+    for (const name of waiting) {
+      await worker.login(tokenMailbox(name, 'desk'));
+      await clock.sleep(pauseMs, never);
+    }
+  };
+  await Promise.all(Array.from({ length: 16 }, run));
+}
+
+test('10,000 mailboxes of an application cost one request per half life', async () => {
+  const all = scene([provider()]);
+  const names = boxes(10_000);
+  for (const name of names) use(all, name, 'desk');
+  const one = all.worker('one');
+  await using _loop = loopOf(all, one);
+  // Each is visited every 80 minutes, one after the other.
+  for (let round = 0; round < 2; round += 1) await visit(one, names, 7680, all);
+  const halfLives = all.clock.at.monotonicMs / 1_800_000;
+  expect(halfLives).toBeGreaterThan(5);
+  // At 0.8 to 1 half life, late by a pause of the loop.
+  expect(all.requests.length).toBeGreaterThan(halfLives);
+  expect(all.requests.length).toBeLessThanOrEqual(Math.ceil(halfLives / 0.8) + 1);
+});
+
+describe.each([
+  { count: 1000, tags: [] },
+  { count: 10_000, tags: ['long'] },
+])('$count mailboxes of a service account', ({ count, tags }) => {
+  test('no second has more than 20 requests, from the first visits on', { timeout: 120_000, tags }, async () => {
+    const all = scene([provider({ flow: 'service_account' })]);
+    const seconds = new Map<number, number>();
+    all.config.script = () => {
+      const second = Math.floor(all.clock.at.monotonicMs / 1000);
+      seconds.set(second, (seconds.get(second) ?? 0) + 1);
+      return {};
+    };
+    const names = boxes(count);
+    for (const name of names) use(all, name, 'desk');
+    const one = all.worker('one');
+    await using _loop = loopOf(all, one);
+    await visit(one, names, 1, all);
+    await all.clock.sleep(2_400_000, never);
+    expect(all.requests.length).toBeGreaterThanOrEqual(2 * count);
+    expect(all.requests.length).toBeLessThanOrEqual(3 * count);
+    expect(Math.max(...seconds.values())).toBeLessThanOrEqual(20);
+  });
 });
