@@ -8,7 +8,7 @@
 import { readFileSync } from 'node:fs';
 import { Command } from 'commander';
 import type { Context } from './context.ts';
-import { addMailboxFlags, passwordStdin } from './mailbox/flags.ts';
+import { addMailboxFlags, consentFlags, passwordStdin } from './mailbox/flags.ts';
 
 /** Writes help and the version. */
 export type Print = (text: string) => void;
@@ -170,6 +170,11 @@ function addMailboxChanges(mailbox: Command, add: AddTo): void {
     .configured('confirm', 'Confirm the settings of a mailbox, so that delete and move act', 'confirmMailbox')
     .argument(...mailboxName)
     .option(...yes);
+  const authorize = add(mailbox, () => import('./mailbox/authorize.ts'))
+    .reporting('authorize', 'Have a person sign in again for the OAuth 2 grant of a mailbox', 'authorizeMailbox')
+    .argument(...mailboxName);
+  for (const [flags, text] of Object.values(consentFlags)) authorize.option(flags, text);
+  authorize.option('--provider <provider>', 'provider of a grant that nobody has consented to yet');
 }
 
 const ticketRef = ['<ref>', 'reference of the ticket'] as const;

@@ -36,7 +36,7 @@ export type App = AsyncDisposable &
     readonly store: Database;
     readonly migrations: Database['migrations'];
     readonly credentials: Credentials;
-    readonly oauth: Pick<OAuth, 'client' | 'consents' | 'providers' | 'checkCredential'>;
+    readonly oauth: Pick<OAuth, 'client' | 'consents' | 'listenForRedirect' | 'providers' | 'checkCredential'>;
     readonly sessions: Sessions;
     readonly raw: RawSources;
     readonly blobs: Blobs;

@@ -5,6 +5,7 @@
  */
 import { randomUUID } from 'node:crypto';
 import type { Database } from '../adapters/database/database.ts';
+import type { RedirectListener } from '../adapters/http/redirect-listener.ts';
 import type { Clock } from '../async/clock.ts';
 import type { OAuthProvider } from '../config/oauth-provider.ts';
 import type { PasswordAccess } from '../encryption/passwords.ts';
@@ -28,6 +29,8 @@ export type OAuth = AsyncDisposable & {
   readonly client: ProviderClient;
   /** Sign-ins of persons. */
   readonly consents: Consents;
+  /** Takes the answer of a browser on this machine; `port` 0: any free one. */
+  listenForRedirect(port: number): Promise<RedirectListener>;
   /** In force now; a reload changes them. */
   readonly providers: () => readonly OAuthProvider[];
   /** Reads the credential of a provider once, as a token request does. Throws `oauth_provider_failed`. */
@@ -86,6 +89,10 @@ export function composeOAuth(parts: OAuthParts): OAuth {
     credentials: createCredentials({ passwords: parts.passwords, grants, renewals }),
     client,
     consents: createConsents({ store, sealing: parts.tokens, client, clock, newId: randomUUID }),
+    listenForRedirect: async (port) => {
+      const { listenForRedirect } = await import('../adapters/http/redirect-listener.ts');
+      return await listenForRedirect(port);
+    },
     providers,
     checkCredential: async (provider) => {
       const { checkCredentialFiles } = await import('../adapters/oauth/credential-files.ts');

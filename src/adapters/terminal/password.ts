@@ -1,8 +1,8 @@
 /**
- * Password input from the prompt and from standard input, as bytes throughout, never as a string.
+ * Password input from the prompt and from standard input, as bytes throughout, never as a string; other secrets too.
  *
  * Every buffer that a byte passes through is wiped. An empty password is `password_missing`, Ctrl-C is `interrupted`,
- * a NUL (which no IMAP login can carry, RFC 4616) or more than 1,024 bytes is `usage`.
+ * a NUL (which no IMAP login can carry, RFC 4616) or more bytes than the limit is `usage`.
  */
 import type { ReadStream } from 'node:tty';
 import { Failure } from '../../errors.ts';
@@ -20,13 +20,24 @@ const key = {
   delete: 127,
 } as const;
 
+/** What is read. `noun`: for errors. */
+export type SecretKind = { readonly noun: string; readonly bytesMax: number };
+
+const passwordKind: SecretKind = { noun: 'password', bytesMax: passwordBytesMax };
+
 /** Input bytes in one buffer of fixed size. */
 class PasswordBuffer {
-  readonly #bytes = secretBuffer(passwordBytesMax + 2);
+  readonly #kind: SecretKind;
+  readonly #bytes: Uint8Array;
   #length = 0;
 
+  constructor(kind: SecretKind) {
+    this.#kind = kind;
+    this.#bytes = secretBuffer(kind.bytesMax + 2);
+  }
+
   add(byte: number): void {
-    if (this.#length === this.#bytes.length) throw tooLong();
+    if (this.#length === this.#bytes.length) throw tooLong(this.#kind);
     this.#bytes[this.#length++] = byte;
   }
 
@@ -53,16 +64,21 @@ class PasswordBuffer {
 
   take(): SecretBytes {
     const bytes = this.#bytes.subarray(0, this.#length);
-    if (bytes.length === 0) throw new Failure('password_missing', 'the password is empty');
-    if (bytes.length > passwordBytesMax) throw tooLong();
-    if (bytes.includes(0)) throw new Failure('usage', 'the password must not contain a NUL byte');
+    const { noun, bytesMax } = this.#kind;
+    if (bytes.length === 0)
+      throw new Failure(this.#kind === passwordKind ? 'password_missing' : 'usage', `the ${noun} is empty`);
+    if (bytes.length > bytesMax) throw tooLong(this.#kind);
+    if (bytes.includes(0)) throw new Failure('usage', `the ${noun} must not contain a NUL byte`);
     return SecretBytes.take(bytes);
   }
 }
 
 /** All of `input`, without one line end at its end. */
-export async function readPasswordToEnd(input: AsyncIterable<Uint8Array | string>): Promise<SecretBytes> {
-  const buffer = new PasswordBuffer();
+export async function readPasswordToEnd(
+  input: AsyncIterable<Uint8Array | string>,
+  kind: SecretKind = passwordKind,
+): Promise<SecretBytes> {
+  const buffer = new PasswordBuffer(kind);
   try {
     for await (const chunk of input) {
       if (typeof chunk === 'string') throw new TypeError('the input must not have an encoding');
@@ -91,8 +107,9 @@ export async function promptPassword(
   question: string,
   keyboard: Keyboard,
   print: (text: string) => void,
+  kind: SecretKind = passwordKind,
 ): Promise<SecretBytes> {
-  const buffer = new PasswordBuffer();
+  const buffer = new PasswordBuffer(kind);
   // Before the question appears: input typed at once must not be echoed.
   keyboard.setRawMode(true);
   try {
@@ -143,8 +160,8 @@ function applyKeys(keys: Uint8Array, buffer: PasswordBuffer): boolean {
   return false;
 }
 
-function tooLong(): Failure {
-  return new Failure('usage', `the password is longer than ${passwordBytesMax} bytes`);
+function tooLong({ noun, bytesMax }: SecretKind): Failure {
+  return new Failure('usage', `the ${noun} is longer than ${bytesMax} bytes`);
 }
 
 function interrupted(): Failure {

@@ -11,7 +11,7 @@ import { createInterface } from 'node:readline/promises';
 import { Failure } from '../../errors.ts';
 import type { SecretBytes } from '../../secret/secret-bytes.ts';
 import { jsonLine, printableLine, printableText } from '../../text/printable.ts';
-import { type Keyboard, promptPassword, readPasswordToEnd } from './password.ts';
+import { type Keyboard, promptPassword, readPasswordToEnd, type SecretKind } from './password.ts';
 import { createScreen, type Progress, progressBar, type Screen, type ScreenSize, silentProgress } from './screen.ts';
 import { type Column, inStyle, type Style, type StyledLine, styledText, tableLines } from './text-layout.ts';
 
@@ -53,6 +53,8 @@ export interface Terminal {
   askPassword(question: string): Promise<SecretBytes>;
   /** All of standard input, for `--password-stdin`. */
   readPassword(): Promise<SecretBytes>;
+  /** Another secret: from the prompt at a terminal, without an echo, else all of standard input. */
+  readSecret(question: string, kind: SecretKind): Promise<SecretBytes>;
 }
 
 export function openTerminal(streams: TerminalStreams): Terminal {
@@ -95,6 +97,10 @@ export function openTerminal(streams: TerminalStreams): Terminal {
       // Typed at a terminal: without an echo, too.
       if (isKeyboard(stdin)) return promptPassword('Password: ', stdin, err);
       return readPasswordToEnd(stdin as AsyncIterable<Uint8Array | string>);
+    },
+    readSecret(question, kind) {
+      if (isKeyboard(stdin)) return promptPassword(question, stdin, err, kind);
+      return readPasswordToEnd(stdin as AsyncIterable<Uint8Array | string>, kind);
     },
   };
 }

@@ -13,6 +13,14 @@ export const passwordStdin = [
   'read the password from standard input instead of asking for it',
 ] as const;
 
+/** How a person signs in (oauth/consent-prompt.ts). */
+export const consentFlags = {
+  device: ['--device', 'sign in with a code on any device (default where the provider has it for mail)'],
+  paste: ['--paste', 'sign in with a browser anywhere, and paste the address that it ends at'],
+  browser: ['--browser', 'sign in with a browser that reaches a port of this machine'],
+  port: ['--port <port>', 'port for --browser (default: any free one)'],
+} as const;
+
 /** `caFile` as in a flag: `ca-file`. */
 type Kebab<Name extends string> = Name extends `${infer First}${infer Rest}`
   ? `${First extends Uppercase<First> ? `-${Lowercase<First>}` : First}${Kebab<Rest>}`
