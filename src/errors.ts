@@ -48,6 +48,11 @@ const meanings = {
     exit: 1,
     hint: 'Another worker took the lease of this mailbox and continues there.',
   },
+  mailbox_flooding: {
+    domain: 'mailbox',
+    exit: 1,
+    hint: 'Free some space under data_dir. If the messages are unwanted, pause the mailbox; they stay on the server, and it is polled again within an hour.',
+  },
   lease_taken: { domain: 'mailbox', exit: 1, hint: 'Another worker is polling this mailbox; see ticketmaild status.' },
   // Keys, sealed passwords, the encryption switch
   key_file_missing: {

@@ -197,6 +197,12 @@ const definitions = {
     'mailbox action hint',
     'Delete or move is not confirmed while encryption is on: messages are fetched, and stay on the server.',
   ),
+  mailboxFlooding: event(
+    'mailbox.flooding',
+    'warn',
+    `${poll} server failures error`,
+    'Free space is low, and this mailbox stored more than its share within the hour: it rests, for an hour at most; its messages stay on the server.',
+  ),
   mailboxActionSkipped: event(
     'mailbox.action_skipped',
     'warn',

@@ -17,6 +17,7 @@ import { setV8Flags } from '../adapters/process/v8-flags.ts';
 import type { Config } from '../config/config.ts';
 import type { AdjustableLog } from '../events.ts';
 import { createIsolationStates } from '../ingest/fetch/poison-message.ts';
+import { createStorageQuota } from '../ingest/fetch/storage-quota.ts';
 import type { Mailbox } from '../ingest/model.ts';
 import { pollMailbox } from '../ingest/poll/poll.ts';
 import type { PollObserver, PollPorts, PollSummary } from '../ingest/poll/poll-context.ts';
@@ -96,6 +97,7 @@ export async function compose(
     },
     leases: createLeases({ clock: systemClock, store }, () => active.config.poll.leaseMs),
     isolations: createIsolationStates(),
+    storageQuota: createStorageQuota(systemClock),
     meter: noMeter,
     newId,
     newRef: () => newReference(systemClock.nowMs(), randomBytes),

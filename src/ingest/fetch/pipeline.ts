@@ -68,7 +68,10 @@ async function ingestNewMessages(round: RoundContext): Promise<Failure | null> {
   observe({ what: 'progress', done: 0, total });
   const waits = () => isOneByOne(isolation.state, isolation.attempt);
   // Stages 2 to 5, one batch ahead of the commit.
-  const batches = prefetch(storeFiles(fetchMessages(fetchContextOf(round), uids), ports), waits);
+  const batches = prefetch(
+    storeFiles(fetchMessages(fetchContextOf(round), uids), ports, ports.storageQuota.of(mailbox)),
+    waits,
+  );
   let done = 0;
   let refusal: Failure | null = null;
   let postActions: Promise<Failure | null> = Promise.resolve(null);

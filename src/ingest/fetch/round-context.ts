@@ -13,12 +13,14 @@ import type { Blobs, MessageParser, Meter, PostActionGuard, RawSources, Session 
 import type { DueMailbox, IngestStore, Lease } from '../stores.ts';
 import type { FetchLimits } from './batches.ts';
 import type { Isolation } from './poison-message.ts';
+import type { StorageQuota } from './storage-quota.ts';
 
 export type RoundPorts = {
   readonly store: IngestStore;
   readonly parser: MessageParser;
   readonly blobs: Blobs;
   readonly raw: RawSources;
+  readonly storageQuota: StorageQuota;
   readonly postActionGuard: PostActionGuard;
   readonly clock: Clock;
   readonly log: Log;

@@ -8,21 +8,33 @@
 import type { StoredSource } from '../model.ts';
 import type { Blobs, CompressedSource, RawSources } from '../ports.ts';
 import type { FetchedMessage, StoredMessage } from './fetched-message.ts';
+import type { MailboxQuota } from './storage-quota.ts';
 
 type FileStores = { readonly blobs: Blobs; readonly raw: RawSources };
 
-/** The same batches, in order, with their files on disk. */
+/** The same batches, in order, with their files on disk. Throws `mailbox_flooding` beside `disk_*`. */
 export async function* storeFiles(
   batches: AsyncIterable<readonly FetchedMessage[]>,
   stores: FileStores,
+  quota: MailboxQuota,
 ): AsyncGenerator<readonly StoredMessage[]> {
-  for await (const batch of batches) yield await storeBatch(batch, stores);
+  for await (const batch of batches) {
+    quota.admit();
+    yield await storeBatch(batch, stores, quota);
+  }
 }
 
-async function storeBatch(batch: readonly FetchedMessage[], stores: FileStores): Promise<readonly StoredMessage[]> {
+async function storeBatch(
+  batch: readonly FetchedMessage[],
+  stores: FileStores,
+  quota: MailboxQuota,
+): Promise<readonly StoredMessage[]> {
   const attachments = batch.flatMap((message) => (message.what === 'parsed' ? message.parsed.attachments : []));
   const sources = batch.flatMap((message) => (message.what === 'vanished' ? [] : (message.raw ?? [])));
+  const files = [...attachments.map(({ content }) => content), ...sources.map(({ compressed }) => compressed)];
+  const bytes = files.reduce((sum, { length }) => sum + length, 0);
   const [locations] = await Promise.all([stores.raw.append(sources), stores.blobs.write(attachments)]);
+  quota.stored(bytes);
   const located = new Map(sources.map((source, index) => [source, locations[index]]));
   return batch.map((message) => withLocation(message, located));
 }

@@ -8,6 +8,7 @@ import type { Clock } from '../../async/clock.ts';
 import { within } from '../../async/deadline.ts';
 import { asFailure, Failure } from '../../errors.ts';
 import { hints } from '../../text/hints.ts';
+import { reserveBytes } from '../fetch/storage-quota.ts';
 import { type Server, serverKey } from '../model.ts';
 import type { Disk } from '../ports.ts';
 import type { CertificateCheck, Check, Readiness } from '../readiness.ts';
@@ -41,7 +42,6 @@ const probeWhileFailingMs = 2000;
 const probeMsMax = 10_000;
 /** The first tick waits for the first probe, but not for a disk that hangs. */
 const firstProbeMsMax = 1000;
-const freeBytesMin = 512 * 1024 * 1024;
 
 type DiskState = {
   readonly failure: Failure | null;
@@ -102,7 +102,7 @@ function diskCheck({ failure, freeBytes, sinceMs }: DiskState): Readiness['check
   if (failure !== null)
     return { ...common, status: 'failing', reason: `${failure.code}: ${failure.message}`, hint: failure.hint };
   if (sinceMs === null) return { ...common, status: 'unknown', reason: 'not probed yet', hint: null };
-  if (freeBytes !== null && freeBytes < freeBytesMin) {
+  if (freeBytes !== null && freeBytes < reserveBytes) {
     const reason = `only ${Math.floor(freeBytes / 1024 / 1024)} MB are free under data_dir`;
     return { ...common, status: 'warning', reason, hint: hints.diskLow };
   }

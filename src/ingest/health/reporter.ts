@@ -63,6 +63,7 @@ export function createReporter(ports: ReporterPorts): Reporter {
       const about = { mailbox: name, server: `${connection.host}:${connection.port}` };
       const fields = { ...about, ...(roundId === null ? {} : { poll: roundId }), failures: count, error: failure };
       if (!shouldLog) log.debug(fields, events.pollFailed);
+      else if (failure.code === 'mailbox_flooding') log.warn(fields, events.mailboxFlooding);
       else if (failure.code === 'unexpected') log.error(fields, events.pollFailed);
       else log.warn(fields, events.pollFailed);
     },

@@ -122,10 +122,19 @@ function parts(ports: DaemonPorts, settings: () => DaemonSettings, stop: AbortSi
     }),
   });
   const reporter = createReporter({ log, health, meter });
-  const disk = createDiskWatch(ports.disk, clock, (failure) => {
+  const makeDue = (codes: readonly FailureCode[]): void => {
+    store.makeDue(codes).catch((error: unknown) => reporter.databaseState(asFailure(error)));
+  };
+  const measuredDisk: Disk = {
+    probe: async () => {
+      const found = await ports.disk.probe();
+      if (ports.storageQuota.measured(found.freeBytes)) makeDue(['mailbox_flooding']);
+      return found;
+    },
+  };
+  const disk = createDiskWatch(measuredDisk, clock, (failure) => {
     reporter.diskState(failure);
-    if (failure !== null) return;
-    store.makeDue(diskCodes).catch((error: unknown) => reporter.databaseState(asFailure(error)));
+    if (failure === null) makeDue(diskCodes);
   });
   const scheduler = createScheduler(
     { ...ports, health, reporter, workers, circuitBreaker, idleSlots, disk },

@@ -76,7 +76,7 @@ async function digestAnd(stage: Exclude<Stage, 'fetch'>, given: Work): Promise<n
   await using parser = createParserPool({ threads, timeoutMs, memoryMb });
   const fetched = fetchMessages(fetchContextOf(given, parser), uids);
   if (stage === 'parse') return await counted(fetched, async () => undefined);
-  const stored = storeFiles(fetched, app);
+  const stored = storeFiles(fetched, app, { admit: () => undefined, stored: () => undefined });
   if (stage === 'store') return await counted(stored, async () => undefined);
   const target = await commitTarget(given);
   return await counted(stored, async (batch) => void (await commitMessages(batch, target, app.store)));

@@ -4,11 +4,12 @@
  */
 
 import { randomBytes } from 'node:crypto';
-import { mkdir, readdir, readFile, rm, statfs, writeFile } from 'node:fs/promises';
+import { readdir, rm, statfs, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { startFaultProxy } from '../../support/faults/proxy.ts';
+import { smallDisk } from '../../support/faults/small-disk.ts';
 import {
   count,
   type Instance,
@@ -25,7 +26,6 @@ import { until } from '../../support/promises.ts';
 import { type Dovecot, startDovecot } from '../../support/servers/dovecot.ts';
 import { type Mariadb, startMariadb } from '../../support/servers/mariadb.ts';
 import { runProgram } from '../../support/servers/programs.ts';
-import { temporaryFolder } from '../../support/temporary.ts';
 
 const isRoot = process.getuid?.() === 0;
 const stack = new AsyncDisposableStack();
@@ -38,23 +38,6 @@ beforeAll(async () => {
 });
 
 afterAll(() => stack.disposeAsync());
-
-/** On a file system of 48 MB, which warns that it is small and works. */
-async function smallDisk(): Promise<{ readonly path: string } & AsyncDisposable> {
-  const folder = await temporaryFolder('disk');
-  const path = join(folder.path, 'data');
-  await mkdir(path);
-  await runProgram('mount', ['-t', 'tmpfs', '-o', 'size=48m,mode=0700', 'full', path]);
-  return {
-    path,
-    [Symbol.asyncDispose]: async () => {
-      // A test that failed may have left a read-only view on top of it.
-      while ((await readFile('/proc/self/mounts', 'utf8')).includes(` ${path} `))
-        await runProgram('umount', ['--lazy', path]);
-      await folder[Symbol.asyncDispose]();
-    },
-  };
-}
 
 /** Takes what is left of it, to the last block. */
 async function fill(path: string): Promise<void> {

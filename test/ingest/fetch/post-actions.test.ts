@@ -9,6 +9,7 @@ import { Failure, isFailure } from '../../../src/errors.ts';
 import { runPipeline } from '../../../src/ingest/fetch/pipeline.ts';
 import { createIsolationStates } from '../../../src/ingest/fetch/poison-message.ts';
 import type { RoundContext } from '../../../src/ingest/fetch/round-context.ts';
+import { createStorageQuota } from '../../../src/ingest/fetch/storage-quota.ts';
 import type { Batch, PostAction } from '../../../src/ingest/model.ts';
 import type { Session } from '../../../src/ingest/ports.ts';
 import { fingerprintMessage } from '../../../src/mail/fingerprint.ts';
@@ -87,6 +88,7 @@ function world(postAction: PostAction = { kind: 'seen' }) {
     blobs: { write: async () => undefined },
     raw: { append: async (all: readonly unknown[]) => all.map(() => ({ segment: 's', offset: 0, lengthBytes: 1 })) },
     postActionGuard: { mayRemove: async () => true, sealOutcome: () => null, wasStored: () => true },
+    storageQuota: createStorageQuota(systemClock),
     clock: systemClock,
     log: {
       ...{ debug: quiet, info: quiet, error: quiet },
