@@ -374,10 +374,21 @@ function addAdminCommands(program: Command, add: AddTo): void {
 const oauthName = ['<name>', 'name of a provider of the configuration, or of a grant'] as const;
 
 function addOAuthCommands(program: Command, add: AddTo): void {
-  const oauth = program.command('oauth').description('List, show and test OAuth 2 providers and their grants');
+  const oauth = program.command('oauth').description('Show and test OAuth 2 providers, import and revoke grants');
   const { listing, reporting } = add(oauth, () => import('./oauth/view.ts'));
   listing('list', 'List the grants and their states', 'listGrants');
   reporting('show', 'Show one provider with its grants, never a token or a secret', 'showOAuth').argument(...oauthName);
+  add(oauth, () => import('./oauth/import.ts'))
+    .reporting('import', 'Take over a refresh token, proved by one renewal', 'importGrant')
+    .argument('<name>', 'name of the grant')
+    .requiredOption('--provider <provider>', 'provider of the configuration that issued it')
+    .option('--account <account>', 'who consented, where the provider does not say')
+    .option('--refresh-token-stdin', 'read the refresh token from standard input instead of asking for it');
+  add(oauth, () => import('./oauth/revoke.ts'))
+    .reporting('revoke', 'Revoke the grant of a person at its provider, and here', 'revokeGrant')
+    .argument('<name>', 'name of the grant')
+    .option(...yes)
+    .option('--force', 'remove it here although it cannot be revoked at its provider');
   add(oauth, () => import('./oauth/test.ts'))
     .listing('test', 'Test a provider, its credential and every mailbox that uses it', 'testOAuth')
     .argument(...oauthName);

@@ -37,7 +37,7 @@ export type App = AsyncDisposable &
     readonly store: Database;
     readonly migrations: Database['migrations'];
     readonly credentials: Credentials;
-    readonly oauth: Pick<OAuth, 'client' | 'consents' | 'listenForRedirect' | 'providers' | 'checkCredential'>;
+    readonly oauth: Omit<OAuth, 'credentials' | 'reset' | 'check' | 'startRenewals' | keyof AsyncDisposable>;
     readonly sessions: Sessions;
     readonly raw: RawSources;
     readonly blobs: Blobs;

@@ -21,6 +21,7 @@ import { createGrantFailures, type GrantFailurePorts } from '../oauth/grant-fail
 import type { ProviderClient } from '../oauth/ports.ts';
 import { createProviderCircuits } from '../oauth/provider-circuits.ts';
 import { createRenewals } from '../oauth/renewal.ts';
+import { createRevocations, type Revocations } from '../oauth/revocation.ts';
 
 type CountRenewal = GrantFailurePorts['count'];
 
@@ -29,6 +30,7 @@ export type OAuth = AsyncDisposable & {
   readonly client: ProviderClient;
   /** Sign-ins of persons. */
   readonly consents: Consents;
+  readonly revocations: Revocations;
   /** Takes the answer of a browser on this machine; `port` 0: any free one. */
   listenForRedirect(port: number): Promise<RedirectListener>;
   /** In force now; a reload changes them. */
@@ -89,6 +91,7 @@ export function composeOAuth(parts: OAuthParts): OAuth {
     credentials: createCredentials({ passwords: parts.passwords, grants, renewals }),
     client,
     consents: createConsents({ store, sealing: parts.tokens, client, clock, newId: randomUUID }),
+    revocations: createRevocations({ store, sealing: parts.tokens, client, providers }),
     listenForRedirect: async (port) => {
       const { listenForRedirect } = await import('../adapters/http/redirect-listener.ts');
       return await listenForRedirect(port);

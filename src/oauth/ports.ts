@@ -102,6 +102,11 @@ export interface GrantStore {
    * Throws `switch_changed`, `refused`, `database_conflict` for a grant of another id. Audited.
    */
   storeConsent(consent: Consent): Promise<Grant>;
+  /**
+   * Removes a grant that no mailbox uses; one that is used loses its tokens and needs consent. Throws `not_found`.
+   * Audited.
+   */
+  revokeGrant(name: string, by: AuditActor): Promise<'removed' | 'needs_consent'>;
   /** Removes the grant and its access tokens. Throws `refused` while a mailbox uses it. Audited. */
   removeGrant(name: string, by: AuditActor): Promise<void>;
   /** Names of the mailboxes that use the grant. */

@@ -140,7 +140,7 @@ function renewalsOf(world: GrantWorld): Part<'claimRenewal' | 'markAsked' | 'sto
 
 function changesOf(
   world: GrantWorld,
-): Part<'ensureGrant' | 'setGrantState' | 'storeConsent' | 'removeGrant' | 'forgetUnusedAccess'> {
+): Part<'ensureGrant' | 'setGrantState' | 'storeConsent' | 'revokeGrant' | 'removeGrant' | 'forgetUnusedAccess'> {
   return {
     ensureGrant: async (name, { name: provider, flow }) => {
       const found = named(world, name);
@@ -167,6 +167,25 @@ function changesOf(
       return true;
     },
     storeConsent: async (consent) => storeConsent(world, consent),
+    revokeGrant: async (name, by) => {
+      const grant = named(world, name);
+      if (grant === null) throw new Failure('not_found', `There is no grant named ${JSON.stringify(name)}.`);
+      forgetAccess(world, grant.id);
+      audit(world, 'oauth.revoked', grant.name, by);
+      if (usersOf(world, name).length === 0) {
+        world.grants.delete(name);
+        return 'removed';
+      }
+      const ended = { state: 'needs_consent', errorCode: 'revoked', errorMessage: `revoked by ${by.who}` };
+      Object.assign(grant, {
+        ...ended,
+        refresh: null,
+        askedAtMs: null,
+        retryAtMs: Infinity,
+        stateSinceMs: world.nowMs,
+      });
+      return 'needs_consent';
+    },
     removeGrant: async (name, by) => {
       const grant = named(world, name);
       if (grant === null) throw new Failure('not_found', `There is no grant named ${JSON.stringify(name)}.`);

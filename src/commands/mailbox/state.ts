@@ -14,6 +14,7 @@ import { serverText } from '../../ingest/settings-text.ts';
 import type { VersionedMailbox } from '../../ingest/stores.ts';
 import { commandOrNotice, shellCommand } from '../../text/shell.ts';
 import { type CommonOptions, type Context, withApp } from '../context.ts';
+import { revokeUnusedGrant } from '../oauth/revoke.ts';
 import { isConfirmed, nothingChanged } from '../output.ts';
 import { newPassword } from './add.ts';
 
@@ -77,7 +78,10 @@ async function anyMailbox(app: App, name: string): Promise<Mailbox> {
   return mailbox ?? (await app.store.mailboxByName(name));
 }
 
-/** Asks for confirmation without `--yes`. Tickets and messages stay. Throws `not_found`, `usage`. */
+/**
+ * Asks for confirmation without `--yes`. Tickets and messages stay. A person's grant that no other mailbox uses is
+ * revoked. Throws `not_found`, `usage`.
+ */
 export async function removeMailbox(options: NameOptions & { yes?: boolean }, context: Context): Promise<number> {
   const { terminal } = context;
   return await withApp(options, context, async (app) => {
@@ -86,6 +90,7 @@ export async function removeMailbox(options: NameOptions & { yes?: boolean }, co
     const sure = await isConfirmed(options, context, question);
     if (sure) await app.store.removeMailbox(mailbox.id, app.actor);
     await terminal.line(sure ? `removed ${mailbox.name}` : `kept ${mailbox.name}`);
+    if (sure && mailbox.grant !== null) await revokeUnusedGrant(app, mailbox.grant, context);
     return sure ? 0 : 1;
   });
 }

@@ -257,13 +257,38 @@ function taken(name: string): Failure {
 export async function removeGrant(db: SqlExecutor, name: string, by: AuditActor): Promise<void> {
   await inTransaction(db, async (transaction) => {
     const grant = await lockGrant(transaction, (where) => where('oauth_grant.name', '=', name));
-    if (grant?.name !== name) throw new Failure('not_found', `There is no grant named ${JSON.stringify(name)}.`);
+    if (grant?.name !== name) throw notFound(name);
     const mailboxes = await mailboxesOfGrant(transaction, name);
     if (mailboxes.length > 0) throw inUse(name, mailboxes);
     await transaction.deleteFrom('oauth_access').where('grant_id', '=', grant.id).execute();
     await transaction.deleteFrom('oauth_grant').where('id', '=', grant.id).execute();
     await addAudit(transaction, [auditOf('oauth.removed', name, by)]);
   });
+}
+
+export async function revokeGrant(db: SqlExecutor, name: string, by: AuditActor): Promise<'removed' | 'needs_consent'> {
+  return await inTransaction(db, async (transaction) => {
+    const grant = await lockGrant(transaction, (where) => where('oauth_grant.name', '=', name));
+    if (grant?.name !== name) throw notFound(name);
+    await transaction.deleteFrom('oauth_access').where('grant_id', '=', grant.id).execute();
+    await addAudit(transaction, [auditOf('oauth.revoked', name, by)]);
+    if ((await mailboxesOfGrant(transaction, name)).length === 0) {
+      await transaction.deleteFrom('oauth_grant').where('id', '=', grant.id).execute();
+      return 'removed';
+    }
+    await transaction
+      .updateTable('oauth_grant')
+      .set({ refresh: null, refresh_form: 'plain', refresh_key_id: null, asked_at: null, retry_at: never })
+      .set({ state: 'needs_consent', state_since: db.dialect.now })
+      .set({ error_code: 'revoked', error_message: errorMessageColumn(`revoked by ${by.who}`) })
+      .where('id', '=', grant.id)
+      .execute();
+    return 'needs_consent';
+  });
+}
+
+function notFound(name: string): Failure {
+  return new Failure('not_found', `There is no grant named ${JSON.stringify(name)}.`);
 }
 
 function inUse(name: string, [first, ...others]: readonly string[]): Failure {

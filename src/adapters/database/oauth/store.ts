@@ -10,6 +10,7 @@ import {
   readAccess,
   readRefresh,
   removeGrant,
+  revokeGrant,
   setGrantState,
   storeConsent,
 } from './grants.ts';
@@ -19,7 +20,7 @@ import { dueRenewals, forgetUnusedAccess, nextRenewalInMs } from './schedule.ts'
 export function grantStore(db: SqlExecutor): GrantStore {
   return bindDatabase(db, {
     ...{ grantByName, listGrants, mailboxesOfGrant, readAccess, readRefresh },
-    ...{ ensureGrant, setGrantState, storeConsent, removeGrant },
+    ...{ ensureGrant, setGrantState, storeConsent, revokeGrant, removeGrant },
     ...{ claimRenewal, markAsked, releaseRenewal, storeRenewal },
     ...{ dueRenewals, nextRenewalInMs, forgetUnusedAccess },
   });
