@@ -1,8 +1,8 @@
 /**
  * Report of a self-test (`check`, `oauth test`): runs one part after the other and prints a line for each.
  *
- * A part that fails does not stop the others. With `--json` each is an object: `check`, `ok`, `message`, `code`, `hint`,
- * and `steps`, lines to run elsewhere, where there are some.
+ * A part that fails does not stop the others. With `--json` each is an object: `check`, `ok`, `message`, `code`,
+ * `hint`, and `steps`, lines to run elsewhere, where there are some.
  */
 import { asFailure, type Failure } from '../errors.ts';
 import type { CommonOptions, Context } from './context.ts';

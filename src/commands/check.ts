@@ -1,6 +1,6 @@
 /**
- * `check`: self-test of configuration, data folder, OAuth credentials, key file, database, tables, encryption switch and
- * every mailbox.
+ * `check`: self-test of configuration, data folder, OAuth credentials, key file, database, tables, encryption switch
+ * and every mailbox.
  *
  * Independent parts are tested even when another one failed. Exit code 1 when anything failed, 2 when it is the
  * configuration.

@@ -32,8 +32,8 @@ export type Ran = {
   readonly json: readonly Record<string, unknown>[];
 };
 
-/** Keys typed once the question is shown. */
-export type Answers = readonly (readonly [question: string, keys: string])[];
+/** Keys typed once the question is shown; a function gets what was shown since the last ones. */
+export type Answers = readonly (readonly [question: string, keys: string | ((shown: string) => Promise<string>)])[];
 
 export type CommandLine = AsyncDisposable & {
   readonly folder: string;
@@ -100,8 +100,8 @@ export type CommandOptions = {
   readonly stop?: AbortSignal;
 };
 
-/** A running command; `out` is its output so far. */
-export type RunningCommand = { readonly out: () => string; readonly end: Promise<Ran> };
+/** A running command; `out` and `err` are its output so far. */
+export type RunningCommand = { readonly out: () => string; readonly err: () => string; readonly end: Promise<Ran> };
 
 /** Runs one command line in this process to its end. */
 export async function runInProcess(args: readonly string[], options: CommandOptions = {}): Promise<Ran> {
@@ -115,6 +115,7 @@ export function startInProcess(args: readonly string[], options: CommandOptions 
   const err = collector({}, typist(stdin, answers));
   return {
     out: out.text,
+    err: err.text,
     end: run(args, contextOf(options, { stdin, stdout: out.stream, stderr: err.stream }), out, err),
   };
 }
@@ -177,9 +178,16 @@ function typist(stdin: Readable, answers: Answers): (text: string) => void {
     const next = answers[answered];
     if (next === undefined || !seen.includes(next[0])) return;
     answered += 1;
+    const [, keys] = next;
+    const type = (text: string): void => void (stdin instanceof PassThrough && stdin.write(Buffer.from(text)));
+    if (typeof keys === 'string') type(keys);
+    else void keys(seen).then(type, (error: unknown) => stdin.destroy(asError(error)));
     seen = '';
-    if (stdin instanceof PassThrough) stdin.write(Buffer.from(next[1]));
   };
+}
+
+function asError(error: unknown): Error {
+  return error instanceof Error ? error : new Error(String(error));
 }
 
 function collector(

@@ -20,12 +20,11 @@ import { postActionText } from './post-actions.ts';
 import { noteMissingTarget, probedText, probeMailbox } from './probe.ts';
 import {
   checkSignInOptions,
-  probeWithGrant,
   type SelectedGrant,
   type SignInOptions,
   sealedWrite,
   selectGrant,
-  withNewGrant,
+  useGrant,
 } from './sign-in.ts';
 import { locationText } from './view.ts';
 
@@ -116,8 +115,7 @@ async function addWithPassword({ app, mailbox, options, context }: Addition): Pr
 async function addWithGrant({ app, mailbox, options, context }: Addition): Promise<Added> {
   const selected: SelectedGrant = await selectGrant(app, options, mailbox);
   const added = newMailbox(mailbox, selected.name);
-  return await withNewGrant(app, selected, async () => {
-    const report = options.probe ? await probeWithGrant(app, added, context, null) : null;
+  return await useGrant({ app, selected, mailbox: added, storedName: null, options, context }, async (report) => {
     if (report !== null) noteMissingTarget(mailbox.postAction, report, context);
     await sealedWrite(app, added, allSettings, (seal) =>
       app.store.addMailbox(added, null, firstCursor(mailbox, report), app.actor, seal),

@@ -39,6 +39,9 @@ const authorities = 'certificates (PEM) to trust instead of those of the system'
 const pin = 'the only certificate to trust';
 const oauth = 'sign in with OAuth 2 at this provider of the configuration, without a password';
 const grant = 'grant of a person (default: a new one, named as the mailbox)';
+const device = 'sign in with a code on any device (default where the provider has it for mail)';
+const paste = 'sign in with a browser anywhere, and paste the address that it ends at';
+const browser = 'sign in with a browser that reaches a port of this machine';
 const plaintext = 'allow an unencrypted password to another machine with --tls none';
 
 /** In the order of the help. An option that is missing here does not compile. */
@@ -55,6 +58,9 @@ const mailboxFlags: { readonly [Name in MailboxOption]: MailboxFlags<Name> } = {
   passwordStdin: [...passwordStdin, passwordStdin[1]],
   oauth: ['--oauth <provider>', oauth, oauth],
   grant: ['--grant <name>', grant, grant],
+  device: ['--device', device, device],
+  paste: ['--paste', paste, paste],
+  browser: ['--browser', browser, browser],
   folder: ['--folder <folder>', 'folder to poll (default: INBOX)', 'folder to poll'],
   since: [
     '--since <start>',

@@ -30,7 +30,7 @@ import {
   type SelectedGrant,
   type SignInOptions,
   selectGrant,
-  withNewGrant,
+  useGrant,
 } from './sign-in.ts';
 import { refusePartlyRemoved, serverDoubt } from './state.ts';
 import { locationText } from './view.ts';
@@ -45,8 +45,8 @@ export type SetOptions = CommonOptions &
   };
 
 /**
- * Throws `usage`, `not_found`, `already_exists`, `refused`, `oauth_*`, and the failures of opening the password and of a
- * probe.
+ * Throws `usage`, `not_found`, `already_exists`, `refused`, `oauth_*`, and the failures of opening the password and of
+ * a probe.
  */
 export async function setMailbox(options: SetOptions, context: Context): Promise<number> {
   checkSignInOptions(options);
@@ -124,13 +124,17 @@ async function applyWithGrant(given: PendingChange, selected: SignInChange): Pro
     await changeSettings(given);
     return null;
   }
-  if (!isOther) await checkPresentGrant(app, after);
-  const change = async () => {
-    const report = options.probe ? await probeWithGrant(app, after, context, before.mailbox.name) : null;
-    await changeSettings(given);
-    return report;
-  };
-  return await (selected === null || selected === 'as_before' ? change() : withNewGrant(app, selected, change));
+  if (selected !== null && selected !== 'as_before') {
+    const storedName = before.mailbox.name;
+    return await useGrant({ app, selected, mailbox: after, storedName, options, context }, async (report) => {
+      await changeSettings(given);
+      return report;
+    });
+  }
+  await checkPresentGrant(app, after);
+  const report = options.probe ? await probeWithGrant(app, after, context, before.mailbox.name) : null;
+  await changeSettings(given);
+  return report;
 }
 
 /** Probes the changed mailbox and stores it. Returns null without a probe. */

@@ -9,6 +9,7 @@ import type { OAuthProvider } from '../../config/oauth-provider.ts';
 import { Failure, isFailure } from '../../errors.ts';
 import type { Mailbox, NewSettingsSeal } from '../../ingest/model.ts';
 import type { ProbeReport } from '../../ingest/ports.ts';
+import type { ObtainedConsent } from '../../oauth/consent.ts';
 import type { Grant } from '../../oauth/model.ts';
 import { checkUserListed, tokenConnection } from '../../oauth/permission.ts';
 import type { SettingsParts } from '../../secret/settings-seal.ts';
@@ -24,6 +25,12 @@ export type SignInOptions = {
   readonly grant?: string;
   readonly passwordStdin?: boolean;
   readonly newPassword?: boolean;
+  /** How a person signs in; none: by a device code where the provider has it for mail, else by a pasted address. */
+  readonly device?: boolean;
+  readonly paste?: boolean;
+  readonly browser?: boolean;
+  /** Of the mail server. */
+  readonly port?: string;
 };
 
 type Subject = Pick<Mailbox, 'name' | 'connection'>;
@@ -36,7 +43,11 @@ export type SelectedGrant = {
 };
 
 /** Throws `usage`. */
-export function checkSignInOptions({ oauth, grant, passwordStdin, newPassword }: SignInOptions): void {
+export function checkSignInOptions(options: SignInOptions): void {
+  const { oauth, grant, passwordStdin, newPassword } = options;
+  const way = (['device', 'paste', 'browser'] as const).find((one) => options[one] === true);
+  if (oauth === undefined && way !== undefined)
+    throw new Failure('usage', `--${way} is a way to sign in at a provider: use it with --oauth`);
   if (oauth === undefined && grant !== undefined)
     throw new Failure('usage', '--grant names a grant of a provider: use it with --oauth');
   if (oauth === undefined || (passwordStdin !== true && newPassword !== true)) return;
@@ -65,7 +76,6 @@ export async function selectGrant(
   const existing = await app.store.grantByName(name);
   if (provider.flow === 'person') checkGrantOfPerson(name, { existing, named, provider, providers });
   checkPermitted(mailbox, provider, existing?.account ?? null, existing !== null);
-  if (provider.flow === 'person' && existing === null) throw noConsent(name);
   return { name, provider, existing };
 }
 
@@ -74,12 +84,6 @@ function unknownProvider(name: string, providers: readonly OAuthProvider[]): Fai
   const configured = known === '' ? 'the configuration has none' : `the configuration has ${known}`;
   const hint = 'Nothing was changed. Add the table [oauth.NAME] to the configuration file, or name one that it has.';
   return new Failure('oauth_provider_unknown', `there is no provider named ${quoted(name)}: ${configured}`, { hint });
-}
-
-function noConsent(name: string): Failure {
-  return new Failure('oauth_needs_consent', `no person has signed in yet for grant ${quoted(name)}`, {
-    hint: 'Nothing was changed. Name a grant that exists: ticketmaild oauth list shows them.',
-  });
 }
 
 type GrantOfPerson = {
@@ -101,7 +105,7 @@ function checkGrantOfPerson(name: string, { existing, named, provider, providers
     });
 }
 
-/** `isKnown` false: nobody has consented yet, and the consent decides who that is. */
+/** `isKnown` false: no person has consented yet, and the consent decides who that is. */
 function checkPermitted(
   { connection }: Subject,
   provider: OAuthProvider,
@@ -136,6 +140,54 @@ export function providerOfMailbox(
   return ofName ?? providers.find((one) => one.name === grant?.provider) ?? null;
 }
 
+/** `storedName`: of the stored mailbox; null: it is not stored yet. */
+export type GrantUse = {
+  readonly app: App;
+  readonly selected: SelectedGrant;
+  readonly mailbox: Mailbox;
+  readonly storedName: string | null;
+  readonly options: SignInOptions & { readonly probe: boolean };
+  readonly context: Context;
+};
+
+/**
+ * Lets a person sign in where the grant is not there yet, probes the mailbox with a token, and calls `store` then. When
+ * something fails, nothing is left behind: a grant that was not there before is removed again. Throws `oauth_*`,
+ * `token_*`, and the failures of a probe.
+ */
+export async function useGrant<T>(use: GrantUse, store: (report: ProbeReport | null) => Promise<T>): Promise<T> {
+  const { app, selected, options } = use;
+  using consent = await newConsent(use);
+  try {
+    const report = options.probe ? await probe(use, consent) : null;
+    await consent?.store();
+    return await store(report);
+  } catch (error) {
+    // Another mailbox may use it meanwhile; then it stays.
+    if (selected.existing === null) await app.store.removeGrant(selected.name, app.actor).catch(() => undefined);
+    throw error;
+  }
+}
+
+/** null: the grant is there, or needs no person. */
+async function newConsent({ app, selected, mailbox, options, context }: GrantUse): Promise<ObtainedConsent | null> {
+  const { name, provider, existing } = selected;
+  if (provider.flow !== 'person' || existing !== null) return null;
+  const { chosenWay, promptConsent } = await import('../oauth/consent-prompt.ts');
+  // That is the port of the mail server.
+  const { port: _, ...ways } = options;
+  const request = { grant: name, provider, user: mailbox.connection.user, by: app.actor };
+  return await promptConsent(app, request, chosenWay(ways), context);
+}
+
+async function probe(use: GrantUse, consent: ObtainedConsent | null): Promise<ProbeReport> {
+  const { app, selected, mailbox, storedName, context } = use;
+  if (consent === null) return await probeWithGrant(app, mailbox, context, storedName);
+  const connection = tokenConnection(mailbox.connection, selected.provider);
+  const credential = { kind: 'token', secret: consent.accessToken, sessionMs: null } as const;
+  return await probeMailbox(app, connection, credential, context, { name: storedName });
+}
+
 /**
  * Probes a mailbox with a token of its grant. Throws `oauth_*`, `token_*`, and the failures of a probe. `storedName`:
  * of the stored mailbox; null: it is not stored yet.
@@ -164,17 +216,6 @@ async function withoutMailbox(app: App, { grant }: Mailbox, failure: Failure): P
     command === null ? 'Add it with another --grant, and sign in.' : `Sign in again: ${commandOrNotice(command)}`;
   const { code, message, fields, cause } = failure;
   return new Failure(code, message, { fields, cause, hint: `Nothing was stored. ${advice}` });
-}
-
-/** Runs `work`; when it fails, a grant that was not there before is removed again, so that nothing is left behind. */
-export async function withNewGrant<T>(app: App, { name, existing }: SelectedGrant, work: () => Promise<T>): Promise<T> {
-  try {
-    return await work();
-  } catch (error) {
-    // Another mailbox may use it meanwhile; then it stays.
-    if (existing === null) await app.store.removeGrant(name, app.actor).catch(() => undefined);
-    throw error;
-  }
 }
 
 /** Calls `write` with the seal of the `confirmed` settings; with null while encryption is off. */

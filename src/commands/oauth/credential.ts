@@ -1,5 +1,5 @@
 /**
- * Check of a client credential (secret, private key, service account): its files can be read, by no others, and its end.
+ * Check of a client credential (secret, private key, service account): its files are readable by no others; its end.
  */
 import type { App } from '../../compose/compose.ts';
 import type { OAuthProvider } from '../../config/oauth-provider.ts';

@@ -1,0 +1,173 @@
+/**
+ * Options and configurations that are refused by `mailbox add|set --oauth` and `oauth show|test`: one line and a hint each,
+ * nothing is stored, and nothing is asked of the provider, whose endpoints do not exist.
+ */
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { SecretBytes } from '../../../src/secret/secret-bytes.ts';
+import { readCertificates } from '../../support/servers/authority.ts';
+import { certificatesTemplate } from '../../support/servers/templates.ts';
+import { temporaryFolder } from '../../support/temporary.ts';
+import { type CommandLine, openCommandLine } from '../command-line.ts';
+
+let folder: Awaited<ReturnType<typeof temporaryFolder>>;
+let cli: CommandLine;
+
+const common = ['kind = "oidc"', 'token_endpoint = "http://127.0.0.1:9/token"', 'scopes = ["mail"]'];
+const hosts = 'imap_hosts = ["mail.example.test:993"]';
+
+beforeEach(async () => {
+  folder = await temporaryFolder('oauth-config');
+  const configFile = join(folder.path, 'ticketmaild.toml');
+  await writeFile(join(folder.path, 'secret'), 'geheim\n', { mode: 0o600 });
+  const application = ['flow = "application"', 'client_id = "app"', `client_secret_file = "${folder.path}/secret"`];
+  const listed = 'mailboxes = ["support@example.test"]';
+  const person = ['flow = "person"', 'client_id = "people"', 'authorization_endpoint = "http://127.0.0.1:9/auth"'];
+  await writeFile(
+    configFile,
+    [
+      ...['[oauth.app]', ...common, hosts, ...application, listed],
+      ...['[oauth.people]', ...common, hosts, ...person],
+      ...['[oauth.others]', ...common, hosts, ...person, ''],
+    ].join('\n'),
+  );
+  cli = await openCommandLine({ TICKETMAILD_CONFIG: configFile });
+  await using app = await cli.open();
+  await app.migrations.apply();
+  using token = SecretBytes.take(Buffer.from('refresh-token-of-anna'));
+  const refresh = { form: 'plain', token, switchRevision: 0 } as const;
+  const consent = { provider: 'people', account: 'anna@example.test', scope: null, refresh, by: app.actor };
+  await app.store.storeConsent({ name: 'anna', ...consent });
+});
+
+afterEach(async () => {
+  cli.expectNothingLeaked(['geheim', 'refresh-token-of-anna']);
+  await cli[Symbol.asyncDispose]();
+  await folder[Symbol.asyncDispose]();
+});
+
+const support = ['--name', 'support', '--host', 'mail.example.test', '--user', 'support@example.test'];
+const anna = ['--name', 'anna', '--host', 'mail.example.test', '--user', 'anna@example.test'];
+
+async function stored(): Promise<readonly unknown[]> {
+  await using app = await cli.open();
+  return [...(await app.store.listMailboxes()), ...(await app.store.listGrants()).map(({ name }) => name)];
+}
+
+const additions: readonly (readonly [what: string, code: number, said: RegExp, args: readonly string[]])[] = [
+  [
+    'an unknown provider',
+    1,
+    /no provider named "nope": the configuration has app, people, others/,
+    [...support, '--oauth', 'nope'],
+  ],
+  [
+    'a user who is not listed',
+    3,
+    /not listed in mailboxes of \[oauth\.app\]/,
+    [...support, '--oauth', 'app', '--user', 'boss@example.test'],
+  ],
+  [
+    'another host',
+    1,
+    /not in imap_hosts[^]*mail\.example\.test:993/,
+    [...support, '--oauth', 'app', '--host', 'evil.example'],
+  ],
+  ['another port', 1, /not in imap_hosts/, [...support, '--oauth', 'app', '--port', '1993']],
+  ['no TLS', 1, /uses no TLS/, [...support, '--oauth', 'app', '--tls', 'none', '--port', '993', '--allow-plaintext']],
+  ['a pinned certificate', 1, /pins a certificate/, [...support, '--oauth', 'app', '--fingerprint', '0'.repeat(64)]],
+  [
+    'a password as well',
+    2,
+    /--oauth and --password-stdin exclude each other/,
+    [...support, '--oauth', 'app', '--password-stdin'],
+  ],
+  ['a grant without a provider', 2, /--grant .* use it with --oauth/, [...support, '--grant', 'anna']],
+  ['a way to sign in without a provider', 2, /--paste .* use it with --oauth/, [...support, '--paste']],
+  [
+    'two ways to sign in',
+    2,
+    /exclude each other/,
+    [...anna, '--name', 'new', '--oauth', 'people', '--paste', '--device'],
+  ],
+  [
+    'a grant of an application with another name',
+    2,
+    /--grant must be left out/,
+    [...support, '--oauth', 'app', '--grant', 'x'],
+  ],
+  ['a grant of another provider', 2, /one of another provider/, [...anna, '--oauth', 'others', '--grant', 'anna']],
+  [
+    'the name of an application for the grant of a person',
+    2,
+    /that of provider app/,
+    [...anna, '--oauth', 'people', '--grant', 'app'],
+  ],
+  ['a grant that is there, without its name', 2, /grant named "anna" already/, [...anna, '--oauth', 'people']],
+  ['the user of another account', 3, /not listed/, [...support, '--oauth', 'people', '--grant', 'anna']],
+];
+
+test.each(additions)('mailbox add refuses %s', async (_what, code, said, args) => {
+  const ran = await cli.run(['mailbox', 'add', ...args], 'secret');
+  expect(ran).toMatchObject({ code, out: '' });
+  expect(ran.err).toMatch(said);
+  expect(ran.err).toMatch(/^[^\n]+\nhint: [^\n]+\n$/);
+  expect(await stored()).toEqual(['anna']);
+});
+
+test('mailbox add refuses certificate authorities of the mailbox', async () => {
+  const { caFile } = await readCertificates(await certificatesTemplate());
+  const ran = await cli.run(['mailbox', 'add', ...support, '--oauth', 'app', '--ca-file', caFile]);
+  expect(ran).toMatchObject({ code: 1, out: '', err: expect.stringContaining('certificate authorities of its own') });
+  expect(ran.err).toContain('ca_file in [oauth.app]');
+  expect(await stored()).toEqual(['anna']);
+});
+
+test('a provider that does not answer leaves neither a mailbox nor a grant', async () => {
+  const ran = await cli.run(['mailbox', 'add', ...support, '--oauth', 'app']);
+  expect(ran).toMatchObject({ code: 1, out: '', err: expect.stringContaining('ECONNREFUSED') });
+  expect(await stored()).toEqual(['anna']);
+});
+
+test('mailbox set changes nothing for what add refuses, and a grant takes no password of its own', async () => {
+  expect(
+    await cli.run(['mailbox', 'add', ...anna, '--oauth', 'people', '--grant', 'anna', '--no-probe']),
+  ).toMatchObject({
+    code: 0,
+  });
+  const shown = async () => (await cli.run(['mailbox', 'show', 'anna', '--json'])).json[0];
+  const before = await shown();
+  const wrong = [
+    ['set', 'anna', '--oauth', 'nope'],
+    ['set', 'anna', '--oauth', 'app'],
+    ['set', 'anna', '--oauth', 'people', '--new-password'],
+    ['set', 'anna', '--host', 'evil.example', '--no-probe'],
+    ['set', 'anna', '--user', 'boss@example.test', '--no-probe'],
+    ['set-password', 'anna', '--password-stdin'],
+  ];
+  for (const args of wrong) {
+    const ran = await cli.run(['mailbox', ...args], 'secret');
+    expect(ran, args.join(' ')).toMatchObject({ out: '', err: expect.stringMatching(/^[^\n]+\nhint: [^\n]+\n$/) });
+    expect(ran.code, args.join(' ')).toBeGreaterThan(0);
+  }
+  expect(await shown()).toEqual(before);
+});
+
+test.each(['show', 'test'])('oauth %s knows no other name', async (command) => {
+  const ran = await cli.run(['oauth', command, 'nope']);
+  expect(ran).toMatchObject({ code: 2, out: '' });
+  expect(ran.err).toBe('there is no provider and no grant named "nope"\nhint: See ticketmaild oauth list.\n');
+});
+
+test('a secret file that others may read fails the check', async () => {
+  const { chmod } = await import('node:fs/promises');
+  await chmod(join(folder.path, 'secret'), 0o644);
+  const { json } = await cli.run(['check', '--json']);
+  const part = json.find(({ check }) => check === 'provider app');
+  expect(part).toMatchObject({ ok: false, code: 'oauth_provider_failed', hint: expect.stringContaining('chmod 600') });
+  await chmod(join(folder.path, 'secret'), 0o600);
+  expect((await cli.run(['check', '--json'])).json).toContainEqual(
+    expect.objectContaining({ check: 'provider app', ok: true }),
+  );
+});
