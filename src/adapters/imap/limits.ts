@@ -19,8 +19,8 @@ export const idleBytesMax = 256 * 1024;
  * many takes less than 50 ms, whatever they are.
  */
 export const lineBytesMax = 64 * 1024;
-/** A SEARCH response of a million UIDs of ten digits. */
-export const searchBytesMax = 11_000_000;
+/** A SEARCH response of half a million UIDs of ten digits: two windows of a listing. */
+export const searchBytesMax = 5_500_000;
 
 const lineFeed = 0x0a;
 const carriageReturn = 0x0d;

@@ -36,18 +36,21 @@ async function startStage(scene: HostileScene, name: string): Promise<Stage & As
   const script = scene.script(() => {
     stage.played += 1;
   });
-  const server = await startScriptedServer({}, (socket, lines) => {
-    stage.open += 1;
-    socket.on('close', () => {
-      stage.open -= 1;
-    });
-    converse(socket, { script }, lines);
-  });
+  // Until the end: no other scene has its port.
+  const server = stack.use(
+    await startScriptedServer({}, (socket, lines) => {
+      stage.open += 1;
+      socket.on('close', () => {
+        stage.open -= 1;
+      });
+      converse(socket, { script }, lines);
+    }),
+  );
   const connection = { host: '127.0.0.1', port: server.port, tls: 'none', folder: 'INBOX', user: name } as const;
-  await desk.add({ host: 'localhost', tlsPort: server.port, caPem: '' }, name, {
+  const { id } = await desk.add({ host: 'localhost', tlsPort: server.port, caPem: '' }, name, {
     connection: { ...connection, caPem: null, fingerprint: null, allowPlaintext: true },
   });
-  return Object.assign(stage, { [Symbol.asyncDispose]: () => server[Symbol.asyncDispose]() });
+  return Object.assign(stage, { [Symbol.asyncDispose]: () => desk.app.store.setMailboxState(id, 'paused') });
 }
 
 /** The longest lag of the event loop since it was asked last, in milliseconds. */
@@ -69,7 +72,11 @@ async function play(scene: HostileScene, name: string, daemon: Daemon, user: str
   await until(`${scene.name}: the honest message`, () => opened(daemon, box) > before, sceneMsMax);
   const deliveryMs = performance.now() - arrivedAtMs;
   await until(`${scene.name}: its effect`, () => stage.played > 1 || stage.open === 0, sceneMsMax);
-  return { name: scene.name, deliveryMs, lagMs: await lagMs(daemon), peakMb: memory.stop().peakMb ?? 0 };
+  const [lag, { peakMb }] = [await lagMs(daemon), memory.stop()];
+  return {
+    ...{ name: scene.name, deliveryMs: Math.round(deliveryMs), lagMs: Math.round(lag) },
+    peakMb: Math.round(peakMb ?? 0),
+  };
 }
 
 /** Another process of a busy machine holds the loop as well: what a scene does, it does again. */
@@ -84,11 +91,10 @@ async function playAll(scenes: readonly HostileScene[], run: string): Promise<vo
   for (const [index, scene] of scenes.entries()) {
     const act = await play(scene, `${run}-${index}`, daemon, user, honest.name);
     acts.push(isFast(act) ? act : await play(scene, `${run}-${index}-again`, daemon, user, honest.name));
+    const { peakMb, lagMs, deliveryMs } = acts.at(-1) ?? act;
+    const figures = [`${peakMb} MB`, `lag ${lagMs} ms`, `ticket after ${deliveryMs} ms`];
+    process.stdout.write(`${scene.name}: ${figures.join(', ')}\n`);
   }
-  for (const act of acts)
-    process.stdout.write(
-      `${act.name}: ${Math.round(act.peakMb)} MB, lag ${Math.round(act.lagMs)} ms, ticket ${Math.round(act.deliveryMs)} ms\n`,
-    );
   expect(acts.filter((act) => !isFast(act))).toEqual([]);
   expect(acts.filter(({ peakMb }) => peakMb >= rssMbMax)).toEqual([]);
 }

@@ -193,24 +193,35 @@ const sizes: readonly HostileScene[] = [
 
 const mail = (id: string) => `From: e@evil.test\r\nMessage-ID: <${id}@evil.test>\r\nSubject: ${id}\r\n\r\nx\r\n`;
 
-/** A folder with those UIDs, all of the same kind. */
+type FolderShown = {
+  readonly uids: readonly number[];
+  readonly uidNext: number;
+  readonly uidValidity: number;
+  readonly date?: string;
+};
+
+function answerFetch({ say }: Talk, rest: string, { uids, uidValidity, date: given = date }: FolderShown): void {
+  for (const uid of uidsIn(rest).filter((one) => uids.includes(one))) {
+    const text = mail(`${uidValidity}-${uid}`);
+    const place = `RFC822.SIZE ${text.length} ${given}`;
+    say(`* 1 FETCH (UID ${uid} ${rest.includes('BODY') ? `BODY[] {${text.length}}\r\n${text}` : place})`);
+  }
+}
+
+/** A folder as it is shown in each poll, from 1. */
 const folder =
-  (state: (poll: number) => { uids: readonly number[]; uidNext: number; uidValidity: number; date?: string }) =>
+  (shown: (poll: number) => FolderShown) =>
   (play: () => void): Script => {
     let poll = 0;
     return (command, rest, tag, talk) => {
-      if (command === 'SELECT') poll += 1;
-      const { uids, uidNext, uidValidity, ...given } = state(poll);
-      if (command === 'SELECT') select(talk, uids.length, uidNext, uidValidity);
-      else if (command === 'UID SEARCH') {
+      if (command === 'SELECT') {
         play();
-        talk.say(`* SEARCH ${uids.join(' ')}`);
-      } else if (command === 'UID FETCH')
-        for (const uid of uidsIn(rest).filter((one) => uids.includes(one))) {
-          const text = mail(`${uidValidity}-${uid}`);
-          const place = `RFC822.SIZE ${text.length} ${given.date ?? date}`;
-          talk.say(`* 1 FETCH (UID ${uid} ${rest.includes('BODY') ? `BODY[] {${text.length}}\r\n${text}` : place})`);
-        }
+        poll += 1;
+      }
+      const { uids, uidNext, uidValidity } = shown(poll);
+      if (command === 'SELECT') select(talk, uids.length, uidNext, uidValidity);
+      else if (command === 'UID SEARCH') talk.say(`* SEARCH ${uids.join(' ')}`);
+      else if (command === 'UID FETCH') answerFetch(talk, rest, shown(poll));
       else return false;
       talk.say(`${tag} OK`);
       return true;
