@@ -219,10 +219,14 @@ export interface EncryptionStore extends ReplyKeyStore {
   /** Empties the access tokens of that form: they are requested again. Throws `switch_changed`. */
   dropAccessTokens(form: 'plain' | 'sealed', revision: number): Promise<void>;
   /**
-   * Empties every token that is sealed under another key than `keyId`; the grants of persons need a consent then
-   * (`key_lost`), audited each. Returns the number of refresh tokens. Throws `switch_changed`.
+   * As `writeSwitch`, and in the same transaction empties every token that is sealed under another key than that of the
+   * row; the grants of persons need a consent then (`key_lost`), audited each. Returns the number of refresh tokens.
    */
-  dropLostTokens(keyId: KeyId, revision: number, by: Pick<AuditEntry, 'who' | 'host'>): Promise<number>;
+  replaceSwitchKey(
+    row: SwitchRow & { readonly keyId: KeyId },
+    expectedRevision: number,
+    entry: AuditEntry,
+  ): Promise<number>;
   /**
    * One transaction: checks the revision, calls `change` for the next mailboxes, and writes the seals that it returns
    * (null: as it is). Returns the last mailbox id; null: none was left. Throws `switch_changed`.

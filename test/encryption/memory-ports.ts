@@ -215,7 +215,7 @@ function tokensOf(world: World, kind: TokenBatch['kind'] | null, form: 'plain' |
 
 function tokenStoreOf(
   world: World,
-): Pick<EncryptionStore, 'rewriteTokens' | 'tokenCounts' | 'dropAccessTokens' | 'dropLostTokens'> {
+): Pick<EncryptionStore, 'rewriteTokens' | 'tokenCounts' | 'dropAccessTokens' | 'replaceSwitchKey'> {
   const countsOf = (kind: TokenBatch['kind']) => {
     const sealed = tokensOf(world, kind, 'sealed');
     const byKey = [...Map.groupBy(sealed, ({ keyId }) => keyId)].map(([keyId, rows]) => ({
@@ -231,12 +231,15 @@ function tokenStoreOf(
       checkRevision(world, revision);
       for (const row of tokensOf(world, 'access', form)) writeToken(row, { form: 'dropped' });
     },
-    dropLostTokens: async (keyId, revision) => {
-      checkRevision(world, revision);
+    replaceSwitchKey: async (row, expectedRevision, entry) => {
+      const { keyId } = row;
+      checkRevision(world, expectedRevision);
+      world.row = row;
+      world.audit.push(entry);
       const lost = tokensOf(world, null, 'sealed').filter((row) => row.keyId !== keyId);
-      for (const row of lost) {
-        row.isEnded = row.kind === 'refresh';
-        writeToken(row, { form: 'dropped' });
+      for (const token of lost) {
+        token.isEnded = token.kind === 'refresh';
+        writeToken(token, { form: 'dropped' });
       }
       return lost.filter(({ kind }) => kind === 'refresh').length;
     },

@@ -63,11 +63,11 @@ async function replace(operation: Operation, options: OperationOptions, run: Run
     detail: `key ${lostKeyId} is lost`,
   };
   operation.throwIfStopped();
-  await ports.store.writeSwitch(row, stored?.revision ?? revisionOfNoRow, [auditEntry(ports, entry)]);
+  const expected = stored?.revision ?? revisionOfNoRow;
+  const lostTokens = await ports.store.replaceSwitchKey({ ...row, keyId: key.id }, expected, auditEntry(ports, entry));
   await ports.stateFile.remember(row);
   await ports.vault.refresh();
   await sealReplyKeys(ports, ports.vault.keys(), key);
-  const lostTokens = await ports.store.dropLostTokens(key.id, row.revision, ports.actor);
   if (lostTokens > 0) ports.observer.step({ step: 'tokens_lost', count: lostTokens });
   const { byKey } = await ports.store.passwordCounts();
   const lost = byKey.filter(({ keyId }) => keyId !== key.id).reduce((sum, { count }) => sum + count, 0);

@@ -45,7 +45,7 @@ const effects = {
     'rewriteSettingsSeals',
     'rewriteTokens',
     'dropAccessTokens',
-    'dropLostTokens',
+    'replaceSwitchKey',
     'writeReplyKeys',
     'rebuildMailboxTable',
     'audit',

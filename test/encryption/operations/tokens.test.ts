@@ -135,6 +135,21 @@ test('a lost key takes the tokens under it along: persons sign in again', async 
   expect(world.tokens.get('refresh ada')?.isEnded).toBe(true);
 });
 
+test('a replacement that dies behind its commit has dropped the tokens with the switch', async () => {
+  const [lost, other] = [randomKey(), randomKey()];
+  const world = await worldAt('on', [lost], []);
+  putSealedToken(world, lost, 'refresh', 'ada');
+  world.file = [other];
+  const ports = startProcess(world);
+  const replaceSwitchKey: typeof ports.store.replaceSwitchKey = async (...given) => {
+    await ports.store.replaceSwitchKey(...given);
+    throw new Error('the process dies here');
+  };
+  const dying = { ...ports, store: { ...ports.store, replaceSwitchKey } };
+  await expect(replaceLostKey(dying, options)).rejects.toThrow('dies here');
+  expect([world.row?.keyId, tokenForms(world)]).toEqual([other.id, { 'refresh ada': 'plain, dropped' }]);
+});
+
 test('sealed tokens prove that encryption was on, after a restored backup', async () => {
   const key = randomKey();
   const world = await worldAt('on', [key], []);

@@ -17,7 +17,7 @@ import { rewritePasswords } from './password-batch.ts';
 import { readReplyKeys, writeReplyKeys } from './reply-keys.ts';
 import { readSettings, rewriteSettingsSeals } from './settings-seals.ts';
 import { claimOperation, endOperation, operationOwner, readSwitch, renewOperation, writeSwitch } from './switch-row.ts';
-import { dropAccessTokens, dropLostTokens, rewriteTokens, tokenCounts } from './token-batch.ts';
+import { dropAccessTokens, replaceSwitchKey, rewriteTokens, tokenCounts } from './token-batch.ts';
 
 const truncateTriesMax = 100;
 const truncateRetryMs = 50;
@@ -43,7 +43,7 @@ export function encryptionStore(db: SqlExecutor): EncryptionStore {
       passwordCounts,
       tokenCounts,
       dropAccessTokens,
-      dropLostTokens,
+      replaceSwitchKey,
       plaintextPeriods,
       countMailboxesWithoutKey,
       audit: addAudit,

@@ -98,19 +98,27 @@ export async function writeSwitch(
   expectedRevision: number,
   audit: readonly AuditEntry[],
 ): Promise<void> {
-  await inTransaction(db, async (transaction) => {
-    const result = await transaction
-      .updateTable('encryption_switch')
-      .set(fromSwitchRow(row))
-      .where('id', '=', switchId)
-      .where('revision', '=', Math.max(0, expectedRevision))
-      .executeTakeFirst();
-    if (result.numUpdatedRows !== 1n) {
-      if (expectedRevision > initialSwitchRow.revision) throw switchChanged(expectedRevision);
-      await addSwitch(transaction, row);
-    }
-    await addAudit(transaction, audit);
-  });
+  await inTransaction(db, (transaction) => replaceSwitch(transaction, row, expectedRevision, audit));
+}
+
+/** As `writeSwitch`, as a part of a transaction. */
+export async function replaceSwitch(
+  transaction: SqlExecutor,
+  row: SwitchRow,
+  expectedRevision: number,
+  audit: readonly AuditEntry[],
+): Promise<void> {
+  const result = await transaction
+    .updateTable('encryption_switch')
+    .set(fromSwitchRow(row))
+    .where('id', '=', switchId)
+    .where('revision', '=', Math.max(0, expectedRevision))
+    .executeTakeFirst();
+  if (result.numUpdatedRows !== 1n) {
+    if (expectedRevision > initialSwitchRow.revision) throw switchChanged(expectedRevision);
+    await addSwitch(transaction, row);
+  }
+  await addAudit(transaction, audit);
 }
 
 /** Throws `switch_changed` when another process inserted the row first. */

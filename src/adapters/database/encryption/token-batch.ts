@@ -17,12 +17,14 @@ import type {
   TokenRewrite,
   TokenRewriteRow,
 } from '../../../encryption/ports.ts';
+import type { KeyId } from '../../../secret/key.ts';
+import type { SwitchRow } from '../../../secret/switch.ts';
 import { addAudit } from '../rows/audit.ts';
 import { isSealableToken, never, tokenBytes } from '../rows/grants.ts';
 import type { SqlDialect } from '../sql/dialect.ts';
 import { chunksOfSizes, inTransaction } from '../sql/statements.ts';
 import type { SqlExecutor } from '../sql/tables.ts';
-import { countPasswordWrite, lockSwitch, lockSwitchForWrite } from './switch-row.ts';
+import { countPasswordWrite, lockSwitch, lockSwitchForWrite, replaceSwitch } from './switch-row.ts';
 
 type Kind = TokenBatch['kind'];
 type Rewrite = (row: TokenRewriteRow) => Promise<TokenRewrite>;
@@ -229,14 +231,17 @@ export async function dropAccessTokens(db: SqlExecutor, form: 'plain' | 'sealed'
   });
 }
 
-export async function dropLostTokens(
+/** The switch, and the tokens that no key opens any more, in one transaction: neither is left without the other. */
+export async function replaceSwitchKey(
   db: SqlExecutor,
-  keyId: string,
-  revision: number,
-  by: Pick<AuditEntry, 'who' | 'host'>,
+  row: SwitchRow & { readonly keyId: KeyId },
+  expectedRevision: number,
+  entry: AuditEntry,
 ): Promise<number> {
+  const { keyId } = row;
+  const by = { who: entry.who, host: entry.host };
   return await inTransaction(db, async (transaction) => {
-    await lockSwitchForWrite(transaction, revision);
+    await replaceSwitch(transaction, row, expectedRevision, [entry]);
     const isLost = (kind: Kind) => isSelected(kind, { notUnder: keyId });
     await transaction.updateTable('oauth_access').set(dropped).where(isLost('access')).execute();
     const lost = await transaction
