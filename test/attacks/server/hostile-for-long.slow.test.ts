@@ -19,11 +19,11 @@ const sceneMsMax = 20_000;
 
 const stack = new AsyncDisposableStack();
 let dovecot: Dovecot;
-let desk: Instance;
+let service: Instance;
 
 beforeAll(async () => {
   dovecot = stack.use(await startDovecot());
-  desk = stack.use(await openInstance({ env: { TICKETMAILD_POLL_COMMAND_TIMEOUT_S: '1' } }));
+  service = stack.use(await openInstance({ env: { TICKETMAILD_POLL_COMMAND_TIMEOUT_S: '1' } }));
 });
 
 afterAll(() => stack.disposeAsync());
@@ -47,10 +47,10 @@ async function startStage(scene: HostileScene, name: string): Promise<Stage & As
     }),
   );
   const connection = { host: '127.0.0.1', port: server.port, tls: 'none', folder: 'INBOX', user: name } as const;
-  const { id } = await desk.add({ host: 'localhost', tlsPort: server.port, caPem: '' }, name, {
+  const { id } = await service.add({ host: 'localhost', tlsPort: server.port, caPem: '' }, name, {
     connection: { ...connection, caPem: null, fingerprint: null, allowPlaintext: true },
   });
-  return Object.assign(stage, { [Symbol.asyncDispose]: () => desk.app.store.setMailboxState(id, 'paused') });
+  return Object.assign(stage, { [Symbol.asyncDispose]: () => service.app.store.setMailboxState(id, 'paused') });
 }
 
 /** The longest lag of the event loop since it was asked last, in milliseconds. */
@@ -84,8 +84,8 @@ const isFast = ({ lagMs, deliveryMs }: Act) => lagMs < lagMsMax && deliveryMs < 
 
 async function playAll(scenes: readonly HostileScene[], run: string): Promise<void> {
   const user = dovecot.newUser();
-  const honest = await desk.add(dovecot, user);
-  await using daemon = desk.start();
+  const honest = await service.add(dovecot, user);
+  await using daemon = service.start();
   await daemon.waitFor(named('http.listening'));
   const acts: Act[] = [];
   for (const [index, scene] of scenes.entries()) {

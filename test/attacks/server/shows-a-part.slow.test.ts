@@ -17,7 +17,7 @@ type View = {
   readonly date: string | null;
 };
 
-const true_ = (uid: number) => `24-Nov-2026 10:00:${`${uid % 60}`.padStart(2, '0')} +0000`;
+const dateOf = (uid: number) => `24-Nov-2026 10:00:${`${uid % 60}`.padStart(2, '0')} +0000`;
 const upTo = (last: number) => Array.from({ length: last }, (_, at) => at + 1);
 
 function source(uid: number, isLie: boolean): string {
@@ -30,21 +30,24 @@ function wanted(rest: string, uids: readonly number[]): readonly number[] {
   return uids.filter((uid) => parts.some(([from = 0, to = from]) => uid >= from && (uid <= to || Number.isNaN(to))));
 }
 
+function fetched(rest: string, { uids, date }: View, isLie: boolean): readonly string[] {
+  return wanted(rest, uids).map((uid) => {
+    const text = source(uid, isLie);
+    const when = date ?? dateOf(uid);
+    const place = `RFC822.SIZE ${text.length} INTERNALDATE ${when === 'NIL' ? when : `"${when}"`}`;
+    return `* 1 FETCH (UID ${uid} ${rest.includes('BODY') ? `BODY[] {${text.length}}\r\n${text}` : place})`;
+  });
+}
+
 /** `view` is asked at each command. */
 function showing(view: () => View, isLie: () => boolean): Script {
   return (command, rest, tag, { say }) => {
-    const { uids, uidNext, exists, date } = view();
+    const { uids, uidNext, exists } = view();
     if (command === 'SELECT') {
       say(`* ${exists ?? uids.length} EXISTS`, '* OK [UIDVALIDITY 9] yes');
       if (uidNext !== null) say(`* OK [UIDNEXT ${uidNext}] yes`);
     } else if (command === 'UID SEARCH') say(`* SEARCH ${uids.join(' ')}`);
-    else if (command === 'UID FETCH')
-      for (const uid of wanted(rest, uids)) {
-        const text = source(uid, isLie());
-        const when = date ?? true_(uid);
-        const place = `RFC822.SIZE ${text.length} INTERNALDATE ${when === 'NIL' ? when : `"${when}"`}`;
-        say(`* 1 FETCH (UID ${uid} ${rest.includes('BODY') ? `BODY[] {${text.length}}\r\n${text}` : place})`);
-      }
+    else if (command === 'UID FETCH') say(...fetched(rest, view(), isLie()));
     else return false;
     say(`${tag} OK`);
     return true;

@@ -190,7 +190,7 @@ async function backUp(maildir: string): Promise<() => Promise<void>> {
   };
 }
 
-/** Writes its list of UIDs anew: `3 V7 N4 G1`, then a line for each message. */
+/** Writes its list of UIDs again: `3 V7 N4 G1`, then a line for each message. */
 async function spreadUids(maildir: string, factor: number): Promise<void> {
   const file = join(maildir, 'dovecot-uidlist');
   const list = await readFile(file, 'latin1');
