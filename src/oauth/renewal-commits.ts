@@ -2,8 +2,8 @@
  * Commit of renewed tokens with retry: what the provider issued is kept as secret bytes until the database has it.
  *
  * A provider that rotates refresh tokens has ended the former one by then (RFC 9700 section 4.14.2), so that a new one
- * that is lost ends the grant. Whatever the reason, a store that fails is tried again, for as long as the process
- * lives.
+ * that is lost ends the grant. A store that fails is tried again, for as long as the process lives, unless the token
+ * itself cannot be stored (`token_damaged`).
  */
 import type { Clock } from '../async/clock.ts';
 import { within } from '../async/deadline.ts';
@@ -11,6 +11,7 @@ import { retryAtSwitchChange } from '../encryption/confirmations.ts';
 import type { TokenSealing } from '../encryption/tokens.ts';
 import { asFailure, Failure, isFailure } from '../errors.ts';
 import type { SecretBytes } from '../secret/secret-bytes.ts';
+import { releaseQuietly } from './grant-failures.ts';
 import type { AccessUse } from './model.ts';
 import type { GrantStore, Renewal, RenewalClaim, TokenAnswer } from './ports.ts';
 import { contextOf, openRefresh, type TokenTarget, useKey } from './stored-tokens.ts';
@@ -67,6 +68,7 @@ export function createRenewalCommits(ports: CommitPorts): RenewalCommits {
         next = null;
       } catch (error) {
         pending.set(key, asFailure(error));
+        if (isFailure(error, 'token_damaged')) next = null;
       }
     }
     pending.delete(key);
@@ -79,6 +81,11 @@ export function createRenewalCommits(ports: CommitPorts): RenewalCommits {
         wipeIssued(issued);
       } catch (error) {
         const failure = asFailure(error);
+        if (failure.code === 'token_damaged') {
+          wipeIssued(issued);
+          await releaseQuietly(ports.store, issued.claim, false);
+          throw failure;
+        }
         const run = retry(issued, failure).finally(() => running.delete(run));
         running.add(run);
         throw failure;
@@ -115,17 +122,18 @@ async function storeOnce(issued: IssuedTokens, { store, sealing, clock }: Commit
 async function reclaimed(issued: IssuedTokens, ports: CommitPorts): Promise<IssuedTokens | null> {
   const { store, claimMs } = ports;
   const { target, used } = issued;
+  let claim: RenewalClaim | null = null;
   try {
     const result = await store.claimRenewal(target.use, issued.claim.owner, claimMs, Number.POSITIVE_INFINITY);
     if (result.kind !== 'claimed') throw takenOver(target);
+    claim = result.claim;
     using current = await openRefresh(target, ports);
-    if (used?.equals(current) === true) return { ...issued, claim: result.claim };
-    await store.releaseRenewal(result.claim, true);
-    return null;
+    if (used?.equals(current) === true) return { ...issued, claim };
   } catch (error) {
-    if (isFailure(error, 'not_found', 'oauth_needs_consent', 'token_damaged', 'token_bound_elsewhere')) return null;
-    throw error;
+    if (!isFailure(error, 'not_found', 'oauth_needs_consent', 'token_damaged', 'token_bound_elsewhere')) throw error;
   }
+  if (claim !== null) await releaseQuietly(store, claim, true);
+  return null;
 }
 
 function takenOver({ grant }: TokenTarget): Failure {

@@ -60,6 +60,34 @@ test('a grant that was never cut off is not said to be, nor after an answer that
   expect((await failureOf(login(anna)))?.message).not.toContain('cut off');
 });
 
+test('a discovery that fails sends no refresh token, so that nothing was cut off', async () => {
+  const unsent = failed('oauth_provider_failed', { cause: 'ECONNRESET', was_sent: false });
+  const answers = [unsent, failed('oauth_needs_consent', {})];
+  const all = scene([person()], () => answers.shift() ?? {});
+  await all.consent('anna');
+  const { login } = all.worker();
+  expect(await codeOf(login(anna))).toBe('oauth_provider_failed');
+  advance(all, 5000);
+  expect((await failureOf(login(anna)))?.message).not.toContain('cut off');
+});
+
+test('a token that can never be stored is not tried again, and its claim ends', async () => {
+  const all = scene([person()], (_, number) => ({ refreshToken: secret(`next ${number}`) }));
+  await all.consent('anna');
+  const { login, sealing } = all.worker();
+  const { prepare } = sealing;
+  let tries = 0;
+  sealing.prepare = async () => {
+    tries += 1;
+    throw failed('token_damaged');
+  };
+  expect(await codeOf(login(anna))).toBe('token_damaged');
+  await all.clock.sleep(10_000, new AbortController().signal);
+  expect(tries).toBe(1);
+  sealing.prepare = prepare;
+  expect(await login(anna)).toEqual(['access 2']);
+});
+
 test('a lost answer leaves the mark of the first request', async () => {
   const lost = () => failed('oauth_provider_failed', { cause: 'ECONNRESET' });
   const answers = [lost(), failed('oauth_provider_failed', { cause: 'http_429' }), failed('oauth_needs_consent', {})];

@@ -15,7 +15,7 @@ import {
 } from 'oauth4webapi';
 import type { Clock } from '../../async/clock.ts';
 import type { OAuthProvider } from '../../config/oauth-provider.ts';
-import { isFailure } from '../../errors.ts';
+import { Failure, isFailure } from '../../errors.ts';
 import type { ProviderClient, TokenAnswer, TokenRequest } from '../../oauth/ports.ts';
 import { providerFailure } from '../../oauth/provider-errors.ts';
 import type { SecretBytes } from '../../secret/secret-bytes.ts';
@@ -44,7 +44,7 @@ export function createProviderClient({ clock, deadlineMs = defaultDeadlineMs }: 
   const callOf = (provider: OAuthProvider, signal: AbortSignal): Call => ({ provider, deadlineMs, signal });
   const finding = async <T>(call: Call, endpoint: Endpoint, use: (metadata: Metadata) => Promise<T>): Promise<T> => {
     try {
-      return await use(await metadataOf(discovery, call, endpoint));
+      return await use(await unsent(metadataOf(discovery, call, endpoint)));
     } catch (error) {
       // An endpoint may have moved.
       if (isFailure(error, 'oauth_provider_failed')) discovery.forget(call.provider);
@@ -90,6 +90,17 @@ export function createProviderClient({ clock, deadlineMs = defaultDeadlineMs }: 
       };
     },
   };
+}
+
+/** A discovery that failed: the request that needed it was not sent, so that no token of its answer is lost. */
+async function unsent<T>(metadata: Promise<T>): Promise<T> {
+  try {
+    return await metadata;
+  } catch (error) {
+    if (!isFailure(error)) throw error;
+    const { code, message, fields, hint, cause } = error;
+    throw new Failure(code, message, { fields: { ...fields, was_sent: false }, hint, cause });
+  }
 }
 
 type Endpoint = 'token' | 'authorization' | 'device';

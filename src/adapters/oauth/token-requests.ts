@@ -12,6 +12,7 @@ import {
   providerFailure,
   type RequestPurpose,
 } from '../../oauth/provider-errors.ts';
+import { tokenBytesMax } from '../../secret/sealed-token.ts';
 import type { SecretBytes } from '../../secret/secret-bytes.ts';
 import { authenticateClient } from './client-authentication.ts';
 import {
@@ -118,7 +119,6 @@ export function clientOf({ clientId }: OAuthProvider): Client {
   return { client_id: clientId === '' ? 'none' : clientId };
 }
 
-const tokenBytesMax = 16 * 1024;
 const expiresInMsMax = 366 * 86_400_000;
 const scopeLettersMax = 1000;
 

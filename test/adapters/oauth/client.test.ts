@@ -240,13 +240,25 @@ describe('a refresh token', () => {
     [{ status: 200, body: { token_type: 'mac', access_token: 'x' } }, { cause: 'answer_not_conformant' }],
     [{ status: 200, body: { token_type: 'bearer', access_token: 'a\u0001b' } }, { cause: 'token_unreadable' }],
     [{ status: 200, body: { token_type: 'bearer', access_token: 'ä' } }, { cause: 'token_unreadable' }],
-    [{ status: 200, body: { token_type: 'bearer', access_token: 'x'.repeat(17_000) } }, { cause: 'token_too_long' }],
+    [{ status: 200, body: { token_type: 'bearer', access_token: 'x'.repeat(12_001) } }, { cause: 'token_too_long' }],
     [{ drop: true }, { cause: 'answer_cut_off' }],
   ])('meets %o: a failure that passes', async (answer, fields) => {
     await provider.set({ fault: { path: '/token', count: 1, ...answer } });
     const failure = await failureOf(renew(secret('canary-of-the-token')));
     expect(failure).toMatchObject({ code: 'oauth_provider_failed', fields: { provider: 'test', ...fields } });
     expect(JSON.stringify([failure.message, failure.hint, failure.fields])).not.toContain('canary');
+  });
+
+  test('whose request waits for a discovery that fails was not sent', async () => {
+    const settings = provider.settings();
+    const discovered = { ...settings, endpoints: { ...settings.endpoints, token: null } };
+    const path = '/.well-known/openid-configuration';
+    const asked = { grantType: 'refresh_token', refreshToken: secret('x') } as const;
+    for (const answer of [{ status: 500 }, { drop: true }]) {
+      await provider.set({ fault: { path, count: 1, ...answer } });
+      const failure = await failureOf(client.requestToken(discovered, asked, never));
+      expect(failure).toMatchObject({ code: 'oauth_provider_failed', fields: { was_sent: false } });
+    }
   });
 
   test('no words of the provider are shown', async () => {
