@@ -195,8 +195,14 @@ async function refuseDoubtfulServer({ app, before, options }: PendingChange): Pr
   const doubt = await serverDoubt(app, before);
   if (doubt === null) return;
   const show = commandOrNotice(shellCommand('mailbox show', options.mailbox));
+  // A mailbox with a grant has no password that could be set again.
+  const confirm = commandOrNotice(shellCommand('mailbox confirm', options.mailbox));
+  const advice =
+    before.mailbox.grant === null
+      ? 'use mailbox set-password with --accept-connection.'
+      : `confirm it and repeat: ${confirm}`;
   throw new Failure('refused', doubt.refusal, {
-    hint: `Check the server: ${show}. Then, ${doubt.condition}, use mailbox set-password with --accept-connection.`,
+    hint: `Check the server: ${show}. Then, ${doubt.condition}, ${advice}`,
   });
 }
 

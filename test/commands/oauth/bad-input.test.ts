@@ -71,7 +71,7 @@ const additions: readonly (readonly [what: string, code: number, said: RegExp, a
   [
     'another host',
     1,
-    /not in imap_hosts[^]*mail\.example\.test:993/,
+    /not in imap_hosts\nhint: .* mail\.example\.test:993/,
     [...support, '--oauth', 'app', '--host', 'evil.example'],
   ],
   ['another port', 1, /not in imap_hosts/, [...support, '--oauth', 'app', '--port', '1993']],

@@ -30,8 +30,8 @@ export type SceneOptions = {
   readonly mechanism?: SignInMechanism;
   readonly tokens?: 'introspection' | 'local';
   readonly format?: TestProviderOptions['tokenFormat'];
-  /** More lines of the configuration. */
-  readonly more?: (common: readonly string[]) => readonly string[];
+  /** More lines of the configuration; `common`: those of every table. */
+  readonly more?: (common: readonly string[], provider: TestProvider, dovecot: Dovecot) => readonly string[];
 };
 
 export async function startScene(options: SceneOptions = {}): Promise<OAuthScene> {
@@ -78,11 +78,11 @@ function configuration(provider: TestProvider, dovecot: Dovecot, { more }: Scene
       ...['flow = "person"', 'client_id = "test-public"'],
       'scopes = ["openid", "email", "offline_access", "mail"]',
     ),
-    ...(more?.(common) ?? []),
+    ...(more?.(common, provider, dovecot) ?? []),
   ].join('\n');
 }
 
-/** `account` signs in on a device; the refresh token is stored in plain text. */
+/** `account` signs in with a browser; the refresh token is stored in plain text. */
 export async function storeConsent(
   { provider }: OAuthScene,
   app: Pick<App, 'store' | 'actor'>,
@@ -90,9 +90,9 @@ export async function storeConsent(
 ): Promise<void> {
   const client = createProviderClient({ clock: systemClock });
   const { signal } = new AbortController();
-  const device = await client.startDevice(provider.settings(), signal);
-  await visitProvider(`${device.verificationUri}?user_code=${device.userCode}`, account, { caPem: provider.caPem });
-  const { refreshToken, accessToken, scope } = await device.wait(signal);
+  const { url, finish } = await client.authorize(provider.settings(), 'http://127.0.0.1/oauth/callback', account);
+  const ended = await visitProvider(url, account, { caPem: provider.caPem });
+  const { refreshToken, accessToken, scope } = await finish(ended.kind === 'address' ? ended.answer : '', signal);
   accessToken.wipe();
   if (refreshToken === null) throw new Error('no refresh token');
   const refresh = { form: 'plain', token: refreshToken, switchRevision: 0 } as const;
