@@ -33,6 +33,8 @@ export type ThreadScene = {
   /** Links between tickets, as reasons. */
   links(ticketId: string | null, otherId: string | null): readonly string[];
   replyAddress(ref: string | null): string;
+  /** Status and requester of a ticket; `close` first closes it, as a helpdesk would. */
+  ticket(ticketId: string | null, close?: 'close'): unknown;
 };
 
 /** Everything is undone with `stack`. */
@@ -61,6 +63,11 @@ export async function threadScene(stack: AsyncDisposableStack, rules?: TicketRul
         .prepare('select reason from ticket_link where ticket_id = ? and other_id = ?')
         .all(ticketId, otherId) as { reason: string }[];
       return rows.map(({ reason }) => reason);
+    },
+    ticket: (ticketId, close) => {
+      using database = new DatabaseSync(program.path);
+      if (close !== undefined) database.prepare("update ticket set status = 'closed' where id = ?").run(ticketId);
+      return { ...database.prepare('select status, requester_address from ticket where id = ?').get(ticketId) };
     },
     replyAddress: (ref) => program.replyAddress(ref ?? '', 'support@desk.test'),
   };
