@@ -11,7 +11,7 @@ import { retryAtSwitchChange } from '../encryption/confirmations.ts';
 import type { NewToken, TokenSealing } from '../encryption/tokens.ts';
 import { Failure, isFailure } from '../errors.ts';
 import type { AuditActor, Mailbox } from '../ingest/model.ts';
-import { tokenBytesMax } from '../secret/sealed-token.ts';
+import { isValidToken, tokenBytesMax } from '../secret/sealed-token.ts';
 import { SecretBytes } from '../secret/secret-bytes.ts';
 import { printableLine } from '../text/printable.ts';
 import type { Grant } from './model.ts';
@@ -108,6 +108,8 @@ export function createConsents(ports: ConsentPorts): Consents {
       };
     },
     importToken: async (request, refreshToken, account, signal) => {
+      if (!refreshToken.use(isValidToken))
+        throw new Failure('usage', `a refresh token is one line of 1 to ${tokenBytesMax} printable ASCII characters`);
       await checkStorable(request, ports);
       const asked = { grantType: 'refresh_token', refreshToken } as const;
       const answer = await proved(client.requestToken(request.provider, asked, signal));
