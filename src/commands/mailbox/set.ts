@@ -26,6 +26,7 @@ import { noteMissingTarget, probedText, probeMailbox } from './probe.ts';
 import {
   checkPresentGrant,
   checkSignInOptions,
+  noteUnusedGrant,
   probeWithGrant,
   type SelectedGrant,
   type SignInOptions,
@@ -74,6 +75,7 @@ export async function setMailbox(options: SetOptions, context: Context): Promise
     if (report !== null) noteMissingTarget(after.postAction, report, context);
     await printChanged(after, changed, report, options, context);
     if (verdicts !== null && !confirmed.action) noteUnconfirmed(after, context);
+    if (after.grant !== before.mailbox.grant) await noteUnusedGrant(app, before.mailbox.grant, context);
     await warnOfSharedFolder(app, after, context);
     return 0;
   });
@@ -112,8 +114,8 @@ async function newSignIn(app: App, after: Mailbox, before: Mailbox, options: Set
   const ofProvider = app.oauth.providers().find(({ name }) => name === options.oauth);
   const present = before.grant === null ? null : await app.store.grantByName(before.grant);
   // A mailbox that has a grant of this provider keeps it.
-  const isSame = present !== null && options.grant === undefined && present.provider === ofProvider?.name;
-  return await selectGrant(app, isSame ? { ...options, grant: present.name } : options, after);
+  const isKept = options.grant === undefined && ofProvider?.flow === 'person' && present?.provider === ofProvider.name;
+  return await selectGrant(app, isKept ? { ...options, grant: present.name } : options, after);
 }
 
 /** Probes the changed mailbox with a token of its grant and stores it. Returns null without a probe. */

@@ -13,7 +13,7 @@ import type { ObtainedConsent } from '../../oauth/consent.ts';
 import type { Grant } from '../../oauth/model.ts';
 import { checkUserListed, tokenConnection } from '../../oauth/permission.ts';
 import type { SettingsParts } from '../../secret/settings-seal.ts';
-import { commandOrNotice, shellCommand } from '../../text/shell.ts';
+import { commandOrNotice, shellArgOrNotice, shellCommand } from '../../text/shell.ts';
 import type { Context } from '../context.ts';
 import { quoted } from '../option-values.ts';
 import { probeMailbox } from './probe.ts';
@@ -101,7 +101,7 @@ function checkGrantOfPerson(name: string, { existing, named, provider, providers
     throw new Failure('usage', `grant ${quoted(name)} is one of another provider: choose another name with --grant`);
   if (named === undefined)
     throw new Failure('already_exists', `there is a grant named ${quoted(name)} already`, {
-      hint: `To use it, add --grant=${name}. For another account, choose another name with --grant.`,
+      hint: `For another account, choose another name with --grant. To use that grant: --grant=${shellArgOrNotice(name)}`,
     });
 }
 
@@ -216,6 +216,14 @@ async function withoutMailbox(app: App, { grant }: Mailbox, failure: Failure): P
     command === null ? 'Add it with another --grant, and sign in.' : `Sign in again: ${commandOrNotice(command)}`;
   const { code, message, fields, cause } = failure;
   return new Failure(code, message, { fields, cause, hint: `Nothing was stored. ${advice}` });
+}
+
+/** The grant of a person outlives its mailboxes: names the command that ends it. */
+export async function noteUnusedGrant(app: App, name: string | null, { terminal }: Pick<Context, 'terminal'>) {
+  const grant = name === null ? null : await app.store.grantByName(name);
+  if (grant === null || grant.flow !== 'person' || (await app.store.mailboxesOfGrant(grant.name)).length > 0) return;
+  const command = commandOrNotice(shellCommand('oauth revoke', grant.name));
+  terminal.note(`note: no mailbox uses its grant any more. To end it at the provider too: ${command}`);
 }
 
 /** Calls `write` with the seal of the `confirmed` settings; with null while encryption is off. */

@@ -17,6 +17,7 @@ import { type CommonOptions, type Context, withApp } from '../context.ts';
 import { revokeUnusedGrant } from '../oauth/revoke.ts';
 import { isConfirmed, nothingChanged } from '../output.ts';
 import { newPassword } from './add.ts';
+import { noteUnusedGrant } from './sign-in.ts';
 
 type NameOptions = CommonOptions & { readonly name: string };
 
@@ -86,10 +87,12 @@ export async function removeMailbox(options: NameOptions & { yes?: boolean }, co
   const { terminal } = context;
   return await withApp(options, context, async (app) => {
     const mailbox = await anyMailbox(app, options.name);
-    const question = `Remove ${mailbox.name} with its password and cursor (its tickets stay)?`;
+    const signIn = mailbox.grant === null ? 'password and cursor' : 'cursor';
+    const question = `Remove ${mailbox.name} with its ${signIn} (its tickets stay)?`;
     const sure = await isConfirmed(options, context, question);
     if (sure) await app.store.removeMailbox(mailbox.id, app.actor);
     await terminal.line(sure ? `removed ${mailbox.name}` : `kept ${mailbox.name}`);
+    if (sure) await noteUnusedGrant(app, mailbox.grant, context);
     if (sure && mailbox.grant !== null) await revokeUnusedGrant(app, mailbox.grant, context);
     return sure ? 0 : 1;
   });

@@ -38,14 +38,12 @@ export function nextSteps(failure: Failure, subject: FailedSubject): Advice {
 
 /** The placeholder NAME is that of the provider or of the mailbox. */
 function named(hint: string, { provider, mailbox }: FailedSubject): string {
-  const authorize = commandOrNotice(shellCommand('mailbox authorize', mailbox?.name ?? 'NAME'));
+  const name = mailbox?.name ?? 'NAME';
   return hint
     .replaceAll('[oauth.NAME]', () => `[oauth.${provider.name}]`)
     .replaceAll('oauth test NAME', () => `oauth test ${provider.name}`)
-    .replaceAll('ticketmaild mailbox authorize NAME', () => authorize)
-    .replaceAll('mailbox show NAME', () =>
-      mailbox === null ? 'mailbox show NAME' : commandOrNotice(shellCommand('mailbox show', mailbox.name)).slice(12),
-    );
+    .replaceAll('ticketmaild mailbox authorize NAME', () => commandOrNotice(shellCommand('mailbox authorize', name)))
+    .replaceAll('(mailbox show NAME)', () => `(${commandOrNotice(shellCommand('mailbox show', name))})`);
 }
 
 function exchangeAdvice(failure: Failure, subject: FailedSubject): Advice {
