@@ -61,10 +61,11 @@ export class EchoFilter {
     const from = text.length - chunk.length;
     if (this.#open !== null && text.fill(from, this.#open) < text.length) this.#open = null;
     for (const form of this.#forms) {
-      const first = Math.max(0, from - form.bytes.length + 1);
-      for (let at = first; at + form.bytes.length <= text.length; at += 1) {
+      const { length } = form.bytes;
+      for (let at = Math.max(0, from - length + 1); at < from && at + length <= text.length; at += 1) {
         if (text.hasAt(at, form.bytes)) this.#overwrite(text, at, form);
       }
+      for (const at of placesOf(form.bytes, chunk)) this.#overwrite(text, from + at, form);
     }
     this.#kept = text.last(this.#keptBytesMax);
   }
@@ -80,6 +81,20 @@ export class EchoFilter {
     for (let index = at; index < end; index += 1) text.set(index, filler);
     for (let index = at - 1; index >= 0 && before?.(text.get(index)) === true; index -= 1) text.set(index, filler);
     if (after !== null && text.fill(end, after) === text.length) this.#open = after;
+  }
+}
+
+/**
+ * Where `bytes` begin in `chunk`, which may be overwritten meanwhile. The native search gets the first byte alone: for
+ * more it would keep tables about the secret.
+ */
+function* placesOf(bytes: Uint8Array, chunk: Uint8Array): Iterable<number> {
+  const first = bytes[0] ?? 0;
+  const last = chunk.length - bytes.length;
+  for (let at = chunk.indexOf(first); at >= 0 && at <= last; at = chunk.indexOf(first, at + 1)) {
+    let index = 1;
+    while (index < bytes.length && chunk[at + index] === bytes[index]) index += 1;
+    if (index === bytes.length) yield at;
   }
 }
 

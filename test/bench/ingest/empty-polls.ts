@@ -34,7 +34,10 @@ async function measure(order: PollsOrder): Promise<PollsAnswer> {
   if (order.kind === 'session') return await repeat(order, () => pollWithSession(order.account, app));
   await app.vault.refresh();
   const mailbox = await app.store.mailboxByName(order.mailbox);
-  return await repeat(order, async () => void (await app.pollOnce(mailbox, signal)));
+  return await repeat(order, async () => {
+    const { failure } = await app.pollOnce(mailbox, signal);
+    if (failure !== null) throw failure;
+  });
 }
 
 /** CPU and wall time of one poll. */

@@ -6,13 +6,14 @@
  */
 import { type Mariadb, startMariadb } from '../../support/servers/mariadb.ts';
 import { columnsText } from '../measure/columns.ts';
-import { type Quantiles, rounded } from '../measure/quantiles.ts';
+import { type Quantiles, quantilesOf, rounded } from '../measure/quantiles.ts';
 import { idleRun } from './idle-connections.ts';
 import { manyQuietRun, type QuietReport } from './many-quiet.ts';
 import { hibernation, type LatencyReport, pushLatencyRun } from './push-latency.ts';
 import { cpuPer1000, isPolledOnce, quietText, ratio } from './quiet-table.ts';
 import { startUpRun } from './start-up.ts';
 import { takeoverRun } from './takeover.ts';
+import { tokenVisitsRun } from './token-visits.ts';
 
 export type ServiceOptions = {
   readonly mailboxes: number;
@@ -36,6 +37,8 @@ const aims = {
   takeoverSMax: 30,
   /** A poll may cost this much more among ten times as many mailboxes: twice as much is still far from quadratic. */
   growthMax: 2,
+  /** CPU time of an empty poll with a token, ratio to one with a password. */
+  tokenRatioMax: 1.03,
 } as const;
 
 /** By their names on the command line, each with how much it does unless set otherwise. */
@@ -45,6 +48,7 @@ export const serviceBenchmarks = {
   'idle-connections': { mailboxes: 1000, count: 200, runs: 1, run: idle },
   'start-up': { mailboxes: 1000, count: 1, runs: 5, run: start },
   fleet: { mailboxes: 400, count: 200, runs: 1, run: fleet },
+  'token-visits': { mailboxes: 3, count: 400, runs: 5, run: tokenVisits },
 } as const satisfies Record<
   string,
   { readonly mailboxes: number; readonly count: number; readonly runs: number; readonly run: ServiceBenchmark }
@@ -220,5 +224,26 @@ async function fleet(options: ServiceOptions, progress: Progress): Promise<numbe
       aim: `mailboxes of a worker that is gone are polled within ${aims.takeoverSMax} s`,
       met: courses.every(({ waitedS }) => isAtMost(waitedS.max, aims.takeoverSMax)),
     },
+  ]);
+}
+
+async function tokenVisits(options: ServiceOptions, progress: Progress): Promise<number> {
+  const { count: polls, runs } = options;
+  const report = await withDatabase(options.database, (mariadb) => tokenVisitsRun({ mariadb, polls, runs, progress }));
+  const median = (value: (run: (typeof report.runs)[number]) => number) =>
+    quantilesOf(report.runs.map(value), 3).median;
+  const [ratio, noise] = [median(({ cpuRatio }) => cpuRatio), median((run) => run.noise)];
+  const rows = [
+    ['password', median(({ passwordCpuMs }) => passwordCpuMs), median(({ passwordWallMs }) => passwordWallMs)],
+    ['token', median(({ tokenCpuMs }) => tokenCpuMs), median(({ tokenWallMs }) => tokenWallMs)],
+  ];
+  const more = `CPU time, ratio: ${ratio}; of two passwords it differs by ${noise}\n`;
+  const text = `${columnsText(['an empty poll with a', 'CPU, ms', 'wall, ms'], rows)}${more}`;
+  return print(options, { ...report, ratio, noise }, text, [
+    {
+      aim: `CPU time at most ${aims.tokenRatioMax} of that with a password`,
+      met: isAtMost(ratio, aims.tokenRatioMax),
+    },
+    { aim: 'one token request for all visits', met: report.tokenRequests === 1 },
   ]);
 }
