@@ -172,6 +172,10 @@ async function grantTypeOf({ path, method, req }: ProviderContext): Promise<{ na
   return { name: grantType, used: form.get('refresh_token') };
 }
 
+function echoOf(form: unknown, body: unknown): unknown {
+  return body === undefined ? `the request was ${form}` : { ...(body as object), error_description: `bad: ${form}` };
+}
+
 async function answer(context: ProviderContext, next: () => Promise<void>): Promise<void> {
   const atMs = TrueDate.now();
   const { name, used } = await grantTypeOf(context);
@@ -181,7 +185,7 @@ async function answer(context: ProviderContext, next: () => Promise<void>): Prom
   if (fault?.status !== undefined) {
     context.status = fault.status;
     context.set(fault.headers ?? {});
-    context.body = fault.body ?? {};
+    context.body = fault.echoes === true ? echoOf(context.req.body, fault.body) : (fault.body ?? {});
   } else await next();
   context.set({ date: new Date().toUTCString() });
   const body = (context.body ?? {}) as { error?: string; access_token?: string; refresh_token?: string };

@@ -35,6 +35,8 @@ export type ProviderFault = {
   /** Left out: the provider answers. */
   readonly status?: number;
   readonly body?: unknown;
+  /** The body repeats the whole form of the request, as `error_description`, or as text where `body` is none. */
+  readonly echoes?: boolean;
   readonly headers?: Readonly<Record<string, string>>;
   readonly delayMs?: number;
   /** The work is done, and the answer never arrives. */
