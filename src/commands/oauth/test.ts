@@ -2,8 +2,8 @@
  * `oauth test`: end-to-end diagnosis of one provider: discovery, clock, credential, a token, and a login per mailbox.
  *
  * Nothing is changed at the provider or on a mail server: folders are opened read-only. Each line says ok or failed,
- * and a failed one the next step. An application asks for a token of its own, so that a circuit breaker hides nothing; a
- * refresh token is not used for the check. Exit code 1 when a part failed.
+ * and a failed one the next step. An application asks for a token of its own, so that a circuit breaker hides nothing;
+ * a refresh token is not used for the check. Exit code 1 when a part failed.
  */
 import type { App } from '../../compose/compose.ts';
 import type { OAuthProvider } from '../../config/oauth-provider.ts';

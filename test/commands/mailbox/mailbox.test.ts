@@ -175,7 +175,9 @@ describe('mailbox list, show and test', () => {
     await add('listed', dovecot.newUser());
     const { json } = await cli.run(['mailbox', 'list', '--json']);
     expect(json.map(({ name }) => name)).toContain('listed');
-    expect((await cli.run(['mailbox', 'list'])).out).toMatch(/^NAME +STATE +LAST SUCCESS \(UTC\) +PROBLEM +WHERE\n/);
+    expect((await cli.run(['mailbox', 'list'])).out).toMatch(
+      /^NAME +STATE +LAST SUCCESS \(UTC\) +PROBLEM +SIGN-IN +WHERE\n/,
+    );
   });
 
   test('the password is neither shown nor written anywhere but into the database', async () => {

@@ -89,12 +89,12 @@ test.each([false, true])(
 /** `account` signs in at the address that the command prints, and pastes where the browser ended. */
 function signIn(account: string): Promise<Ran> {
   const options = ['--name', 'inline', ...scene.server, '--user', 'inline@example.test', '--oauth', 'people'];
-  const visit = async (shown: string): Promise<string> => {
+  const answer = async (shown: string): Promise<string> => {
     const [url = ''] = shown.match(/https:\/\/\S+/g) ?? [];
     const ended = await visitProvider(url, account, { caPem: scene.provider.caPem });
     return ended.kind === 'address' ? `${ended.answer}\r` : '';
   };
-  return cli.typed(['mailbox', 'add', ...options, '--paste'], [['Paste that whole address here', visit]]);
+  return cli.typed(['mailbox', 'add', ...options, '--paste'], [['Paste that whole address here', answer]]);
 }
 
 test('a person signs in while the mailbox is added', async () => {
