@@ -5,7 +5,10 @@
  * Message-ID (see `messageId`).
  */
 
-/** One mailbox of RFC 5322 section 3.4; groups are flattened. Both fields are decoded text, `name` may be empty. */
+/**
+ * One mailbox of RFC 5322 section 3.4; groups are flattened. Both fields are decoded text; `name` may be empty, and has
+ * no directional overrides and no characters that are never drawn.
+ */
 export type Address = { readonly name: string; readonly address: string };
 
 /**

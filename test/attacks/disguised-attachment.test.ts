@@ -1,6 +1,7 @@
 /**
- * A sender disguises the name of an attachment, so that a program looks like a document, or saving it writes elsewhere.
- * What is stored and shown has a harmless name whose extension is in sight; the name as sent stays in the raw source.
+ * A sender disguises the name of an attachment, so that a program looks like a document, or saving it writes elsewhere;
+ * or a display name, so that it looks like another. What is stored and shown has a harmless name whose extension is in
+ * sight; the name as sent stays in the raw source.
  */
 import { expect, test } from 'vitest';
 import { safeName } from '../../src/mail/mime/file-name.ts';
@@ -85,3 +86,21 @@ test('a name of a megabyte, of whatever, costs less than a second', () => {
   for (const part of ['. ', '_\u200b', ' .', '\u202e', '..', 'nul.'])
     expect(() => safeName(part.repeat(mebibyte / 2))).not.toThrow();
 }, 6000);
+
+test.each([
+  ['an override', 'Support\u202egro.knab@', 'Supportgro.knab@'],
+  ['isolates and embeddings', '\u2067Ada\u2069 \u202bLovelace\u202c', 'Ada Lovelace'],
+  ['characters that are never drawn', 'A\u200bd\u2060a\ufeff L\u00adovelace\u2063', 'Ada Lovelace'],
+  ['nothing else', '\u202e\u200b', ''],
+  [
+    'honest marks and joiners',
+    '\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645 \u05d0\u200f \u{1f469}\u200d\u{1f4bb}',
+    null,
+  ],
+])('a display name of %s', async (_title, sent, shown) => {
+  const word = `=?utf-8?b?${Buffer.from(sent).toString('base64')}?=`;
+  const { from, replyTo } = await parseMessage(
+    Buffer.from(`From: ${word} <mallory@example.net>\r\nReply-To: "x" <a@b>, ${word} <c@d>\r\n\r\nx\r\n`),
+  );
+  expect([from?.name, replyTo[1]?.name]).toEqual([shown ?? sent, shown ?? sent]);
+});

@@ -47,12 +47,20 @@ function decodeEntry({ name, address }: Address): readonly Address[] {
   // Some programs encode the whole field, brackets included.
   if (address === '' && decodedName !== name && decodedName.includes('@')) {
     return parseAddresses(decodedName, { flatten: true }).map((one) => ({
-      name: plainLine(one.name),
+      name: shownName(plainLine(one.name)),
       address: plainLine(one.address),
     }));
   }
   // A dot at the end belongs to the sentence around it, not to the domain (RFC 5321 section 2.3.5).
-  return [{ name: decodedName, address: decodePhrase(address).replace(/\.$/u, '') }];
+  return [{ name: shownName(decodedName), address: decodePhrase(address).replace(/\.$/u, '') }];
+}
+
+/** Directional embeddings, overrides and isolates (Unicode TR36), and what is never drawn; joiners and marks stay. */
+const misleading = /[\u00ad\u200b\u202a-\u202e\u2060-\u2069\ufeff]/gu;
+
+/** A display name without characters that let it look like another, or like an address (CWE-451). */
+function shownName(name: string): string {
+  return name.replace(misleading, '').trim();
 }
 
 const decodePhrase = (text: string) => plainLine(text.includes('=?') ? decodeWords(text) : text);
