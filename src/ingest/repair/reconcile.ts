@@ -2,12 +2,15 @@
  * Reconciliation: compares a folder on the server with the stored outcomes, and the files on disk with their rows.
  *
  * Read-only (EXAMINE), beside a worker that polls the mailbox. The server is listed first, then the cursor is read,
- * then the outcomes: whatever happens meanwhile can make a message look handled or waiting, never missing. A repair
- * puts a missing message into quarantine and releases it at once, so it is safe wherever it is interrupted.
+ * then the outcomes: whatever happens meanwhile can make a message look handled or waiting, never missing. What the
+ * server lists and then does not know is not missing either. A server that lists more than ten million messages, or a
+ * hundred thousand that are missing, is not believed. A repair puts a missing message into quarantine and releases it at
+ * once, so it is safe wherever it is interrupted.
  */
 import type { Clock } from '../../async/clock.ts';
 import { Failure } from '../../errors.ts';
 import { commandOrNotice, shellCommand } from '../../text/shell.ts';
+import { chunksOf } from '../fetch/batches.ts';
 import { listingsAbove } from '../fetch/listing.ts';
 import { uidValidityOf } from '../folder-epoch.ts';
 import { type Mailbox, outcomesWhere, postActionRules } from '../model.ts';
@@ -76,15 +79,43 @@ export async function reconcileFolder(
   const isSame = before !== null && uidValidityOf(before.folderEpoch) === session.folder.uidValidity;
   if (isSame && (await isRestoredFromBackup(mailbox.id, session, before, ports.store)))
     throw restoredFromBackup(mailbox);
-  const listed: Uint32Array[] = [];
-  for await (const uids of listingsAbove(session, 0)) listed.push(Uint32Array.from(uids));
+  const listed = await listAll(session, mailbox);
   const progress = await ports.store.readFolderProgress(mailbox.id);
   const folderEpoch = comparableEpoch(progress, session, mailbox);
   const outcomes = ports.store.comparedOutcomes(mailbox.id, folderEpoch);
   const uidNext = uidNextOf(session, listed);
   const { missing, ...report } = await compare(listed, outcomes, { mailbox, progress, folderEpoch, uidNext });
-  // Messages that are gone by now are left out.
-  return { ...report, missing: await session.sizes(missing) };
+  if (missing.length > missingMax)
+    throw unbelievable(mailbox, `${missing.length} messages below the last handled one that it never showed before`);
+  return { ...report, missing: await stillThere(session, missing) };
+}
+
+const listedMax = 10_000_000;
+const missingMax = 100_000;
+const sizesAtOnce = 500;
+
+async function listAll(session: Session, mailbox: Mailbox): Promise<readonly Uint32Array[]> {
+  const listed: Uint32Array[] = [];
+  let count = 0;
+  for await (const uids of listingsAbove(session, 0)) {
+    count += uids.length;
+    if (count > listedMax) throw unbelievable(mailbox, `more than ${listedMax} messages`);
+    listed.push(Uint32Array.from(uids));
+  }
+  return listed;
+}
+
+/** Messages that are gone by now are left out. */
+async function stillThere(session: Session, uids: readonly number[]): Promise<readonly ListedMessage[]> {
+  const found: ListedMessage[] = [];
+  for (const chunk of chunksOf(uids, sizesAtOnce)) found.push(...(await session.sizes(chunk)));
+  return found;
+}
+
+function unbelievable({ name }: Mailbox, what: string): Failure {
+  const hint =
+    'Look at the folder with another mail program: the server or its index is at fault. Nothing was changed.';
+  return new Failure('check_failed', `the folder of ${name} cannot be compared: the server lists ${what}`, { hint });
 }
 
 function comparableEpoch({ cursor }: FolderProgress, { folder }: Session, { name }: Mailbox): number {
