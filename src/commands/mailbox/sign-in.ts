@@ -12,7 +12,7 @@ import type { ProbeReport } from '../../ingest/ports.ts';
 import type { ObtainedConsent } from '../../oauth/consent.ts';
 import type { Grant } from '../../oauth/model.ts';
 import { checkUserListed, tokenConnection } from '../../oauth/permission.ts';
-import type { SettingsParts } from '../../secret/settings-seal.ts';
+import { allSettings, type SettingsParts } from '../../secret/settings-seal.ts';
 import { commandOrNotice, shellArgOrNotice, shellCommand } from '../../text/shell.ts';
 import type { Context } from '../context.ts';
 import { quoted } from '../option-values.ts';
@@ -157,6 +157,8 @@ export type GrantUse = {
  */
 export async function useGrant<T>(use: GrantUse, store: (report: ProbeReport | null) => Promise<T>): Promise<T> {
   const { app, selected, options } = use;
+  // Without the key no token could be stored: then none is requested.
+  await sealedWrite(app, use.mailbox, allSettings, async () => undefined);
   using consent = await newConsent(use);
   try {
     const report = options.probe ? await probe(use, consent) : null;

@@ -2,6 +2,8 @@
  * `mailbox add|set --oauth` beside a real provider and Dovecot: the probe decides, a password is erased with the change
  * and can come back, and what gives no tokens is shown with the command that mends it.
  */
+import { rename } from 'node:fs/promises';
+import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
 import { visitProvider } from '../../support/oauth/person.ts';
 import type { CommandLine, Ran } from '../command-line.ts';
@@ -46,6 +48,20 @@ test('a login that is refused stores neither a mailbox nor a grant', async () =>
   const folder = await add('desk', 'desk@example.test', '--oauth', 'appkey', '--folder', 'Inbocks');
   expect(folder).toMatchObject({ code: 1, out: '', err: expect.stringContaining('Existing folders: ') });
   expect(await names()).toEqual([]);
+});
+
+test('while encryption is on, settings are confirmed; without the key nothing is stored, probed or not', async () => {
+  expect(await cli.run(['migrate'])).toMatchObject({ code: 0 });
+  expect(await cli.run(['encryption', 'enable', '--accept-key-loss', '--backup-prepared'])).toMatchObject({ code: 0 });
+  const options = ['--oauth', 'appkey', '--on-success', 'delete'];
+  expect(await add('sealed', 'sealed@example.test', ...options)).toMatchObject({ code: 0, err: '' });
+  expect(await shown('sealed')).toMatchObject({ post_action_waits: false, grant_state: 'ready' });
+  await rename(join(cli.dataDir, 'encryption-key.bin'), join(cli.folder, 'away.bin'));
+  for (const more of [[], ['--no-probe']]) {
+    const ran = await add('other', 'other@example.test', '--oauth', 'service', ...more);
+    expect(ran).toMatchObject({ code: 1, out: '', err: expect.stringContaining('key') });
+  }
+  expect(await names()).toEqual(['sealed', 'appkey']);
 });
 
 test.each([false, true])(
