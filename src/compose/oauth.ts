@@ -17,6 +17,7 @@ import type { Credentials, WorkerIdentity } from '../ingest/ports.ts';
 import type { Readiness } from '../ingest/readiness.ts';
 import { type Consents, createConsents } from '../oauth/consent.ts';
 import { createCredentials } from '../oauth/credentials.ts';
+import { recentGrants } from '../oauth/grant-directory.ts';
 import { createGrantFailures, type GrantFailurePorts } from '../oauth/grant-failures.ts';
 import type { ProviderClient } from '../oauth/ports.ts';
 import { createProviderCircuits } from '../oauth/provider-circuits.ts';
@@ -87,8 +88,9 @@ export function composeOAuth(parts: OAuthParts): OAuth {
     owner: worker.name,
   });
   const grants = { store, providers };
+  const ofLogins = { store: recentGrants(store, clock), providers };
   return {
-    credentials: createCredentials({ passwords: parts.passwords, grants, renewals }),
+    credentials: createCredentials({ passwords: parts.passwords, grants: ofLogins, renewals }),
     client,
     consents: createConsents({ store, sealing: parts.tokens, client, clock, newId: randomUUID }),
     revocations: createRevocations({ store, sealing: parts.tokens, client, providers }),

@@ -4,6 +4,7 @@
  * Its flow is that of the configuration, never the cell of the table. An application or a service account has one
  * grant, named as the provider, which is created on first use.
  */
+import type { Clock } from '../async/clock.ts';
 import type { OAuthProvider } from '../config/oauth-provider.ts';
 import { Failure } from '../errors.ts';
 import { printableLine } from '../text/printable.ts';
@@ -15,6 +16,8 @@ export type GrantDirectory = {
   /** In force now; a reload changes them. */
   readonly providers: () => readonly OAuthProvider[];
 };
+
+const recentMs = 1000;
 
 export type ProvidedGrant = { readonly grant: Grant; readonly provider: OAuthProvider };
 
@@ -41,4 +44,31 @@ function unknownProvider(name: string, grant: Grant | null, isOfPersons: boolean
     );
   if (isOfPersons) return new Failure('oauth_needs_consent', `no person has signed in yet for grant ${shown}`);
   return new Failure('oauth_provider_unknown', `there is no grant and no provider named ${shown}`);
+}
+
+/**
+ * Short-lived cache: thousands of mailboxes share the grant of an application, and each visit needs it. One that is
+ * ready is read once a second at most; grants of persons, and those in trouble, each time. A renewal reads the grant
+ * again under its claim, so that what another worker found out meanwhile counts there.
+ */
+export function recentGrants(
+  { grantByName, ensureGrant }: GrantDirectory['store'],
+  { monotonicMs }: Pick<Clock, 'monotonicMs'>,
+): GrantDirectory['store'] {
+  const recent = new Map<string, { readonly grant: Grant; readonly untilMs: number }>();
+  return {
+    grantByName: async (name) => {
+      const known = recent.get(name);
+      if (known !== undefined && monotonicMs() < known.untilMs) return known.grant;
+      recent.delete(name);
+      const grant = await grantByName(name);
+      if (grant?.state === 'ready' && grant.flow !== 'person')
+        recent.set(name, { grant, untilMs: monotonicMs() + recentMs });
+      return grant;
+    },
+    ensureGrant: async (name, provider) => {
+      recent.delete(name);
+      return await ensureGrant(name, provider);
+    },
+  };
 }

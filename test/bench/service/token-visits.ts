@@ -40,7 +40,7 @@ export type TokenVisitsReport = { readonly runs: readonly TokenVisits[]; readonl
 const visitsFile = join(import.meta.dirname, '../ingest/visits-in-turns.ts');
 const names = ['first-password', 'token', 'second-password'] as const;
 /** As long as real ones: a short password is not searched for in what the server sends. */
-const password = Buffer.from('correct horse battery staple');
+const password = Buffer.from('correct-horse-battery-staple');
 const warmUpShare = 1 / 6;
 
 export async function tokenVisitsRun(options: TokenVisitsOptions): Promise<TokenVisitsReport> {
