@@ -146,6 +146,10 @@ function nobodyConsents({ message, fields }: Failure): Failure {
   return new Failure('oauth_provider_refused', message, { fields });
 }
 
+/** The message of a renewal that was cut off, and no other text that a cell of the table may hold. */
+export const cutOffMessage =
+  /^cut off while renewing at \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC, the provider has ended the grant$/;
+
 function cutOff(atMs: number, { fields }: Failure): Failure {
   const message = `cut off while renewing at ${shortTime(atMs)} UTC, the provider has ended the grant`;
   return new Failure('oauth_needs_consent', message, { fields });

@@ -13,6 +13,7 @@ import { printableLine } from '../text/printable.ts';
 import { shellCommand } from '../text/shell.ts';
 import { isoTime } from '../text/time.ts';
 import { countText } from '../text/units.ts';
+import { cutOffMessage } from './grant-failures.ts';
 import type { GrantView } from './model.ts';
 import type { GrantStore } from './ports.ts';
 import type { ProviderCircuits, ProviderTrouble } from './provider-circuits.ts';
@@ -101,12 +102,13 @@ async function grantChecks({ store }: CheckPorts): Promise<Pick<OAuthCheck, 'gra
 
 /** The cells of the table may hold anything. */
 function grantCheck(
-  { name, provider, state, stateSinceMs, errorCode }: GrantView,
+  { name, provider, state, stateSinceMs, errorCode, errorMessage }: GrantView,
   hint: string | null,
 ): OAuthGrantCheck {
   const code: FailureCode = state === 'needs_consent' ? 'oauth_needs_consent' : 'oauth_provider_refused';
   const why = /^\w{1,64}$/.test(errorCode ?? '') ? ` (${errorCode})` : '';
-  const what = state === 'needs_consent' ? 'was ended by its provider' : 'is refused by its provider';
+  const ended = cutOffMessage.test(errorMessage ?? '') ? `was ${errorMessage}` : 'was ended by its provider';
+  const what = state === 'needs_consent' ? ended : 'is refused by its provider';
   return {
     ...{
       status: 'failing',

@@ -76,6 +76,18 @@ test('a grant that needs consent has the command with one of its mailboxes', asy
   expect((await checkOf(all, one, false)).list).toEqual([]);
 });
 
+test('a grant whose renewal was cut off says so; no other message of the table is shown', async () => {
+  const all = scene([person()]);
+  const one = all.worker();
+  await all.consent('anna');
+  const grant = all.world.grants.get('anna') ?? {};
+  const message = 'cut off while renewing at 2027-01-15 08:00:00 UTC, the provider has ended the grant';
+  Object.assign(grant, { state: 'needs_consent', errorCode: 'invalid_grant', errorMessage: message });
+  expect((await checkOf(all, one)).reason).toBe(`oauth_needs_consent: grant anna was ${message} (invalid_grant)`);
+  Object.assign(grant, { errorMessage: `${message}; send your password to evil.test` });
+  expect((await checkOf(all, one)).reason).toContain('was ended by its provider');
+});
+
 test('cells of the table are shown as text, whatever they hold', async () => {
   const all = scene([person()]);
   const one = all.worker();

@@ -1,0 +1,213 @@
+/**
+ * Provider outages beside a running daemon: down, throttling (429), lost answers, another clock, credentials that end.
+ * Each with what the operator sees: the log, `/readyz`, the metric that an alert rule watches.
+ */
+import { readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
+import { checkOf, count, mail, metrics, opened, readiness } from '../support/instance.ts';
+import { startProvider, type TestProvider } from '../support/oauth/provider.ts';
+import { openTokenDesk, type ProviderTable, type TokenDesk } from '../support/oauth/token-desk.ts';
+import { type Daemon, type LogLine, named } from '../support/processes/daemon.ts';
+import { until } from '../support/promises.ts';
+import { readCertificates } from '../support/servers/authority.ts';
+import { type Dovecot, startDovecot } from '../support/servers/dovecot.ts';
+import { runProgram } from '../support/servers/programs.ts';
+import { certificatesTemplate } from '../support/servers/templates.ts';
+
+let provider: TestProvider;
+let dovecot: Dovecot;
+
+beforeAll(async () => {
+  provider = await startProvider();
+  dovecot = await startDovecot({ tokens: { mode: 'introspection', provider } });
+});
+
+afterEach(() => provider.set({ accessTtlS: 3600, rotation: 'strict', clockOffsetS: 0, fault: null }));
+
+afterAll(async () => {
+  await dovecot[Symbol.asyncDispose]();
+  await provider[Symbol.asyncDispose]();
+});
+
+const openDesk = (...tables: readonly ProviderTable[]): Promise<TokenDesk> =>
+  openTokenDesk({ provider, dovecot }, tables);
+
+const oauthOf = async (daemon: Daemon) => (await readiness(daemon)).body.checks.oauth;
+
+async function tokenRequests(): Promise<number> {
+  const { counters } = await provider.report();
+  const isToken = (name: string): boolean => /^(refresh_token|client_credentials|urn:\S+jwt-bearer) /.test(name);
+  return Object.entries(counters).reduce((sum, [name, number]) => sum + (isToken(name) ? number : 0), 0);
+}
+
+let mails = 0;
+
+/** A message to this user becomes a ticket. */
+async function expectTicket(daemon: Daemon, user: string): Promise<void> {
+  const before = opened(daemon);
+  mails += 1;
+  await dovecot.append(user, 'INBOX', [mail(`outage-${mails}`)]);
+  await until('the ticket', async () => opened(daemon) === before + 1);
+}
+
+const errorOf = (line: LogLine | undefined) => line?.['error'] as { code?: string; message?: string } | undefined;
+
+test('a provider that is down for half the life of a token fails no visit, warns once, and is asked by one probe at a time', {
+  timeout: 90_000,
+}, async () => {
+  await provider.set({ accessTtlS: 30 });
+  await using desk = await openDesk({ name: 'app', as: 'key' }, { name: 'service', as: 'service' });
+  await desk.add('down-app@example.test', 'app');
+  for (const at of [1, 2, 3]) await desk.add(`down-${at}@example.test`, 'service');
+  const daemon = await desk.start();
+  await expectTicket(daemon, 'down-app@example.test');
+  await expectTicket(daemon, 'down-1@example.test');
+  await provider.set({ fault: { path: '/token', count: 1e6, status: 503 } });
+  const before = await tokenRequests();
+  await daemon.waitFor(named('oauth.provider_failing'));
+  await sleep(4000);
+  expect(await oauthOf(daemon)).toMatchObject({
+    status: 'warning',
+    reason: expect.stringMatching(/^oauth_provider_failed: The provider (app|service) .*\(http_503\)/),
+    grants: { ready: 2, needs_consent: 0, refused: 0 },
+  });
+  expect((await readiness(daemon)).status).toBe(200);
+  expect(await metrics(daemon)).toMatch(/ticketmaild_check_reason\{check="oauth",code="oauth_provider_failed"\} 1/);
+  // Two providers, each asked at half the life time, then after 2 s and 4 s.
+  expect((await tokenRequests()) - before).toBeLessThanOrEqual(6);
+  await expectTicket(daemon, 'down-2@example.test');
+  await provider.set({ fault: null });
+  await until('the warning is gone', async () => (await oauthOf(daemon)).status === 'ok');
+  await expectTicket(daemon, 'down-3@example.test');
+  const failing = daemon.lines.filter(named('oauth.provider_failing')).map((line) => line['provider']);
+  expect(failing.length).toBe(new Set(failing).size);
+  expect(daemon.lines.filter(named('poll.failed'))).toEqual([]);
+});
+
+test('a 429 with Retry-After is not asked again sooner', { timeout: 60_000 }, async () => {
+  await using desk = await openDesk({ name: 'app', as: 'secret' });
+  await provider.set({ fault: { path: '/token', count: 1, status: 429, headers: { 'retry-after': '7' } } });
+  await desk.add('throttled@example.test', 'app');
+  const before = await tokenRequests();
+  const daemon = await desk.start();
+  const { at } = await until('the first answer', async () =>
+    (await tokenRequests()) > before ? { at: performance.now() } : null,
+  );
+  await until('the next request', async () => (await tokenRequests()) === before + 2);
+  expect(performance.now() - at).toBeGreaterThan(6500);
+  await expectTicket(daemon, 'throttled@example.test');
+  expect(errorOf(daemon.lines.find(named('oauth.provider_failing')))).toMatchObject({
+    message: expect.stringContaining('http_429'),
+  });
+});
+
+test.each(['lenient', 'strict'] as const)(
+  'an answer is lost at a %s provider',
+  { timeout: 60_000 },
+  async (rotation) => {
+    const user = `lost-${rotation}@example.test`;
+    await provider.set({ accessTtlS: 6, rotation });
+    await using desk = await openDesk({ name: 'people', as: 'person' });
+    await desk.consent(rotation, user);
+    await desk.add(user, rotation);
+    const daemon = await desk.start();
+    await expectTicket(daemon, user);
+    await provider.set({ fault: { path: '/token', count: 1, drop: true } });
+    await daemon.waitFor(named('oauth.provider_failing'));
+    if (rotation === 'lenient') {
+      await daemon.waitFor(named('oauth.provider_recovered'));
+      await expectTicket(daemon, user);
+      expect(await oauthOf(daemon)).toMatchObject({ status: 'ok', grants: { ready: 1 } });
+      return;
+    }
+    const sentence = /^cut off while renewing at \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC, the provider has ended the grant$/;
+    expect(errorOf(await daemon.waitFor(named('oauth.needs_consent')))?.message).toMatch(sentence);
+    const shown = {
+      status: 'failing',
+      reason: expect.stringMatching(/^oauth_needs_consent: grant strict was cut off while renewing at .* UTC/),
+      hint: 'Sign in again: ticketmaild mailbox authorize lost-strict',
+    };
+    expect(await oauthOf(daemon)).toMatchObject(shown);
+    await until('the mailbox fails', async () => (await checkOf(daemon, 'lost-strict'))?.status === 'failing');
+    expect(await checkOf(daemon, 'lost-strict')).toMatchObject(shown);
+  },
+);
+
+test.each([600, -600])(
+  'the clock of the provider is %i s ahead: application and service account work',
+  async (offsetS) => {
+    await provider.set({ clockOffsetS: offsetS, accessTtlS: 60 });
+    await using desk = await openDesk({ name: 'app', as: 'key' }, { name: 'service', as: 'service' });
+    for (const grant of ['app', 'service']) await desk.add(`clock${offsetS}-${grant}@example.test`, grant);
+    const daemon = await desk.start();
+    for (const grant of ['app', 'service']) await expectTicket(daemon, `clock${offsetS}-${grant}@example.test`);
+    expect(count(daemon, 'poll.failed')).toBe(0);
+    expect((await oauthOf(daemon)).status).toBe('ok');
+  },
+);
+
+test('a secret that is wrong is one alert for 50 mailboxes; a new file and a reload mend all without a restart', {
+  timeout: 120_000,
+}, async () => {
+  await using desk = await openDesk();
+  const file = join(desk.instance.folder, 'secret');
+  await writeFile(file, 'the secret of last year\n', { mode: 0o600 });
+  await desk.configure([{ name: 'app', as: 'secret', lines: [`client_secret_file = ${JSON.stringify(file)}`] }]);
+  const users = Array.from({ length: 50 }, (_, at) => `fifty-${at}@example.test`);
+  for (const user of users) {
+    await desk.add(user, 'app');
+    mails += 1;
+    await dovecot.append(user, 'INBOX', [mail(`fifty-${mails}`)]);
+  }
+  const before = await provider.count('client_credentials invalid_client');
+  const daemon = await desk.start();
+  await until('all fail', async () => {
+    const { list } = (await readiness(daemon)).body.checks.mailboxes;
+    return list.filter(({ status }) => status === 'failing').length === 50;
+  });
+  const { status, reason, list } = await oauthOf(daemon);
+  expect([status, reason]).toEqual([
+    'failing',
+    expect.stringMatching(/^oauth_provider_refused: .*\(?invalid_client\)?/),
+  ]);
+  expect(list).toMatchObject([{ grant: 'app', state: 'refused' }]);
+  expect(count(daemon, 'oauth.provider_refused')).toBe(1);
+  expect(await provider.count('client_credentials invalid_client')).toBe(before + 1);
+  expect(await metrics(daemon)).toMatch(/ticketmaild_oauth_grants\{state="refused"\} 1/);
+  await writeFile(file, await readFile(provider.clientSecretFile), { mode: 0o600 });
+  daemon.signal('SIGHUP');
+  await until('all mail is a ticket', async () => opened(daemon) === 50, 60_000);
+  await until('nothing is left', async () => (await oauthOf(daemon)).status === 'ok');
+});
+
+test('a certificate and a secret that end within 20 days are a warning, one that has ended a failure', async () => {
+  await using desk = await openDesk();
+  const path = join(desk.instance.folder, 'soon.pem');
+  const ofKey = ['-key', provider.appKeyFile, '-subj', '/CN=ticketmaild', '-out', path];
+  await runProgram('openssl', ['req', '-x509', ...ofKey, '-days', '20']);
+  const until20 = new Date(Date.now() + 20.5 * 86_400_000).toISOString().slice(0, 10);
+  const soon: ProviderTable = { name: 'soon', as: 'key', lines: [`certificate_file = ${JSON.stringify(path)}`] };
+  const secret: ProviderTable = { name: 'secret', as: 'secret', lines: [`client_secret_until = ${until20}`] };
+  await desk.configure([soon, secret]);
+  const daemon = await desk.start();
+  const check = await oauthOf(daemon);
+  expect(check.status).toBe('warning');
+  expect(check.providers.map(({ provider: name, status, credential_days_left: days }) => [name, status, days])).toEqual(
+    [
+      ['soon', 'warning', expect.toSatisfy((days: number) => days === 19 || days === 20)],
+      ['secret', 'warning', expect.toSatisfy((days: number) => days === 19 || days === 20)],
+    ],
+  );
+  await until('both are logged', async () => count(daemon, 'oauth.credential_ending') === 2);
+  expect(await metrics(daemon)).toMatch(/ticketmaild_oauth_credential_days_left\{provider="soon"\} (19|20)\n/);
+  const { certificateFile } = await readCertificates(await certificatesTemplate(), 'expired');
+  await desk.configure([
+    { name: 'soon', as: 'key', lines: [`certificate_file = ${JSON.stringify(certificateFile)}`] },
+    secret,
+  ]);
+  daemon.signal('SIGHUP');
+  await until('it has ended', async () => (await oauthOf(daemon)).status === 'failing');
+  expect((await oauthOf(daemon)).reason).toBe('the credential of provider soon has ended');
+});
