@@ -27,6 +27,7 @@ const usage = [
   '       npm run bench -- ingest [--runs N] [--count N] [--json]',
   `       npm run bench -- crash [--count N] [--kills N] ${database}`,
   `       npm run bench -- core-dump [--mailboxes N] ${database}`,
+  '       npm run bench -- token-dump [--json]',
   `       npm run bench -- switch-kills [--stride N] ${database}`,
   `       npm run bench -- live-switch [--mailboxes N] ${database}`,
   `       npm run bench -- switch-size [--mailboxes N] ${database}`,

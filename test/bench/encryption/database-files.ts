@@ -11,8 +11,15 @@
 import { type Connection, createConnection } from 'mysql2/promise';
 import { newCanary } from '../../support/leaks/canary.ts';
 import { type FileKind, hitsByKind, searchFiles } from '../../support/leaks/files-search.ts';
-import { until } from '../../support/promises.ts';
 import { type Mariadb, startMariadb } from '../../support/servers/mariadb.ts';
+import {
+  flushPages,
+  loggingArgs,
+  purgeBinaryLogs,
+  resizeRedoLog,
+  scrub,
+  untilPurged,
+} from '../../support/servers/mariadb-purge.ts';
 import { addMailboxes, type NewRow } from '../many-mailboxes.ts';
 import { enable, openSetting, type Setting } from '../setting.ts';
 
@@ -33,7 +40,6 @@ export type FilesReport = {
 type Place = { readonly setting: Setting; readonly mariadb: Mariadb; readonly snapshot: Connection };
 type Step = readonly [name: string, act: (place: Place) => Promise<void>];
 
-const mariadbArgs = ['--log-bin=mysql-bin', '--server-id=1', '--innodb-log-file-size=64M'];
 /** More than the redo log holds, and than undo and the doublewrite buffer do. */
 const overwrittenRows = 40_000;
 
@@ -114,7 +120,7 @@ async function sqliteCourse(rows: readonly NewRow[], look: Look): Promise<void> 
 }
 
 async function mariadbCourse(course: readonly Step[], rows: readonly NewRow[], look: Look): Promise<void> {
-  await using mariadb = await startMariadb({ durable: true, args: mariadbArgs });
+  await using mariadb = await startMariadb({ durable: true, args: loggingArgs });
   await using setting = await openSetting(mariadb);
   const snapshot = await createConnection(setting.databaseUrl);
   await addMailboxes(setting.databaseUrl, rows);
@@ -143,45 +149,6 @@ function databaseOf({ databaseUrl }: Setting): string {
 
 function tableOf(setting: Setting): string {
   return `${databaseOf(setting)}.mailboxes`;
-}
-
-async function scrub(mariadb: Mariadb): Promise<void> {
-  await mariadb.query('SET GLOBAL innodb_immediate_scrub_data_uncompressed = ON');
-}
-
-/** Asks again and again; throws when the answer never comes. */
-async function untilPurged(mariadb: Mariadb): Promise<void> {
-  await until('history list 0', async () =>
-    /History list length 0\b/.test(await mariadb.query('SHOW ENGINE INNODB STATUS')),
-  );
-}
-
-async function flushPages(mariadb: Mariadb): Promise<void> {
-  const limits = ['innodb_max_dirty_pages_pct_lwm', 'innodb_max_dirty_pages_pct'] as const;
-  const before = (await mariadb.query(`SELECT ${limits.map((name) => `@@${name}`).join()}`)).trim().split('\t');
-  for (const name of limits) await mariadb.query(`SET GLOBAL ${name} = 0`);
-  await until('no changed pages', async () =>
-    /\t0$/m.test(await mariadb.query("SHOW STATUS LIKE 'Innodb_buffer_pool_pages_dirty'")),
-  );
-  for (const [index, name] of [...limits.entries()].toReversed())
-    await mariadb.query(`SET GLOBAL ${name} = ${before[index]}`);
-}
-
-async function resizeRedoLog(mariadb: Mariadb): Promise<void> {
-  const size = async () => Number(await mariadb.query('SELECT @@innodb_log_file_size'));
-  const wanted = 2 * (await size());
-  await mariadb.query(`SET GLOBAL innodb_log_file_size = ${wanted}`);
-  await until('another size of the redo log', async () => (await size()) === wanted);
-}
-
-/** A log is kept, without an error, until the server has noted that recovery needs it no more. */
-async function purgeBinaryLogs(mariadb: Mariadb): Promise<void> {
-  await until('one binary log', async () => {
-    await mariadb.query('FLUSH BINARY LOGS');
-    const logs = (await mariadb.query('SHOW BINARY LOGS')).trim().split('\n');
-    await mariadb.query(`PURGE BINARY LOGS TO '${logs.at(-1)?.split('\t')[0]}'`);
-    return (await mariadb.query('SHOW BINARY LOGS')).trim().split('\n').length === 1;
-  });
 }
 
 async function purgeOnce(mariadb: Mariadb): Promise<void> {

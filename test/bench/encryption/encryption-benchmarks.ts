@@ -5,6 +5,8 @@
  */
 
 import { type Hits, hitCount } from '../../support/leaks/memory-search.ts';
+import { copiesAfterConsents, copiesAfterRequests, type TokenCopies } from '../../support/leaks/token-dump.ts';
+import { startProvider } from '../../support/oauth/provider.ts';
 import { startDovecot } from '../../support/servers/dovecot.ts';
 import { type Mariadb, startMariadb } from '../../support/servers/mariadb.ts';
 import { findingCounts } from '../../support/verification.ts';
@@ -35,6 +37,7 @@ export const encryptionBenchmarks = {
   'switch-kills': { mailboxes: 6, run: switchKills },
   'live-switch': { mailboxes: 1000, run: liveSwitch },
   'switch-size': { mailboxes: 10_000, run: switchSize },
+  'token-dump': { mailboxes: 1, run: tokenDump },
   'database-files': { mailboxes: 1000, run: databaseFiles },
 } as const satisfies Record<string, { readonly mailboxes: number; readonly run: EncryptionBenchmark }>;
 
@@ -80,6 +83,42 @@ function hitsText(scene: string, { hits }: Hits): readonly string[] {
   return hits.map(
     ({ form, whole, where, count }) => `  ${scene}: ${count} as ${form}${whole ? '' : ', half of it'}, in ${where}\n`,
   );
+}
+
+const requestsOfEachKind = 200;
+
+async function tokenDump({ json }: EncryptionOptions, progress: Progress): Promise<number> {
+  await using provider = await startProvider();
+  await using dovecot = await startDovecot({ tokens: { mode: 'introspection', provider } });
+  const scenes: { scene: string; isControl: boolean; copies: TokenCopies }[] = [];
+  for (const how of ['bytes', 'fetch'] as const) {
+    const isControl = how === 'fetch';
+    const name = (what: string) => (isControl ? `control: ${what} by fetch` : what);
+    progress(`${requestsOfEachKind} requests of each kind (${how})`);
+    const ofRequests = await copiesAfterRequests(provider, how, requestsOfEachKind);
+    scenes.push({ scene: name(`${requestsOfEachKind} requests of each kind`), isControl, copies: ofRequests });
+    progress(`one consent of each way (${how})`);
+    const ofConsents = await copiesAfterConsents({ provider, dovecot }, how);
+    scenes.push({ scene: name('one consent of each way, with its login'), isControl, copies: ofConsents });
+  }
+  const passed = scenes.every(({ isControl, copies }) => copiesOf(copies) > 0 === isControl);
+  print(json, { node: process.version, passed, scenes }, () =>
+    columnsText(
+      ['scene', ...copyKinds, 'as promised'],
+      scenes.map(({ scene, isControl, copies }) => [
+        scene,
+        ...copyKinds.map((kind) => copies[kind]),
+        copiesOf(copies) > 0 === isControl ? 'yes' : 'NO',
+      ]),
+    ),
+  );
+  return passed ? 0 : 1;
+}
+
+const copyKinds = ['tokens', 'refresh', 'access', 'base64', 'secret', 'lines', 'limbs', 'der'] as const;
+
+function copiesOf({ tokens: _, ...hits }: TokenCopies): number {
+  return Object.values(hits).reduce((sum, count) => sum + count, 0);
 }
 
 async function switchKills(options: EncryptionOptions, progress: Progress): Promise<number> {
