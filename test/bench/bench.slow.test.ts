@@ -96,7 +96,7 @@ const wrongOptions: readonly WrongOption[] = [
 const furtherWrongOptions: readonly WrongOption[] = [
   [
     ['nothing'],
-    'there is no benchmark nothing: they are performance, ingest, crash, core-dump, switch-kills, live-switch, switch-size, database-files, ' +
+    'there is no benchmark nothing: they are performance, ingest, crash, core-dump, switch-kills, live-switch, switch-size, token-dump, database-files, ' +
       'push-latency, many-quiet, idle-connections, start-up, fleet',
   ],
   [
