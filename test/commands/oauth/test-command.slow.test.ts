@@ -60,6 +60,24 @@ test.each([
   expect((await cli.run(['oauth', 'test', name])).out).toMatch(/^ok {6}provider: issuer https:/);
 });
 
+test('oauth show has the configuration and the grants, by the name of either', async () => {
+  await add('appkey', 'support@example.test');
+  const { code, json } = await cli.run(['oauth', 'show', 'appkey', '--json']);
+  expect(code).toBe(0);
+  expect(json[0]).toMatchObject({
+    provider: { provider: 'appkey', kind: 'oidc', flow: 'application', client_id: 'test-app-key', proxy: null },
+    grants: [{ grant: 'appkey', state: 'ready', mailboxes: 1, has_refresh_token: false, why: null }],
+  });
+  const { out } = await cli.run(['oauth', 'show', 'appkey']);
+  expect(out).toMatch(/^credential +private key in \/.*app-key\.pem$/m);
+  expect(out).toMatch(/^imap hosts +localhost:\d+$/m);
+  await consentFirst(scene, cli, 'anna@example.test');
+  expect((await cli.run(['oauth', 'show', 'anna', '--json'])).json[0]).toMatchObject({
+    provider: { provider: 'people' },
+    grants: [{ grant: 'anna', account: 'anna@example.test', has_refresh_token: true }],
+  });
+});
+
 test('the grant of a person is not renewed for it', async () => {
   await consentFirst(scene, cli, 'anna@example.test');
   await add('people', 'anna@example.test', '--grant', 'anna');
