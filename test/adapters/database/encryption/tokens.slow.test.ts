@@ -49,8 +49,11 @@ describe.each(kinds)('tokens on %s', (kind) => {
     const { path: dataDir } = stack.use(await temporaryFolder('host'));
     const keyFile = createKeyFile({ dataDir, passphrase: async () => null, nowMs: Date.now });
     const parts = { keyFile, memory: createSwitchStateFile({ dataDir }), store: db, clock: systemClock };
+    // None takes another for dead: that would withdraw the rows of the switch that the other is about to write.
+    const alive: string[] = [];
     const start = async () => {
-      const process = processOver(parts);
+      const process = processOver(parts, undefined, alive);
+      alive.push(process.worker.name);
       const { store, vault, bindingOf, actor } = process;
       const sealPlaintext = createSealSweep({ store, vault, bindingOf, log: silent, actor });
       await vault.refresh();
