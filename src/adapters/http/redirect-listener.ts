@@ -8,6 +8,7 @@
 import { once } from 'node:events';
 import type { Socket } from 'node:net';
 import { Hono } from 'hono';
+import { Failure } from '../../errors.ts';
 import { createConnectionLimit } from './connection-limit.ts';
 import { createHttpServer, type NodeEnv } from './http-server.ts';
 import { listenOn } from './listen.ts';
@@ -38,16 +39,7 @@ const refused = '<!doctype html><title>ticketmaild</title><p>This is no answer t
 /** `port` 0: any free one. Throws `address_in_use`, `address_unavailable`, `config_invalid`. */
 export async function listenForRedirect(port: number): Promise<RedirectListener> {
   const { promise, resolve } = Promise.withResolvers<string>();
-  let expected: string | null = null;
-  let origin = '';
-  const app = new Hono<NodeEnv>({ getPath: () => '/' });
-  app.get('/', (context) => {
-    const url = URL.parse(context.env.incoming.url ?? '', origin);
-    const isAnswer = url?.pathname === redirectPath && url.searchParams.getAll('state').join(' ') === expected;
-    if (url === null || !isAnswer) return context.html(refused, 404);
-    resolve(url.href);
-    return context.html(signedIn);
-  });
+  const expected: Expected = { state: null, origin: '' };
   const connections = createConnectionLimit({ connectionsMax: 64, answersMax: 64 });
   const hooks = {
     open(socket: Socket): Socket {
@@ -57,17 +49,34 @@ export async function listenForRedirect(port: number): Promise<RedirectListener>
     begin: connections.begin,
     end: connections.end,
   };
-  const server = createHttpServer({ app, headers, limits, hooks });
+  const server = createHttpServer({ app: answerPage(expected, resolve), headers, limits, hooks });
+  let taken: string | null = null;
+  const onTaken = (address: string): void => {
+    taken = address;
+  };
   const listening = await listenOn(server, {
     ...{ address: { host: '127.0.0.1', port }, descriptor: null, setting: '--port' },
+    twin: { descriptor: null, onTaken },
   });
+  const end = async (): Promise<void> => {
+    await listening.end();
+    const closed = once(server, 'close');
+    server.close();
+    await connections.close(answerMs);
+    await closed;
+  };
+  // A browser that is sent to `localhost` would give the answer to that process.
+  if (taken !== null) {
+    await end();
+    throw new Failure('address_in_use', `another process listens at ${taken}`);
+  }
   const bound = server.address();
   const boundPort = bound === null || typeof bound === 'string' ? port : bound.port;
-  origin = `http://127.0.0.1:${boundPort}`;
+  expected.origin = `http://127.0.0.1:${boundPort}`;
   return {
     port: boundPort,
     answer: async (state, signal) => {
-      expected = state;
+      expected.state = state;
       const stopped = Promise.withResolvers<never>();
       const stop = (): void => stopped.reject(signal.reason);
       if (signal.aborted) stop();
@@ -78,12 +87,21 @@ export async function listenForRedirect(port: number): Promise<RedirectListener>
         signal.removeEventListener('abort', stop);
       }
     },
-    [Symbol.asyncDispose]: async () => {
-      await listening.end();
-      const closed = once(server, 'close');
-      server.close();
-      await connections.close(answerMs);
-      await closed;
-    },
+    [Symbol.asyncDispose]: end,
   };
+}
+
+/** `state` null: the sign-in has not begun. */
+type Expected = { state: string | null; origin: string };
+
+function answerPage(expected: Expected, onAnswer: (address: string) => void): Hono<NodeEnv> {
+  const app = new Hono<NodeEnv>({ getPath: () => '/' });
+  app.get('/', (context) => {
+    const url = URL.parse(context.env.incoming.url ?? '', expected.origin);
+    const state = url?.searchParams.getAll('state').join(' ');
+    if (url === null || url.pathname !== redirectPath || state !== expected.state) return context.html(refused, 404);
+    onAnswer(url.href);
+    return context.html(signedIn);
+  });
+  return app;
 }
