@@ -17,7 +17,6 @@ import { type CommonOptions, type Context, withApp } from '../context.ts';
 import { revokeUnusedGrant } from '../oauth/revoke.ts';
 import { isConfirmed, nothingChanged } from '../output.ts';
 import { newPassword } from './add.ts';
-import { noteUnusedGrant } from './sign-in.ts';
 
 type NameOptions = CommonOptions & { readonly name: string };
 
@@ -92,7 +91,6 @@ export async function removeMailbox(options: NameOptions & { yes?: boolean }, co
     const sure = await isConfirmed(options, context, question);
     if (sure) await app.store.removeMailbox(mailbox.id, app.actor);
     await terminal.line(sure ? `removed ${mailbox.name}` : `kept ${mailbox.name}`);
-    if (sure) await noteUnusedGrant(app, mailbox.grant, context);
     if (sure && mailbox.grant !== null) await revokeUnusedGrant(app, mailbox.grant, context);
     return sure ? 0 : 1;
   });
