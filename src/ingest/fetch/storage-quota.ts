@@ -4,7 +4,7 @@
  *
  * The quota is an eighth of what is free, from 1 MB to 100 MB: it shrinks with the reserve, and several floods cannot
  * use that up either. What was stored since the last measurement counts as used. A mailbox may exceed its quota by one
- * batch. Nothing is lost: messages stay on the server, above the cursor. Counts are in memory; a restart begins anew.
+ * batch. Nothing is lost: messages stay on the server, above the cursor. Counts are in memory: a restart forgets them.
  */
 import type { Clock } from '../../async/clock.ts';
 import { Failure } from '../../errors.ts';

@@ -101,8 +101,8 @@ async function pollWithLease(poll: StartedPoll): Promise<void> {
 }
 
 /**
- * The end of an access token is no failure: what is not committed is fetched in the next session. Neither is preemption,
- * where anything was committed.
+ * The end of an access token is no failure: what is not committed is fetched in the next session. Neither is
+ * preemption, where anything was committed.
  */
 async function untilCutOff(
   { mailbox, settings, record, options: { preemption } }: StartedPoll,
@@ -158,8 +158,8 @@ async function pollWithSession(poll: StartedPoll): Promise<number> {
 }
 
 /**
- * A stop ends the login, but not the session that it leads to; a lost lease and preemption end both. `stop` outlives the
- * poll.
+ * A stop ends the login, but not the session that it leads to; a lost lease and preemption end both. `stop` outlives
+ * the poll.
  */
 async function login({ mailbox, ports, options: { stop, preemption } }: StartedPoll, lost: AbortSignal) {
   const ending = new AbortController();

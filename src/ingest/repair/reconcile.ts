@@ -4,8 +4,8 @@
  * Read-only (EXAMINE), beside a worker that polls the mailbox. The server is listed first, then the cursor is read,
  * then the outcomes: whatever happens meanwhile can make a message look handled or waiting, never missing. What the
  * server lists and then does not know is not missing either. A server that lists more than ten million messages, or a
- * hundred thousand that are missing, is not believed. A repair puts a missing message into quarantine and releases it at
- * once, so it is safe wherever it is interrupted.
+ * hundred thousand that are missing, is not believed. A repair puts a missing message into quarantine and releases it
+ * at once, so it is safe wherever it is interrupted.
  */
 import type { Clock } from '../../async/clock.ts';
 import { Failure } from '../../errors.ts';

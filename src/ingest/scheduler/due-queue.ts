@@ -6,14 +6,8 @@
  */
 import { type Server, serverKey } from '../model.ts';
 import type { DueMailbox } from '../stores.ts';
-import { pollsToEnd, slotHolders } from './long-polls.ts';
-import {
-  type ConcurrencyLimits,
-  isRetry,
-  type PollInProgress,
-  type PollRunner,
-  type SchedulerPorts,
-} from './poll-runner.ts';
+import { type ConcurrencyLimits, type PollInProgress, pollsToEnd, slotHolders } from './long-polls.ts';
+import { isRetry, type PollRunner, type SchedulerPorts } from './poll-runner.ts';
 
 export interface DueQueue {
   /** `isAll` is false when more mailboxes are due than the query returned. */

@@ -4,12 +4,28 @@
  *
  * A poll that holds its slot for half an interval (5 to 30 s) moves to a pool of its own, which has as many places as
  * there are slots; one mail host has half of the places at most. A long poll without a place keeps its slot until a due
- * mailbox waits for it: then a long poll ends (preemption) and resumes at the cursor later. The same holds for a mailbox
- * that waits since its host allows no more connections, while long polls hold more than half of these. First to end is
- * the oldest that has committed messages, which loses least. Pure.
+ * mailbox waits for it: then a long poll ends (preemption) and resumes at the cursor later. The same holds where a
+ * mailbox waits since its host allows no more connections, while long polls hold more than half of these. First to end
+ * is the oldest that has committed messages, which loses least. Pure.
  */
 import type { DueMailbox } from '../stores.ts';
-import type { ConcurrencyLimits, PollInProgress } from './poll-runner.ts';
+
+export type ConcurrencyLimits = { readonly concurrencyMax: number; readonly concurrencyPerHostMax: number };
+
+/** A poll in progress. */
+export type PollInProgress = {
+  readonly host: string;
+  /** The poll before it failed. */
+  readonly isRetry: boolean;
+  /** It uses no concurrency slot. */
+  readonly isIdling: boolean;
+  /** It has been in progress for longer than `longPollMs`, and does not idle. */
+  readonly isLong: boolean;
+  /** It has committed messages. */
+  readonly hasCommitted: boolean;
+  /** It is ending for others that wait. */
+  readonly isEnding: boolean;
+};
 
 const longMs = { min: 5000, max: 30_000 };
 

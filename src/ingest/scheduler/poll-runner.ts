@@ -19,10 +19,8 @@ import type { DueMailbox, MailboxStore } from '../stores.ts';
 import type { CircuitBreaker } from './circuit-breaker.ts';
 import type { IdleLimits, IdleSlots } from './idle-slots.ts';
 import { reclaimUnusedLeases } from './lease-renewal.ts';
-import { longPollMs } from './long-polls.ts';
+import { type ConcurrencyLimits, longPollMs, type PollInProgress } from './long-polls.ts';
 import type { LiveWorkers } from './workers.ts';
-
-export type ConcurrencyLimits = { readonly concurrencyMax: number; readonly concurrencyPerHostMax: number };
 
 export type SchedulerSettings = PollSettings & ConcurrencyLimits & { readonly idle: Omit<IdleLimits, 'rounds'> };
 
@@ -38,21 +36,6 @@ export type SchedulerPorts = PollPorts & {
   readonly circuitBreaker: CircuitBreaker;
   readonly idleSlots: IdleSlots;
   readonly disk: DiskWatch;
-};
-
-/** A poll in progress. */
-export type PollInProgress = {
-  readonly host: string;
-  /** The poll before it failed. */
-  readonly isRetry: boolean;
-  /** It uses no concurrency slot. */
-  readonly isIdling: boolean;
-  /** It has been in progress for longer than `longPollMs`, and does not idle. */
-  readonly isLong: boolean;
-  /** It has committed messages. */
-  readonly hasCommitted: boolean;
-  /** It was told to end, for others. */
-  readonly isEnding: boolean;
 };
 
 export interface PollRunner {
@@ -121,12 +104,7 @@ export function createPollRunner(
       entry.isIdling = true;
       slotFreed();
     });
-    const observe = observerOf(mailbox, ports);
-    const observeCommits = (event: PollEvent): void => {
-      if (event.what === 'progress' && event.done > 0) entry.hasCommitted = true;
-      observe(event);
-    };
-    entry.ended = pollMailbox(mailbox, ports, settings, options, observeCommits)
+    entry.ended = pollMailbox(mailbox, ports, settings, options, observerOf(entry, ports))
       .then((summary) => ended(entry, summary))
       .finally(() => {
         running.delete(id);
@@ -138,10 +116,7 @@ export function createPollRunner(
     inProgress: running,
     start,
     end: (poll) => [...running.values()].find((one) => one === poll)?.ending.abort(),
-    activity: () => {
-      const active = [...running.values()].filter(({ isIdling }) => !isIdling);
-      return { polls: active.length, pollsLong: active.filter(({ isLong }) => isLong).length };
-    },
+    activity: () => activityOf([...running.values()]),
     drained: async () => {
       while (running.size > 0) await Promise.all([...running.values()].map(({ ended }) => ended));
     },
@@ -212,8 +187,14 @@ function optionsOf(
   };
 }
 
+function activityOf(running: readonly PollInProgress[]): ReturnType<PollRunner['activity']> {
+  const active = running.filter(({ isIdling }) => !isIdling);
+  return { polls: active.length, pollsLong: active.filter(({ isLong }) => isLong).length };
+}
+
 /** Passes what happens in the poll to health and reporter. */
-function observerOf(mailbox: DueMailbox, ports: SchedulerPorts): (event: PollEvent) => void {
+function observerOf(entry: RunningPoll, ports: SchedulerPorts): (event: PollEvent) => void {
+  const { mailbox } = entry;
   const { host, port, fingerprint } = mailbox.connection;
   let lagMs: number | null = mailbox.due.overdueMs;
   return (event) => {
@@ -225,7 +206,8 @@ function observerOf(mailbox: DueMailbox, ports: SchedulerPorts): (event: PollEve
     } else if (event.what === 'round_finished') {
       ports.reporter.roundFinished(mailbox, event.report, lagMs);
       lagMs = null;
-    } else if (event.what === 'action_refused') ports.reporter.actionRefused(mailbox, event);
+    } else if (event.what === 'progress') entry.hasCommitted ||= event.done > 0;
+    else if (event.what === 'action_refused') ports.reporter.actionRefused(mailbox, event);
   };
 }
 

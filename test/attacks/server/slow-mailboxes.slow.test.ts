@@ -1,6 +1,6 @@
 /**
- * Mail servers that trickle without ever failing: more such mailboxes than slots, and mail of an honest server becomes a
- * ticket within two poll intervals all the same.
+ * Mail servers that trickle without ever failing: more such mailboxes than slots, and mail of an honest server becomes
+ * a ticket within two poll intervals all the same.
  */
 import { expect, test } from 'vitest';
 import type { Mailbox } from '../../../src/ingest/model.ts';
@@ -78,7 +78,7 @@ test('20 slow mailboxes, 8 slots: an honest mailbox is polled within two interva
   const begunMs = Date.now();
   await until('the honest mail', () => opened(daemon, mailbox.name) === 1 || null, 60_000);
   expect(Date.now() - begunMs).toBeLessThan(2 * intervalS * 1000);
-  // And again, while the slow ones go on.
+  // And again, while the slow ones continue.
   honest.arrive(mail('second'));
   const againMs = Date.now();
   await until('the second mail', () => opened(daemon, mailbox.name) === 2 || null, 60_000);

@@ -69,7 +69,7 @@ test('many floods together do not use up the reserve', () => {
   expect(free).toBeGreaterThan(reserveBytes / 4);
 });
 
-test('room again is told once', () => {
+test('room again is reported once', () => {
   const { quota } = scene();
   expect([10, reserveBytes, reserveBytes, 10, reserveBytes].map((free) => quota.measured(free))).toEqual([
     ...[false, true, false, false, true],

@@ -49,7 +49,7 @@ function lying(pages: (above: number) => readonly number[], cursorUid: number, k
     store: {
       readFolderProgress: async () => progress,
       lastHandled: async () => [],
-      comparedOutcomes: async function* () {},
+      comparedOutcomes: () => ReadableStream.from([]),
     },
   } as unknown as ReconcilePorts;
   return { seen, reconcile: () => reconcileFolder(mailbox, ports) };

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { createDueQueue, selectRunnable } from '../../../src/ingest/scheduler/due-queue.ts';
-import type { PollInProgress } from '../../../src/ingest/scheduler/poll-runner.ts';
+import type { PollInProgress } from '../../../src/ingest/scheduler/long-polls.ts';
 import { dueMailbox } from '../samples.ts';
 
 const limits = { concurrencyMax: 4, concurrencyPerHostMax: 2 };

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
+import type { PollInProgress } from '../../../src/ingest/scheduler/long-polls.ts';
 import { longPollMs, pollsToEnd, slotHolders } from '../../../src/ingest/scheduler/long-polls.ts';
-import type { PollInProgress } from '../../../src/ingest/scheduler/poll-runner.ts';
 import { dueMailbox } from '../samples.ts';
 
 const limits = { concurrencyMax: 4, concurrencyPerHostMax: 4 };
