@@ -174,7 +174,7 @@ function addMailboxChanges(mailbox: Command, add: AddTo): void {
     .reporting('authorize', 'Have a person sign in again for the OAuth 2 grant of a mailbox', 'authorizeMailbox')
     .argument(...mailboxName);
   for (const [flags, text] of Object.values(consentFlags)) authorize.option(flags, text);
-  authorize.option('--provider <provider>', 'provider of a grant that nobody has consented to yet');
+  authorize.option('--provider <provider>', 'provider of a grant without a consent yet');
 }
 
 const ticketRef = ['<ref>', 'reference of the ticket'] as const;

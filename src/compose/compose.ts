@@ -107,8 +107,7 @@ export async function compose(
   const { resolve, restore } = building.use(createResolver({ ...ports, store }, daemonSettings(config)));
   const built = building.move();
   return {
-    ...encryption,
-    ...{ resolve, restore },
+    ...{ ...encryption, resolve, restore },
     reprocess: (id) => reprocessMessage(id, { ...ports, store }, daemonSettings(config)),
     ...{ store, migrations: store.migrations, credentials: oauth.credentials, oauth, sessions, raw, blobs },
     pollOnce: async (mailbox, stop, observe) => {

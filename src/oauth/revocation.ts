@@ -24,8 +24,8 @@ export type Revocation = {
 
 export interface Revocations {
   /**
-   * Throws `not_found`, and unless it is forced `oauth_*`, `token_*`, `key_*`: nothing is changed then. Throws `refused`
-   * for an application or a service account whose grant a mailbox uses.
+   * Throws `not_found`, and unless it is forced `oauth_*`, `token_*`, `key_*`: nothing is changed then. Throws
+   * `refused` for an application or a service account whose grant a mailbox uses.
    */
   revoke(name: string, by: AuditActor, isForced: boolean): Promise<Revocation>;
 }

@@ -17,6 +17,7 @@ const actors = [
   "the service's own user, after a break-in",
   'sender of mail',
   'hostile mail server',
+  'provider of tokens',
   'man in the middle',
   'reverse proxy of the admin page',
   'supply chain',

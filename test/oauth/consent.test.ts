@@ -15,7 +15,7 @@ import { failed, person, provider, scene, secret, textOf, tokenMailbox } from '.
 const by = { who: 'ada@desk', host: 'desk' };
 const { signal } = new AbortController();
 
-type Desk = {
+type ConsentScene = {
   readonly world: GrantWorld;
   readonly consents: Consents;
   readonly mailboxes: Mailbox[];
@@ -28,7 +28,7 @@ type Desk = {
   give(answer: Partial<TokenAnswer>): void;
 };
 
-function desk(): Desk {
+function consentScene(): ConsentScene {
   const world = newGrantWorld();
   const store = memoryGrantStore(world);
   const { clock } = scene([]);
@@ -36,7 +36,7 @@ function desk(): Desk {
   const asked: string[] = [];
   const answers: TokenAnswer[] = [];
   const sealed: TokenContext[] = [];
-  const faults: Desk['faults'] = { seal: null, store: [] };
+  const faults: ConsentScene['faults'] = { seal: null, store: [] };
   let next: Partial<TokenAnswer> = {};
   const answer = (what: string): TokenAnswer => {
     asked.push(what);
@@ -86,14 +86,14 @@ function requestOf(changes: Partial<OAuthProvider> = {}, more: Partial<ConsentRe
   return { grant: 'anna', provider: people, user: 'anna@example.test', by, ...more };
 }
 
-async function signIn({ consents }: Desk, request: ConsentRequest) {
+async function signIn({ consents }: ConsentScene, request: ConsentRequest) {
   return await (await consents.beginBrowser(request, 'http://127.0.0.1/oauth/callback')).finish('answer', signal);
 }
 
 const isWiped = (token: SecretBytes | null): boolean => token?.length === 0;
 
 test('a consent is sealed for the new grant and stored; its mailboxes are due, its tokens wiped', async () => {
-  const at = desk();
+  const at = consentScene();
   at.world.mailboxes.push({ name: 'anna', user: 'anna@example.test', grant: 'anna', isActive: true, failures: 3 });
   {
     using consent = await signIn(at, requestOf());
@@ -114,7 +114,7 @@ test('a consent is sealed for the new grant and stored; its mailboxes are due, i
 });
 
 test('a grant that exists keeps its id, by a device too', async () => {
-  const at = desk();
+  const at = consentScene();
   using first = await signIn(at, requestOf());
   const { id } = await first.store();
   const begun = await at.consents.beginDevice(requestOf(), signal);
@@ -167,7 +167,7 @@ test.each<[string, Partial<OAuthProvider>, Partial<TokenAnswer>, string, string]
     'Nothing was stored. Sign in again, and tick the box for Gmail.',
   ],
 ])('%s is refused, with nothing stored', async (_, changes, answer, message, hint) => {
-  const at = desk();
+  const at = consentScene();
   at.give(answer);
   const failure = await failureOf(signIn(at, requestOf(changes)));
   expect({ code: failure.code, message: failure.message, hint: failure.hint }).toEqual({
@@ -178,7 +178,7 @@ test.each<[string, Partial<OAuthProvider>, Partial<TokenAnswer>, string, string]
 });
 
 test('a token that is too long is refused', async () => {
-  const at = desk();
+  const at = consentScene();
   at.give({ refreshToken: secret('r'.repeat(12_001)) });
   const failure = await failureOf(signIn(at, requestOf()));
   expect(failure.message).toBe('The provider people issued a token of 12001 bytes; 12000 can be stored.');
@@ -186,7 +186,7 @@ test('a token that is too long is refused', async () => {
 });
 
 test('a listed mailbox may be opened by any account, also an unknown one', async () => {
-  const at = desk();
+  const at = consentScene();
   const request = requestOf({ mailboxes: ['desk@example.test'] }, { user: 'desk@example.test' });
   using consent = await signIn(at, request);
   at.give({ account: null });
@@ -195,7 +195,7 @@ test('a listed mailbox may be opened by any account, also an unknown one', async
 });
 
 test('an account that would no longer open another mailbox of the grant is refused; a row that never opened is no reason', async () => {
-  const at = desk();
+  const at = consentScene();
   at.mailboxes.push(tokenMailbox('boss', 'anna'));
   const request = requestOf({ mailboxes: ['desk@example.test'] }, { user: 'desk@example.test' });
   using first = await signIn(at, request);
@@ -209,8 +209,8 @@ test('an account that would no longer open another mailbox of the grant is refus
   expect(again.account).toBe('anna@example.test');
 });
 
-test('nobody is asked where the consent could not be stored', async () => {
-  const at = desk();
+test('no person is asked where the consent could not be stored', async () => {
+  const at = consentScene();
   using first = await signIn(at, requestOf());
   await first.store();
   const refusals = [
@@ -230,7 +230,7 @@ test('nobody is asked where the consent could not be stored', async () => {
 });
 
 test('a consent is kept while the switch changes or the database fails, and given up in the end', async () => {
-  const at = desk();
+  const at = consentScene();
   using consent = await signIn(at, requestOf());
   at.faults.store = [failed('switch_changed'), failed('database_unavailable'), failed('database_conflict')];
   expect(await consent.store()).toMatchObject({ state: 'ready' });
@@ -239,7 +239,7 @@ test('a consent is kept while the switch changes or the database fails, and give
 });
 
 test('an imported token is proved by a renewal; what that issued is stored, or the imported one without rotation', async () => {
-  const at = desk();
+  const at = consentScene();
   const request = requestOf({}, { user: null });
   using imported = secret('imported');
   at.give({ refreshToken: secret('rotated') });

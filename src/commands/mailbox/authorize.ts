@@ -1,7 +1,7 @@
 /**
  * `mailbox authorize`: a person signs in again for the grant of a mailbox, which is then proved by a login.
  *
- * Where user or server of the mailbox are not those of the provider, nobody is asked. A failed sign-in stores nothing;
+ * Where the server of the mailbox is not one of the provider, no person is asked. A failed sign-in stores nothing;
  * a failed login afterwards leaves the new consent stored, since it is none of its fault.
  */
 import type { App } from '../../compose/compose.ts';

@@ -22,7 +22,7 @@ export type ConsentOptions = {
   readonly port?: string;
 };
 
-/** How the person signs in; `way` null: by a device code where the provider has it for mail, else by a pasted address. */
+/** `way` null: by a device code where the provider has it for mail, else by a pasted address. */
 export type ChosenWay = { readonly way: ConsentWay | null; readonly port: number };
 
 type Terminal = Pick<Context, 'terminal' | 'signal'>;

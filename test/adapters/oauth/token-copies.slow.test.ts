@@ -1,6 +1,6 @@
 /**
- * No copy of a token, a client secret or a private key is left in a core dump: after 200 requests of each kind, and
- * after one consent of each way with its login. What is searched, and the control by fetch: support/leaks/token-dump.ts.
+ * No copy of a token, a client secret or a private key is left in a core dump: after many requests of each kind, and
+ * after one consent of each way with its login. What is searched, and the control: support/leaks/token-dump.ts.
  */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { copiesAfterConsents, copiesAfterRequests } from '../../support/leaks/token-dump.ts';

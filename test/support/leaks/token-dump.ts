@@ -98,7 +98,7 @@ function collect(child: ChildProcess): () => string {
   return () => text;
 }
 
-/** Rejects with what it printed when it ends by itself. */
+/** Rejects with what it printed when it ends. */
 function endOf(child: ChildProcess, printed: () => string): Promise<never> {
   const end = once(child, 'close').then(([code]) => Promise.reject(new Error(`it ended with ${code}: ${printed()}`)));
   end.catch(() => undefined);
