@@ -15,6 +15,7 @@ import { errors, type GrantRow, type Interaction, Provider, type ProviderContext
 import {
   jwtBearer,
   mailResource,
+  type ProviderFault,
   type ProviderKnobs,
   providerSettings,
   resourceServer,
@@ -49,6 +50,8 @@ export type IssuedTokens = {
 export type ProviderReport = {
   readonly counters: Readonly<Record<string, number>>;
   readonly tokens: readonly IssuedTokens[];
+  /** Answers that the fault in force still spoils. */
+  readonly faults: number;
 };
 
 const knobs: ProviderKnobs = { accessTtlS: 3600, rotation: 'strict', padBytes: 0, clockOffsetS: 0, fault: null };
@@ -176,10 +179,16 @@ function echoOf(form: unknown, body: unknown): unknown {
   return body === undefined ? `the request was ${form}` : { ...(body as object), error_description: `bad: ${form}` };
 }
 
+function faultAt(path: string, name: string): ProviderFault | null {
+  const { fault } = knobs;
+  if (fault === null || fault.path !== path || fault.count === 0) return null;
+  return fault.grantType === undefined || fault.grantType === name ? fault : null;
+}
+
 async function answer(context: ProviderContext, next: () => Promise<void>): Promise<void> {
   const atMs = TrueDate.now();
   const { name, used } = await grantTypeOf(context);
-  const fault = knobs.fault?.path === context.path && knobs.fault.count > 0 ? knobs.fault : null;
+  const fault = faultAt(context.path, name);
   if (fault !== null) knobs.fault = { ...fault, count: fault.count - 1 };
   await new Promise((resolve) => setTimeout(resolve, fault?.delayMs ?? 0));
   if (fault?.status !== undefined) {
@@ -247,7 +256,7 @@ if (import.meta.main) {
   process.on('message', ({ knobs: changes, revoke }: ProviderMessage) => {
     Object.assign(knobs, changes);
     if (revoke !== undefined) revokeAccount(revoke);
-    process.send?.({ counters, tokens } satisfies ProviderReport);
+    process.send?.({ counters, tokens, faults: knobs.fault?.count ?? 0 } satisfies ProviderReport);
   });
   process.send?.(await run(JSON.parse(process.argv[2] ?? '')));
 }

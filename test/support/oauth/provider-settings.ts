@@ -32,6 +32,8 @@ export type ProviderKnobs = {
 export type ProviderFault = {
   readonly path: string;
   readonly count: number;
+  /** Token requests of this grant type alone. */
+  readonly grantType?: string;
   /** Left out: the provider answers. */
   readonly status?: number;
   readonly body?: unknown;
