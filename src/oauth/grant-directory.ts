@@ -47,7 +47,7 @@ function unknownProvider(name: string, grant: Grant | null, isOfPersons: boolean
 }
 
 /**
- * Short-lived cache: thousands of mailboxes share the grant of an application, and each visit needs it. One that is
+ * Short-lived cache: thousands of mailboxes share the grant of an application, and each poll needs it. One that is
  * ready is read once a second at most; grants of persons, and those in trouble, each time. A renewal reads the grant
  * again under its claim, so that what another worker found out meanwhile counts there.
  */

@@ -19,8 +19,8 @@ import { createRenewalCommits, type RenewalCommits } from './renewal-commits.ts'
 import { type OpenedAccess, openAccess, openRefresh, type TokenTarget, targetOf, useKey } from './stored-tokens.ts';
 
 /**
- * An access token for one login; the receiver wipes it. `isNew`: this process obtained it within the last minute, or the
- * last quarter of a shorter life time, so that it cannot have ended on the way to the mail server.
+ * An access token for one login; the receiver wipes it. `isNew`: this process obtained it within the last minute, or a
+ * quarter of a shorter life time, so that it cannot have ended on the way to the mail server.
  */
 export type AccessToken = { readonly secret: SecretBytes; readonly remainingMs: number; readonly isNew: boolean };
 

@@ -130,8 +130,8 @@ test('a credential that ends is logged once when it is near, and once when it ha
 
 const boxes = (count: number): readonly string[] => Array.from({ length: count }, (_, at) => `box${at}`);
 
-/** Visits them one after the other, sixteen at a time, as the scheduler does. */
-async function visit(worker: Worker, names: readonly string[], pauseMs: number, { clock }: Scene): Promise<void> {
+/** Polls them one after the other, sixteen at a time, as the scheduler does. */
+async function pollAll(worker: Worker, names: readonly string[], pauseMs: number, { clock }: Scene): Promise<void> {
   const waiting = names.values();
   const run = async (): Promise<void> => {
     for (const name of waiting) {
@@ -148,8 +148,8 @@ test('10,000 mailboxes of an application cost one request per half life', async 
   for (const name of names) use(all, name, 'desk');
   const one = all.worker('one');
   await using _loop = loopOf(all, one);
-  // Each is visited every 80 minutes, one after the other.
-  for (let round = 0; round < 2; round += 1) await visit(one, names, 7680, all);
+  // Each is polled every 80 minutes, one after the other.
+  for (let round = 0; round < 2; round += 1) await pollAll(one, names, 7680, all);
   const halfLives = all.clock.at.monotonicMs / 1_800_000;
   expect(halfLives).toBeGreaterThan(5);
   // At 0.8 to 1 half life, late by a pause of the loop.
@@ -161,7 +161,7 @@ describe.each([
   { count: 1000, tags: [] },
   { count: 10_000, tags: ['long'] },
 ])('$count mailboxes of a service account', ({ count, tags }) => {
-  test('no second has more than 20 requests, from the first visits on', { timeout: 120_000, tags }, async () => {
+  test('no second has more than 20 requests, from the first polls on', { timeout: 120_000, tags }, async () => {
     const all = scene([provider({ flow: 'service_account' })]);
     const seconds = new Map<number, number>();
     all.config.script = () => {
@@ -173,7 +173,7 @@ describe.each([
     for (const name of names) use(all, name, 'desk');
     const one = all.worker('one');
     await using _loop = loopOf(all, one);
-    await visit(one, names, 1, all);
+    await pollAll(one, names, 1, all);
     await all.clock.sleep(2_400_000, never);
     expect(all.requests.length).toBeGreaterThanOrEqual(2 * count);
     expect(all.requests.length).toBeLessThanOrEqual(3 * count);

@@ -1,6 +1,7 @@
 /**
- * Renewal race on MariaDB: three workers, and a provider that rotates refresh tokens and ends a grant whose former token
- * is used again (RFC 9700 section 4.14.2). First undisturbed, then with SIGKILL of random workers while mail arrives.
+ * Renewal race on MariaDB: three workers, and a provider that rotates refresh tokens and ends a grant whose former
+ * token is used again (RFC 9700 section 4.14.2). First undisturbed, then with SIGKILL of random workers while mail
+ * arrives.
  *
  * Judged by what the provider issued: each renewal names the refresh token that it used, so that the tokens of a grant
  * are a chain.
@@ -141,7 +142,9 @@ async function storedRefresh({ instance }: Scene, grant: GrantView): Promise<str
   return Buffer.from(stored?.bytes ?? []).toString();
 }
 
-/** No grant is lost, no login fails, and each half life costs one request at most: 0.4 of the life time with its jitter. */
+/**
+ * No grant is lost, no login fails, and each half life costs one request at most: 0.4 of the life time with its jitter.
+ */
 async function proveQuiet(scene: Scene, workers: readonly Daemon[]): Promise<object> {
   const { grants, lifetimeS, quietMs } = scene.size;
   const before = await provider.report();

@@ -13,7 +13,7 @@ import { hibernation, type LatencyReport, pushLatencyRun } from './push-latency.
 import { cpuPer1000, isPolledOnce, quietText, ratio } from './quiet-table.ts';
 import { startUpRun } from './start-up.ts';
 import { takeoverRun } from './takeover.ts';
-import { tokenVisitsRun } from './token-visits.ts';
+import { tokenPollsRun } from './token-polls.ts';
 
 export type ServiceOptions = {
   readonly mailboxes: number;
@@ -48,7 +48,7 @@ export const serviceBenchmarks = {
   'idle-connections': { mailboxes: 1000, count: 200, runs: 1, run: idle },
   'start-up': { mailboxes: 1000, count: 1, runs: 5, run: start },
   fleet: { mailboxes: 400, count: 200, runs: 1, run: fleet },
-  'token-visits': { mailboxes: 3, count: 400, runs: 5, run: tokenVisits },
+  'token-polls': { mailboxes: 3, count: 400, runs: 5, run: tokenPolls },
 } as const satisfies Record<
   string,
   { readonly mailboxes: number; readonly count: number; readonly runs: number; readonly run: ServiceBenchmark }
@@ -227,9 +227,9 @@ async function fleet(options: ServiceOptions, progress: Progress): Promise<numbe
   ]);
 }
 
-async function tokenVisits(options: ServiceOptions, progress: Progress): Promise<number> {
+async function tokenPolls(options: ServiceOptions, progress: Progress): Promise<number> {
   const { count: polls, runs } = options;
-  const report = await withDatabase(options.database, (mariadb) => tokenVisitsRun({ mariadb, polls, runs, progress }));
+  const report = await withDatabase(options.database, (mariadb) => tokenPollsRun({ mariadb, polls, runs, progress }));
   const median = (value: (run: (typeof report.runs)[number]) => number) =>
     quantilesOf(report.runs.map(value), 3).median;
   const [ratio, noise] = [median(({ cpuRatio }) => cpuRatio), median((run) => run.noise)];
@@ -244,6 +244,6 @@ async function tokenVisits(options: ServiceOptions, progress: Progress): Promise
       aim: `CPU time at most ${aims.tokenRatioMax} of that with a password`,
       met: isAtMost(ratio, aims.tokenRatioMax),
     },
-    { aim: 'one token request for all visits', met: report.tokenRequests === 1 },
+    { aim: 'one token request for all polls', met: report.tokenRequests === 1 },
   ]);
 }

@@ -10,12 +10,12 @@ import { compose } from '../../../src/compose/compose.ts';
 import { loadConfig } from '../../../src/config/load.ts';
 import { createLog } from '../../../src/log.ts';
 
-export type VisitsOrder = { readonly mailboxes: readonly string[]; readonly warmUps: number; readonly polls: number };
+export type TurnsOrder = { readonly mailboxes: readonly string[]; readonly warmUps: number; readonly polls: number };
 
 /** Milliseconds of one poll, by mailbox in the order given. */
-export type VisitsAnswer = { readonly cpuMs: readonly number[]; readonly wallMs: readonly number[] };
+export type TurnsAnswer = { readonly cpuMs: readonly number[]; readonly wallMs: readonly number[] };
 
-async function measure({ mailboxes: names, warmUps, polls }: VisitsOrder): Promise<VisitsAnswer> {
+async function measure({ mailboxes: names, warmUps, polls }: TurnsOrder): Promise<TurnsAnswer> {
   const log = createLog({ level: 'error', pretty: false, destination: { write: () => undefined } });
   await using app = await compose(loadConfig({ file: process.env['TICKETMAILD_CONFIG'] ?? null }), log);
   await app.vault.refresh();
@@ -39,6 +39,6 @@ async function measure({ mailboxes: names, warmUps, polls }: VisitsOrder): Promi
 }
 
 if (import.meta.main) {
-  const order = (await json(process.stdin)) as VisitsOrder;
+  const order = (await json(process.stdin)) as TurnsOrder;
   process.stdout.write(`${JSON.stringify(await measure(order))}\n`);
 }

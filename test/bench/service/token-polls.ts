@@ -1,5 +1,5 @@
 /**
- * `token-visits`: what an empty poll costs that signs in with an access token, beside one with a password.
+ * `token-polls`: what an empty poll costs that signs in with an access token, beside one with a password.
  *
  * Encryption is on, so that both are opened for each login. Two mailboxes with passwords and one of an application's
  * grant take turns in one process; the two with passwords differ by the noise alone. The mail server checks the tokens
@@ -12,12 +12,12 @@ import { runMeasured } from '../../support/processes/child.ts';
 import { type Dovecot, startDovecot } from '../../support/servers/dovecot.ts';
 import type { Mariadb } from '../../support/servers/mariadb.ts';
 import { runSql } from '../../support/sql.ts';
-import type { VisitsAnswer, VisitsOrder } from '../ingest/visits-in-turns.ts';
+import type { TurnsAnswer, TurnsOrder } from '../ingest/polls-in-turns.ts';
 import { addMailboxes, mailboxOn } from '../many-mailboxes.ts';
 import { enable, openSetting, type Setting } from '../setting.ts';
 import { spread } from './fleet.ts';
 
-export type TokenVisitsOptions = {
+export type TokenPollsOptions = {
   readonly mariadb: Mariadb | null;
   /** Polls of each mailbox in one run, after a sixth of that for warming up. */
   readonly polls: number;
@@ -25,7 +25,7 @@ export type TokenVisitsOptions = {
   readonly progress: (line: string) => void;
 };
 
-export type TokenVisits = {
+export type TokenPolls = {
   readonly passwordCpuMs: number;
   readonly tokenCpuMs: number;
   readonly passwordWallMs: number;
@@ -35,28 +35,28 @@ export type TokenVisits = {
   readonly noise: number;
 };
 
-export type TokenVisitsReport = { readonly runs: readonly TokenVisits[]; readonly tokenRequests: number };
+export type TokenPollsReport = { readonly runs: readonly TokenPolls[]; readonly tokenRequests: number };
 
-const visitsFile = join(import.meta.dirname, '../ingest/visits-in-turns.ts');
+const pollsFile = join(import.meta.dirname, '../ingest/polls-in-turns.ts');
 const names = ['first-password', 'token', 'second-password'] as const;
 /** As long as real ones: a short password is not searched for in what the server sends. */
 const password = Buffer.from('correct-horse-battery-staple');
 const warmUpShare = 1 / 6;
 
-export async function tokenVisitsRun(options: TokenVisitsOptions): Promise<TokenVisitsReport> {
+export async function tokenPollsRun(options: TokenPollsOptions): Promise<TokenPollsReport> {
   const { mariadb, polls, runs, progress } = options;
   await using provider = await startProvider({ tokenFormat: 'jwt' });
   await using dovecot = await startDovecot({ tokens: { mode: 'local', provider }, password });
   await using setting = await openSetting(mariadb);
   const file = await addThree(setting, dovecot, provider);
-  const order: VisitsOrder = { mailboxes: names, warmUps: Math.ceil(polls * warmUpShare), polls };
+  const order: TurnsOrder = { mailboxes: names, warmUps: Math.ceil(polls * warmUpShare), polls };
   const env = { ...setting.env, TICKETMAILD_CONFIG: file };
-  const results: TokenVisits[] = [];
+  const results: TokenPolls[] = [];
   for (let run = 1; run <= runs; run += 1) {
-    const { stdout } = await runMeasured([visitsFile], { env, input: JSON.stringify(order) });
-    const visits = visitsOf(JSON.parse(stdout) as VisitsAnswer);
-    results.push(visits);
-    progress(`run ${run} of ${runs}: ratio ${visits.cpuRatio.toFixed(3)}, noise ${visits.noise.toFixed(3)}`);
+    const { stdout } = await runMeasured([pollsFile], { env, input: JSON.stringify(order) });
+    const figures = figuresOf(JSON.parse(stdout) as TurnsAnswer);
+    results.push(figures);
+    progress(`run ${run} of ${runs}: ratio ${figures.cpuRatio.toFixed(3)}, noise ${figures.noise.toFixed(3)}`);
   }
   return { runs: results, tokenRequests: await provider.count('client_credentials 200') };
 }
@@ -87,7 +87,7 @@ async function addThree(setting: Setting, dovecot: Dovecot, provider: TestProvid
   return file;
 }
 
-function visitsOf({ cpuMs, wallMs }: VisitsAnswer): TokenVisits {
+function figuresOf({ cpuMs, wallMs }: TurnsAnswer): TokenPolls {
   const [firstMs = 0, tokenCpuMs = 0, secondMs = 0] = cpuMs;
   const [firstWallMs = 0, tokenWallMs = 0, secondWallMs = 0] = wallMs;
   const passwordCpuMs = (firstMs + secondMs) / 2;
