@@ -1,6 +1,6 @@
 /**
  * Forged delivery reports (RFC 3464) and receipts (RFC 8098): who has neither a token nor a Message-ID of the
- * conversation and its people reaches no ticket; who has them adds a report, and alters nothing else. Honest ones beside.
+ * conversation and its people reaches no ticket; who has them adds a report, and alters nothing else.
  */
 import { expect, test } from 'vitest';
 import { type Letter, threadScene } from '../../mail/thread/thread-scene.ts';
