@@ -47,7 +47,7 @@ type Size = {
 };
 
 const sizes: readonly Size[] = [
-  { grants: 8, lifetimeS: 6, pollIntervalS: 2, quietMs: 10_000, kills: 5, tags: [] },
+  { grants: 8, lifetimeS: 6, pollIntervalS: 2, quietMs: 8000, kills: 4, tags: [] },
   { grants: 60, lifetimeS: 20, pollIntervalS: 10, quietMs: 600_000, kills: 100, tags: ['long'] },
 ];
 const hosts = [0, 1, 2] as const;
