@@ -8,7 +8,7 @@ import { loadConfig } from '../../../src/config/load.ts';
 import type { OAuthProvider } from '../../../src/config/oauth-provider.ts';
 import type { Connection, Mailbox } from '../../../src/ingest/model.ts';
 import { type Env, type Instance, type InstanceOptions, openInstance } from '../instance.ts';
-import { type Daemon, named } from '../processes/daemon.ts';
+import { type Daemon, type Ended, named, runCommand } from '../processes/daemon.ts';
 import type { Dovecot } from '../servers/dovecot.ts';
 import { visitProvider } from './person.ts';
 import type { TestProvider } from './provider.ts';
@@ -25,6 +25,8 @@ export type ProviderTable = {
 export type TokenDesk = TokenServers & {
   readonly instance: Instance;
   readonly configFile: string;
+  /** Of the embedded database. */
+  readonly databaseFile: string;
   /** Writes the configuration; daemons that run get it with SIGHUP. */
   configure(tables: readonly ProviderTable[]): Promise<void>;
   /** The mailbox of a user, named as the user without the domain unless `name` is given. */
@@ -32,6 +34,7 @@ export type TokenDesk = TokenServers & {
   /** A person signs in with a browser; the grant is named as the mailboxes name it. */
   consent(grant: string, account: string, provider?: string): Promise<void>;
   start(env?: Env): Promise<Daemon>;
+  command(...args: readonly string[]): Promise<Ended>;
 } & AsyncDisposable;
 
 export type MailboxChange = { readonly name?: string; readonly connection?: Partial<Connection> };
@@ -50,6 +53,8 @@ export async function openTokenDesk(
   await configure(tables);
   return {
     ...{ provider, dovecot, instance, configFile, configure },
+    databaseFile: join(instance.dataDir, 'ticketmaild.db'),
+    command: (...args) => runCommand(args, { env: { ...instance.env, TICKETMAILD_CONFIG: configFile } }),
     add: async (user, grant, given = {}) => {
       const mailbox = mailboxOf(user, grant, dovecot, given);
       await instance.app.store.addMailbox(mailbox, null, null, instance.app.actor);
