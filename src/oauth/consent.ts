@@ -94,7 +94,8 @@ export function createConsents(ports: ConsentPorts): Consents {
       return {
         url: authorization.url,
         state: authorization.state,
-        finish: async (answer, signal) => await obtained(request, await authorization.finish(answer, signal), ports),
+        finish: async (answer, signal) =>
+          await obtained(request, await answered(authorization.finish(answer, signal)), ports),
       };
     },
     beginDevice: async (request, signal) => {
@@ -104,7 +105,7 @@ export function createConsents(ports: ConsentPorts): Consents {
         verificationUri: device.verificationUri,
         userCode: device.userCode,
         expiresInMs: device.expiresInMs,
-        finish: async (stop) => await obtained(request, await device.wait(stop), ports),
+        finish: async (stop) => await obtained(request, await answered(device.wait(stop)), ports),
       };
     },
     importToken: async (request, refreshToken, account, signal) => {
@@ -127,9 +128,24 @@ function renewedBy(answer: TokenAnswer, used: SecretBytes, account: string | nul
   };
 }
 
-async function proved(answer: Promise<TokenAnswer>): Promise<TokenAnswer> {
+const smallerTokens = 'Have it issue smaller tokens: fewer claims, groups or roles in them.';
+
+/** Its usual hint is that of a renewal, which is repeated; a sign-in is not. */
+async function answered(answer: Promise<TokenAnswer>): Promise<TokenAnswer> {
   try {
     return await answer;
+  } catch (error) {
+    if (!isFailure(error, 'oauth_provider_failed')) throw error;
+    const { code, message, fields, cause } = error;
+    const advice =
+      fields['cause'] === 'token_too_long' ? smallerTokens : 'Begin again; see ticketmaild oauth test NAME.';
+    throw new Failure(code, message, { fields, cause, hint: `Nothing was stored. ${advice}` });
+  }
+}
+
+async function proved(answer: Promise<TokenAnswer>): Promise<TokenAnswer> {
+  try {
+    return await answered(answer);
   } catch (error) {
     if (!isFailure(error, 'oauth_needs_consent')) throw error;
     const hint =
@@ -192,7 +208,7 @@ function checkedRefresh(provider: OAuthProvider, { refreshToken, accessToken, sc
   const longest = Math.max(refreshToken.length, accessToken.length);
   if (longest > tokenBytesMax) {
     const message = `The provider ${provider.name} issued a token of ${longest} bytes; ${tokenBytesMax} can be stored.`;
-    throw refused(message, 'Have it issue smaller tokens: fewer claims, groups or roles in them.');
+    throw refused(message, smallerTokens);
   }
   const granted = scope?.split(' ') ?? null;
   const missing = provider.kind === 'google' && granted !== null ? provider.scopes.filter(isMailScope) : [];

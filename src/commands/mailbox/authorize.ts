@@ -14,6 +14,7 @@ import { tokenConnection } from '../../oauth/permission.ts';
 import { commandOrNotice, shellCommand } from '../../text/shell.ts';
 import { type CommonOptions, type Context, withApp } from '../context.ts';
 import { type ConsentOptions, chosenWay, promptConsent } from '../oauth/consent-prompt.ts';
+import { namedHint } from '../oauth/next-steps.ts';
 import { printResult } from '../output.ts';
 import { probedText, probeMailbox } from './probe.ts';
 import { providerOfMailbox } from './sign-in.ts';
@@ -38,9 +39,10 @@ export async function authorizeMailbox(options: AuthorizeOptions, context: Conte
     // Asks for the passphrase of the key file first.
     await app.vault.refresh();
     const request = { grant: name, provider, user: mailbox.connection.user, by: app.actor };
-    using consent = await promptConsent(app, request, way, context);
+    const named = <T>(work: Promise<T>): Promise<T> => withNames(work, mailbox, provider);
+    using consent = await named(promptConsent(app, request, way, context));
     const grant = await consent.store();
-    const report = await login(app, mailbox, context);
+    const report = await named(login(app, mailbox, context));
     const signedIn = grant.account ?? 'a person whom the provider does not name';
     await printResult(
       options,
@@ -89,6 +91,18 @@ function providerOfPersons(
 
 function onlyOne<T>([first, ...others]: readonly T[]): T | undefined {
   return others.length === 0 ? first : undefined;
+}
+
+/** The hint of a failure, with the names of mailbox and provider in its commands. */
+async function withNames<T>(work: Promise<T>, { name, connection }: Mailbox, provider: OAuthProvider): Promise<T> {
+  try {
+    return await work;
+  } catch (error) {
+    if (!isFailure(error)) throw error;
+    const { code, message, fields, cause } = error;
+    const hint = namedHint(error.hint, { provider, mailbox: { name, user: connection.user } });
+    throw new Failure(code, message, { fields, hint, cause });
+  }
 }
 
 /** The login proves that the stored consent opens the mailbox. */

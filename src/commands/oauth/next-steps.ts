@@ -23,8 +23,8 @@ export function nextSteps(failure: Failure, subject: FailedSubject): Advice {
   // The mail server says so, not the token endpoint.
   const isOfServer = failure.fields['credential'] === 'token';
   if (!isOfServer || (failure.code !== 'login_refused' && failure.code !== 'mailbox_not_permitted'))
-    return { hint: named(failure.hint, subject), steps: [] };
-  if (failure.hint === hints.tokenLacksScope) return { hint: named(hints.tokenLacksScopeNow, subject), steps: [] };
+    return { hint: namedHint(failure.hint, subject), steps: [] };
+  if (failure.hint === hints.tokenLacksScope) return { hint: namedHint(hints.tokenLacksScopeNow, subject), steps: [] };
   switch (provider.kind) {
     case 'microsoft':
       return exchangeAdvice(failure, subject);
@@ -32,12 +32,12 @@ export function nextSteps(failure: Failure, subject: FailedSubject): Advice {
       return { hint: hints.googleImapOff, steps: [] };
     case 'yahoo':
     case 'oidc':
-      return { hint: named(hints.tokenNotTaken, subject), steps: [] };
+      return { hint: namedHint(hints.tokenNotTaken, subject), steps: [] };
   }
 }
 
 /** The placeholder NAME is that of the provider or of the mailbox. */
-function named(hint: string, { provider, mailbox }: FailedSubject): string {
+export function namedHint(hint: string, { provider, mailbox }: Pick<FailedSubject, 'provider' | 'mailbox'>): string {
   const name = mailbox?.name ?? 'NAME';
   return hint
     .replaceAll('[oauth.NAME]', () => `[oauth.${provider.name}]`)

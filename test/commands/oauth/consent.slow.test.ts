@@ -2,6 +2,8 @@
  * A person signs in at the terminal: by a device code, a pasted address and a browser on loopback, from the command to
  * the ticket, with a real provider and a real Dovecot; and every sign-in that is refused, with nothing stored.
  */
+import { readdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { App } from '../../../src/compose/compose.ts';
 import type { Mailbox } from '../../../src/ingest/model.ts';
@@ -69,6 +71,7 @@ async function showTickets(env: Record<string, string>, id: string): Promise<voi
     const tickets = await cli.run(['ticket', 'list', '--json']);
     expect(tickets.json.filter(({ subject }) => subject === `${way}-${id}`)).toHaveLength(1);
     expectNoCode(ended);
+    if (env['TICKETMAILD_DATABASE_URL'] === undefined) await expectNotStored(cli, ended.answer);
   }
   await using app = await cli.open();
   for (const way of ways) {
@@ -85,6 +88,18 @@ async function showTickets(env: Record<string, string>, id: string): Promise<voi
 function expectNoCode({ out, err, answer }: SignedIn): void {
   const code = answer === '' ? null : URL.parse(answer)?.searchParams.get('code');
   if (typeof code === 'string') expect(`${out}${err}`).not.toContain(code);
+}
+
+/** Neither code nor state of a sign-in, nor a token, is in any file of the data folder. */
+async function expectNotStored({ dataDir }: CommandLine, answer: string): Promise<void> {
+  const parameters = URL.parse(answer)?.searchParams;
+  const once = [parameters?.get('code'), parameters?.get('state')].filter((one) => typeof one === 'string');
+  const secrets = [...once, ...(await issuedTokens())];
+  for (const entry of await readdir(dataDir, { recursive: true, withFileTypes: true })) {
+    if (!entry.isFile()) continue;
+    const content = await readFile(join(entry.parentPath, entry.name), 'latin1');
+    expect(secrets.filter((secret) => content.includes(secret))).toEqual([]);
+  }
 }
 
 type Person = { readonly user: string; readonly denies?: boolean; readonly alter?: (answer: string) => string };
@@ -149,6 +164,7 @@ describe('a sign-in that is refused stores nothing', () => {
   test.each(['paste', 'browser'] as const)('denied (%s)', async (way) => {
     const ended = await signIn(cli, 'anna', way, { user: anna, denies: true });
     await expectRefused(ended, /The provider people grants no token \(access_denied\)\./);
+    expect(ended.err).toContain('hint: Access was denied at the provider. Sign in again and allow it');
   });
 
   test('no refresh token: the cause is named', async () => {
@@ -185,17 +201,27 @@ describe('a sign-in that is refused stores nothing', () => {
   });
 
   test.each([
-    ['the code has expired', { status: 400, body: { error: 'expired_token' } }, /\(expired_token\)/],
+    ['the code has expired', { status: 400, body: { error: 'expired_token' } }, /\(expired_token\)/, /Begin again/],
+    ['a token too long', { status: 200, body: longTokens(12_500) }, /\(token_too_long\)/, /issue smaller tokens/],
     [
-      'a token too long to store',
-      { status: 200, body: longTokens(12_500) },
-      /a token of 12500 bytes; 12000 can be stored/,
+      'a provider that is down',
+      { status: 503, body: {} },
+      /does not answer as it should/,
+      /Nothing was stored\. Begin/,
     ],
-    ['a token too long to read', { status: 200, body: longTokens(17_000) }, /\(token_too_long\)/],
-  ])('%s', async (_, answer, words) => {
+  ])('%s', async (_, answer, words, hint) => {
     await scene.provider.set({ fault: { path: '/token', count: 1, ...answer } });
-    await expectRefused(await signIn(cli, 'anna', 'paste', { user: anna }), words);
+    const ended = await signIn(cli, 'anna', 'paste', { user: anna });
+    await expectRefused(ended, words);
+    expect(ended.err).toMatch(hint);
     await scene.provider.set({ fault: null });
+  });
+
+  test('what is stopped at the prompt stores nothing', async () => {
+    const args = ['mailbox', 'authorize', 'anna', '--provider', 'people', '--paste'];
+    const ended = await cli.typed(args, [['Paste that whole address', '\x03']]);
+    expect(ended.err).toContain('stopped at the password prompt');
+    await expectRefused({ ...ended, code: 1, answer: '' }, /Nothing was changed/);
   });
 
   test('a code is good for one use', async () => {

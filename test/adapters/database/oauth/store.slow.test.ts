@@ -1,6 +1,8 @@
 /**
  * Contract of the grant store: on SQLite, MariaDB, and the store in memory that other tests use.
  */
+
+import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { openDatabase } from '../../../../src/adapters/database/database.ts';
@@ -351,6 +353,35 @@ describe.each(scenes)('grants in %s', (_, open) => {
       'oauth.needs_consent',
       'oauth.consented',
     ]);
+  });
+
+  test('a consent is stored under the id that its token is sealed for, or not at all', async () => {
+    const id = randomUUID();
+    expect(await on.store.storeConsent(consent('support', { id }))).toMatchObject({ id, name: 'support' });
+    expect((await on.store.storeConsent(consent('support', { id }))).id).toBe(id);
+    const other = on.store.storeConsent(consent('support', { id: randomUUID(), refresh: plain('refresh-2') }));
+    await expect(other).rejects.toMatchObject({ code: 'database_conflict' });
+    expect(textOf(await on.store.readRefresh(id))).toBe('plain refresh-1');
+  });
+
+  test('a grant is revoked: removed, or without tokens and in need of a consent while a mailbox uses it', async () => {
+    const grant = await on.store.storeConsent(consent('support'));
+    await renew(grant.id);
+    await on.addMailbox({ name: 'a', user: 'u', grant: 'support', isActive: true });
+    expect(await on.store.revokeGrant('support', by)).toBe('needs_consent');
+    expect(await on.store.grantByName('support')).toMatchObject({
+      ...{ id: grant.id, state: 'needs_consent', errorCode: 'revoked', errorMessage: `revoked by ${by.who}` },
+    });
+    expect((await on.store.grantByName('support'))?.retryInMs).toBeGreaterThan(0);
+    expect(await on.store.readAccess({ grantId: grant.id, username: '' })).toBe(null);
+    expect(await on.store.readRefresh(grant.id)).toBe(null);
+    expect(await dueNames()).toEqual([]);
+    expect(await on.store.storeConsent(consent('support'))).toMatchObject({ id: grant.id, state: 'ready' });
+    await on.removeMailboxes();
+    expect(await on.store.revokeGrant('support', by)).toBe('removed');
+    expect(await on.store.grantByName('support')).toBe(null);
+    await expect(on.store.revokeGrant('support', by)).rejects.toMatchObject({ code: 'not_found' });
+    expect((await on.audited()).filter((entry) => entry.startsWith('oauth.revoked'))).toHaveLength(2);
   });
 
   test('a grant is removed with its tokens, unless a mailbox uses it', async () => {
