@@ -3,7 +3,7 @@
  */
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { uidSets } from '../../../src/adapters/imap/folder.ts';
+import { uidSets } from '../../../../src/adapters/imap/folder.ts';
 
 function expand(set: string): number[] {
   return set.split(',').flatMap((part) => {

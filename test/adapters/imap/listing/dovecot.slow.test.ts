@@ -1,9 +1,9 @@
 /** UID listing of a large folder on a real server: dense, and with UIDs far apart. */
 import { expect, test } from 'vitest';
-import { listingsAbove } from '../../../src/ingest/fetch/listing.ts';
-import type { Session } from '../../../src/ingest/ports.ts';
-import { startDovecot } from '../../support/servers/dovecot.ts';
-import { connectionTo, mail, openSession } from './setting.ts';
+import { listingsAbove } from '../../../../src/ingest/fetch/listing.ts';
+import type { Session } from '../../../../src/ingest/ports.ts';
+import { startDovecot } from '../../../support/servers/dovecot.ts';
+import { connectionTo, mail, openSession } from '../setting.ts';
 
 const factor = 9000;
 const windowSize = 250_000;
