@@ -62,6 +62,10 @@ class PasswordBuffer {
     if (this.#bytes[this.#length - 1] === key.carriageReturn) this.#length--;
   }
 
+  interrupted(): Failure {
+    return new Failure('interrupted', `stopped at the ${this.#kind.noun} prompt`, { hint: 'Nothing was changed.' });
+  }
+
   take(): SecretBytes {
     const bytes = this.#bytes.subarray(0, this.#length);
     const { noun, bytesMax } = this.#kind;
@@ -152,7 +156,7 @@ function applyKeys(keys: Uint8Array, buffer: PasswordBuffer): boolean {
   if (keys[0] === key.escape) return false;
   for (const byte of keys) {
     if (byte === key.lineFeed || byte === key.carriageReturn || byte === key.ctrlD) return true;
-    if (byte === key.ctrlC) throw interrupted();
+    if (byte === key.ctrlC) throw buffer.interrupted();
     if (byte === key.backspace || byte === key.delete) buffer.removeCharacter();
     else if (byte === key.ctrlU) buffer.clear();
     else buffer.add(byte);
@@ -162,8 +166,4 @@ function applyKeys(keys: Uint8Array, buffer: PasswordBuffer): boolean {
 
 function tooLong({ noun, bytesMax }: SecretKind): Failure {
   return new Failure('usage', `the ${noun} is longer than ${bytesMax} bytes`);
-}
-
-function interrupted(): Failure {
-  return new Failure('interrupted', 'stopped at the password prompt', { hint: 'Nothing was changed.' });
 }

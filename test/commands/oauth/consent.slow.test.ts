@@ -220,7 +220,7 @@ describe('a sign-in that is refused stores nothing', () => {
   test('what is stopped at the prompt stores nothing', async () => {
     const args = ['mailbox', 'authorize', 'anna', '--provider', 'people', '--paste'];
     const ended = await cli.typed(args, [['Paste that whole address', '\x03']]);
-    expect(ended.err).toContain('stopped at the password prompt');
+    expect(ended.err).toContain('stopped at the address prompt');
     await expectRefused({ ...ended, code: 1, answer: '' }, /Nothing was changed/);
   });
 
