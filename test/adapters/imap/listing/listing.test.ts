@@ -6,12 +6,12 @@ import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
 import { describe, expect, test } from 'vitest';
 import { listingsAbove } from '../../../../src/ingest/fetch/listing.ts';
-import type { ListingReport } from '../../../support/servers/uid-lister.ts';
+import type { ListingReport } from '../../../../support/servers/uid-lister.ts';
 import { type Script, type ScriptedServer, startScriptedServer } from '../scripted-server.ts';
 import { openSession, plainTo } from '../setting.ts';
 
 const windowSize = 250_000;
-const lister = `${import.meta.dirname}/../../support/servers/uid-lister.ts`;
+const lister = `${import.meta.dirname}/../../../support/servers/uid-lister.ts`;
 
 /** Two million numbers alone are 16 MB. */
 const smallHeap = ['--max-old-space-size=40'];
