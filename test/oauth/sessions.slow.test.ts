@@ -1,0 +1,125 @@
+/**
+ * Sessions that end with their access token, as those of Gmail and Exchange do: push goes on with a new token, a fetch
+ * that is cut goes on at its cursor. Neither is a failure, and no message is lost or doubled.
+ */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { startFaultProxy } from '../support/faults/proxy.ts';
+import { checkOf, count, mail, metrics, opened } from '../support/instance.ts';
+import { startProvider, type TestProvider } from '../support/oauth/provider.ts';
+import { openTokenDesk, type TokenDesk } from '../support/oauth/token-desk.ts';
+import { type Daemon, named } from '../support/processes/daemon.ts';
+import { until } from '../support/promises.ts';
+import { type Dovecot, startDovecot } from '../support/servers/dovecot.ts';
+import { noFindings, verifyStored } from '../support/verification.ts';
+
+let provider: TestProvider;
+let dovecot: Dovecot;
+
+beforeAll(async () => {
+  provider = await startProvider();
+  dovecot = await startDovecot({ tokens: { mode: 'introspection', provider } });
+});
+
+afterAll(async () => {
+  await dovecot[Symbol.asyncDispose]();
+  await provider[Symbol.asyncDispose]();
+});
+
+/** A daemon that polls once an hour: whatever is fetched sooner was announced. */
+async function openScene(
+  more: readonly string[] = [],
+): Promise<{ readonly desk: TokenDesk; start(): Promise<Daemon> }> {
+  const env = { TICKETMAILD_POLL_INTERVAL_S: '3600', TICKETMAILD_IDLE_CONNECTIONS_MAX: '10' };
+  const lines = ['session_ends_with_token = "yes"', ...more];
+  const desk = await openTokenDesk({ provider, dovecot }, [{ name: 'app', as: 'key', lines }], { env });
+  return { desk, start: () => desk.start({ TICKETMAILD_LOG_LEVEL: 'debug' }) };
+}
+
+const failures = (daemon: Daemon): readonly unknown[] =>
+  daemon.lines.filter((line) => line['level'] === 'warn' || line['level'] === 'error');
+
+/** False without a session at this moment. */
+function kicked(user: string): Promise<boolean> {
+  return dovecot.kick(user).then(
+    () => true,
+    () => false,
+  );
+}
+
+async function verifyAll({ instance, databaseFile }: TokenDesk, ids: readonly string[]): Promise<void> {
+  const sent = ids.map((id) => ({ messageId: `<${id}@x>`, replyTo: null, attachmentSha256: null }));
+  const stored = await verifyStored({ sent, databaseUrl: `sqlite:${databaseFile}`, dataDir: instance.dataDir });
+  expect(stored).toMatchObject({ messages: ids.length, findings: noFindings });
+}
+
+test('push goes on with a new token before the former one ends, and within 2 s where the server ends the session', {
+  timeout: 60_000,
+}, async () => {
+  const user = 'push@example.test';
+  await provider.set({ accessTtlS: 14 });
+  const { desk, start } = await openScene();
+  await using _desk = desk;
+  await desk.add(user, 'app');
+  const daemon = await start();
+  await daemon.waitFor(named('idle.started'));
+  const ids: string[] = [];
+  const push = async (): Promise<number> => {
+    const id = `push-${ids.length}`;
+    ids.push(id);
+    const sentMs = performance.now();
+    await dovecot.append(user, 'INBOX', [mail(id)]);
+    await until(`push of ${id}`, () => opened(daemon) === ids.length);
+    return performance.now() - sentMs;
+  };
+  // A session ends at 80 % of what is left of its token.
+  const beginMs = performance.now();
+  while (performance.now() - beginMs < 20_000) {
+    expect(await push()).toBeLessThan(2000);
+    await sleep(500);
+  }
+  const sessions = daemon.lines.filter(named('idle.started')).length;
+  expect(sessions).toBeGreaterThanOrEqual(3);
+  await provider.set({ accessTtlS: 3600 });
+  await sleep(6000);
+  const before = daemon.lines.filter(named('idle.started')).length;
+  await until('a session to end', () => kicked(user));
+  expect(await push()).toBeLessThan(2000);
+  await until('it idles again', () => daemon.lines.filter(named('idle.started')).length > before);
+  expect(count(daemon, 'poll.failed')).toBe(0);
+  expect(failures(daemon)).toEqual([]);
+  expect(await checkOf(daemon, 'push')).toMatchObject({ status: 'ok', failures: 0 });
+  expect(await metrics(daemon)).not.toMatch(/ticketmaild_mailbox_trouble\{.*\} 1/);
+  await verifyAll(desk, ids);
+});
+
+test('a fetch of 200 messages goes on where the end of its token cut it: no failure, none is lost or doubled', {
+  timeout: 60_000,
+}, async () => {
+  const user = 'cut@example.test';
+  await provider.set({ accessTtlS: 8 });
+  await using proxy = await startFaultProxy({ host: '127.0.0.1', port: dovecot.tlsPort });
+  const { host, port } = proxy;
+  proxy.fault = { kind: 'throttle', bytesPerS: 250_000 };
+  const { desk, start } = await openScene([`imap_hosts = ["${host}:${port}"]`]);
+  await using _desk = desk;
+  await desk.add(user, 'app', { connection: { host, port } });
+  const ids = Array.from({ length: 200 }, (_, at) => `cut-${at}`);
+  await dovecot.append(
+    user,
+    'INBOX',
+    ids.map((id) => mail(id, 'x'.repeat(20_000))),
+  );
+  const daemon = await start();
+  await until('the fetch', () => opened(daemon) > 0);
+  // The server ends it behind 80 % of the life of the token, when the client expects it.
+  await sleep(7000);
+  const before = opened(daemon);
+  proxy.kill('close');
+  proxy.fault = { kind: 'none' };
+  await until('all tickets', () => opened(daemon) === 200);
+  expect(before).toBeLessThan(200);
+  expect(failures(daemon)).toEqual([]);
+  expect(await checkOf(daemon, 'cut')).toMatchObject({ status: 'ok', failures: 0 });
+  await verifyAll(desk, ids);
+});
