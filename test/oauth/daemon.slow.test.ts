@@ -6,7 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { checkOf, count, mail, metrics, opened, readiness } from '../support/instance.ts';
 import { startProvider, type TestProvider } from '../support/oauth/provider.ts';
-import { openTokenDesk } from '../support/oauth/token-desk.ts';
+import { openTokenSetting } from '../support/oauth/token-setting.ts';
 import { named } from '../support/processes/daemon.ts';
 import { until } from '../support/promises.ts';
 import { type Dovecot, startDovecot } from '../support/servers/dovecot.ts';
@@ -36,14 +36,14 @@ test('mail of an application, a service account and a person becomes tickets, wh
   timeout: 120_000,
 }, async () => {
   await provider.set({ accessTtlS: 6 });
-  await using desk = await openTokenDesk({ provider, dovecot }, [
+  await using setting = await openTokenSetting({ provider, dovecot }, [
     { name: 'app', as: 'key', lines: ['mailboxes = ["support@example.test"]'] },
     { name: 'service', as: 'service' },
     { name: 'people', as: 'person' },
   ]);
-  for (const [grant, user] of Object.entries(users)) await desk.add(user, grant, { name: grant });
-  await desk.consent('anna', users.anna);
-  const daemon = await desk.start({ TICKETMAILD_LOG_LEVEL: 'debug' });
+  for (const [grant, user] of Object.entries(users)) await setting.add(user, grant, { name: grant });
+  await setting.consent('anna', users.anna);
+  const daemon = await setting.start({ TICKETMAILD_LOG_LEVEL: 'debug' });
   for (const round of [1, 2, 3]) {
     for (const user of Object.values(users))
       await dovecot.append(user, 'INBOX', [mail(`${user.split('@')[0]}-${round}`)]);
@@ -78,7 +78,7 @@ test('mail of an application, a service account and a person becomes tickets, wh
   expect(refused - (before['refresh_token invalid_grant'] ?? 0)).toBe(1);
   expect(daemon.lines.filter(named('oauth.needs_consent'))).toMatchObject([{ level: 'error', grant: 'anna' }]);
 
-  await desk.consent('anna', users.anna);
+  await setting.consent('anna', users.anna);
   await until('anna works again', async () => (await checkOf(daemon, 'anna'))?.status === 'ok');
   await until('mail of the meantime', async () => opened(daemon) === 10);
   await dovecot.append(users.anna, 'INBOX', [mail('anna-back')]);

@@ -8,7 +8,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { checkOf, count, mail, metrics, opened, readiness } from '../support/instance.ts';
 import { startProvider, type TestProvider } from '../support/oauth/provider.ts';
-import { openTokenDesk, type ProviderTable, type TokenDesk } from '../support/oauth/token-desk.ts';
+import { openTokenSetting, type ProviderTable, type TokenSetting } from '../support/oauth/token-setting.ts';
 import { type Daemon, type LogLine, named } from '../support/processes/daemon.ts';
 import { until } from '../support/promises.ts';
 import { readCertificates } from '../support/servers/authority.ts';
@@ -31,8 +31,8 @@ afterAll(async () => {
   await provider[Symbol.asyncDispose]();
 });
 
-const openDesk = (...tables: readonly ProviderTable[]): Promise<TokenDesk> =>
-  openTokenDesk({ provider, dovecot }, tables);
+const openSetting = (...tables: readonly ProviderTable[]): Promise<TokenSetting> =>
+  openTokenSetting({ provider, dovecot }, tables);
 
 const oauthOf = async (daemon: Daemon) => (await readiness(daemon)).body.checks.oauth;
 
@@ -42,26 +42,26 @@ async function tokenRequests(): Promise<number> {
   return Object.entries(counters).reduce((sum, [name, number]) => sum + (isToken(name) ? number : 0), 0);
 }
 
-let mails = 0;
+let messages = 0;
 
 /** A message to this user becomes a ticket. */
 async function expectTicket(daemon: Daemon, user: string): Promise<void> {
   const before = opened(daemon);
-  mails += 1;
-  await dovecot.append(user, 'INBOX', [mail(`outage-${mails}`)]);
+  messages += 1;
+  await dovecot.append(user, 'INBOX', [mail(`outage-${messages}`)]);
   await until('the ticket', async () => opened(daemon) === before + 1);
 }
 
 const errorOf = (line: LogLine | undefined) => line?.['error'] as { code?: string; message?: string } | undefined;
 
-test('a provider that is down for half the life of a token fails no visit, warns once, and is asked by one probe at a time', {
+test('a provider that is down for half the life of a token fails no poll, warns once, and is asked by one probe at a time', {
   timeout: 90_000,
 }, async () => {
   await provider.set({ accessTtlS: 30 });
-  await using desk = await openDesk({ name: 'app', as: 'key' }, { name: 'service', as: 'service' });
-  await desk.add('down-app@example.test', 'app');
-  for (const at of [1, 2, 3]) await desk.add(`down-${at}@example.test`, 'service');
-  const daemon = await desk.start();
+  await using setting = await openSetting({ name: 'app', as: 'key' }, { name: 'service', as: 'service' });
+  await setting.add('down-app@example.test', 'app');
+  for (const at of [1, 2, 3]) await setting.add(`down-${at}@example.test`, 'service');
+  const daemon = await setting.start();
   await expectTicket(daemon, 'down-app@example.test');
   await expectTicket(daemon, 'down-1@example.test');
   await provider.set({ fault: { path: '/token', count: 1e6, status: 503 } });
@@ -87,11 +87,11 @@ test('a provider that is down for half the life of a token fails no visit, warns
 });
 
 test('a 429 with Retry-After is not asked again sooner', { timeout: 60_000 }, async () => {
-  await using desk = await openDesk({ name: 'app', as: 'secret' });
+  await using setting = await openSetting({ name: 'app', as: 'secret' });
   await provider.set({ fault: { path: '/token', count: 1, status: 429, headers: { 'retry-after': '7' } } });
-  await desk.add('throttled@example.test', 'app');
+  await setting.add('throttled@example.test', 'app');
   const before = await tokenRequests();
-  const daemon = await desk.start();
+  const daemon = await setting.start();
   const { at } = await until('the first answer', async () =>
     (await tokenRequests()) > before ? { at: performance.now() } : null,
   );
@@ -109,10 +109,10 @@ test.each(['lenient', 'strict'] as const)(
   async (rotation) => {
     const user = `lost-${rotation}@example.test`;
     await provider.set({ accessTtlS: 6, rotation });
-    await using desk = await openDesk({ name: 'people', as: 'person' });
-    await desk.consent(rotation, user);
-    await desk.add(user, rotation);
-    const daemon = await desk.start();
+    await using setting = await openSetting({ name: 'people', as: 'person' });
+    await setting.consent(rotation, user);
+    await setting.add(user, rotation);
+    const daemon = await setting.start();
     await expectTicket(daemon, user);
     await provider.set({ fault: { path: '/token', count: 1, drop: true } });
     await daemon.waitFor(named('oauth.provider_failing'));
@@ -139,9 +139,9 @@ test.each([600, -600])(
   'the clock of the provider is %i s ahead: application and service account work',
   async (offsetS) => {
     await provider.set({ clockOffsetS: offsetS, accessTtlS: 60 });
-    await using desk = await openDesk({ name: 'app', as: 'key' }, { name: 'service', as: 'service' });
-    for (const grant of ['app', 'service']) await desk.add(`clock${offsetS}-${grant}@example.test`, grant);
-    const daemon = await desk.start();
+    await using setting = await openSetting({ name: 'app', as: 'key' }, { name: 'service', as: 'service' });
+    for (const grant of ['app', 'service']) await setting.add(`clock${offsetS}-${grant}@example.test`, grant);
+    const daemon = await setting.start();
     for (const grant of ['app', 'service']) await expectTicket(daemon, `clock${offsetS}-${grant}@example.test`);
     expect(count(daemon, 'poll.failed')).toBe(0);
     expect((await oauthOf(daemon)).status).toBe('ok');
@@ -151,18 +151,18 @@ test.each([600, -600])(
 test('a secret that is wrong is one alert for 50 mailboxes; a new file and a reload mend all without a restart', {
   timeout: 120_000,
 }, async () => {
-  await using desk = await openDesk();
-  const file = join(desk.instance.folder, 'secret');
+  await using setting = await openSetting();
+  const file = join(setting.instance.folder, 'secret');
   await writeFile(file, 'the secret of last year\n', { mode: 0o600 });
-  await desk.configure([{ name: 'app', as: 'secret', lines: [`client_secret_file = ${JSON.stringify(file)}`] }]);
+  await setting.configure([{ name: 'app', as: 'secret', lines: [`client_secret_file = ${JSON.stringify(file)}`] }]);
   const users = Array.from({ length: 50 }, (_, at) => `fifty-${at}@example.test`);
   for (const user of users) {
-    await desk.add(user, 'app');
-    mails += 1;
-    await dovecot.append(user, 'INBOX', [mail(`fifty-${mails}`)]);
+    await setting.add(user, 'app');
+    messages += 1;
+    await dovecot.append(user, 'INBOX', [mail(`fifty-${messages}`)]);
   }
   const before = await provider.count('client_credentials invalid_client');
-  const daemon = await desk.start();
+  const daemon = await setting.start();
   await until('all fail', async () => {
     const { list } = (await readiness(daemon)).body.checks.mailboxes;
     return list.filter(({ status }) => status === 'failing').length === 50;
@@ -183,15 +183,15 @@ test('a secret that is wrong is one alert for 50 mailboxes; a new file and a rel
 });
 
 test('a certificate and a secret that end within 20 days are a warning, one that has ended a failure', async () => {
-  await using desk = await openDesk();
-  const path = join(desk.instance.folder, 'soon.pem');
+  await using setting = await openSetting();
+  const path = join(setting.instance.folder, 'soon.pem');
   const ofKey = ['-key', provider.appKeyFile, '-subj', '/CN=ticketmaild', '-out', path];
   await runProgram('openssl', ['req', '-x509', ...ofKey, '-days', '20']);
   const until20 = new Date(Date.now() + 20.5 * 86_400_000).toISOString().slice(0, 10);
   const soon: ProviderTable = { name: 'soon', as: 'key', lines: [`certificate_file = ${JSON.stringify(path)}`] };
   const secret: ProviderTable = { name: 'secret', as: 'secret', lines: [`client_secret_until = ${until20}`] };
-  await desk.configure([soon, secret]);
-  const daemon = await desk.start();
+  await setting.configure([soon, secret]);
+  const daemon = await setting.start();
   const check = await oauthOf(daemon);
   expect(check.status).toBe('warning');
   expect(check.providers.map(({ provider: name, status, credential_days_left: days }) => [name, status, days])).toEqual(
@@ -203,7 +203,7 @@ test('a certificate and a secret that end within 20 days are a warning, one that
   await until('both are logged', async () => count(daemon, 'oauth.credential_ending') === 2);
   expect(await metrics(daemon)).toMatch(/ticketmaild_oauth_credential_days_left\{provider="soon"\} (19|20)\n/);
   const { certificateFile } = await readCertificates(await certificatesTemplate(), 'expired');
-  await desk.configure([
+  await setting.configure([
     { name: 'soon', as: 'key', lines: [`certificate_file = ${JSON.stringify(certificateFile)}`] },
     secret,
   ]);

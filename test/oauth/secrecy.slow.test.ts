@@ -1,6 +1,6 @@
 /**
- * Every token that a provider issues, every client secret and private key, searched in all that leaves the daemon or
- * stays on a disk: log at level trace, answers, page, commands, tables, files of MariaDB and of the data folder, `/proc`.
+ * Leak search for every token that a provider issues, every client secret and private key, in all that leaves the
+ * daemon or stays on a disk: log at level trace, answers, page, commands, tables, files of MariaDB, data folder, /proc.
  *
  * Grants of applications, a service account and a person are renewed all the time, also while encryption is enabled,
  * rotated, disabled and enabled again; a provider and two mail servers repeat what they were sent. The files are
@@ -15,7 +15,7 @@ import { adminPassword, signIn } from '../admin/admin-scene.ts';
 import { count, mail, metrics, opened, readiness } from '../support/instance.ts';
 import { createNeedleSearch, type NeedleSearch, type Secret } from '../support/leaks/needle-search.ts';
 import { startProvider, type TestProvider } from '../support/oauth/provider.ts';
-import { openTokenDesk, type TokenDesk } from '../support/oauth/token-desk.ts';
+import { openTokenSetting, type TokenSetting } from '../support/oauth/token-setting.ts';
 import { type Daemon, named, runCommand } from '../support/processes/daemon.ts';
 import { until } from '../support/promises.ts';
 import { readCertificates } from '../support/servers/authority.ts';
@@ -112,7 +112,11 @@ const shown: readonly (readonly string[])[] = [
 ];
 const pages = ['/admin/overview', '/admin/quarantine', '/admin/server/encryption', '/admin/mailbox?name=anna'];
 
-type Scene = { readonly desk: TokenDesk; readonly seen: string[]; readonly env: Readonly<Record<string, string>> };
+type Scene = {
+  readonly setting: TokenSetting;
+  readonly seen: string[];
+  readonly env: Readonly<Record<string, string>>;
+};
 
 async function command({ env, seen }: Scene, args: readonly string[], input = ''): Promise<number | string> {
   const { code, stdout, stderr } = await runCommand(args, { env, input });
@@ -148,7 +152,7 @@ async function renewals(daemon: Daemon, id: string): Promise<void> {
 const enable = ['encryption', 'enable', '--accept-key-loss', '--backup-prepared'];
 
 /** The provider repeats the request in error responses, of which the last one ends the grant of the person. */
-async function provokeEchoes({ desk }: Scene, daemon: Daemon): Promise<void> {
+async function provokeEchoes({ setting }: Scene, daemon: Daemon): Promise<void> {
   const path = '/token';
   const faults = [
     { status: 500 },
@@ -164,7 +168,7 @@ async function provokeEchoes({ desk }: Scene, daemon: Daemon): Promise<void> {
     'anna has to sign in',
     async () => (await readiness(daemon)).body.checks.oauth.grants.needs_consent === 1,
   );
-  await desk.consent('anna', 'anna@example.test');
+  await setting.consent('anna', 'anna@example.test');
 }
 
 test('no token, client secret or private key is seen anywhere once encryption is on', {
@@ -176,7 +180,7 @@ test('no token, client secret or private key is seen anywhere once encryption is
   const database = await mariadb.createDatabase();
   const ports = [echoNo.port, echoBye.port];
   const hosts = `imap_hosts = [${ports.map((port) => `"localhost:${port}"`).join()}]`;
-  await using desk = await openTokenDesk(
+  await using setting = await openTokenSetting(
     { provider, dovecot },
     [
       { name: 'app', as: 'key' },
@@ -188,18 +192,18 @@ test('no token, client secret or private key is seen anywhere once encryption is
     { database },
   );
   const more = {
-    TICKETMAILD_CONFIG: desk.configFile,
+    TICKETMAILD_CONFIG: setting.configFile,
     TICKETMAILD_ADMIN_LISTEN: `127.0.0.1:${await freePort()}`,
     TICKETMAILD_LOG_LEVEL: 'trace',
   };
-  const scene: Scene = { desk, seen: [], env: { ...desk.instance.env, ...more } };
+  const scene: Scene = { setting, seen: [], env: { ...setting.instance.env, ...more } };
   await scrub(mariadb);
-  for (const [grant, user] of Object.entries(users)) await desk.add(`${user}@example.test`, grant, { name: grant });
-  for (const port of ports) await desk.add(`echo-${port}@example.test`, 'echo', { connection: { port } });
-  await desk.consent('anna', 'anna@example.test');
+  for (const [grant, user] of Object.entries(users)) await setting.add(`${user}@example.test`, grant, { name: grant });
+  for (const port of ports) await setting.add(`echo-${port}@example.test`, 'echo', { connection: { port } });
+  await setting.consent('anna', 'anna@example.test');
   expect(await command(scene, ['admin', 'add', 'ada', '--password-stdin'], adminPassword)).toBe(0);
 
-  let daemon = await desk.start(more);
+  let daemon = await setting.start(more);
   await renewals(daemon, 'plain');
   expect((await searchForAll()).inText(await tablesOf(database.name))).not.toEqual([]);
   for (const [at, args] of [enable, ['encryption', 'rotate'], ['encryption', 'disable', '--yes'], enable].entries()) {
@@ -208,7 +212,7 @@ test('no token, client secret or private key is seen anywhere once encryption is
   }
   await end(scene, daemon);
   await purgeFiles(mariadb);
-  daemon = await desk.start(more);
+  daemon = await setting.start(more);
   await renewals(daemon, 'sealed');
   await provokeEchoes(scene, daemon);
   await renewals(daemon, 'again');
@@ -222,6 +226,6 @@ test('no token, client secret or private key is seen anywhere once encryption is
   expect(scene.seen.join('').length).toBeGreaterThan(100_000);
   expect(search.inText(scene.seen.join('\n'))).toEqual([]);
   expect(search.inText(await tablesOf(database.name))).toEqual([]);
-  expect(await search.inFolder(desk.instance.folder)).toEqual([]);
+  expect(await search.inFolder(setting.instance.folder)).toEqual([]);
   expect(await search.inFolder(mariadb.dataFolder)).toEqual([]);
 });

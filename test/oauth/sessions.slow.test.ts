@@ -1,13 +1,13 @@
 /**
- * Sessions that end with their access token, as those of Gmail and Exchange do: push goes on with a new token, a fetch
- * that is cut goes on at its cursor. Neither is a failure, and no message is lost or doubled.
+ * Sessions that end with their access token, as those of Gmail and Exchange do: push continues with a new token, a
+ * fetch that is cut continues at its cursor. Neither is a failure, and no message is lost or doubled.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { startFaultProxy } from '../support/faults/proxy.ts';
 import { checkOf, count, mail, metrics, opened } from '../support/instance.ts';
 import { startProvider, type TestProvider } from '../support/oauth/provider.ts';
-import { openTokenDesk, type TokenDesk } from '../support/oauth/token-desk.ts';
+import { openTokenSetting, type TokenSetting } from '../support/oauth/token-setting.ts';
 import { type Daemon, named } from '../support/processes/daemon.ts';
 import { until } from '../support/promises.ts';
 import { type Dovecot, startDovecot } from '../support/servers/dovecot.ts';
@@ -29,11 +29,11 @@ afterAll(async () => {
 /** A daemon that polls once an hour: whatever is fetched sooner was announced. */
 async function openScene(
   more: readonly string[] = [],
-): Promise<{ readonly desk: TokenDesk; start(): Promise<Daemon> }> {
+): Promise<{ readonly setting: TokenSetting; start(): Promise<Daemon> }> {
   const env = { TICKETMAILD_POLL_INTERVAL_S: '3600', TICKETMAILD_IDLE_CONNECTIONS_MAX: '10' };
   const lines = ['session_ends_with_token = "yes"', ...more];
-  const desk = await openTokenDesk({ provider, dovecot }, [{ name: 'app', as: 'key', lines }], { env });
-  return { desk, start: () => desk.start({ TICKETMAILD_LOG_LEVEL: 'debug' }) };
+  const setting = await openTokenSetting({ provider, dovecot }, [{ name: 'app', as: 'key', lines }], { env });
+  return { setting, start: () => setting.start({ TICKETMAILD_LOG_LEVEL: 'debug' }) };
 }
 
 const failures = (daemon: Daemon): readonly unknown[] =>
@@ -47,20 +47,20 @@ function kicked(user: string): Promise<boolean> {
   );
 }
 
-async function verifyAll({ instance, databaseFile }: TokenDesk, ids: readonly string[]): Promise<void> {
+async function verifyAll({ instance, databaseFile }: TokenSetting, ids: readonly string[]): Promise<void> {
   const sent = ids.map((id) => ({ messageId: `<${id}@x>`, replyTo: null, attachmentSha256: null }));
   const stored = await verifyStored({ sent, databaseUrl: `sqlite:${databaseFile}`, dataDir: instance.dataDir });
   expect(stored).toMatchObject({ messages: ids.length, findings: noFindings });
 }
 
-test('push goes on with a new token before the former one ends, and within 2 s where the server ends the session', {
+test('push continues with a new token before the former one ends, and within 2 s where the server ends the session', {
   timeout: 60_000,
 }, async () => {
   const user = 'push@example.test';
   await provider.set({ accessTtlS: 14 });
-  const { desk, start } = await openScene();
-  await using _desk = desk;
-  await desk.add(user, 'app');
+  const { setting, start } = await openScene();
+  await using _setting = setting;
+  await setting.add(user, 'app');
   const daemon = await start();
   await daemon.waitFor(named('idle.started'));
   const ids: string[] = [];
@@ -90,10 +90,10 @@ test('push goes on with a new token before the former one ends, and within 2 s w
   expect(failures(daemon)).toEqual([]);
   expect(await checkOf(daemon, 'push')).toMatchObject({ status: 'ok', failures: 0 });
   expect(await metrics(daemon)).not.toMatch(/ticketmaild_mailbox_trouble\{.*\} 1/);
-  await verifyAll(desk, ids);
+  await verifyAll(setting, ids);
 });
 
-test('a fetch of 200 messages goes on where the end of its token cut it: no failure, none is lost or doubled', {
+test('a fetch of 200 messages continues where the end of its token cut it: no failure, none is lost or doubled', {
   timeout: 60_000,
 }, async () => {
   const user = 'cut@example.test';
@@ -101,9 +101,9 @@ test('a fetch of 200 messages goes on where the end of its token cut it: no fail
   await using proxy = await startFaultProxy({ host: '127.0.0.1', port: dovecot.tlsPort });
   const { host, port } = proxy;
   proxy.fault = { kind: 'throttle', bytesPerS: 250_000 };
-  const { desk, start } = await openScene([`imap_hosts = ["${host}:${port}"]`]);
-  await using _desk = desk;
-  await desk.add(user, 'app', { connection: { host, port } });
+  const { setting, start } = await openScene([`imap_hosts = ["${host}:${port}"]`]);
+  await using _setting = setting;
+  await setting.add(user, 'app', { connection: { host, port } });
   const ids = Array.from({ length: 200 }, (_, at) => `cut-${at}`);
   await dovecot.append(
     user,
@@ -121,5 +121,5 @@ test('a fetch of 200 messages goes on where the end of its token cut it: no fail
   expect(before).toBeLessThan(200);
   expect(failures(daemon)).toEqual([]);
   expect(await checkOf(daemon, 'cut')).toMatchObject({ status: 'ok', failures: 0 });
-  await verifyAll(desk, ids);
+  await verifyAll(setting, ids);
 });

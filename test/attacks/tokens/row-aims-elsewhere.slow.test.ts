@@ -1,5 +1,5 @@
 /**
- * A writer of the database points mailboxes with a grant at servers of their own, or at the mailbox of somebody else:
+ * A writer of the database points mailboxes with a grant at servers of their own, or at the mailbox of another person:
  * no connection is made, no token is opened, and the provider is asked for none.
  */
 import { readFile } from 'node:fs/promises';
@@ -9,7 +9,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { Connection } from '../../../src/ingest/model.ts';
 import { mail, opened } from '../../support/instance.ts';
 import { startProvider, type TestProvider } from '../../support/oauth/provider.ts';
-import { openTokenDesk } from '../../support/oauth/token-desk.ts';
+import { openTokenSetting } from '../../support/oauth/token-setting.ts';
 import { type Daemon, type LogLine, named } from '../../support/processes/daemon.ts';
 import { until } from '../../support/promises.ts';
 import { readCertificates } from '../../support/servers/authority.ts';
@@ -73,7 +73,7 @@ async function tokenRequests(): Promise<number> {
 test('rows that name another server, no TLS, authorities or a pin of their own, or another user, get no token', async () => {
   await using secure = await listen(true);
   await using plain = await listen(false);
-  await using desk = await openTokenDesk({ provider, dovecot }, [
+  await using setting = await openTokenSetting({ provider, dovecot }, [
     { name: 'app', as: 'key', lines: ['mailboxes = ["support@example.test"]'] },
   ]);
   const user = 'support@example.test';
@@ -85,9 +85,9 @@ test('rows that name another server, no TLS, authorities or a pin of their own, 
     authorities: { caPem: dovecot.caPem },
     pin: { fingerprint: dovecot.fingerprint.replaceAll(':', '').toLowerCase() },
   };
-  for (const [name, connection] of Object.entries(elsewhere)) await desk.add(user, 'app', { name, connection });
-  await desk.add('boss@example.test', 'app', { name: 'boss' });
-  const daemon = await desk.start();
+  for (const [name, connection] of Object.entries(elsewhere)) await setting.add(user, 'app', { name, connection });
+  await setting.add('boss@example.test', 'app', { name: 'boss' });
+  const daemon = await setting.start();
   for (const name of Object.keys(elsewhere)) await untilFails(daemon, name, 'token_bound_elsewhere');
   await untilFails(daemon, 'boss', 'oauth_mailbox_not_listed');
   expect([secure.seen, plain.seen]).toEqual(Array(2).fill({ connections: 0, bytes: 0 }));
@@ -97,14 +97,14 @@ test('rows that name another server, no TLS, authorities or a pin of their own, 
 
 test.each(['off', 'on'])('a mailbox that is moved while its token is stored, encryption %s', async (state) => {
   await using secure = await listen(true);
-  await using desk = await openTokenDesk({ provider, dovecot }, [{ name: 'app', as: 'key' }]);
+  await using setting = await openTokenSetting({ provider, dovecot }, [{ name: 'app', as: 'key' }]);
   const user = `moved-${state}@example.test`;
-  await desk.add(user, 'app', { name: 'moved' });
-  const daemon = await desk.start();
-  if (state === 'on') await desk.command('encryption', 'enable', '--accept-key-loss', '--backup-prepared');
+  await setting.add(user, 'app', { name: 'moved' });
+  const daemon = await setting.start();
+  if (state === 'on') await setting.command('encryption', 'enable', '--accept-key-loss', '--backup-prepared');
   await dovecot.append(user, 'INBOX', [mail(`moved-${state}`)]);
   await until('its ticket', async () => opened(daemon) === 1);
-  const url = `sqlite:${desk.databaseFile}`;
+  const url = `sqlite:${setting.databaseFile}`;
   const change = async (set: string, code: string): Promise<void> => {
     const after = daemon.lines.length;
     await runSql(url, `update mailboxes set ${set}`);

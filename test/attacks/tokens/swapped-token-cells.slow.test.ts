@@ -7,7 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { mail, opened, readiness } from '../../support/instance.ts';
 import { startProvider, type TestProvider } from '../../support/oauth/provider.ts';
-import { openTokenDesk, type ProviderTable, type TokenDesk } from '../../support/oauth/token-desk.ts';
+import { openTokenSetting, type ProviderTable, type TokenSetting } from '../../support/oauth/token-setting.ts';
 import { type Daemon, named } from '../../support/processes/daemon.ts';
 import { until } from '../../support/promises.ts';
 import { type Dovecot, startDovecot } from '../../support/servers/dovecot.ts';
@@ -43,23 +43,27 @@ async function expectTickets(daemon: Daemon): Promise<void> {
 }
 
 /** Two persons, with encryption on and mail that arrives. */
-async function openScene(): Promise<{ readonly desk: TokenDesk; readonly daemon: Daemon }> {
-  const desk = await openTokenDesk({ provider, dovecot }, [people]);
+async function openScene(): Promise<{ readonly setting: TokenSetting; readonly daemon: Daemon }> {
+  const setting = await openTokenSetting({ provider, dovecot }, [people]);
   for (const name of names) {
-    await desk.consent(name, userOf(name));
-    await desk.add(userOf(name), name, { name });
+    await setting.consent(name, userOf(name));
+    await setting.add(userOf(name), name, { name });
   }
-  const daemon = await desk.start();
-  expect(await desk.command('encryption', 'enable', '--accept-key-loss', '--backup-prepared')).toMatchObject({
+  const daemon = await setting.start();
+  expect(await setting.command('encryption', 'enable', '--accept-key-loss', '--backup-prepared')).toMatchObject({
     code: 0,
   });
   await expectTickets(daemon);
-  return { desk, daemon };
+  return { setting, daemon };
 }
 
 /** Swaps what is stored of a table for the two grants. */
-async function swap(desk: TokenDesk, table: 'oauth_grant' | 'oauth_access', columns: readonly string[]): Promise<void> {
-  const url = `sqlite:${desk.databaseFile}`;
+async function swap(
+  setting: TokenSetting,
+  table: 'oauth_grant' | 'oauth_access',
+  columns: readonly string[],
+): Promise<void> {
+  const url = `sqlite:${setting.databaseFile}`;
   const key = table === 'oauth_grant' ? 'id' : 'grant_id';
   const grants = await runSql<{ id: string }>(url, `select id from oauth_grant order by name`);
   const of = (id: string) =>
@@ -97,10 +101,10 @@ async function expectNothingAsked(daemon: Daemon, code: string): Promise<void> {
 }
 
 test('access tokens that are swapped open nothing: new ones are requested', { timeout: 60_000 }, async () => {
-  const { desk, daemon } = await openScene();
-  await using _desk = desk;
+  const { setting, daemon } = await openScene();
+  await using _setting = setting;
   for (let time = 0; time < 3; time += 1) {
-    await swap(desk, 'oauth_access', ['access', 'access_form', 'access_key_id']);
+    await swap(setting, 'oauth_access', ['access', 'access_form', 'access_key_id']);
     await sleep(700);
   }
   await expectTickets(daemon);
@@ -109,17 +113,17 @@ test('access tokens that are swapped open nothing: new ones are requested', { ti
 });
 
 test('refresh tokens that are swapped are not sent; swapped back they work', { timeout: 60_000 }, async () => {
-  const { desk, daemon: first } = await openScene();
-  await using _desk = desk;
+  const { setting, daemon: first } = await openScene();
+  await using _setting = setting;
   // Not in the middle of a renewal, which would store its own token again.
   first.signal('SIGTERM');
   await first.exit;
-  await swap(desk, 'oauth_grant', ['refresh', 'refresh_form', 'refresh_key_id']);
-  const daemon = await desk.start();
+  await swap(setting, 'oauth_grant', ['refresh', 'refresh_form', 'refresh_key_id']);
+  const daemon = await setting.start();
   const issued = (await provider.report()).tokens.length;
   await expectNothingAsked(daemon, 'token_bound_elsewhere');
   expect((await provider.report()).tokens.length).toBe(issued);
-  await swap(desk, 'oauth_grant', ['refresh', 'refresh_form', 'refresh_key_id']);
+  await swap(setting, 'oauth_grant', ['refresh', 'refresh_form', 'refresh_key_id']);
   await until('both work', async () => (await failing(daemon)).length === 0);
   await expectTickets(daemon);
 });
@@ -136,16 +140,16 @@ test.each([
   await new Promise<void>((resolve) => elsewhere.listen(0, '127.0.0.1', resolve));
   const address = elsewhere.address();
   const port = typeof address === 'object' ? address?.port : 0;
-  const { desk, daemon } = await openScene();
-  await using _desk = desk;
+  const { setting, daemon } = await openScene();
+  await using _setting = setting;
   const lines = keys.map((key) => `${key} = "https://localhost:${port}/token"`);
-  await desk.configure([
+  await setting.configure([
     { ...people, lines },
     { name: 'others', as: 'person' },
   ]);
   daemon.signal('SIGHUP');
   await daemon.waitFor(named('config.reloaded'));
-  if (sql !== null) await runSql(`sqlite:${desk.databaseFile}`, sql);
+  if (sql !== null) await runSql(`sqlite:${setting.databaseFile}`, sql);
   await expectNothingAsked(daemon, 'token_bound_elsewhere');
   expect(connections).toBe(0);
   elsewhere.close();

@@ -22,7 +22,7 @@ export type ProviderTable = {
   readonly lines?: readonly string[];
 };
 
-export type TokenDesk = TokenServers & {
+export type TokenSetting = TokenServers & {
   readonly instance: Instance;
   readonly configFile: string;
   /** Of the embedded database. */
@@ -41,11 +41,11 @@ export type MailboxChange = { readonly name?: string; readonly connection?: Part
 
 const redirectUri = 'http://127.0.0.1:4711/oauth/callback';
 
-export async function openTokenDesk(
+export async function openTokenSetting(
   { provider, dovecot }: TokenServers,
   tables: readonly ProviderTable[],
   options: InstanceOptions = {},
-): Promise<TokenDesk> {
+): Promise<TokenSetting> {
   const instance = await openInstance(options);
   const configFile = join(instance.folder, 'ticketmaild.toml');
   const configure = async (now: readonly ProviderTable[]): Promise<void> =>
