@@ -74,12 +74,12 @@ test('push continues with a new token before the former one ends, and within 2 s
   };
   // A session ends at 80 % of what is left of its token.
   const beginMs = performance.now();
-  while (performance.now() - beginMs < 20_000) {
+  while (performance.now() - beginMs < 16_000) {
     expect(await push()).toBeLessThan(2000);
     await sleep(500);
   }
   const sessions = daemon.lines.filter(named('idle.started')).length;
-  expect(sessions).toBeGreaterThanOrEqual(3);
+  expect(sessions).toBeGreaterThanOrEqual(2);
   await provider.set({ accessTtlS: 3600 });
   await sleep(6000);
   const before = daemon.lines.filter(named('idle.started')).length;

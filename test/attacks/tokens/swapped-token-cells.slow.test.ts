@@ -131,7 +131,7 @@ test('refresh tokens that are swapped are not sent; swapped back they work', { t
 test.each([
   ['provider is renamed', `update oauth_grant set provider = 'others'`, []],
   ['token endpoint is changed', null, ['token_endpoint']],
-] as const)('the %s: no refresh token is sent', { timeout: 60_000 }, async (_, sql, keys) => {
+] as const)('the %s: no refresh token is sent', { timeout: 60_000, tags: ['long'] }, async (_, sql, keys) => {
   let connections = 0;
   const elsewhere = createServer((socket) => {
     connections += 1;
