@@ -11,6 +11,8 @@ import type { DatabaseConfig } from '../../src/config/config.ts';
 import type { OAuthProvider } from '../../src/config/oauth-provider.ts';
 import { SecretBytes } from '../../src/secret/secret-bytes.ts';
 import { type CommandLine, openCommandLine } from '../commands/command-line.ts';
+import { type OAuthScene, startScene, tokenOfAnotherProgram } from '../commands/oauth/scene.ts';
+import { runWithPerson } from '../commands/oauth/sign-in.ts';
 import { startDaemon } from '../support/processes/daemon.ts';
 import { type Dovecot, startDovecot } from '../support/servers/dovecot.ts';
 import { password } from '../support/servers/dovecot-settings.ts';
@@ -81,14 +83,16 @@ const notAsked = ['run', 'logs', 'status', 'log-level'];
 
 let mariadb: Mariadb;
 let dovecot: Dovecot;
+let oauth: OAuthScene;
 
 beforeAll(async () => {
-  [mariadb, dovecot] = await Promise.all([startMariadb(), startDovecot()]);
+  [mariadb, dovecot, oauth] = await Promise.all([startMariadb(), startDovecot(), startScene()]);
 });
 
 afterAll(async () => {
   await mariadb[Symbol.asyncDispose]();
   await dovecot[Symbol.asyncDispose]();
+  await oauth[Symbol.asyncDispose]();
 });
 
 let databases = 0;
@@ -273,6 +277,19 @@ async function grantCalls(name: string): Promise<void> {
   await db.removeGrant('desk', by);
 }
 
+/** With a mailbox that has a grant. */
+async function grantCommands({ ask, asked }: ReturnType<typeof asker>, { env }: CommandLine): Promise<void> {
+  const user = 'anna@example.test';
+  await ask('oauth import anna --provider people --refresh-token-stdin', await tokenOfAnotherProgram(oauth, user));
+  await ask(`mailbox add --name anna ${oauth.server.join(' ')} --user ${user} --oauth people --grant anna`);
+  const { provider } = oauth;
+  const signedIn = await runWithPerson(['mailbox', 'authorize', 'anna'], { way: 'device', provider, user, env });
+  expect(signedIn).toMatchObject({ code: 0 });
+  asked.add('mailbox authorize');
+  for (const what of ['list', 'show people', 'test people', 'revoke anna --yes']) await ask(`oauth ${what}`);
+  await ask('mailbox remove anna --yes');
+}
+
 /** As the user of that name, with the rights under test. */
 function configOf(name: string): DatabaseConfig {
   return {
@@ -360,6 +377,7 @@ test.each([
     TICKETMAILD_POLL_INTERVAL_S: '1',
     TICKETMAILD_MESSAGE_MAX_SIZE_MB: '1',
     TICKETMAILD_MESSAGE_BATCH_MAX_MB: '1',
+    TICKETMAILD_CONFIG: oauth.configFile,
   });
   const user = dovecot.newUser();
   await dovecot.append(user, 'INBOX', firstMessages);
@@ -369,6 +387,7 @@ test.each([
   await quarantineCommands(commands, cli, asRoot);
   await adminPage(commands, name);
   await grantCalls(name);
+  await grantCommands(commands, cli);
   {
     await using daemon = startDaemon(['run'], { env: cli.env });
     await daemon.waitFor(({ event }) => event === 'daemon.ready');

@@ -19,7 +19,7 @@ export interface RedirectListener extends AsyncDisposable {
   answer(state: string, signal: AbortSignal): Promise<string>;
 }
 
-export const redirectPath = '/oauth/callback';
+const redirectPath = '/oauth/callback';
 
 const limits = {
   ...{ headBytesMax: 32_768, bodyBytesMax: 0, headMs: 10_000, bodyMs: 0, connectionMs: 20_000, lingerMs: 1000 },

@@ -3,12 +3,9 @@
  * left in the table, and what a mailbox then says.
  */
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
-import { systemClock } from '../../../src/adapters/clock/clock.ts';
-import { createProviderClient } from '../../../src/adapters/oauth/client.ts';
 import type { Grant } from '../../../src/oauth/model.ts';
-import { visitProvider } from '../../support/oauth/person.ts';
 import type { CommandLine, Ran } from '../command-line.ts';
-import { type OAuthScene, startScene, storeConsent } from './scene.ts';
+import { type OAuthScene, startScene, storeConsent, tokenOfAnotherProgram } from './scene.ts';
 import { runWithPerson } from './sign-in.ts';
 
 const anna = 'anna@example.test';
@@ -47,19 +44,6 @@ async function addAnna(name = 'anna', grant = 'anna'): Promise<void> {
   expect(await cli.run(['mailbox', 'add', ...options])).toMatchObject({ code: 0 });
 }
 
-/** As another program would have it. */
-async function tokenOfAnotherProgram(): Promise<string> {
-  const client = createProviderClient({ clock: systemClock });
-  const person = scene.provider.settings();
-  const { url, finish } = await client.authorize(person, 'http://127.0.0.1/oauth/callback', anna);
-  const ended = await visitProvider(url, anna, { caPem: scene.provider.caPem });
-  const { refreshToken, accessToken } = await finish(ended.kind === 'address' ? ended.answer : '', neverStopped);
-  accessToken.wipe();
-  return refreshToken?.use((bytes) => Buffer.from(bytes).toString()) ?? '';
-}
-
-const neverStopped = new AbortController().signal;
-
 async function expectNothingLeaked(): Promise<void> {
   const { tokens } = await scene.provider.report();
   cli.expectNothingLeaked(tokens.flatMap(({ access, refresh }) => [access, ...(refresh === null ? [] : [refresh])]));
@@ -68,7 +52,7 @@ async function expectNothingLeaked(): Promise<void> {
 const imported = ['oauth', 'import', 'anna', '--provider', 'people', '--refresh-token-stdin'];
 
 test('an imported token is renewed once, and what that issued opens the mailbox', async () => {
-  const token = await tokenOfAnotherProgram();
+  const token = await tokenOfAnotherProgram(scene, anna);
   const before = await scene.provider.count('refresh_token 200');
   expect(await cli.run(imported, `${token}\n`)).toMatchObject({
     code: 0,

@@ -100,6 +100,17 @@ export async function storeConsent(
   refreshToken.wipe();
 }
 
+/** A refresh token, for `oauth import`. */
+export async function tokenOfAnotherProgram({ provider }: OAuthScene, account: string): Promise<string> {
+  const client = createProviderClient({ clock: systemClock });
+  const { url, finish } = await client.authorize(provider.settings(), 'http://127.0.0.1/oauth/callback', account);
+  const ended = await visitProvider(url, account, { caPem: provider.caPem });
+  const answer = ended.kind === 'address' ? ended.answer : '';
+  const { refreshToken, accessToken } = await finish(answer, new AbortController().signal);
+  accessToken.wipe();
+  return refreshToken?.use((bytes) => Buffer.from(bytes).toString()) ?? '';
+}
+
 /** Without a mailbox yet: the tables are made, and the consent is stored. */
 export async function consentFirst(scene: OAuthScene, cli: CommandLine, account: string): Promise<void> {
   await using app = await cli.open();

@@ -6,7 +6,7 @@ import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
 import { describe, expect, test } from 'vitest';
 import { listingsAbove } from '../../../../src/ingest/fetch/listing.ts';
-import type { ListingReport } from '../../../../support/servers/uid-lister.ts';
+import type { ListingReport } from '../../../support/servers/uid-lister.ts';
 import { type Script, type ScriptedServer, startScriptedServer } from '../scripted-server.ts';
 import { openSession, plainTo } from '../setting.ts';
 
