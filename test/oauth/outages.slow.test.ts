@@ -75,6 +75,8 @@ test('a provider that is down for half the life of a token fails no poll, warns 
   });
   expect((await readiness(daemon)).status).toBe(200);
   expect(await metrics(daemon)).toMatch(/ticketmaild_check_reason\{check="oauth",code="oauth_provider_failed"\} 1/);
+  const { stdout } = await setting.command('status');
+  expect(stdout.match(/http_503/g)).toHaveLength(1);
   // Two providers, each asked at half the life time, then after 2 s and 4 s.
   expect((await tokenRequests()) - before).toBeLessThanOrEqual(6);
   await expectTicket(daemon, 'down-2@example.test');
