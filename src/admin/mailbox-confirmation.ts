@@ -8,17 +8,18 @@
 import { timingSafeEqual } from 'node:crypto';
 import type { Confirmations } from '../encryption/confirmations.ts';
 import { isFailure } from '../errors.ts';
-import type { AuditActor } from '../ingest/model.ts';
+import type { AuditActor, Mailbox } from '../ingest/model.ts';
 import { nameText, postActionEffects, serverText } from '../ingest/settings-text.ts';
 import type { MailboxStore, VersionedMailbox } from '../ingest/stores.ts';
 import { allSettings, settingsDigest } from '../secret/settings-seal.ts';
 import { pageActor } from './ports.ts';
-import type { AdminService, MailboxSettingsView } from './service.ts';
+import type { AdminService, MailboxSettingsView, MailboxSignIn } from './service.ts';
 
 export type MailboxConfirmationPorts = {
   readonly store: Pick<MailboxStore, 'versionedMailbox' | 'confirmSettings'>;
   readonly confirmations: Pick<Confirmations, 'verify' | 'confirm'>;
   readonly actor: AuditActor;
+  readonly signInOf: (mailbox: Mailbox) => Promise<MailboxSignIn>;
 };
 
 const changedMeanwhile =
@@ -31,7 +32,7 @@ export function createMailboxConfirmation(
   return {
     mailboxSettings: async (name) => {
       const found = await mailboxOrNull(store, name);
-      return found === null ? null : settingsView(found, confirmations);
+      return found === null ? null : settingsView(found, await ports.signInOf(found.mailbox), confirmations);
     },
     confirmMailbox: async (name, digest, by) => {
       const found = await mailboxOrNull(store, name);
@@ -48,7 +49,7 @@ export function createMailboxConfirmation(
 }
 
 /** null: there is none, or its row is invalid. */
-async function mailboxOrNull(
+export async function mailboxOrNull(
   store: Pick<MailboxStore, 'versionedMailbox'>,
   name: string,
 ): Promise<VersionedMailbox | null> {
@@ -68,6 +69,7 @@ function isDigestOf(digest: string, { mailbox }: VersionedMailbox): boolean {
 
 function settingsView(
   { mailbox, settingsSeal }: VersionedMailbox,
+  signIn: MailboxSignIn,
   confirmations: Pick<Confirmations, 'verify'>,
 ): MailboxSettingsView {
   const { name, connection, start, postAction } = mailbox;
@@ -80,6 +82,7 @@ function settingsView(
     target: postAction.kind === 'move' ? nameText(postAction.folder) : null,
     effect: postActionEffects[postAction.kind],
     digest: settingsDigest(mailbox),
+    signIn,
     state: verdicts === null ? 'off' : isConfirmed ? 'confirmed' : 'unconfirmed',
   };
 }

@@ -9,6 +9,7 @@ import type { UnopenedSecret } from '../encryption/operations/operation.ts';
 import type { ProofCheck } from '../encryption/ports.ts';
 import type { EncryptionStatus } from '../encryption/status.ts';
 import type { CheckName } from '../ingest/health/describe.ts';
+import type { GrantState, OAuthFlow } from '../oauth/model.ts';
 import type { SecretBytes } from '../secret/secret-bytes.ts';
 
 export type AdminSession = {
@@ -108,7 +109,7 @@ export type EncryptionView = {
   /** Shown first. */
   readonly diagnostics: readonly Diagnostic[];
   readonly operation: OperationView | null;
-  /** Passwords, as counted in the database now; null: no operation runs or is unfinished. */
+  /** Passwords and tokens, as counted in the database now; null: no operation runs or is unfinished. */
   readonly progress: { readonly done: number; readonly total: number } | null;
   /** The switch shows an unfinished operation that no worker runs. */
   readonly unfinished: OperationKind | null;
@@ -141,6 +142,8 @@ export type MailboxLine = {
   readonly isIdling: boolean;
   /** Delete or move waits for a confirmation. */
   readonly isUnconfirmed: boolean;
+  /** A person has to sign in at the provider. */
+  readonly needsConsent: boolean;
   readonly error: {
     readonly reason: string;
     /** The message in the database, which may be forged; null: there is none beside `reason`. */
@@ -250,7 +253,44 @@ export type MailboxSettingsView = {
   readonly digest: string;
   /** `off`: encryption is off, and nothing needs a confirmation. */
   readonly state: 'off' | 'confirmed' | 'unconfirmed';
+  readonly signIn: MailboxSignIn;
 };
+
+/** How a mailbox signs in. User, grant, account and error code are texts of the table. */
+export type MailboxSignIn =
+  | { readonly kind: 'password'; readonly user: string }
+  | {
+      readonly kind: 'oauth';
+      readonly user: string;
+      readonly grant: string;
+      /** As people call it; null: not known yet. */
+      readonly provider: string | null;
+      readonly flow: OAuthFlow | null;
+      /** Who consented. */
+      readonly account: string | null;
+      /** `no_provider`: the configuration lacks it; `no_grant`: no person signed in; `unused`: no token yet. */
+      readonly state: GrantState | 'no_provider' | 'no_grant' | 'unused';
+      readonly sinceMs: number | null;
+      /** Begin of a renewal whose answer was lost. */
+      readonly cutOffAtMs: number | null;
+      readonly errorCode: string | null;
+      /** Where a person can sign in for it. */
+      readonly connect: readonly { readonly provider: string; readonly label: string }[];
+      /** The command that does the same. */
+      readonly command: string;
+    };
+
+/** A sign-in at a provider that was begun: what the browser opens. */
+export type ProviderSignIn = {
+  readonly mailbox: string;
+  readonly label: string;
+  readonly user: string;
+  readonly url: string;
+  readonly redirectUri: string;
+};
+
+/** `mailbox` null: not known. `isDone` false: nothing was stored. */
+export type FinishedSignIn = ActionResult & { readonly mailbox: string | null };
 
 export interface AdminService {
   /** `password` is wiped. Throws `database_*`. */
@@ -279,6 +319,17 @@ export interface AdminService {
   mailboxSettings(name: string): Promise<MailboxSettingsView | null>;
   /** Confirms the settings with that digest. `isDone` false: they are others by now. */
   confirmMailbox(name: string, digest: string, by: string): Promise<ActionResult>;
+  /**
+   * Begins the sign-in of a person for the grant of a mailbox, bound to the session with that token. Throws `refused`,
+   * `oauth_*`, `token_*`, `key_*`.
+   */
+  connectMailbox(
+    name: string,
+    provider: string,
+    from: { readonly redirectUri: string; readonly token: string; readonly by: string },
+  ): Promise<ProviderSignIn>;
+  /** `answer`: query of the address that the provider sent the browser to. */
+  finishSignIn(answer: string, session: { readonly token: string }): Promise<FinishedSignIn>;
   resolveQuarantined(id: string, way: 'requeue' | 'release' | 'discard', by: string): Promise<ActionResult>;
 }
 

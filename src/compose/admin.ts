@@ -16,6 +16,7 @@ import type { RawSources, WorkerIdentity } from '../ingest/ports.ts';
 import type { Resolver } from '../ingest/quarantine/resolve.ts';
 import type { Readiness } from '../ingest/readiness.ts';
 import type { Encryption } from './encryption.ts';
+import type { OAuth } from './oauth.ts';
 
 export type AdminParts = {
   readonly config: AdminPageConfig;
@@ -26,6 +27,7 @@ export type AdminParts = {
   readonly encryption: Encryption;
   readonly control: EncryptionControl;
   readonly operations: Operations;
+  readonly oauth: Pick<OAuth, 'consents' | 'providers'>;
   readonly resolve: Resolver['resolve'];
   readonly raw: RawSources;
   readonly worker: WorkerIdentity;
@@ -54,6 +56,7 @@ async function openService(
     { createOverviewViews },
     mailboxes,
     actions,
+    { createOAuthSignIn },
   ] = await Promise.all([
     import('../admin/sign-in/sign-in.ts'),
     import('../admin/sign-in/refusals.ts'),
@@ -61,8 +64,10 @@ async function openService(
     import('../admin/views/overview.ts'),
     import('../admin/mailbox-confirmation.ts'),
     import('../admin/quarantine-actions.ts'),
+    import('../admin/oauth-sign-in.ts'),
   ]);
-  const { config, database, configFile, store, encryption, control, operations, resolve, raw, worker, log } = parts;
+  const { config, database, configFile, store, encryption, control, operations, resolve, raw, worker, log, oauth } =
+    parts;
   const { actor } = encryption;
   const common = { store, actor, log, worker, clock: systemClock };
   const refusals = building.use(createRefusals(common));
@@ -75,6 +80,16 @@ async function openService(
     actions.createQuarantineActions({ ...common, resolve }, views.quarantineChanged),
   );
   const recordRefusal: AdminService['recordRefusal'] = (refusal) => refusals.recordRefusal(refusal);
-  const confirmation = mailboxes.createMailboxConfirmation({ ...common, confirmations: encryption.confirmations });
-  return { ...signIn, ...encryptionService, ...views, ...confirmation, recordRefusal, resolveQuarantined };
+  const { signInOf, ...oauthSignIn } = createOAuthSignIn({ ...common, ...oauth });
+  const { confirmations } = encryption;
+  const confirmation = mailboxes.createMailboxConfirmation({ ...common, confirmations, signInOf });
+  return {
+    ...signIn,
+    ...encryptionService,
+    ...views,
+    ...confirmation,
+    ...oauthSignIn,
+    recordRefusal,
+    resolveQuarantined,
+  };
 }

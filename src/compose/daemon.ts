@@ -68,7 +68,12 @@ export async function serveDaemon(parts: DaemonParts, stop: AbortSignal, reloads
     await using resolver = createResolver({ ...ports, store }, daemonSettings(active.config));
     return await resolver.resolve(message, action);
   };
-  const page = { ...{ store, log, encryption, control, operations, resolve, raw, worker }, database, configFile };
+  const { oauth } = parts;
+  const page = {
+    ...{ store, log, encryption, control, operations, resolve, raw, worker, oauth },
+    database,
+    configFile,
+  };
   const reload = createReload({
     ...{ load: reloads.load, log, serviceManager, nowMs: systemClock.nowMs },
     current: () => active.config,

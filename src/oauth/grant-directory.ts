@@ -24,15 +24,25 @@ export type ProvidedGrant = { readonly grant: Grant; readonly provider: OAuthPro
 /** Throws `oauth_provider_unknown`; `oauth_needs_consent` for a person's grant that does not exist yet. */
 export async function providerOfGrant(name: string, { store, providers }: GrantDirectory): Promise<ProvidedGrant> {
   const grant = await store.grantByName(name);
-  const ofName = providers().find((one) => one.name === name);
-  const provider = ofName !== undefined && ofName.flow !== 'person' ? ofName : providerNamed(grant, providers());
-  if (provider === null) throw unknownProvider(name, grant, ofName !== undefined);
+  const provider = configuredProvider(name, grant, providers());
+  if (provider === null)
+    throw unknownProvider(
+      name,
+      grant,
+      providers().some((one) => one.name === name),
+    );
   if (grant?.provider === provider.name && grant.flow === provider.flow) return { grant, provider };
   return { grant: await store.ensureGrant(name, provider), provider };
 }
 
-function providerNamed(grant: Grant | null, providers: readonly OAuthProvider[]): OAuthProvider | null {
-  return providers.find((one) => one.name === grant?.provider) ?? null;
+/** Provider of the grant of that name, whose row may not exist yet; null: the configuration has none. */
+export function configuredProvider(
+  name: string,
+  grant: Pick<Grant, 'provider'> | null,
+  providers: readonly OAuthProvider[],
+): OAuthProvider | null {
+  const ofName = providers.find((one) => one.name === name && one.flow !== 'person');
+  return ofName ?? providers.find((one) => one.name === grant?.provider) ?? null;
 }
 
 function unknownProvider(name: string, grant: Grant | null, isOfPersons: boolean): Failure {

@@ -35,6 +35,7 @@ import {
 } from './http/request-checks.ts';
 import { encryptionRoutes } from './routes/encryption.ts';
 import { mailboxRoutes } from './routes/mailbox.ts';
+import { oauthRoutes } from './routes/oauth.ts';
 import { overviewRoutes } from './routes/overview.ts';
 import {
   createFlashes,
@@ -71,7 +72,9 @@ export function createSite(options: SiteOptions): Hono<NodeEnv> {
   const { service, assets } = options;
   const context: RouteContext = { service, assets: assets.version, flashes: createFlashes(() => performance.now()) };
   const routes = new Map(
-    [signInRoutes, overviewRoutes, mailboxRoutes, encryptionRoutes].flatMap((routesOf) => [...routesOf(context)]),
+    [signInRoutes, overviewRoutes, mailboxRoutes, oauthRoutes, encryptionRoutes].flatMap((routesOf) => [
+      ...routesOf(context),
+    ]),
   );
   const site: Site = { ...options, routes };
   const app = new Hono<NodeEnv>(byRawPath);
@@ -137,8 +140,10 @@ async function answer(site: Site, request: SiteRequest, route: Route): Promise<R
   if (incoming.method === 'POST' && form === null) return refuse(site, request, { reason: 'bad_request' });
   const cookies = cookiesOf(site, request);
   const { searchParams: query } = new URL(request.req.url);
+  const checked = pageOrigin(incoming, site.hosts);
   const page = {
     address: addressOf(site, incoming) ?? '',
+    origin: 'origin' in checked ? checked.origin : '',
     query,
     token: tokenInCookie(incoming.headers.cookie, cookies.session),
     visitor: tokenInCookie(incoming.headers.cookie, cookies.visitor),

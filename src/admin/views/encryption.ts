@@ -130,7 +130,7 @@ async function lastVerified({ store }: EncryptionViewPorts, wanted: readonly Key
 export type OperationProgress = Pick<EncryptionView, 'mode' | 'progress' | 'unfinished'>;
 
 /**
- * Progress from the state of the switch, the counted passwords and the operation. `isRequested`: disabling waits for
+ * Progress from the state of the switch, the counted passwords and tokens, and the operation. `isRequested`: disabling waits for
  * its proof file. Pure.
  */
 export function operationProgress(
@@ -154,13 +154,14 @@ function idleMode({ state }: EncryptionStatus, isRequested: boolean): Encryption
 }
 
 function progressOf(kind: OperationKind, status: EncryptionStatus, running: OperationView | null) {
-  const { sealed, plaintext: plain } = status;
+  const sealed = status.sealed + status.sealed_tokens;
+  const plain = status.plaintext + status.plaintext_tokens;
   const total = sealed + plain;
   if (kind === 'rotate') return { done: countUnderNewKey(status, running), total };
   return { done: kind === 'enable' ? sealed : plain, total };
 }
 
-/** Passwords under the new key, which is not known before the rotation is announced. */
+/** Passwords and tokens under the new key, which is not known before the rotation is announced. */
 function countUnderNewKey(status: EncryptionStatus, running: OperationView | null): number {
   const { next_key_id: nextKeyId, key_id: keyId, changed_at: changedAt, by_key: byKey } = status;
   const isAnnounced = nextKeyId !== null || running === null || Date.parse(changedAt ?? '') >= running.startedAtMs;

@@ -10,6 +10,7 @@ import { Failure, isFailure } from '../../errors.ts';
 import type { Mailbox, NewSettingsSeal } from '../../ingest/model.ts';
 import type { ProbeReport } from '../../ingest/ports.ts';
 import type { ObtainedConsent } from '../../oauth/consent.ts';
+import { configuredProvider } from '../../oauth/grant-directory.ts';
 import type { Grant } from '../../oauth/model.ts';
 import { checkUserListed, tokenConnection } from '../../oauth/permission.ts';
 import { allSettings, type SettingsParts } from '../../secret/settings-seal.ts';
@@ -136,8 +137,7 @@ export function providerOfMailbox(
   grant: Pick<Grant, 'provider'> | null,
   providers: readonly OAuthProvider[],
 ): OAuthProvider | null {
-  const ofName = providers.find((one) => one.name === name && one.flow !== 'person');
-  return ofName ?? providers.find((one) => one.name === grant?.provider) ?? null;
+  return name === null ? null : configuredProvider(name, grant, providers);
 }
 
 /** `storedName`: of the stored mailbox; null: it is not stored yet. */

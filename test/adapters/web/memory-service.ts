@@ -13,7 +13,7 @@ import type {
 } from '../../../src/admin/service.ts';
 import type { EncryptionStatus } from '../../../src/encryption/status.ts';
 import type { SecretBytes } from '../../../src/secret/secret-bytes.ts';
-import { unconfirmedMailbox } from './pages/views-mail.ts';
+import { begunSignIn, unconfirmedMailbox } from './pages/views-mail.ts';
 
 export type MemoryService = AdminService & {
   readonly refusals: Refusal[];
@@ -80,6 +80,14 @@ export function memoryService(instead: Partial<AdminService> = {}): MemoryServic
       done.push(`confirm ${name} ${digest} ${by}`);
       return { isDone: digest === unconfirmedMailbox.digest, sentence: 'So it is.' };
     },
+    async connectMailbox(name, provider, { redirectUri, by }) {
+      done.push(`connect ${name} ${provider} ${redirectUri} ${by}`);
+      return { ...begunSignIn, mailbox: name, redirectUri };
+    },
+    async finishSignIn(answer) {
+      done.push(`finish ${answer}`);
+      return { mailbox: 'desk', isDone: true, sentence: 'The sign-in is stored.' };
+    },
     async resolveQuarantined(id, way, by) {
       done.push(`resolve ${id} ${way} ${by}`);
       return { isDone: true, sentence: 'It became ticket TM-1.' };
@@ -121,7 +129,16 @@ const quarantine: QuarantineView = { query: { page: 1, reason: null }, reasons: 
 
 const status: EncryptionStatus = {
   ...{ state: 'off', key_id: null, next_key_id: null, revision: 0, changed_at: null, changed_by: null },
-  ...{ sealed: 0, plaintext: 3, by_key: [], waiting: 0, problem: null, stored_state: null },
+  ...{
+    sealed_tokens: 0,
+    plaintext_tokens: 0,
+    sealed: 0,
+    plaintext: 3,
+    by_key: [],
+    waiting: 0,
+    problem: null,
+    stored_state: null,
+  },
   vault: { state: 'closed', key_ids: [], reason: null, hint: null },
   ...{ workers: [], readable: [] },
 } as unknown as EncryptionStatus;

@@ -7,6 +7,8 @@ describe('the progress', () => {
   const counts = {
     sealed: 6,
     plaintext: 4,
+    sealed_tokens: 0,
+    plaintext_tokens: 0,
     by_key: [
       { key_id: 'k1', count: 4 },
       { key_id: 'k2', count: 2 },

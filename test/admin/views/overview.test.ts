@@ -92,6 +92,7 @@ onBoth('failing mailboxes are listed first, then all by name, the paused ones am
   expect(mailboxes.list[0]).toEqual({
     ...{ name: 'zulu', host: 'mail.example.org', state: 'failing', lastSuccessMs: null, isIdling: false },
     isUnconfirmed: false,
+    needsConsent: false,
     nextPollMs: expect.any(Number),
     error: { reason: 'login_refused: no such user', storedMessage: null, hint: 'set it', sinceMs: expect.any(Number) },
   });

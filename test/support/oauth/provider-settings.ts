@@ -97,8 +97,7 @@ function clients(secrets: ProviderSecrets, appKey: KeyObject): readonly object[]
     redirect_uris: ['http://127.0.0.1/oauth/callback', 'http://localhost/oauth/callback'],
   };
   const page = {
-    application_type: 'web',
-    redirect_uris: ['https://desk.example.test/admin/oauth/callback'],
+    redirect_uris: ['https://desk.example.test/admin/oauth/callback', 'http://127.0.0.1/admin/oauth/callback'],
   };
   const noPerson = { redirect_uris: [], response_types: [] };
   const withSecret = { client_secret: secrets.client, token_endpoint_auth_method: 'client_secret_post' };

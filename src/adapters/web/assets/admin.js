@@ -242,6 +242,15 @@ document.addEventListener('submit', async (event) => {
   if (await checkCopy(verify)) event.target.submit();
 });
 
+/* The answer of an OAuth 2 provider: out of the address and the history, into a form of this origin. */
+
+const callback = document.querySelector('form[data-callback]');
+if (callback && location.search !== '') {
+  callback.elements.answer.value = location.search;
+  history.replaceState(null, '', location.pathname);
+  callback.submit();
+}
+
 // The browser restores ticked boxes after a reload or a step back.
 addEventListener('pageshow', prepare);
 prepare();

@@ -68,7 +68,8 @@ export function progressText(view: EncryptionView): string {
 }
 
 export function runningCard(view: EncryptionView): Markup {
-  const { progress } = view;
+  const { progress, status } = view;
+  const hasTokens = status.sealed_tokens + status.plaintext_tokens > 0;
   const operation = view.operation?.state === 'running' ? view.operation : null;
   const { running, change } = words[kindOf(view)];
   const by =
@@ -78,7 +79,7 @@ export function runningCard(view: EncryptionView): Markup {
   const now =
     progress === null
       ? 'Preparing, or waiting until every worker has the key'
-      : `${formatNumber(progress.done)} of ${countOf(progress.total, 'password')} ${change}`;
+      : `${formatNumber(progress.done)} of ${countOf(progress.total, hasTokens ? 'password or token' : 'password', hasTokens ? 'passwords and tokens' : undefined)} ${change}`;
   return card(
     'accent',
     running,

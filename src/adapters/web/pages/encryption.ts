@@ -144,6 +144,7 @@ function now({ status, keyFile }: EncryptionView): Markup {
       'Passwords',
       markup`${countOf(status.plaintext, 'password')} in plain text in the database, ${countOf(status.sealed, 'sealed', 'sealed')}`,
     ],
+    tokenCounts(status),
     ['Key file', code(keyFile.path)],
     ['Keys in it', key],
   ])}</section>`;
@@ -213,6 +214,7 @@ function state({ status, keyFile }: EncryptionView): Markup {
         'Passwords',
         markup`<b>${formatNumber(status.sealed)}</b> sealed, <b>${formatNumber(status.plaintext)}</b> in plain text`,
       ],
+      tokenCounts(status),
       underOthers.length === 0 ? null : ['Under other keys', others(underOthers)],
       status.waiting === 0
         ? null
@@ -221,6 +223,13 @@ function state({ status, keyFile }: EncryptionView): Markup {
       ['Keys in it', keysIn({ status, keyFile })],
     ]),
   );
+}
+
+/** Refresh and access tokens; null: there are none. */
+function tokenCounts(status: EncryptionView['status']): readonly [string, Markup] | null {
+  const { sealed_tokens: sealed, plaintext_tokens: plain } = status;
+  if (sealed + plain === 0) return null;
+  return ['OAuth 2 tokens', markup`<b>${formatNumber(sealed)}</b> sealed, <b>${formatNumber(plain)}</b> in plain text`];
 }
 
 /** The daemon may still have keys in memory whose file is missing. */

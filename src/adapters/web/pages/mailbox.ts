@@ -1,17 +1,20 @@
 /**
- * Page of one mailbox: the settings that a confirmation covers, and the button that confirms them.
+ * Page of one mailbox: how it signs in, the settings that a confirmation covers, and the button that confirms them.
  *
  * All of them are texts of the table, which may be forged.
  */
 import type { MailboxSettingsView } from '../../../admin/service.ts';
 import { badge, card, definitionList, postForm, timestampUtc, untrustedText } from './components.ts';
 import { type Frame, layout, type Markup, markup, nothing } from './layout.ts';
+import { signInCard } from './oauth.ts';
 
 /** No column of a mailbox is longer: what is confirmed is never cut. */
 const wholeLength = 10_000;
 
-export function mailboxPage(frame: Frame, view: MailboxSettingsView): string {
+/** `redirectUri`: of a sign-in at a provider. */
+export function mailboxPage(frame: Frame, view: MailboxSettingsView, redirectUri: string): string {
   const main = markup`<div class="head"><h1>Mailbox ${untrustedText(view.name, 80)}</h1>${stateBadge(view)}</div>
+${signInCard(frame, view.name, view.signIn, redirectUri)}
 <p class="lead">A writer of the database can change these settings. While encryption is on, messages are deleted or moved on the server, and a new password is sent there unasked, only once the settings are confirmed.</p>
 ${card(view.state === 'unconfirmed' ? 'warn' : 'plain', 'Settings', markup`${settings(view)}${form(frame, view)}`)}
 <p><a href="/admin/overview">Back to the overview</a></p>`;

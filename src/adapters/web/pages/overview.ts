@@ -260,12 +260,12 @@ function row(line: MailboxLine, atMs: number): Markup {
   const none = markup`<span class="soft">${line.state === 'unknown' ? 'when a worker is free' : 'none'}</span>`;
   const next = line.nextPollMs === null || line.state === 'paused' ? none : timeOfDay(line.nextPollMs, atMs);
   const idling = line.isIdling ? markup` <small>IDLE</small>` : nothing;
-  return markup`<tr><th scope="row"><bdi>${line.name}</bdi><small><bdi>${line.host}</bdi></small></th><td>${badge(tone, text)}${idling}${mailboxError(line.error)}${line.isUnconfirmed ? confirmLink(line) : nothing}</td><td>${timeOfDay(line.lastSuccessMs, atMs)}</td><td>${next}</td></tr>
+  return markup`<tr><th scope="row"><a href="/admin/mailbox?${`${new URLSearchParams({ name: line.name })}`}"><bdi>${line.name}</bdi></a><small><bdi>${line.host}</bdi></small></th><td>${badge(tone, text)}${idling}${mailboxError(line.error)}${line.isUnconfirmed ? mailboxLink(line, 'Check and confirm') : nothing}${line.needsConsent ? mailboxLink(line, 'Sign in again') : nothing}</td><td>${timeOfDay(line.lastSuccessMs, atMs)}</td><td>${next}</td></tr>
 `;
 }
 
-function confirmLink({ name }: MailboxLine): Markup {
-  return markup`<p><a href="/admin/mailbox?${`${new URLSearchParams({ name })}`}">Check and confirm<span class="unseen">: ${name}</span></a></p>`;
+function mailboxLink({ name }: MailboxLine, text: string): Markup {
+  return markup`<p><a href="/admin/mailbox?${`${new URLSearchParams({ name })}`}">${text}<span class="unseen">: ${name}</span></a></p>`;
 }
 
 function mailboxError(error: MailboxLine['error']): Markup {

@@ -4,6 +4,7 @@
 import type { SubmittedForm } from '../http/form.ts';
 import { mailboxPage } from '../pages/mailbox.ts';
 import {
+  callbackAddress,
   type FormResponse,
   frameFor,
   type PageResponse,
@@ -21,7 +22,8 @@ import {
   signedInPage,
 } from './responses.ts';
 
-const nameMax = 255;
+/** No mailbox has a longer name. */
+export const nameMax = 255;
 
 export function mailboxRoutes(context: RouteContext): Routes {
   return new Map<string, Route>([
@@ -39,7 +41,9 @@ export function mailboxRoutes(context: RouteContext): Routes {
 async function show(request: SignedInRequest, context: RouteContext): Promise<PageResponse> {
   const name = request.query.get('name') ?? '';
   const view = name === '' || name.length > nameMax ? null : await context.service.mailboxSettings(name);
-  return view === null ? redirectTo(paths.overview) : page(mailboxPage(frameFor(request, context), view));
+  return view === null
+    ? redirectTo(paths.overview)
+    : page(mailboxPage(frameFor(request, context), view, callbackAddress(request)));
 }
 
 async function confirm(

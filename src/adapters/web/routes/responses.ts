@@ -12,6 +12,8 @@ import { type Flash, type Frame, messagePage } from '../pages/layout.ts';
 export type PageRequest = {
   /** The client's address. */
   readonly address: string;
+  /** Origin of the page as the browser sees it. */
+  readonly origin: string;
   readonly query: URLSearchParams;
   /** The values of the two cookies; null: none, or not of the form that the page sets. */
   readonly token: string | null;
@@ -73,8 +75,14 @@ export const paths = {
   overview: '/admin/overview',
   quarantine: '/admin/quarantine',
   mailbox: '/admin/mailbox',
+  callback: '/admin/oauth/callback',
   encryption: '/admin/server/encryption',
 } as const;
+
+/** The redirect address that the registration of the application lists (RFC 6749 section 3.1.2). */
+export function callbackAddress({ origin }: Pick<PageRequest, 'origin'>): string {
+  return `${origin}${paths.callback}`;
+}
 
 export function page(html: string, code = 200): PageResponse {
   return { code, html };

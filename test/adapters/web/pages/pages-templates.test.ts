@@ -9,6 +9,7 @@ import { encryptionPage } from '../../../../src/adapters/web/pages/encryption.ts
 import { proofFaults } from '../../../../src/adapters/web/pages/encryption-disable.ts';
 import { messagePage } from '../../../../src/adapters/web/pages/layout.ts';
 import { mailboxPage } from '../../../../src/adapters/web/pages/mailbox.ts';
+import { connectPage } from '../../../../src/adapters/web/pages/oauth.ts';
 import { overviewPage } from '../../../../src/adapters/web/pages/overview.ts';
 import { quarantinePage } from '../../../../src/adapters/web/pages/quarantine.ts';
 import { signInPage } from '../../../../src/adapters/web/routes/sign-in.ts';
@@ -105,7 +106,14 @@ function pagesWith(text: string): Readonly<Record<string, string>> {
     ...Object.fromEntries(
       encryptionViews.map(([name, view]) => [name, encryptionPage(told, filled(view, text), null)]),
     ),
-    mailbox: mailboxPage(told, filled(mail.unconfirmedMailbox, text)),
+    mailbox: mailboxPage(told, filled(mail.unconfirmedMailbox, text), text),
+    ...Object.fromEntries(
+      Object.entries(mail.signIns).map(([name, signIn]) => [
+        `mailbox ${name}`,
+        mailboxPage(told, filled({ ...mail.confirmedMailbox, signIn }, text), text),
+      ]),
+    ),
+    connect: connectPage(told, { ...filled(mail.begunSignIn, text), url: '/admin/stands-for-the-provider' }),
     'sign-in': signInPage({ ...told, session: null }, { error: text, wasSignedOut: true, hasNoAccount: true }),
     message: messagePage(told, { title: text, text, hint: text, isKnown: true, isRepeatable: false }),
   };
@@ -149,7 +157,7 @@ describe('any text in a view', () => {
   test('is never cut where it is confirmed', () => {
     const server = `${'two@example.org'.padEnd(1024, '.')} at evil.test:2526 (no TLS)`;
     const folder = 'f'.repeat(1024);
-    const page = mailboxPage(frame, { ...mail.unconfirmedMailbox, server, folder, target: folder });
+    const page = mailboxPage(frame, { ...mail.unconfirmedMailbox, server, folder, target: folder }, '');
     expect(page).toContain('evil.test:2526 (no TLS)');
     expect(page.split(folder)).toHaveLength(3);
   });
@@ -175,7 +183,9 @@ describe.each(Object.entries(pages))('the page %s', (_, make) => {
   test('sends each form that changes something by POST, with its CSRF token', () => {
     const forms = make().match(/<form [\s\S]*?<\/form>/g) ?? [];
     for (const form of forms) {
-      if (form.includes('role="search"')) expect(form).toContain('method="get"');
+      // That of the redirect endpoint has no session: the state of the answer is its token.
+      if (form.includes('data-callback')) expect(form).toContain('method="post" action=""');
+      else if (form.includes('role="search"')) expect(form).toContain('method="get"');
       else {
         expect(form).toMatch(/^<form [^>]*method="post" action="\/admin\//);
         expect(form.match(new RegExp(`name="csrf" value="${frame.csrf}"`, 'g'))).toHaveLength(1);

@@ -6,7 +6,9 @@
 import type {
   MailboxLine,
   MailboxSettingsView,
+  MailboxSignIn,
   OverviewView,
+  ProviderSignIn,
   QuarantinedLine,
   QuarantineView,
   ReasonLine,
@@ -22,6 +24,7 @@ function mailbox(name: string, host: string, more: Partial<MailboxLine> = {}): M
     nextPollMs: nowMs + 36 * secondMs,
     isIdling: false,
     isUnconfirmed: false,
+    needsConsent: false,
     error: null,
     ...more,
   };
@@ -34,6 +37,34 @@ export const unconfirmedMailbox: MailboxSettingsView = {
   ...{ name: 'desk', server: 'desk@example.org at imap.example.org:993 (TLS implicit)', folder: 'Sent' },
   ...{ startMs: nowMs - dayMs, action: 'move', target: 'Archive/2026', effect: 'each stored message is moved there' },
   ...{ digest: 'd'.repeat(43), state: 'unconfirmed' },
+  signIn: { kind: 'password', user: 'desk@example.org' },
+};
+
+/** A grant whose consent the provider ended. */
+const endedSignIn: MailboxSignIn = {
+  ...{ kind: 'oauth', user: 'desk@example.org', grant: 'desk', provider: 'Microsoft', flow: 'person' },
+  ...{ account: 'desk@example.org', state: 'needs_consent', sinceMs: nowMs - dayMs, cutOffAtMs: null },
+  ...{ errorCode: 'invalid_grant', connect: [{ provider: 'm365', label: 'Microsoft' }] },
+  command: 'ticketmaild mailbox authorize desk',
+};
+
+export const begunSignIn: ProviderSignIn = {
+  ...{ mailbox: 'desk', label: 'Microsoft', user: 'desk@example.org' },
+  url: 'https://login.microsoftonline.com/organizations/oauth2/v2.0/authorize?client_id=1&state=s&prompt=select_account',
+  redirectUri: 'https://mail.example.org/admin/oauth/callback',
+};
+
+export const signIns: Readonly<Record<string, MailboxSignIn>> = {
+  'needs-consent': endedSignIn,
+  'cut-off': { ...endedSignIn, cutOffAtMs: nowMs - dayMs },
+  ready: { ...endedSignIn, state: 'ready', errorCode: null },
+  new: {
+    ...{ ...endedSignIn, account: null, provider: null, flow: null, state: 'no_grant', sinceMs: null, errorCode: null },
+    connect: [endedSignIn.connect, [{ provider: 'google', label: 'Google' }]].flat(),
+  },
+  application: { ...endedSignIn, flow: 'application', account: null, state: 'ready', errorCode: null, connect: [] },
+  refused: { ...endedSignIn, flow: 'application', account: null, state: 'refused', errorCode: '7000222', connect: [] },
+  'no-provider': { ...endedSignIn, flow: null, state: 'no_provider', provider: 'old', connect: [] },
 };
 
 export const confirmedMailbox: MailboxSettingsView = {

@@ -7,6 +7,7 @@ import { encryptionPage } from '../../../../src/adapters/web/pages/encryption.ts
 import type { EnableForm, Frame } from '../../../../src/adapters/web/pages/layout.ts';
 import { messagePage } from '../../../../src/adapters/web/pages/layout.ts';
 import { mailboxPage } from '../../../../src/adapters/web/pages/mailbox.ts';
+import { callbackPage, connectPage } from '../../../../src/adapters/web/pages/oauth.ts';
 import { overviewPage } from '../../../../src/adapters/web/pages/overview.ts';
 import { quarantinePage } from '../../../../src/adapters/web/pages/quarantine.ts';
 import { type SignInView, signInPage } from '../../../../src/adapters/web/routes/sign-in.ts';
@@ -39,6 +40,8 @@ const notFound = {
   hint: 'Check the address, or go on from the overview.',
 };
 
+const redirectUri = 'https://mail.example.org/admin/oauth/callback';
+
 const halfForm: EnableForm = { keyLoss: true, backup: false };
 
 /** Every page and face, by its name. */
@@ -54,9 +57,17 @@ export const pages: Readonly<Record<string, () => string>> = {
     quarantinePage({ ...frame, flash: { tone: 'good', text: 'Released: it is ticket 4711.' } }, mail.quarantine),
   'quarantine-empty': () => quarantinePage(frame, mail.quarantineEmpty),
   'quarantine-chosen': () => quarantinePage(frame, mail.quarantineChosen),
-  'mailbox-unconfirmed': () => mailboxPage(frame, mail.unconfirmedMailbox),
-  'mailbox-confirmed': () => mailboxPage(frame, mail.confirmedMailbox),
-  'mailbox-off': () => mailboxPage(frame, { ...mail.confirmedMailbox, state: 'off' }),
+  'mailbox-unconfirmed': () => mailboxPage(frame, mail.unconfirmedMailbox, redirectUri),
+  'mailbox-confirmed': () => mailboxPage(frame, mail.confirmedMailbox, redirectUri),
+  'mailbox-off': () => mailboxPage(frame, { ...mail.confirmedMailbox, state: 'off' }, redirectUri),
+  ...Object.fromEntries(
+    Object.entries(mail.signIns).map(([name, signIn]) => [
+      `mailbox-${name}`,
+      () => mailboxPage(frame, { ...mail.confirmedMailbox, signIn }, redirectUri),
+    ]),
+  ),
+  connect: () => connectPage(frame, mail.begunSignIn),
+  callback: () => callbackPage(strangerFrame),
   off: encryptionIs(encryption.off),
   'off-mariadb': encryptionIs(encryption.offMariadb),
   'off-refused': encryptionIs(encryption.off, halfForm),
