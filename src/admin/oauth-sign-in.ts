@@ -6,11 +6,10 @@
  * elsewhere (login CSRF) is refused before the provider is asked. Nothing is stored unless all of it is right.
  */
 import { createHash } from 'node:crypto';
-import type { OAuthProvider } from '../config/oauth-provider.ts';
 import { Failure, isFailure } from '../errors.ts';
 import type { AuditActor, Mailbox } from '../ingest/model.ts';
 import type { MailboxStore } from '../ingest/stores.ts';
-import type { BrowserConsent, Consents } from '../oauth/consent.ts';
+import type { BrowserConsent, ConsentRequest, Consents } from '../oauth/consent.ts';
 import { configuredProvider } from '../oauth/grant-directory.ts';
 import { tokenConnection } from '../oauth/permission.ts';
 import type { GrantStore } from '../oauth/ports.ts';
@@ -19,6 +18,8 @@ import { commandOrNotice, shellCommand } from '../text/shell.ts';
 import { mailboxOrNull } from './mailbox-confirmation.ts';
 import { pageActor } from './ports.ts';
 import type { AdminService, FinishedSignIn, MailboxSignIn, ProviderSignIn } from './service.ts';
+
+type OAuthProvider = ConsentRequest['provider'];
 
 export type OAuthSignInPorts = {
   readonly store: Pick<MailboxStore, 'versionedMailbox'> & Pick<GrantStore, 'grantByName'>;
@@ -29,7 +30,7 @@ export type OAuthSignInPorts = {
   readonly clock: { monotonicMs(): number };
 };
 
-/** A finished one is kept until its time is over, so that a repeated answer is told from a foreign one. */
+/** A finished one is kept until its time is over, so that a repeated answer is distinguished from a foreign one. */
 type PendingSignIn = {
   readonly consent: BrowserConsent;
   readonly mailbox: string;

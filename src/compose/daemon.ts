@@ -43,7 +43,7 @@ type DaemonParts = {
 
 /** Resolves after `stop` fired and the polls in progress ended. */
 export async function serveDaemon(parts: DaemonParts, stop: AbortSignal, reloads: ReloadSource): Promise<void> {
-  const { active, log, store, ports, encryption } = parts;
+  const { active, log, store, ports, encryption, oauth } = parts;
   const { config } = active;
   using _lock = await store.lockForDaemon();
   const [{ createServiceManager }, { createMetrics }, { startHealthServer }] = await Promise.all([
@@ -68,18 +68,18 @@ export async function serveDaemon(parts: DaemonParts, stop: AbortSignal, reloads
     await using resolver = createResolver({ ...ports, store }, daemonSettings(active.config));
     return await resolver.resolve(message, action);
   };
-  const { oauth } = parts;
   const page = {
-    ...{ store, log, encryption, control, operations, resolve, raw, worker, oauth },
+    ...{ store, log, encryption, control, operations, resolve, raw, worker },
     database,
     configFile,
+    oauth,
   };
   const reload = createReload({
     ...{ load: reloads.load, log, serviceManager, nowMs: systemClock.nowMs },
     current: () => active.config,
     adopt(next) {
       active.config = applyReload(active.config, next, (login) => store.useLogin(login));
-      parts.oauth.reset();
+      oauth.reset();
     },
   });
   using _reloads = reloads.on(() => void reload.reload());
@@ -98,11 +98,11 @@ export async function serveDaemon(parts: DaemonParts, stop: AbortSignal, reloads
     startEncryptionSync: async (readiness) => {
       await using building = new AsyncDisposableStack();
       building.use(await daemon.start(() => isMigrated, readiness));
-      building.use(await parts.oauth.startRenewals(() => isMigrated, metrics.oauthRenewal));
+      building.use(await oauth.startRenewals(() => isMigrated, metrics.oauthRenewal));
       return building.move();
     },
     encryptionChecks: daemon.checks,
-    oauthCheck: parts.oauth.check,
+    oauthCheck: oauth.check,
     configCheck: reload.check,
     self: selfOf(config, log),
     listen:

@@ -130,8 +130,8 @@ async function lastVerified({ store }: EncryptionViewPorts, wanted: readonly Key
 export type OperationProgress = Pick<EncryptionView, 'mode' | 'progress' | 'unfinished'>;
 
 /**
- * Progress from the state of the switch, the counted passwords and tokens, and the operation. `isRequested`: disabling waits for
- * its proof file. Pure.
+ * Progress from the state of the switch, the counted passwords and tokens, and the operation. `isRequested`: disabling
+ * waits for its proof file. Pure.
  */
 export function operationProgress(
   status: EncryptionStatus,

@@ -75,7 +75,7 @@ async function allow(page: Page, account: string, button = 'Allow'): Promise<voi
   await page.getByRole('button', { name: button }).click();
 }
 
-const flash = (page: Page) => page.locator('.flash').innerText();
+const flash = (page: Page) => page.locator('.flash p').textContent();
 
 /** Everything that the daemon wrote: log at trace, and the files of its data folder. */
 async function written(): Promise<string> {
@@ -137,7 +137,7 @@ test.each([true, false])('from the button to a ticket, with a script: %s', { tim
   if (!hasScript) await page.getByRole('button', { name: 'Finish the Sign-In' }).click();
   await page.waitForURL('**/admin/mailbox?name=anna');
   expect(await flash(page)).toBe(`The sign-in of ${user} is stored: the mailbox is fetched now.`);
-  expect(await page.locator('main').innerText()).toContain('Connected');
+  expect(await page.locator('main').textContent()).toContain('Connected');
   expect(troubles).toEqual([]);
   // Strict: the provider's redirect came without it.
   expect(cookies).toEqual(['none']);

@@ -47,9 +47,8 @@ export function signInCard(frame: Frame, mailbox: string, view: MailboxSignIn, r
       markup`OAuth 2${provider === null ? '' : ', '}${provider === null ? nothing : untrustedText(provider, 64)}`,
     ],
     ['User', untrustedText(user)],
-    flow === 'person' || account !== null
-      ? ['Signed in as', account === null ? markup`<span class="soft">nobody known</span>` : untrustedText(account)]
-      : ['Signs in', 'as an application; no person is needed'],
+    account === null ? null : ['Signed in as', untrustedText(account)],
+    flow === null || flow === 'person' ? null : ['Signs in', 'as an application: no person is needed'],
     sinceMs === null ? null : ['Since', timestampUtc(sinceMs)],
   ]);
   const content = markup`${facts}${reason(view)}${connectForms(frame, mailbox, view, redirectUri)}`;
@@ -67,9 +66,9 @@ function reason({ state, errorCode, cutOffAtMs }: OAuthSignInView): Markup {
     case 'unused':
       return nothing;
     case 'no_grant':
-      return markup`<p>Nobody has signed in for this mailbox yet. No login is tried; no mail is lost.</p>`;
+      return markup`<p>No person has signed in for this mailbox yet. No login is tried; no mail is lost.</p>`;
     case 'needs_consent':
-      return markup`<p>The provider ended the consent${said}. No login is tried until somebody signs in again; mail stays on the server.${cut}</p>`;
+      return markup`<p>The provider ended the consent${said}. No login is tried until a person signs in again; mail stays on the server.${cut}</p>`;
     case 'refused':
       return markup`<p>The provider refuses the application itself${said}: its registration or its secret. A sign-in does not help; see <code>ticketmaild oauth test</code></p>`;
     case 'no_provider':
@@ -87,7 +86,7 @@ function connectForms(frame: Frame, mailbox: string, view: OAuthSignInView, redi
     return postForm(frame, 'mailbox/connect', button, { name: mailbox, provider });
   });
   return markup`<div class="connect">${forms}</div>
-<details class="fold" id="redirect-address"${isNeeded ? markup` open` : nothing}><summary>Redirect address for the registration at the provider</summary><div><p>The application has to list exactly this address:</p>${command(redirectUri)}<p class="hint">It is the address of this page in your browser. Without one, on the host:</p>${command(line)}</div></details>`;
+<details class="fold" id="redirect-address"${isNeeded ? markup` open` : nothing}><summary>Redirect address for the registration at the provider</summary><div><p>The application has to list exactly this address:</p>${command(redirectUri)}<p class="hint">It is that of this page as your browser shows it. Without a browser, on the host:</p>${command(line)}</div></details>`;
 }
 
 /** The link to the provider. */
