@@ -64,7 +64,7 @@ async function startEcho(answer: (tag: string, token: string) => string): Promis
 
 const users = { app: 'support', secret: 'sales', service: 'billing', anna: 'anna' } as const;
 
-/** Of each test anew. */
+/** Other ones in each test. */
 const accountOf = (user: string): string => `${user}-${round}@example.test`;
 let round = 0;
 
