@@ -69,10 +69,8 @@ export async function serveDaemon(parts: DaemonParts, stop: AbortSignal, reloads
     return await resolver.resolve(message, action);
   };
   const page = {
-    ...{ store, log, encryption, control, operations, resolve, raw, worker },
-    database,
-    configFile,
-    oauth,
+    ...{ store, log, encryption, oauth, control, operations, resolve, raw, worker },
+    ...{ database, configFile },
   };
   const reload = createReload({
     ...{ load: reloads.load, log, serviceManager, nowMs: systemClock.nowMs },
