@@ -66,8 +66,8 @@ function existsIn({ imap }: ImapConnection): number {
 export type SearchResult = ReturnType<UidCollector['result']>;
 
 /**
- * SEARCH in the selected folder: UIDs, ascending, at most `listedMax`. The budget allows for each message of the folder,
- * and for two windows at most: EXISTS is only what the server says.
+ * SEARCH in the selected folder: UIDs, ascending, at most `listedMax`. The budget allows for each message of the
+ * folder, and for two windows at most: EXISTS is only what the server says.
  */
 export async function search(
   connection: ImapConnection,

@@ -259,7 +259,9 @@ class ImapSession implements Session {
     if (this.#isFetching) throw new Failure('unexpected', `A session was used for ${doing} during a fetch.`);
   }
 
-  /** The first messages above `uid`, in one SEARCH unless the folder is large; `isCut`: there may be more above them. */
+  /**
+   * The first messages above `uid`, in one SEARCH unless the folder is large; `isCut`: there may be more above them.
+   */
   async #window(doing: string, uid: number, since?: Date): Promise<SearchResult> {
     for (let above = uid; ; ) {
       const end = await this.#windowEnd(above);

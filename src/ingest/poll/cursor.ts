@@ -4,8 +4,9 @@
  * A cursor in the folder's current epoch is used as it is. A new epoch starts for a folder that is new, that has
  * another UIDVALIDITY (RFC 9051 section 2.3.1.1), that was restored from a backup under the same UIDVALIDITY, so that
  * UIDs will be used again, that has messages below the cursor which were never read (late-messages.ts), or that is
- * another folder than before, because the row of the mailbox was changed. It starts where the mailbox's start point says: at the first message, or at the first that arrived since a time. Messages that
- * were handled before are recognised later, by Message-ID and content.
+ * another folder than before, because the row of the mailbox was changed. It starts where the mailbox's start point
+ * says: at the first message, or at the first that arrived since a time. Messages that were handled before are
+ * recognised later, by Message-ID and content.
  *
  * Rows of earlier epochs are cleaned up after the new cursor is stored, never before: the earlier UIDVALIDITY may
  * return. The start UID is recorded last: while it is missing the cleanup was interrupted, and the next round resumes

@@ -1,6 +1,6 @@
 /**
- * Hostile scenes of an IMAP server, each a script: silence, floods, ranges, long lines, lies about numbers, sizes, dates
- * and folders, and ends of all kinds.
+ * Hostile scenes of an IMAP server, each a script: silence, floods, ranges, long lines, lies about numbers, sizes,
+ * dates and folders, and ends of all kinds.
  */
 import { randomBytes } from 'node:crypto';
 import type { Duplex } from 'node:stream';

@@ -1,6 +1,6 @@
 /**
- * Options and configurations that are refused by `mailbox add|set --oauth` and `oauth show|test`: one line and a hint each,
- * nothing is stored, and nothing is asked of the provider, whose endpoints do not exist.
+ * Options and configurations that are refused by `mailbox add|set --oauth` and `oauth show|test`: one line and a hint
+ * each, nothing is stored, and nothing is asked of the provider, whose endpoints do not exist.
  */
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';

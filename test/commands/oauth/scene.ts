@@ -1,6 +1,6 @@
 /**
- * Commands beside a real OpenID provider and a Dovecot that takes its tokens: a configuration with one provider for each
- * way to a grant, and the consent of a person as a command would store it.
+ * Commands beside a real OpenID provider and a Dovecot that takes its tokens: a configuration with one provider for
+ * each way to a grant, and the consent of a person as a command would store it.
  */
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
