@@ -225,8 +225,13 @@ function isMailScope(scope: string): boolean {
 function reasonForNoRefresh({ kind, name, scopes, prompt }: OAuthProvider): string {
   const asked = kind === 'google' || kind === 'yahoo' || scopes.includes('offline_access');
   if (!asked) return `Add "offline_access" to scopes in [oauth.${name}], and begin again.`;
-  if (kind !== 'microsoft' && prompt !== 'consent')
-    return `Set prompt = "consent" in [oauth.${name}], since it was consented to before, and begin again.`;
+  if (kind !== 'microsoft' && prompt !== 'consent') {
+    const other =
+      kind === 'oidc'
+        ? ' If it refuses that prompt: --device, or allow refresh tokens for this application there.'
+        : '';
+    return `Set prompt = "consent" in [oauth.${name}], since it was consented to before, and begin again.${other}`;
+  }
   return 'Allow refresh tokens (offline access) for this application at the provider, and begin again.';
 }
 

@@ -153,6 +153,13 @@ test.each<[string, Partial<OAuthProvider>, Partial<TokenAnswer>, string, string]
     'Nothing was stored. Set prompt = "consent" in [oauth.people], since it was consented to before, and begin again.',
   ],
   [
+    'no refresh token: a provider without a prompt',
+    { kind: 'oidc', scopes: ['offline_access'], prompt: null },
+    { refreshToken: null },
+    'The provider people gave no refresh token.',
+    'Nothing was stored. Set prompt = "consent" in [oauth.people], since it was consented to before, and begin again. If it refuses that prompt: --device, or allow refresh tokens for this application there.',
+  ],
+  [
     'no refresh token for another reason',
     { kind: 'microsoft', scopes: ['offline_access'] },
     { refreshToken: null },

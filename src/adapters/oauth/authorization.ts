@@ -101,15 +101,26 @@ function checkedAnswer({ provider, metadata }: Start, answer: string, state: str
 }
 
 /** `error_description` is read for the number of Microsoft alone. */
-function redirectFailure({ name }: OAuthProvider, parameters: URLSearchParams): Failure {
+function redirectFailure(provider: OAuthProvider, parameters: URLSearchParams): Failure {
   const [, number] = /^AADSTS(\d{5,7})\b/.exec(parameters.get('error_description') ?? '') ?? [];
-  return providerFailure(name, 'consent', {
+  const failure = providerFailure(provider.name, 'consent', {
     status: null,
     error: parameters.get('error'),
     microsoftNumbers: number === undefined ? [] : [Number(number)],
     retryAfter: null,
     atMs: 0,
   });
+  if (failure.fields['cause'] !== 'invalid_request') return failure;
+  const { code, message, fields } = failure;
+  return new Failure(code, message, { fields, hint: invalidRequestHint(provider) });
+}
+
+/** OpenID Connect Core section 3.1.2.1 makes the support of a prompt optional; the scope may do without it. */
+function invalidRequestHint({ kind, name, prompt }: OAuthProvider): string {
+  const device = kind === 'google' || kind === 'yahoo' ? '' : ' Or sign in with --device, which sends neither.';
+  const compared = `client_id and scopes in [oauth.${name}], and the redirect address, with the registration`;
+  if (prompt === null) return `Nothing was stored. Compare ${compared}.${device}`;
+  return `Nothing was stored. The provider may not support prompt=${prompt}: set prompt = "none" in [oauth.${name}]. Else compare ${compared}.${device}`;
 }
 
 const wholeAddress = 'Copy the whole address that the browser ends at, from https:// or http:// on.';

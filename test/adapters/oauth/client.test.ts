@@ -322,6 +322,9 @@ describe('a consent', () => {
     }
     const subtle = `${redirectUri}?state=${state}&error=invalid_client&error_description=AADSTS650052:+secret+words`;
     expect(await fails(subtle)).toMatchObject({ code: 'oauth_provider_refused', fields: { cause: 'invalid_client' } });
+    const prompt = await fails(`${redirectUri}?state=${state}&error=invalid_request&error_description=secret+words`);
+    expect(prompt.hint).toMatch(/may not support prompt=consent: set prompt = "none" in .*redirect address.*--device/);
+    expect(`${prompt.message} ${prompt.hint}`).not.toContain('secret words');
   });
 
   test('is good once', async () => {
