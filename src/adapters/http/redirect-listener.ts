@@ -55,7 +55,7 @@ export async function listenForRedirect(port: number): Promise<RedirectListener>
     taken = address;
   };
   const listening = await listenOn(server, {
-    ...{ address: { host: '127.0.0.1', port }, descriptor: null, setting: '--port' },
+    ...{ address: { host: '127.0.0.1', port }, descriptor: null, setting: '--browser-port' },
     twin: { descriptor: null, onTaken },
   });
   const end = async (): Promise<void> => {

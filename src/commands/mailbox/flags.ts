@@ -18,7 +18,7 @@ export const consentFlags = {
   device: ['--device', 'sign in with a code on any device (default where the provider has it for mail)'],
   paste: ['--paste', 'sign in with a browser anywhere, and paste the address that it ends at'],
   browser: ['--browser', 'sign in with a browser that reaches a port of this machine'],
-  port: ['--port <port>', 'port for --browser (default: any free one)'],
+  browserPort: ['--browser-port <port>', 'port for --browser (default: any free one)'],
 } as const;
 
 /** `caFile` as in a flag: `ca-file`. */
@@ -42,6 +42,7 @@ const grant = 'grant of a person (default: a new one, named as the mailbox)';
 const device = 'sign in with a code on any device (default where the provider has it for mail)';
 const paste = 'sign in with a browser anywhere, and paste the address that it ends at';
 const browser = 'sign in with a browser that reaches a port of this machine';
+const browserPort = 'port for --browser (default: any free one)';
 const plaintext = 'allow an unencrypted password to another machine with --tls none';
 
 /** In the order of the help. An option that is missing here does not compile. */
@@ -61,6 +62,7 @@ const mailboxFlags: { readonly [Name in MailboxOption]: MailboxFlags<Name> } = {
   device: ['--device', device, device],
   paste: ['--paste', paste, paste],
   browser: ['--browser', browser, browser],
+  browserPort: ['--browser-port <port>', browserPort, browserPort],
   folder: ['--folder <folder>', 'folder to poll (default: INBOX)', 'folder to poll'],
   since: [
     '--since <start>',

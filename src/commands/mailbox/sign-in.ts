@@ -30,8 +30,8 @@ export type SignInOptions = {
   readonly device?: boolean;
   readonly paste?: boolean;
   readonly browser?: boolean;
-  /** Of the mail server. */
-  readonly port?: string;
+  /** Of the listener of `--browser`. */
+  readonly browserPort?: string;
 };
 
 type Subject = Pick<Mailbox, 'name' | 'connection'>;
@@ -47,6 +47,8 @@ export type SelectedGrant = {
 export function checkSignInOptions(options: SignInOptions): void {
   const { oauth, grant, passwordStdin, newPassword } = options;
   const way = (['device', 'paste', 'browser'] as const).find((one) => options[one] === true);
+  if (oauth === undefined && options.browserPort !== undefined)
+    throw new Failure('usage', '--browser-port is that of --browser: use it with --oauth');
   if (oauth === undefined && way !== undefined)
     throw new Failure('usage', `--${way} is a way to sign in at a provider: use it with --oauth`);
   if (oauth === undefined && grant !== undefined)
@@ -118,7 +120,11 @@ function checkPermitted(
   } catch (error) {
     if (!isFailure(error, 'token_bound_elsewhere')) throw error;
     const hosts = provider.imapHosts.map(({ host, port }) => `${host}:${port}`).join(', ');
-    const hint = `Nothing was changed. A token of ${provider.name} goes to ${hosts} (imap_hosts), over TLS, with the authorities of the system or of ca_file in [oauth.${provider.name}].`;
+    const isPinned = connection.caPem !== null || connection.fingerprint !== null;
+    const ownAuthorities = isPinned
+      ? ' Leave --ca-file and --fingerprint out; with mailbox set, add --system-ca where the mailbox has its own.'
+      : '';
+    const hint = `Nothing was changed. A token of ${provider.name} goes to ${hosts} (imap_hosts), over TLS, with the authorities of the system or of ca_file in [oauth.${provider.name}].${ownAuthorities}`;
     throw new Failure('token_bound_elsewhere', error.message, { fields: error.fields, hint });
   }
   if (provider.flow !== 'person' || isKnown) checkUserListed(connection.user, provider, account);
@@ -176,10 +182,15 @@ async function newConsent({ app, selected, mailbox, options, context }: GrantUse
   const { name, provider, existing } = selected;
   if (provider.flow !== 'person' || existing !== null) return null;
   const { chosenWay, promptConsent } = await import('../oauth/consent-prompt.ts');
-  // That is the port of the mail server.
-  const { port: _, ...ways } = options;
   const request = { grant: name, provider, user: mailbox.connection.user, by: app.actor };
-  return await promptConsent(app, request, chosenWay(ways), context);
+  try {
+    return await promptConsent(app, request, chosenWay(options), context);
+  } catch (error) {
+    if (!isFailure(error)) throw error;
+    // The usual hint names a command for a mailbox that has a grant, which this one does not have yet.
+    const hint = error.hint.replaceAll('ticketmaild mailbox authorize NAME', 'repeat this command');
+    throw new Failure(error.code, error.message, { fields: error.fields, hint, cause: error.cause });
+  }
 }
 
 async function probe(use: GrantUse, consent: ObtainedConsent | null): Promise<ProbeReport> {

@@ -19,7 +19,7 @@ export type ConsentOptions = {
   readonly paste?: boolean;
   readonly browser?: boolean;
   /** Of the listener of `--browser`. */
-  readonly port?: string;
+  readonly browserPort?: string;
 };
 
 /** `way` null: by a device code where the provider has it for mail, else by a pasted address. */
@@ -28,12 +28,12 @@ export type ChosenWay = { readonly way: ConsentWay | null; readonly port: number
 type Terminal = Pick<Context, 'terminal' | 'signal'>;
 
 /** Throws `usage`. */
-export function chosenWay({ device, paste, browser, port }: ConsentOptions): ChosenWay {
+export function chosenWay({ device, paste, browser, browserPort: port }: ConsentOptions): ChosenWay {
   const given = { device, paste, browser };
   const [way = null, other] = (['device', 'paste', 'browser'] as const).filter((one) => given[one] === true);
   if (other !== undefined) throw new Failure('usage', `--${way} and --${other} exclude each other`);
-  if (port !== undefined && way !== 'browser') throw new Failure('usage', '--port is that of --browser');
-  return { way, port: port === undefined ? 0 : wholeNumber('--port', port, 1, 65_535) };
+  if (port !== undefined && way !== 'browser') throw new Failure('usage', '--browser-port is that of --browser');
+  return { way, port: port === undefined ? 0 : wholeNumber('--browser-port', port, 1, 65_535) };
 }
 
 /**

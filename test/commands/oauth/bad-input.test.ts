@@ -86,6 +86,18 @@ const additions: readonly (readonly [what: string, code: number, said: RegExp, a
   ['a grant without a provider', 2, /--grant .* use it with --oauth/, [...support, '--grant', 'anna']],
   ['a way to sign in without a provider', 2, /--paste .* use it with --oauth/, [...support, '--paste']],
   [
+    'a port of the browser without a provider',
+    2,
+    /--browser-port .* use it with --oauth/,
+    [...support, '--browser-port', '8000'],
+  ],
+  [
+    'a port of the browser for another way',
+    2,
+    /--browser-port is that of --browser/,
+    [...anna, '--name', 'new', '--oauth', 'people', '--paste', '--browser-port', '8000'],
+  ],
+  [
     'two ways to sign in',
     2,
     /exclude each other/,
@@ -121,6 +133,15 @@ test('mailbox add refuses certificate authorities of the mailbox', async () => {
   const ran = await cli.run(['mailbox', 'add', ...support, '--oauth', 'app', '--ca-file', caFile]);
   expect(ran).toMatchObject({ code: 1, out: '', err: expect.stringContaining('certificate authorities of its own') });
   expect(ran.err).toContain('ca_file in [oauth.app]');
+  expect(ran.err).toContain('--system-ca');
+  expect(await stored()).toEqual(['anna']);
+});
+
+test('a sign-in that fails while a mailbox is added names no command for a stored one', async () => {
+  const pasted = 'http://127.0.0.1/oauth/callback?code=x&state=other';
+  const ran = await cli.run(['mailbox', 'add', ...anna, '--name', 'new', '--oauth', 'people', '--paste'], pasted);
+  expect(ran).toMatchObject({ code: 1, out: '' });
+  expect(ran.err).toContain('hint: Nothing was stored. Begin again: repeat this command');
   expect(await stored()).toEqual(['anna']);
 });
 
