@@ -171,7 +171,10 @@ test('what has no consent to give is refused before anyone is asked', async () =
   };
   await refused(['mailbox', 'authorize', 'nobody'], /no mailbox/i);
   await refused(['mailbox', 'authorize', 'anna', '--device', '--paste'], /--device and --paste exclude each other/);
-  await refused(['mailbox', 'authorize', 'anna', '--paste', '--port', '4000'], /--port is that of --browser/);
+  await refused(
+    ['mailbox', 'authorize', 'anna', '--paste', '--browser-port', '4000'],
+    /--browser-port is that of --browser/,
+  );
   await refused(
     ['mailbox', 'authorize', 'anna', '--provider', 'shared'],
     /is one of provider people: leave --provider out/,
