@@ -337,6 +337,8 @@ describe('a forged row', () => {
       const worker = await scene.worker();
       expect(await worker.operations.view()).toBeNull();
       expect(await startedAndOver(worker, 'enable')).toMatchObject({ state: 'done' });
+      // It reports no heartbeat, so that it would take the next one for dead.
+      await worker.stop();
     }
   });
 });
