@@ -3,11 +3,27 @@
  *
  * The cells of the table may hold anything: commands quote what they show for copying, and codes are words.
  */
+import type { App } from '../../compose/compose.ts';
 import type { OAuthProvider } from '../../config/oauth-provider.ts';
+import { isFailure } from '../../errors.ts';
 import type { Grant, GrantView } from '../../oauth/model.ts';
 import { printableLine } from '../../text/printable.ts';
 import { commandOrNotice, shellCommand } from '../../text/shell.ts';
 import { isoTime } from '../../text/time.ts';
+
+/** What `read` returns; none in a new database without tables, where a provider can be tried out already. */
+export async function rowsOrNone<T>(
+  { migrations }: Pick<App, 'migrations'>,
+  read: () => Promise<readonly T[]>,
+): Promise<readonly T[]> {
+  try {
+    return await read();
+  } catch (error) {
+    const isNew = async () => (await migrations.status()).every(({ appliedAtMs }) => appliedAtMs === null);
+    if (isFailure(error, 'database_outdated') && (await isNew())) return [];
+    throw error;
+  }
+}
 
 /** `unused`: it is created on first use; `unknown_provider`: the configuration does not have its provider. */
 export type GrantCondition = Grant['state'] | 'unused' | 'unknown_provider';

@@ -22,7 +22,7 @@ import { certificateText, probeMailbox } from '../mailbox/probe.ts';
 import { providerOfMailbox } from '../mailbox/sign-in.ts';
 import { quoted } from '../option-values.ts';
 import { checkCredential } from './credential.ts';
-import { describeGrant } from './grants.ts';
+import { describeGrant, rowsOrNone } from './grants.ts';
 import { nextSteps } from './next-steps.ts';
 import type { OAuthNameOptions } from './view.ts';
 
@@ -53,8 +53,8 @@ export async function testOAuth(options: OAuthNameOptions, context: Context): Pr
 
 async function subjectOf(app: App, name: string): Promise<Pick<Test, 'provider' | 'grants' | 'mailboxes'>> {
   const providers = app.oauth.providers();
-  const all = await app.store.listGrants();
-  const stored = (await app.store.listMailboxes()).filter((mailbox) => !isInvalid(mailbox));
+  const all = await rowsOrNone(app, app.store.listGrants);
+  const stored = (await rowsOrNone(app, app.store.listMailboxes)).filter((mailbox) => !isInvalid(mailbox));
   const byName = new Map(all.map((grant) => [grant.name, grant]));
   const providerOf = (grant: string) => providerOfMailbox({ grant }, byName.get(grant) ?? null, providers);
   const ofName = providers.find((one) => one.name === name);

@@ -13,7 +13,7 @@ import { countText } from '../../text/units.ts';
 import { type CommonOptions, type Context, withApp } from '../context.ts';
 import { quoted } from '../option-values.ts';
 import { printList, printResult, type TableColumn } from '../output.ts';
-import { conditionWords, describeGrant, type GrantDescription, grantJson } from './grants.ts';
+import { conditionWords, describeGrant, type GrantDescription, grantJson, rowsOrNone } from './grants.ts';
 
 /** A grant; `grant` null: a provider that has none yet. */
 type GrantRow = {
@@ -53,7 +53,7 @@ export async function listGrants(options: CommonOptions, context: Context): Prom
 async function grantRows(app: App): Promise<readonly GrantRow[]> {
   const providers = app.oauth.providers();
   const rows: GrantRow[] = [];
-  for (const grant of await app.store.listGrants()) {
+  for (const grant of await rowsOrNone(app, app.store.listGrants)) {
     const ofName = providers.find((one) => one.name === grant.name && one.flow !== 'person');
     const provider = ofName ?? providers.find((one) => one.name === grant.provider) ?? null;
     const [mailbox = null] = grant.state === 'ready' ? [] : await app.store.mailboxesOfGrant(grant.name);

@@ -181,6 +181,17 @@ test.each(['show', 'test'])('oauth %s knows no other name', async (command) => {
   expect(ran.err).toBe('there is no provider and no grant named "nope"\nhint: See ticketmaild oauth list.\n');
 });
 
+test('in a new database without tables, list, show and test of a provider have no grants', async () => {
+  await using fresh = await openCommandLine({ TICKETMAILD_CONFIG: cli.env['TICKETMAILD_CONFIG'] ?? '' });
+  const listed = await fresh.run(['oauth', 'list', '--json']);
+  expect(listed).toMatchObject({ code: 0, err: '' });
+  expect(listed.json.map(({ provider }) => provider)).toEqual(['app', 'people', 'others']);
+  expect(await fresh.run(['oauth', 'show', 'app'])).toMatchObject({ code: 0, err: '' });
+  const tested = await fresh.run(['oauth', 'test', 'app', '--json']);
+  expect(tested.json.map(({ check, ok }) => [check, ok])).toContainEqual(['credential', true]);
+  expect(tested.err).toBe('');
+});
+
 test('a secret file that others may read fails the check', async () => {
   const { chmod } = await import('node:fs/promises');
   await chmod(join(folder.path, 'secret'), 0o644);
