@@ -46,17 +46,20 @@ export function createAnswerReader(): HttpAnswerReader {
   const text = Buffer.from(room.buffer, 0, room.length);
   let length = 0;
   let head: Head | null = null;
+  let body: BodyReader | null = null;
   return {
     add: (piece) => {
       if (length + piece.length > answerBytesMax) throw new BrokenAnswer('answer_too_long');
       copySecret(piece, room, length);
       length += piece.length;
       head ??= readHead(text.subarray(0, length));
-      return head !== null && isComplete(text.subarray(0, length), head);
+      if (head === null) return false;
+      body ??= bodyReader(text, head);
+      return body.isComplete(length);
     },
     answer: () => {
-      if (head === null) throw new BrokenAnswer('answer_cut_off');
-      return { status: head.status, headers: head.headers, body: bodyOf(text.subarray(0, length), head) };
+      if (head === null || body === null) throw new BrokenAnswer('answer_cut_off');
+      return { status: head.status, headers: head.headers, body: body.body(length) };
     },
     wipe: () => room.fill(0),
   };
@@ -94,52 +97,68 @@ function framingOf(status: number, headers: ReadonlyMap<string, string>): Head['
   return Number(length);
 }
 
-function isComplete(bytes: Buffer, { framing, bodyAt }: Head): boolean {
-  if (framing === 'until_end') return false;
-  if (framing === 'chunked') return lastChunk(bytes, bodyAt) !== null;
-  return bytes.length >= bodyAt + framing;
+/** `length` counts the bytes of the answer that are here. */
+interface BodyReader {
+  isComplete(length: number): boolean;
+  body(length: number): Uint8Array;
 }
 
-/** Joins the chunks in place. */
-function bodyOf(bytes: Buffer, head: Head): Uint8Array {
-  const { framing, bodyAt } = head;
-  if (framing === 'until_end') return bytes.subarray(bodyAt);
-  if (!isComplete(bytes, head)) throw new BrokenAnswer('answer_cut_off');
-  if (framing !== 'chunked') return bytes.subarray(bodyAt, bodyAt + framing);
-  let to = bodyAt;
-  for (const chunk of chunks(bytes, bodyAt)) {
-    copySecret(chunk, bytes, to);
-    to += chunk.length;
-  }
-  return bytes.subarray(bodyAt, to);
+function bodyReader(bytes: Buffer, { framing, bodyAt }: Head): BodyReader {
+  if (framing === 'chunked') return chunkedBody(bytes, bodyAt);
+  if (framing === 'until_end') return { isComplete: () => false, body: (length) => bytes.subarray(bodyAt, length) };
+  const end = bodyAt + framing;
+  return {
+    isComplete: (length) => length >= end,
+    body: (length) => {
+      if (length < end) throw new BrokenAnswer('answer_cut_off');
+      return bytes.subarray(bodyAt, end);
+    },
+  };
 }
 
-/** The empty chunk at the end; null: it has not come yet. Its trailer is not waited for. */
-function lastChunk(bytes: Buffer, bodyAt: number): Uint8Array | null {
-  for (const chunk of chunks(bytes, bodyAt)) if (chunk.length === 0) return chunk;
-  return null;
-}
-
-/** Complete chunks (RFC 9112 section 7.1), the empty one at the end included. */
-function* chunks(bytes: Buffer, bodyAt: number): Iterable<Uint8Array> {
+/**
+ * Incremental decoder of the chunked coding (RFC 9112 section 7.1), in place; the trailer is not waited for.
+ *
+ * A chunk is read once, whatever the number of pieces, so that the work grows with the bytes alone.
+ */
+function chunkedBody(bytes: Buffer, bodyAt: number): BodyReader {
   let at = bodyAt;
-  for (;;) {
-    const end = bytes.indexOf('\r\n', at);
-    if (end < 0 && bytes.length - at <= chunkLineBytesMax) return;
-    const [, digits] = /^([0-9a-f]{1,6})[ \t]*(?:;.*)?$/i.exec(bytes.toString('latin1', at, Math.max(at, end))) ?? [];
-    if (digits === undefined) throw new BrokenAnswer('wrong_chunk');
-    const size = Number.parseInt(digits, 16);
-    const from = end + 2;
-    if (size === 0) {
-      yield bytes.subarray(from, from);
-      return;
-    }
-    if (from + size + 2 > bytes.length) return;
-    if (bytes.toString('latin1', from + size, from + size + 2) !== '\r\n') throw new BrokenAnswer('wrong_chunk');
-    // A copy of the chunk moves to lower addresses only, so that the next one is not overwritten before it was read.
-    yield bytes.subarray(from, from + size);
-    at = from + size + 2;
-  }
+  let to = bodyAt;
+  let isLast = false;
+  return {
+    isComplete: (length) => {
+      while (!isLast) {
+        const chunk = readChunk(bytes.subarray(0, length), at);
+        if (chunk === null) return false;
+        // A copy of the chunk moves to lower addresses only: what follows it is not overwritten.
+        copySecret(chunk.content, bytes, to);
+        to += chunk.content.length;
+        at = chunk.end;
+        isLast = chunk.content.length === 0;
+      }
+      return true;
+    },
+    body: () => {
+      if (!isLast) throw new BrokenAnswer('answer_cut_off');
+      return bytes.subarray(bodyAt, to);
+    },
+  };
 }
 
 const chunkLineBytesMax = 128;
+
+/** null: not all of the chunk is here. The empty chunk is the last one. */
+function readChunk(bytes: Buffer, at: number): { readonly content: Uint8Array; readonly end: number } | null {
+  const line = bytes.subarray(at, at + chunkLineBytesMax);
+  const end = line.indexOf('\r\n');
+  if (end < 0 && line.length < chunkLineBytesMax) return null;
+  const [, digits] = /^([0-9a-f]{1,6})[ \t]*(?:;.*)?$/i.exec(line.toString('latin1', 0, Math.max(0, end))) ?? [];
+  if (digits === undefined) throw new BrokenAnswer('wrong_chunk');
+  const size = Number.parseInt(digits, 16);
+  const from = at + end + 2;
+  if (size === 0) return { content: bytes.subarray(from, from), end: from };
+  const after = from + size;
+  if (after + 2 > bytes.length) return null;
+  if (bytes.toString('latin1', after, after + 2) !== '\r\n') throw new BrokenAnswer('wrong_chunk');
+  return { content: bytes.subarray(from, after), end: after + 2 };
+}

@@ -9,6 +9,7 @@ import tls from 'node:tls';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { systemClock } from '../../../src/adapters/clock/clock.ts';
 import { createProviderClient } from '../../../src/adapters/oauth/client.ts';
+import { createAnswerReader } from '../../../src/adapters/oauth/http-answer.ts';
 import type { OAuthProvider } from '../../../src/config/oauth-provider.ts';
 import { isFailure } from '../../../src/errors.ts';
 import { SecretBytes } from '../../../src/secret/secret-bytes.ts';
@@ -164,6 +165,16 @@ describe('an answer', () => {
   ])('that is cut off %s is refused', async (_title, text) => {
     const port = await tlsServer((socket) => void socket.end(text));
     expect(await causeOf(settingsFor(port))).toBe('answer_cut_off');
+  });
+
+  test('of 40,000 chunks, each in a piece of its own, is read in linear time', () => {
+    const reader = createAnswerReader();
+    reader.add(Buffer.from(chunked('')));
+    const startedAtMs = performance.now();
+    for (let chunk = 0; chunk < 40_000; chunk += 1) reader.add(Buffer.from('1\r\n \r\n'));
+    expect(reader.add(Buffer.from('0\r\n'))).toBe(true);
+    expect(performance.now() - startedAtMs).toBeLessThan(3000);
+    expect(reader.answer().body).toHaveLength(40_000);
   });
 
   test('that drips, or never comes, meets the deadline', async () => {
