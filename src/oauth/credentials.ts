@@ -9,7 +9,7 @@ import type { PasswordAccess } from '../encryption/passwords.ts';
 import { Failure, isFailure } from '../errors.ts';
 import type { Connection, Mailbox } from '../ingest/model.ts';
 import type { Credential, Credentials } from '../ingest/ports.ts';
-import { commandOrNotice, shellCommand } from '../text/shell.ts';
+import { withMailboxName } from '../text/hints.ts';
 import { type GrantDirectory, providerOfGrant } from './grant-directory.ts';
 import type { Grant } from './model.ts';
 import { checkUserListed, tokenConnection } from './permission.ts';
@@ -95,10 +95,5 @@ async function replacement(obtain: () => Promise<AccessToken>): Promise<AccessTo
 
 /** The hint with the name of the mailbox in its command. */
 function withCommand({ code, message, fields, hint, cause }: Failure, { name }: Mailbox): Failure {
-  const command = commandOrNotice(shellCommand('mailbox authorize', name));
-  return new Failure(code, message, {
-    fields,
-    hint: hint.replace('ticketmaild mailbox authorize NAME', () => command),
-    cause,
-  });
+  return new Failure(code, message, { fields, hint: withMailboxName(hint, name), cause });
 }

@@ -6,8 +6,9 @@
  * the provider. Pure.
  */
 import type { OAuthProvider } from '../config/oauth-provider.ts';
-import { Failure } from '../errors.ts';
+import { Failure, failureMeanings } from '../errors.ts';
 import type { Connection } from '../ingest/model.ts';
+import { printableLine } from '../text/printable.ts';
 
 type Listing = Pick<OAuthProvider, 'name' | 'flow' | 'mailboxes'>;
 type Destination = Pick<OAuthProvider, 'name' | 'imapHosts' | 'caPem'>;
@@ -25,8 +26,10 @@ export function checkUserListed(user: string, provider: Listing, account: string
   const name = asciiLowerCase(user);
   const isOwn = provider.flow === 'person' && account !== null && account !== '' && asciiLowerCase(account) === name;
   if (isOwn || provider.mailboxes.some((entry) => isListed(name, entry))) return;
-  const message = `the user is not listed in mailboxes of [oauth.${provider.name}], so no token opens this mailbox`;
-  throw new Failure('oauth_mailbox_not_listed', message, { fields: { provider: provider.name } });
+  const table = `[oauth.${provider.name}]`;
+  const message = `user ${printableLine(user)} is not listed in mailboxes of ${table}, so no token opens this mailbox`;
+  const hint = failureMeanings.oauth_mailbox_not_listed.hint.replace('[oauth.NAME]', table);
+  throw new Failure('oauth_mailbox_not_listed', message, { fields: { provider: provider.name }, hint });
 }
 
 function isListed(user: string, entry: string): boolean {

@@ -5,6 +5,8 @@
  * words of the process that answered: people run what a hint says, often as root.
  */
 
+import { commandOrNotice, shellCommand } from './shell.ts';
+
 export const hints = {
   alreadyRequested: 'Request it again.',
   certificateExpiring: 'Have it renewed on the mail server.',
@@ -98,6 +100,13 @@ export const hints = {
     'Another client may have changed many messages at once; if it persists, report it to the operator of the mail server.',
   setPassword: 'Set the password: ticketmaild mailbox set-password NAME',
 } as const;
+
+/** Puts the name of a mailbox into the commands of a hint, where that name is their last word. */
+export function withMailboxName(hint: string, name: string): string {
+  return hint
+    .replaceAll(/ticketmaild (mailbox [a-z-]+) NAME(?! -)/g, (_, words) => commandOrNotice(shellCommand(words, name)))
+    .replaceAll('(mailbox show NAME)', () => `(${commandOrNotice(shellCommand('mailbox show', name))})`);
+}
 
 const known: ReadonlySet<unknown> = new Set(Object.values(hints));
 

@@ -16,6 +16,7 @@ import { checkUserListed, tokenConnection } from '../../oauth/permission.ts';
 import { allSettings, type SettingsParts } from '../../secret/settings-seal.ts';
 import { commandOrNotice, shellArgOrNotice, shellCommand } from '../../text/shell.ts';
 import type { Context } from '../context.ts';
+import { nextSteps } from '../oauth/next-steps.ts';
 import { quoted } from '../option-values.ts';
 import { probeMailbox } from './probe.ts';
 
@@ -195,10 +196,23 @@ async function newConsent({ app, selected, mailbox, options, context }: GrantUse
 
 async function probe(use: GrantUse, consent: ObtainedConsent | null): Promise<ProbeReport> {
   const { app, selected, mailbox, storedName, context } = use;
-  if (consent === null) return await probeWithGrant(app, mailbox, context, storedName);
-  const connection = tokenConnection(mailbox.connection, selected.provider);
-  const credential = { kind: 'token', secret: consent.accessToken, sessionMs: null } as const;
-  return await probeMailbox(app, connection, credential, context, { name: storedName });
+  try {
+    if (consent === null) return await probeWithGrant(app, mailbox, context, storedName);
+    const connection = tokenConnection(mailbox.connection, selected.provider);
+    const credential = { kind: 'token', secret: consent.accessToken, sessionMs: null } as const;
+    return await probeMailbox(app, connection, credential, context, { name: storedName });
+  } catch (error) {
+    throw storedName === null && isFailure(error) ? beforeStored(error, selected.provider) : error;
+  }
+}
+
+/** `oauth test` tries the logins of stored mailboxes alone, so the hint of a new one is the advice that it gives. */
+function beforeStored(failure: Failure, provider: OAuthProvider): Failure {
+  const { code, message, fields, cause } = failure;
+  const { hint, steps } = nextSteps(failure, { provider, mailbox: null, account: null, objectId: null });
+  const advice = hint.replace(' (mailbox show NAME)', '');
+  const more = `Its lines: repeat this command with --no-probe, then ticketmaild oauth test ${provider.name}`;
+  return new Failure(code, message, { fields, cause, hint: steps.length === 0 ? advice : `${advice} ${more}` });
 }
 
 /**

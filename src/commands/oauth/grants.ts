@@ -8,7 +8,7 @@ import type { OAuthProvider } from '../../config/oauth-provider.ts';
 import { isFailure } from '../../errors.ts';
 import type { Grant, GrantView } from '../../oauth/model.ts';
 import { printableLine } from '../../text/printable.ts';
-import { commandOrNotice, shellCommand } from '../../text/shell.ts';
+import { commandOrNotice, shellCommand, shellCommandWithOption } from '../../text/shell.ts';
 import { isoTime } from '../../text/time.ts';
 
 /** What `read` returns; none in a new database without tables, where a provider can be tried out already. */
@@ -46,7 +46,7 @@ export function describeGrant(
   mailbox: string | null,
 ): GrantDescription {
   if (provider === null) return unknownProvider(grant);
-  if (grant === null) return provider.flow === 'person' ? neverConsented(mailbox) : unused;
+  if (grant === null) return provider.flow === 'person' ? neverConsented(mailbox, provider) : unused;
   const { state, stateSinceMs, errorCode, errorMessage } = grant;
   const known = { condition: state, sinceMs: stateSinceMs };
   if (state === 'ready') return { ...known, why: null, remedy: null };
@@ -54,7 +54,7 @@ export function describeGrant(
   const said = printableLine(errorMessage ?? '').slice(0, 300);
   const usual = state === 'needs_consent' ? 'the provider ended the grant' : 'the provider refuses the application';
   const why = said === '' ? `${usual}${code}` : said;
-  const remedy = state === 'needs_consent' ? authorize(mailbox) : testCommand(provider.name);
+  const remedy = state === 'needs_consent' ? authorize(mailbox, provider, grant.name) : testCommand(provider.name);
   return { ...known, why, remedy };
 }
 
@@ -68,17 +68,20 @@ function unknownProvider(grant: Grant | null): GrantDescription {
   };
 }
 
-function neverConsented(mailbox: string | null): GrantDescription {
+function neverConsented(mailbox: string | null, provider: OAuthProvider): GrantDescription {
   return {
     condition: 'needs_consent',
     sinceMs: null,
     why: 'no person has signed in yet',
-    remedy: authorize(mailbox),
+    remedy: authorize(mailbox, provider, null),
   };
 }
 
-function authorize(mailbox: string | null): string {
-  if (mailbox === null) return 'Add a mailbox with it: ticketmaild mailbox add --oauth PROVIDER --grant NAME';
+function authorize(mailbox: string | null, { name }: OAuthProvider, grant: string | null): string {
+  const add = `mailbox add --oauth ${name}`;
+  if (mailbox === null && grant === null) return `Add a mailbox with it: ticketmaild ${add}`;
+  if (mailbox === null)
+    return `Add a mailbox with it: ${commandOrNotice(shellCommandWithOption(add, 'grant', grant ?? ''))}`;
   return commandOrNotice(shellCommand('mailbox authorize', mailbox));
 }
 

@@ -6,8 +6,8 @@
  */
 import type { OAuthProvider } from '../../config/oauth-provider.ts';
 import type { Failure } from '../../errors.ts';
-import { hints } from '../../text/hints.ts';
-import { commandOrNotice, noCommandNotice, shellCommand } from '../../text/shell.ts';
+import { hints, withMailboxName } from '../../text/hints.ts';
+import { noCommandNotice } from '../../text/shell.ts';
 import type { Advice } from '../check-report.ts';
 
 /** `mailbox`: name and user of the one that failed. `objectId`: of the enterprise application; null: unknown. */
@@ -36,14 +36,13 @@ export function nextSteps(failure: Failure, subject: FailedSubject): Advice {
   }
 }
 
-/** The placeholder NAME is that of the provider or of the mailbox. */
+/** The placeholder NAME is that of the provider or of the mailbox, and PROVIDER that of the provider. */
 export function namedHint(hint: string, { provider, mailbox }: Pick<FailedSubject, 'provider' | 'mailbox'>): string {
-  const name = mailbox?.name ?? 'NAME';
-  return hint
+  const ofProvider = hint
     .replaceAll('[oauth.NAME]', () => `[oauth.${provider.name}]`)
     .replaceAll('oauth test NAME', () => `oauth test ${provider.name}`)
-    .replaceAll('ticketmaild mailbox authorize NAME', () => commandOrNotice(shellCommand('mailbox authorize', name)))
-    .replaceAll('(mailbox show NAME)', () => `(${commandOrNotice(shellCommand('mailbox show', name))})`);
+    .replaceAll('--oauth PROVIDER', () => `--oauth ${provider.name}`);
+  return mailbox === null ? ofProvider : withMailboxName(ofProvider, mailbox.name);
 }
 
 function exchangeAdvice(failure: Failure, subject: FailedSubject): Advice {

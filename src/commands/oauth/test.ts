@@ -23,7 +23,7 @@ import { providerOfMailbox } from '../mailbox/sign-in.ts';
 import { quoted } from '../option-values.ts';
 import { checkCredential } from './credential.ts';
 import { describeGrant, rowsOrNone } from './grants.ts';
-import { nextSteps } from './next-steps.ts';
+import { namedHint, nextSteps } from './next-steps.ts';
 import type { OAuthNameOptions } from './view.ts';
 
 type Test = {
@@ -46,9 +46,13 @@ export async function testOAuth(options: OAuthNameOptions, context: Context): Pr
     await checkCredential(app, test.provider, { part, nowMs: context.nowMs() }, report);
     const claims = test.provider.flow === 'person' ? await testGrants(test) : await testToken(test);
     for (const mailbox of test.mailboxes) await testMailbox(test, mailbox, claims);
-    if (test.mailboxes.length === 0) await report.warn('mailboxes', 'no mailbox uses it', hints.oauthUnused);
+    if (test.mailboxes.length === 0) await report.warn('mailboxes', 'no mailbox uses it', unusedHint(test));
     return report.exitCode();
   });
+}
+
+function unusedHint({ provider }: Pick<Test, 'provider'>): string {
+  return namedHint(hints.oauthUnused, { provider, mailbox: null });
 }
 
 async function subjectOf(app: App, name: string): Promise<Pick<Test, 'provider' | 'grants' | 'mailboxes'>> {
@@ -112,7 +116,7 @@ async function testToken(test: Test): Promise<TokenClaims | null> {
   const { provider, report } = test;
   const request = requestOf(test);
   if (request === null) {
-    await report.warn('token', 'not tested: no user is known to ask for', hints.oauthUnused);
+    await report.warn('token', 'not tested: no user is known to ask for', unusedHint(test));
     return null;
   }
   const subject = { provider, mailbox: null, account: null, objectId: null };

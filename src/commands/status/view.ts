@@ -19,6 +19,7 @@ import {
 } from '../../adapters/terminal/text-layout.ts';
 import { type CheckDescription, describeChecks, needsAttention } from '../../ingest/health/describe.ts';
 import type { CheckStatus, MailboxCheck } from '../../ingest/readiness.ts';
+import { withMailboxName } from '../../text/hints.ts';
 import { ageText, agoText, inText, numberText, spanText } from '../../text/units.ts';
 import type { Status } from './answer.ts';
 
@@ -158,7 +159,7 @@ function failingMailboxLines({ checks }: Status, options: ViewOptions): readonly
   const grouped = shown.flatMap(({ group, some }): readonly StyledLine[] => [
     ...lines.splice(0, some.length).map((line): StyledLine => [line]),
     ...(some.length < group.length ? [leftOff(group.length - some.length)] : []),
-    ...reasonLines(group[0], width ?? unlimited),
+    ...reasonLines(group, width ?? unlimited),
   ]);
   return [[], [[head, 'bold']], ...grouped];
 }
@@ -167,13 +168,15 @@ function leftOff(count: number): StyledLine {
   return [[`… ${count} more with the same reason (show them: --all)`, 'dim']];
 }
 
-function reasonLines(mailbox: MailboxCheck | undefined, width: number): readonly StyledLine[] {
+/** Of several mailboxes, a command in the hint names none. */
+function reasonLines([mailbox, ...others]: readonly MailboxCheck[], width: number): readonly StyledLine[] {
   if (mailbox === undefined) return [];
+  const named = (hint: string): string => (others.length === 0 ? withMailboxName(hint, mailbox.mailbox) : hint);
   const lines = (text: string, style: Style): readonly StyledLine[] =>
     wrapped(text, width - 2).map((line) => ['  ', [line, style]]);
   return [
     ...(mailbox.reason === null ? [] : lines(mailbox.reason, styles[mailbox.status])),
-    ...(mailbox.hint === null ? [] : lines(`hint: ${mailbox.hint}`, 'bold')),
+    ...(mailbox.hint === null ? [] : lines(`hint: ${named(mailbox.hint)}`, 'bold')),
   ];
 }
 

@@ -65,7 +65,7 @@ const additions: readonly (readonly [what: string, code: number, said: RegExp, a
   [
     'a user who is not listed',
     3,
-    /not listed in mailboxes of \[oauth\.app\]/,
+    /^user boss@example\.test is not listed in mailboxes of \[oauth\.app\].*\nhint: .* to mailboxes in \[oauth\.app\]/,
     [...support, '--oauth', 'app', '--user', 'boss@example.test'],
   ],
   [
@@ -187,8 +187,11 @@ test('in a new database without tables, list, show and test of a provider have n
   expect(listed).toMatchObject({ code: 0, err: '' });
   expect(listed.json.map(({ provider }) => provider)).toEqual(['app', 'people', 'others']);
   expect(await fresh.run(['oauth', 'show', 'app'])).toMatchObject({ code: 0, err: '' });
-  const tested = await fresh.run(['oauth', 'test', 'app', '--json']);
-  expect(tested.json.map(({ check, ok }) => [check, ok])).toContainEqual(['credential', true]);
+  const tested = await fresh.run(['oauth', 'test', 'people', '--json']);
+  expect(tested.json).toContainEqual(expect.objectContaining({ check: 'credential', ok: true }));
+  expect(tested.json.at(-1)).toMatchObject({
+    ...{ check: 'mailboxes', hint: 'Add one: ticketmaild mailbox add --oauth people' },
+  });
   expect(tested.err).toBe('');
 });
 

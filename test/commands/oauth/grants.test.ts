@@ -39,6 +39,13 @@ test('no provider in the configuration, and no consent yet', () => {
   expect(never).toMatchObject({ condition: 'needs_consent', remedy: 'ticketmaild mailbox authorize box' });
 });
 
+test('a grant that no mailbox uses: the command has its name and its provider', () => {
+  const ended = { ...grant, name: 'anna b', state: 'needs_consent' } as const;
+  expect(describeGrant(ended, provider, null).remedy).toBe(
+    "Add a mailbox with it: ticketmaild mailbox add --oauth m365 --grant='anna b'",
+  );
+});
+
 test('what stands in the cells is one printable line, and its name one argument', () => {
   const hostile = { ...grant, state: 'needs_consent', errorCode: '$(x)', errorMessage: 'a\u001b[31m\nb' } as const;
   expect(describeGrant(hostile, provider, '; calc')).toMatchObject({

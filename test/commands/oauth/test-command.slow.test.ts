@@ -95,6 +95,11 @@ test('a clock that differs, a secret that is wrong, and a mail server that refus
   expect(clock?.['message']).toMatch(/^this machine is (599|600|601) seconds behind the provider$/);
   await scene.provider.set({ clockOffsetS: 0 });
 
+  const options = ['--name', 'x', ...scene.server, '--user', 'private@example.test', '--oauth'];
+  const added = await cli.run(['mailbox', 'add', ...options, 'appkey']);
+  expect(added).toMatchObject({ code: 1, err: expect.stringContaining(`hint: ${hints.tokenNotTaken}\n`) });
+  const exchange = await cli.run(['mailbox', 'add', ...options, 'm365']);
+  expect(exchange.err).toContain('repeat this command with --no-probe, then ticketmaild oauth test m365\n');
   await add('appkey', 'private@example.test', '--no-probe');
   const refused = await tested('appkey');
   expect(refused.code).toBe(1);

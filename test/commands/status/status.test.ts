@@ -98,6 +98,15 @@ describe('a daemon that is not ready', () => {
     expect(out).toMatch(/^a-mailbox-with-a-rather-long-name .+never$/m);
   });
 
+  test('names the mailbox in the command of a hint, where one mailbox alone has it', async () => {
+    const reason = 'oauth_needs_consent: the provider ended the grant';
+    const anna = mailbox("anna's", { status: 'failing', reason, hint: hintOf('oauth_needs_consent') });
+    server.answer = withMailboxes([anna]);
+    expect((await status()).out).toContain("hint: Sign in again: ticketmaild mailbox authorize 'anna'\\''s'");
+    server.answer = withMailboxes([anna, { ...anna, mailbox: 'ben' }]);
+    expect((await status()).out).toContain('hint: Sign in again: ticketmaild mailbox authorize NAME');
+  });
+
   test.each([60, 80, 140])('fits in %i columns', async (columns) => {
     const { out } = await status(['--all'], { size: { columns, rows: 24 } });
     for (const line of plainLines(out)) expect(stringWidth(line)).toBeLessThanOrEqual(columns);
