@@ -4,6 +4,7 @@
  * Nothing of them is held, so a new file is in force at the next request. At most 64 KiB. A file that cannot be used
  * throws `oauth_provider_failed`: it is tried again automatically, and works once the file is right.
  */
+import { constants } from 'node:fs';
 import { open, stat } from 'node:fs/promises';
 import type { OAuthProvider } from '../../config/oauth-provider.ts';
 import { causeCode, Failure } from '../../errors.ts';
@@ -13,11 +14,15 @@ import { certificateThumbprint, type PrivateKeyDer, readPrivateKey } from './pem
 
 const fileBytesMax = 64 * 1024;
 
-/** The caller wipes it. */
+/** O_NONBLOCK: opening a named pipe without a writer would hold a thread of the pool for good; four stop all files. */
+const toRead = constants.O_RDONLY | constants.O_NONBLOCK;
+
+/** The caller wipes it. Only a regular file is read. */
 async function readFileBytes(provider: string, path: string): Promise<SecretBytes> {
   const room = secretBuffer(fileBytesMax + 1);
   try {
-    await using file = await open(path, 'r');
+    await using file = await open(path, toRead);
+    if (!(await file.stat()).isFile()) throw fileFailure(provider, path, 'not_a_file');
     let length = 0;
     while (length < room.length) {
       const { bytesRead } = await file.read(room, length, room.length - length, null);
@@ -37,6 +42,7 @@ const hints: Readonly<Record<string, string>> = {
   key_encrypted: 'Write the private key without a passphrase: openssl pkey -in OLD -out NEW',
   key_missing: 'The file holds no private key (PEM): -----BEGIN PRIVATE KEY-----',
   key_of_other_kind: 'The key has to be RSA or EC (P-256, P-384, P-521).',
+  not_a_file: 'It has to be a regular file, or a link to one: no named pipe, device or folder.',
   secret_empty: 'Write the client secret into it, in one line.',
   open_to_others: 'Other users of this machine may read or replace it: chown ticketmaild FILE; chmod 600 FILE',
   not_a_service_account: 'It has to be the JSON file of a service account, with client_email and private_key.',

@@ -1,6 +1,7 @@
 /**
  * Each way to a token against a real OpenID provider: person, application, service account; what each error becomes.
  */
+import { execFileSync } from 'node:child_process';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
@@ -135,6 +136,23 @@ describe('an application', () => {
     });
     const failure = await failureOf(client.requestToken(settings, { grantType: 'client_credentials' }, never));
     expect(failure).toMatchObject({ code: 'oauth_provider_refused', fields: { cause: 'invalid_client' } });
+  });
+
+  test.skipIf(process.platform === 'win32')('whose secret is a named pipe or a folder is told so at once', async () => {
+    const pipe = join(folder.path, 'pipe');
+    execFileSync('mkfifo', [pipe]);
+    for (const file of [pipe, folder.path]) {
+      const settings = provider.settings({
+        flow: 'application',
+        clientId: 'test-app-secret',
+        credential: { kind: 'secret', file },
+      });
+      const failure = await failureOf(client.requestToken(settings, { grantType: 'client_credentials' }, never));
+      expect(failure).toMatchObject({
+        code: 'oauth_provider_failed',
+        fields: { cause: 'not_a_file', was_sent: false },
+      });
+    }
   });
 
   test('works with a clock that is ten minutes wrong, either way', async () => {
@@ -392,6 +410,11 @@ describe('discovery', () => {
     for (const [body, cause] of [
       [{ ...metadata, issuer: 'https://other.example.test' }, 'issuer_mismatch'],
       [metadata, 'not_https'],
+      [{ ...metadata, token_endpoint: 'http://127.0.0.1:1/token' }, 'not_https'],
+      [
+        { ...metadata, token_endpoint: provider.endpoints.token, authorization_endpoint: 'javascript:a()' },
+        'not_https',
+      ],
     ] as const) {
       await provider.set({ fault: { path, count: 1, status: 200, body } });
       const failing = client.requestToken(settings, { grantType: 'client_credentials' }, never);
