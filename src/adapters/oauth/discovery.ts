@@ -5,9 +5,11 @@
  * cached for the life of the process, until a request to the provider fails.
  */
 import { type AuthorizationServer, discoveryRequest, processDiscoveryResponse } from 'oauth4webapi';
+import { isLoopback } from '../../config/machine.ts';
 import type { OAuthProvider } from '../../config/oauth-provider.ts';
 import { Failure } from '../../errors.ts';
 import { ask, type EndpointCall, errorOf, metadataNames, request } from './endpoint-requests.ts';
+import { hostOf } from './http-exchange.ts';
 
 export type Metadata = {
   readonly server: AuthorizationServer;
@@ -62,6 +64,13 @@ export function createDiscovery(): Discovery {
   };
 }
 
+const endpointKeys = [
+  'token_endpoint',
+  'authorization_endpoint',
+  'device_authorization_endpoint',
+  'revocation_endpoint',
+] as const;
+
 function keyOf({ issuer, caPem, proxy }: OAuthProvider): string {
   return JSON.stringify([issuer, caPem, proxy]);
 }
@@ -91,9 +100,27 @@ async function fetchMetadata(call: EndpointCall, issuer: string): Promise<Found>
     throw unusable(name, `its metadata cannot be read (http_${found.answer.status})`, `http_${found.answer.status}`);
   try {
     const server = await processDiscoveryResponse(new URL(issuer), found.response);
+    checkEndpoints(name, issuer, server);
     return { server, dateMs: found.answer.dateMs };
-  } catch {
+  } catch (error) {
+    if (error instanceof Failure) throw error;
     throw unusable(name, 'its metadata name another issuer, or are not complete', 'issuer_mismatch');
+  }
+}
+
+/** TLS for every endpoint (RFC 8414 section 2); plain http to loopback only where the issuer itself is there. */
+function checkEndpoints(provider: string, issuer: string, server: AuthorizationServer): void {
+  const isPlainAllowed = new URL(issuer).protocol === 'http:';
+  for (const key of endpointKeys) {
+    const address = server[key];
+    if ((address ?? null) === null) continue;
+    const url = URL.parse(`${address}`);
+    const isPlainLoopback = isPlainAllowed && url?.protocol === 'http:' && isLoopback(hostOf(url));
+    if (url !== null && (url.protocol === 'https:' || isPlainLoopback) && url.username + url.password === '') continue;
+    throw new Failure('oauth_provider_failed', `The provider ${provider} names a ${key} that is not https.`, {
+      fields: { provider, cause: 'not_https' },
+      hint: 'Check issuer in [oauth.NAME]: its endpoints have to begin with https://, as the issuer does.',
+    });
   }
 }
 

@@ -59,7 +59,7 @@ function checkAddress({ url, provider }: HttpExchange): void {
   });
 }
 
-function hostOf({ hostname }: URL): string {
+export function hostOf({ hostname }: URL): string {
   return hostname.replace(/^\[(.*)\]$/, '$1');
 }
 
