@@ -2,8 +2,9 @@
  * Failure handling of token requests: state of the grant (needs_consent, refused), circuit breaker, one log line.
  *
  * The codes of RFC 6749 section 5.2 decide. A person's grant that the provider ended needs consent; an application that
- * it refuses is refused; everything else leaves the grant as it is, and the provider is asked again. A service account
- * opens many mailboxes with one key: an assertion that is refused for one of them says nothing about the others.
+ * it refuses is refused; everything else leaves the grant as it is, and the provider is asked again. What may concern
+ * one person blocks that grant alone. A service account opens many mailboxes with one key: an assertion that is refused
+ * for one of them says nothing about the others.
  */
 import { Failure, type FailureCode } from '../errors.ts';
 import { events, type Log } from '../events.ts';
@@ -14,6 +15,7 @@ import { shortTime } from '../text/time.ts';
 import type { Grant } from './model.ts';
 import type { GrantStateChange, GrantStore, RenewalClaim } from './ports.ts';
 import type { ProviderAttempt } from './provider-circuits.ts';
+import { concernsGrant } from './provider-errors.ts';
 import { type TokenTarget, useKey } from './stored-tokens.ts';
 
 export interface GrantFailures {
@@ -81,13 +83,14 @@ export function createGrantFailures(ports: GrantFailurePorts): GrantFailures {
       count(provider.name, failure.code);
       attempt.ended(kind === 'mailbox_refused' ? null : failure);
       if (kind === 'needs_consent') await setState(target, failure, consentChange(grant, failure));
+      const isAlone = concernsGrant(failure);
       // While the stored token is good, logins continue; the circuit breaker has its check and its alert.
-      if (kind === 'refused' && target.remainingMs <= loginMs) {
+      if (kind === 'refused' && (isAlone || target.remainingMs <= loginMs)) {
         refusedHere.add(grant.id);
         await setState(target, failure, stateChange('refused', failure, hourMs));
       }
       // The circuit breaker and the change of state have lines of their own.
-      if (kind === 'mailbox_refused' || kind === 'other') logFailure(target, failure);
+      if (isAlone || kind === 'mailbox_refused' || kind === 'other') logFailure(target, failure);
       await releaseQuietly(store, claim, kind !== 'failed' ? true : wasSettled(failure, grant));
       return failure;
     },

@@ -2,12 +2,14 @@
  * Circuit breaker and rate limit per OAuth provider: while one fails, a single request probes for all of its grants.
  *
  * A provider that fails (network, 5xx, 429) is probed after 2 s, 4 s, 8 s … 60 s, and never sooner than it asks for
- * (Retry-After); one that refuses the application every hour. A reload of the configuration forgets all that, so that
- * each is asked at once. State is held in memory, of each worker alone.
+ * (Retry-After); one that refuses the application every hour. A grant whose attempt failed lets another one probe next,
+ * since the failure may be its own. A reload of the configuration forgets all that, so that each is asked at once.
+ * State is held in memory, of each worker alone.
  */
 import type { Clock } from '../async/clock.ts';
 import { Failure } from '../errors.ts';
 import { events, type Log } from '../events.ts';
+import { concernsGrant } from './provider-errors.ts';
 
 /** A provider whose token requests do not succeed. */
 export type ProviderTrouble = {
@@ -20,13 +22,16 @@ export type ProviderTrouble = {
 
 /** One token request; disposing it without a result leaves the circuit as it was. */
 export interface ProviderAttempt extends Disposable {
-  /** null: the provider answered. `oauth_provider_failed` and `oauth_provider_refused` open the circuit. */
+  /**
+   * null: the provider answered. `oauth_provider_failed` and `oauth_provider_refused` open the circuit, unless they
+   * concern the grant alone.
+   */
   ended(failure: Failure | null): void;
 }
 
 export interface ProviderCircuits {
   /** Waits for its turn. Throws the failure in force, without a request, while the circuit is open and no probe due. */
-  begin(provider: string): Promise<ProviderAttempt>;
+  begin(provider: string, grantId: string): Promise<ProviderAttempt>;
   /** null: its token requests succeed, or none was tried. */
   troubleOf(provider: string): ProviderTrouble | null;
   /** Forgets all, so that each provider is asked at once. */
@@ -50,11 +55,17 @@ type OpenCircuit = {
   /** On the monotonic clock. */
   nextProbeMs: number;
   isProbing: boolean;
+  /** Grant whose attempt failed last. */
+  grantId: string;
+  /** Another grant was turned away since. */
+  isOtherWaiting: boolean;
 };
 
 const probeMsMin = 2000;
 const probeMsMax = 60_000;
 const refusedMs = 3_600_000;
+/** So long after a probe is due it is left to the grants that did not fail last. */
+const yieldMsMax = 60_000;
 /** A longer Retry-After is not believed. */
 const retryAfterMsMax = 3_600_000;
 /** At most 18 requests a second to one provider, from this process. */
@@ -70,23 +81,23 @@ export function createProviderCircuits(ports: CircuitPorts): ProviderCircuits {
     log.info({ provider, after_failures: circuit.failures }, events.oauthProviderRecovered);
     onClosed();
   };
-  const fail = (provider: string, failure: Failure, isProbe: boolean): void => {
+  const fail = (provider: string, grantId: string, failure: Failure, isProbe: boolean): void => {
     const circuit = open.get(provider);
     // Attempts that were in progress when the circuit opened add nothing.
     if (circuit !== undefined && !isProbe) return;
-    const next = afterFailure(circuit, failure, ports);
+    const next = afterFailure(circuit, grantId, failure, ports);
     open.set(provider, next);
     if (next.kind === circuit?.kind) return;
     if (next.kind === 'refused') log.error({ provider, error: failure }, events.oauthProviderRefused);
     else log.warn({ provider, error: failure }, events.oauthProviderFailing);
   };
   return {
-    begin: async (provider) => {
-      checkOpen(open.get(provider), clock);
+    begin: async (provider, grantId) => {
+      checkOpen(open.get(provider), grantId, clock);
       // A probe has no others beside it.
       if (!open.has(provider)) await turns(provider);
       const circuit = open.get(provider);
-      checkOpen(circuit, clock);
+      checkOpen(circuit, grantId, clock);
       if (circuit !== undefined) circuit.isProbing = true;
       const free = () => {
         if (circuit !== undefined) circuit.isProbing = false;
@@ -95,7 +106,7 @@ export function createProviderCircuits(ports: CircuitPorts): ProviderCircuits {
         ended: (failure) => {
           free();
           if (failure === null || isAnswer(failure)) close(provider);
-          else if (kindOf(failure) !== null) fail(provider, failure, circuit !== undefined);
+          else if (kindOf(failure) !== null) fail(provider, grantId, failure, circuit !== undefined);
         },
         [Symbol.dispose]: free,
       };
@@ -112,8 +123,8 @@ export function createProviderCircuits(ports: CircuitPorts): ProviderCircuits {
 }
 
 /** The provider works, and refused one grant. */
-function isAnswer({ code }: Failure): boolean {
-  return code === 'oauth_needs_consent';
+function isAnswer(failure: Failure): boolean {
+  return failure.code === 'oauth_needs_consent' || concernsGrant(failure);
 }
 
 function kindOf({ code }: Failure): ProviderTrouble['kind'] | null {
@@ -123,6 +134,7 @@ function kindOf({ code }: Failure): ProviderTrouble['kind'] | null {
 
 function afterFailure(
   circuit: OpenCircuit | undefined,
+  grantId: string,
   failure: Failure,
   { clock, random }: Pick<CircuitPorts, 'clock' | 'random'>,
 ): OpenCircuit {
@@ -132,7 +144,8 @@ function afterFailure(
   const backoffMs = Math.min(probeMsMax, probeMsMin * 2 ** Math.min(failures - 1, 16)) * (1 - 0.25 * random());
   const waitMs = kind === 'refused' ? refusedMs : Math.max(backoffMs, retryAfterMs(failure));
   const sinceMs = isSame ? circuit.sinceMs : clock.nowMs();
-  return { kind, failure, sinceMs, failures, nextProbeMs: clock.monotonicMs() + waitMs, isProbing: false };
+  const nextProbeMs = clock.monotonicMs() + waitMs;
+  return { kind, failure, sinceMs, failures, nextProbeMs, isProbing: false, grantId, isOtherWaiting: false };
 }
 
 /** The wait that the provider asked for. */
@@ -141,10 +154,13 @@ function retryAfterMs({ fields }: Failure): number {
   return typeof ms === 'number' && ms > 0 ? Math.min(ms, retryAfterMsMax) : 0;
 }
 
-function checkOpen(circuit: OpenCircuit | undefined, clock: Clock): void {
+function checkOpen(circuit: OpenCircuit | undefined, grantId: string, clock: Clock): void {
   if (circuit === undefined) return;
-  const waitMs = Math.ceil(Math.max(0, circuit.nextProbeMs - clock.monotonicMs()));
+  const isOther = circuit.grantId !== grantId;
+  const yieldMs = !isOther && circuit.isOtherWaiting ? yieldMsMax : 0;
+  const waitMs = Math.ceil(Math.max(0, circuit.nextProbeMs + yieldMs - clock.monotonicMs()));
   if (waitMs === 0 && !circuit.isProbing) return;
+  circuit.isOtherWaiting ||= isOther;
   const { code, message, fields, hint } = circuit.failure;
   throw new Failure(code, message, { hint, fields: { ...fields, retry_after_ms: waitMs, was_asked: false } });
 }

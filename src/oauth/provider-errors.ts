@@ -2,8 +2,8 @@
  * Classification of OAuth 2 error responses (RFC 6749 sections 4.1.2.1 and 5.2, RFC 8628 section 3.5) as failures.
  *
  * The error code and Microsoft's numbers (AADSTS, member `error_codes`) decide, and only those that are listed here are
- * shown: `error_description` may echo a secret. A refusal that may concern one mailbox alone never counts against the
- * provider, which would stop the others.
+ * shown: `error_description` may echo a secret. A refusal that may concern one person or mailbox alone never counts
+ * against the provider, which would stop the others.
  */
 import { Failure, type FailureCode } from '../errors.ts';
 
@@ -26,8 +26,11 @@ export type ProviderErrorResponse = {
   readonly atMs: number;
 };
 
-/** person: a person has to sign in again; application: its registration is wrong; passing: tried again. */
-type Meaning = 'person' | 'application' | 'passing';
+/**
+ * person: a person has to sign in again; application: its registration is wrong; grant: the application may not act
+ * for this person or mailbox, perhaps for none; passing: tried again.
+ */
+type Meaning = 'person' | 'application' | 'grant' | 'passing';
 
 type NumberMeaning = readonly [meaning: Meaning, hint: string];
 
@@ -66,16 +69,16 @@ const microsoft: Readonly<Record<number, NumberMeaning>> = {
   53001: ['person', conditionalAccess],
   53003: ['person', conditionalAccess],
   54005: ['person', 'The code was used already. Begin again: ticketmaild mailbox authorize NAME'],
-  65001: ['application', adminConsent],
+  65001: ['grant', adminConsent],
   65004: ['person', 'The consent was declined. Sign in again and accept, or let an administrator consent.'],
-  65006: ['application', adminConsent],
+  65006: ['grant', adminConsent],
   70000: ['person', signInAgain],
   70008: ['person', 'The code or token has expired. Sign in again: ticketmaild mailbox authorize NAME'],
   70011: ['application', 'Correct scopes in [oauth.NAME]; for flow = "application" leave them out.'],
   70043: ['person', 'The sign-in frequency of a policy has passed. Sign in again, or use flow = "application".'],
   90002: ['application', 'The tenant does not exist: correct tenant in [oauth.NAME].'],
   90033: ['passing', 'Microsoft is temporarily unavailable; it is asked again automatically.'],
-  90094: ['application', adminConsent],
+  90094: ['grant', adminConsent],
   700016: ['application', `The application does not exist in this tenant. ${clientId}`],
   700024: ['application', 'The clock of this machine is wrong: check the time service (timedatectl).'],
   700027: ['application', certificateUpload],
@@ -124,7 +127,7 @@ const codes: Readonly<Record<string, readonly [meaning: Meaning, hint: string | 
   slow_down: ['passing', null],
   temporarily_unavailable: ['passing', null],
   unauthorized_client: [
-    'application',
+    'grant',
     'Allow this application the grant type and the scopes, or its delegation, at the provider.',
   ],
   unsupported_grant_type: [
@@ -145,19 +148,34 @@ const failureCodes: Readonly<Record<RequestPurpose, Readonly<Record<Meaning, Fai
 };
 
 function meaningCodes(person: FailureCode): Readonly<Record<Meaning, FailureCode>> {
-  return { person, application: 'oauth_provider_refused', passing: 'oauth_provider_failed' };
+  const refused = 'oauth_provider_refused';
+  const grant = person === 'mailbox_not_permitted' ? person : refused;
+  return { person, application: refused, grant, passing: 'oauth_provider_failed' };
 }
 
-/** The failure of an error response. Fields: `cause`, `provider`, and `retry_after_ms` where the provider says so. */
+/** Statuses of a request that is at fault itself, perhaps by its token: too large, or with an error of no standard. */
+const requestStatuses: ReadonlySet<number | null> = new Set([400, 413, 414, 422, 431]);
+
+/**
+ * The failure of an error response. Fields: `cause`, `provider`, `retry_after_ms` where the provider says so, and
+ * `concerns` with the value `grant` where it may be about that grant alone.
+ */
 export function providerFailure(provider: string, purpose: RequestPurpose, response: ProviderErrorResponse): Failure {
   const { cause, meaning, hint } = readResponse(response);
   const code = failureCodes[purpose][meaning];
   const retryAfterMs = meaning === 'passing' ? readRetryAfter(response) : null;
-  const isAboutMailbox = code === 'mailbox_not_permitted';
+  const isAlone = meaning === 'grant' || (meaning === 'passing' && requestStatuses.has(response.status));
+  const concerns = isAlone && (purpose === 'refresh' || purpose === 'mailbox') ? { concerns: 'grant' } : {};
+  const shownHint = code === 'mailbox_not_permitted' && meaning === 'person' ? mailboxHint : hint;
   return new Failure(code, sentence(provider, meaning, cause), {
-    fields: { provider, cause, ...(retryAfterMs === null ? {} : { retry_after_ms: retryAfterMs }) },
-    ...(isAboutMailbox ? { hint: mailboxHint } : hint === null ? {} : { hint }),
+    fields: { provider, cause, ...(retryAfterMs === null ? {} : { retry_after_ms: retryAfterMs }), ...concerns },
+    ...(shownHint === null ? {} : { hint: shownHint }),
   });
+}
+
+/** True for a failure that may be about one grant, or one mailbox of it, alone. */
+export function concernsGrant({ fields }: Failure): boolean {
+  return fields['concerns'] === 'grant';
 }
 
 /** True for a refusal that a wrong clock may cause: the assertion had expired, or was not good yet. */
@@ -187,6 +205,7 @@ function readResponse({ status, error, microsoftNumbers }: ProviderErrorResponse
 function sentence(provider: string, meaning: Meaning, cause: string): string {
   if (meaning === 'passing') return `The provider ${provider} does not answer as it should (${cause}).`;
   if (meaning === 'application') return `The provider ${provider} refuses the application (${cause}).`;
+  if (meaning === 'grant') return `The provider ${provider} does not allow this to the application (${cause}).`;
   return `The provider ${provider} grants no token (${cause}).`;
 }
 

@@ -144,7 +144,7 @@ async function renewOnce(target: TokenTarget, remainingMs: number, parts: Renewa
     const pending = commits.pendingFailure(target.use);
     if (pending !== null) throw pending;
     {
-      using attempt = await circuits.begin(target.provider.name);
+      using attempt = await circuits.begin(target.provider.name, target.grant.id);
       const result = await store.claimRenewal(target.use, owner, claimMs, remainingMs);
       if (result.kind === 'fresh') return;
       if (result.kind === 'claimed' && (await renewClaimed({ ...target, remainingMs }, result.claim, attempt, parts)))

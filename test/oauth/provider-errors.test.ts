@@ -31,7 +31,7 @@ const rows: readonly Row[] = [
   ['invalid_request', person],
   ['access_denied', person],
   ['invalid_client', application],
-  ['unauthorized_client', application],
+  ['unauthorized_client', { ...application, mailbox: 'mailbox_not_permitted' }],
   ['unsupported_grant_type', application],
   ['temporarily_unavailable', transient],
   ['server_error', transient],
@@ -45,7 +45,7 @@ describe.each(rows)('the error %s', (error, expected) => {
     const failure = providerFailure('m365', purpose as RequestPurpose, response({ error }));
     expect(failure.code).toBe(code);
     const isShown = /^[a-z_]+$/.test(error) && error !== 'constructor';
-    expect(failure.fields).toEqual({ provider: 'm365', cause: isShown ? error : 'http_400' });
+    expect(failure.fields).toMatchObject({ provider: 'm365', cause: isShown ? error : 'http_400' });
     expect(`${failure.message}${failure.hint}`).not.toContain('abc');
   });
 });
@@ -69,6 +69,22 @@ test.each([
   );
   expect(failure).toMatchObject({ code, fields: { cause: `AADSTS${number}` } });
   expect(failure.hint).toContain(words);
+});
+
+test.each<readonly [error: string, number: number, concerns: string | undefined]>([
+  ['invalid_client', 1, undefined],
+  ['unsupported_grant_type', 1, undefined],
+  ['invalid_grant', 700_016, undefined],
+  ['invalid_grant', 7_000_215, undefined],
+  ['invalid_grant', 7_000_222, undefined],
+  ['invalid_grant', 700_027, undefined],
+  ['unauthorized_client', 1, 'grant'],
+  ['invalid_grant', 65_001, 'grant'],
+  ['invalid_grant', 65_006, 'grant'],
+  ['invalid_grant', 90_094, 'grant'],
+])('a refresh token that is refused with %s, %i', (error, number, concerns) => {
+  const { code, fields } = providerFailure('m365', 'refresh', response({ error, microsoftNumbers: [number] }));
+  expect([code, fields['concerns']]).toEqual(['oauth_provider_refused', concerns]);
 });
 
 test('a status without a known code is a failure that passes; 429 and 5xx are, whatever the code', () => {

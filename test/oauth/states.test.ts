@@ -1,6 +1,7 @@
 /** States of grants and providers: what is tried again when, what is asked of whom, and what the operator reads. */
 import { expect, test } from 'vitest';
 import type { Failure } from '../../src/errors.ts';
+import { providerFailure } from '../../src/oauth/provider-errors.ts';
 import { failed, person, provider, type Scene, scene, secret, tokenMailbox } from './scene.ts';
 
 const codeOf = (work: Promise<unknown>) => work.then(String, (error: Failure) => error.code);
@@ -180,7 +181,9 @@ test('fifty grants of a failing provider are one probe at a time, with back-off 
   expect(await round()).toBe(0);
   advance(all, 2000);
   all.config.script = () => ({});
-  expect(await codeOf(login(tokenMailbox('p0', 'p0')))).toBe('access 4');
+  // The probe of p0 failed last: others wait, and one of them is next.
+  expect(await codeOf(login(tokenMailbox('p0', 'p0')))).toBe('oauth_provider_failed');
+  expect(await codeOf(login(tokenMailbox('p1', 'p1')))).toBe('access 4');
   expect(await round()).toBe(49);
   expect(eventsOf(all)).toEqual(['oauth.provider_failing', 'oauth.provider_recovered']);
   expect(all.world.grants.get('p1')?.state).toBe('ready');
@@ -257,4 +260,66 @@ test('a row that claims another flow or provider is converted before anything is
   });
   expect(await codeOf(all.worker().login(tokenMailbox('boss', 'desk')))).toBe('oauth_mailbox_not_listed');
   expect(all.requests).toEqual([]);
+});
+
+test.each([
+  ['65001 of Microsoft', 'oauth_provider_refused', { error: 'invalid_grant', microsoftNumbers: [65_001] }],
+  ['unauthorized_client', 'oauth_provider_refused', { error: 'unauthorized_client' }],
+  ['a request that is too large', 'oauth_provider_failed', { status: 413 }],
+  ['an error of its own', 'oauth_provider_failed', { error: 'not_today' }],
+])('a grant that is refused alone stops no other grant of its provider: %s', async (_, code, answer) => {
+  const response = { status: 400, error: null, microsoftNumbers: [], retryAfter: null, atMs: 0, ...answer };
+  const all = scene([person()], ({ of }) =>
+    of.includes('mallory') ? providerFailure('people', 'refresh', response) : { expiresInMs: 600_000 },
+  );
+  await all.consent('mallory', 'mallory@example.test');
+  await all.consent('anna');
+  const { login, circuits } = all.worker();
+  const mallory = tokenMailbox('mallory', 'mallory');
+  for (let time = 0; time < 3; time += 1) {
+    expect(await codeOf(login(mallory))).toBe(code);
+    expect(await login(anna)).toEqual([`access ${all.requests.length}`]);
+    advance(all, hourMs + 1000);
+  }
+  expect([all.requests.length, circuits.troubleOf('people'), eventsOf(all)[0]]).toEqual([
+    ...[6, null],
+    'oauth.renewal_failed',
+  ]);
+  expect(all.world.grants.get('anna')?.state).toBe('ready');
+});
+
+test('a grant that is refused alone is asked for every hour, and no login fails while its stored token is good', async () => {
+  const refusal = failed('oauth_provider_refused', { cause: 'AADSTS65001', concerns: 'grant' });
+  const all = scene([person()], (_, number) => (number === 1 ? {} : refusal));
+  await all.consent('anna');
+  const { login, renewals } = all.worker();
+  await login(anna);
+  advance(all, hourMs / 2 + 1000);
+  const grant = await all.store.grantByName('anna');
+  if (grant === null) throw new Error('no grant');
+  expect(await codeOf(renewals.renewDue(grant, person(), anna.connection.user))).toBe('oauth_provider_refused');
+  expect(await login(anna)).toEqual(['access 1']);
+  expect(all.world.grants.get('anna')).toMatchObject({ state: 'refused', errorCode: 'AADSTS65001' });
+  advance(all, hourMs / 2);
+  expect(await codeOf(login(anna))).toBe('oauth_provider_refused');
+  expect(all.requests).toHaveLength(2);
+  advance(all, hourMs);
+  all.config.script = () => ({});
+  expect(await login(anna)).toEqual(['access 3']);
+});
+
+test('a grant whose probe failed lets another one probe next', async () => {
+  const all = scene([person()], ({ of }) =>
+    of.includes('mallory') ? failed('oauth_provider_failed', { cause: 'http_500' }) : {},
+  );
+  await all.consent('mallory', 'mallory@example.test');
+  await all.consent('anna');
+  const { login } = all.worker();
+  const mallory = tokenMailbox('mallory', 'mallory');
+  expect(await codeOf(login(mallory))).toBe('oauth_provider_failed');
+  expect(await codeOf(login(anna))).toBe('oauth_provider_failed');
+  advance(all, 2500);
+  expect(await codeOf(login(mallory))).toBe('oauth_provider_failed');
+  expect(all.requests).toHaveLength(1);
+  expect(await login(anna)).toEqual(['access 2']);
 });
