@@ -6,9 +6,11 @@
  */
 import { constants } from 'node:fs';
 import { open, stat } from 'node:fs/promises';
+import { thisUser } from '../../config/machine.ts';
 import type { OAuthProvider } from '../../config/oauth-provider.ts';
 import { causeCode, Failure } from '../../errors.ts';
 import { SecretBytes, secretBuffer } from '../../secret/secret-bytes.ts';
+import { shellArgOrNotice } from '../../text/shell.ts';
 import { takeSecrets, wipeSecrets } from './json-secrets.ts';
 import { certificateThumbprint, type PrivateKeyDer, readPrivateKey } from './pem-key.ts';
 
@@ -44,7 +46,6 @@ const hints: Readonly<Record<string, string>> = {
   key_of_other_kind: 'The key has to be RSA or EC (P-256, P-384, P-521).',
   not_a_file: 'It has to be a regular file, or a link to one: no named pipe, device or folder.',
   secret_empty: 'Write the client secret into it, in one line.',
-  open_to_others: 'Other users of this machine may read or replace it: chown ticketmaild FILE; chmod 600 FILE',
   not_a_service_account: 'It has to be the JSON file of a service account, with client_email and private_key.',
 };
 
@@ -136,8 +137,15 @@ export async function checkCredentialFiles({ name, credential }: OAuthProvider):
 }
 
 async function checkMode(provider: string, path: string): Promise<void> {
-  const { mode } = await stat(path).catch((error: unknown) => {
+  const { mode, uid } = await stat(path).catch((error: unknown) => {
     throw fileFailure(provider, path, causeCode(error));
   });
-  if ((mode & modeOfOthers) !== 0) throw fileFailure(provider, path, 'open_to_others');
+  if ((mode & modeOfOthers) === 0) return;
+  const file = shellArgOrNotice(path);
+  const owner = uid === process.getuid?.() ? '' : `chown ${shellArgOrNotice(thisUser())} ${file} && `;
+  const message = `The file ${path} of the provider ${provider} works, but other users of this machine may read or replace it.`;
+  throw new Failure('oauth_provider_failed', message, {
+    fields: { provider, cause: 'open_to_others', was_sent: false },
+    hint: `Keep it from them: ${owner}chmod 600 ${file}`,
+  });
 }

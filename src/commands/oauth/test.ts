@@ -123,7 +123,7 @@ async function testToken(test: Test): Promise<TokenClaims | null> {
   const issued = await report.attempt(
     'token',
     () => requestToken(test, request),
-    ({ lengthBytes, claims }) => `${countText(lengthBytes, 'byte')}${rolesText(claims)}`,
+    ({ lengthBytes, claims }) => `issued now, ${countText(lengthBytes, 'byte')}${rolesText(claims)}`,
     (failure) => nextSteps(failure, subject),
   );
   if (!issued.ok) return null;

@@ -200,7 +200,9 @@ test('a secret file that others may read fails the check', async () => {
   await chmod(join(folder.path, 'secret'), 0o644);
   const { json } = await cli.run(['check', '--json']);
   const part = json.find(({ check }) => check === 'provider app');
-  expect(part).toMatchObject({ ok: false, code: 'oauth_provider_failed', hint: expect.stringContaining('chmod 600') });
+  expect(part).toMatchObject({ ok: false, code: 'oauth_provider_failed' });
+  expect(part?.['message']).toContain('works, but other users of this machine may read or replace it');
+  expect(part?.['hint']).toBe(`Keep it from them: chmod 600 ${join(folder.path, 'secret')}`);
   await chmod(join(folder.path, 'secret'), 0o600);
   expect((await cli.run(['check', '--json'])).json).toContainEqual(
     expect.objectContaining({ check: 'provider app', ok: true }),
