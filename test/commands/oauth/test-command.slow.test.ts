@@ -89,6 +89,19 @@ test('the grant of a person is not renewed for it', async () => {
   expect(await scene.provider.count('refresh_token 200')).toBe(before);
 });
 
+test('a grant that its provider ended fails as soon as the login of its mailbox finds that out', async () => {
+  await consentFirst(scene, cli, 'anna@example.test');
+  await add('people', 'anna@example.test', '--grant', 'anna');
+  await scene.provider.revoke('anna@example.test');
+  const { code, json } = await tested('anna');
+  expect(code).toBe(1);
+  expect(json.slice(-2)).toEqual([
+    expect.objectContaining({ check: 'mailbox anna@example.test', ok: false, code: 'oauth_needs_consent' }),
+    expect.objectContaining({ check: 'grant anna', ok: false, code: 'oauth_needs_consent' }),
+  ]);
+  expect(json.at(-1)?.['hint']).toBe('ticketmaild mailbox authorize anna@example.test');
+});
+
 test('a clock that differs, a secret that is wrong, and a mail server that refuses the token', async () => {
   await scene.provider.set({ clockOffsetS: 600 });
   const clock = (await tested('appkey')).json.find(({ check }) => check === 'clock');
