@@ -39,7 +39,7 @@ function isListed(user: string, entry: string): boolean {
 }
 
 /** Letters beyond ASCII stay: the Kelvin sign, say, would become a `k`. */
-function asciiLowerCase(text: string): string {
+export function asciiLowerCase(text: string): string {
   return text.replace(/[A-Z]+/g, (letters) => letters.toLowerCase());
 }
 
@@ -50,10 +50,18 @@ function asciiLowerCase(text: string): string {
 export function tokenConnection(connection: Connection, provider: Destination): Connection {
   const { host, port, tls, caPem, fingerprint } = connection;
   const isNamed = provider.imapHosts.some((one) => one.host === asciiLowerCase(host) && one.port === port);
-  const reason = isNamed ? untrustedBy({ tls, caPem, fingerprint }) : 'its server is not in imap_hosts';
+  const reason = isNamed ? untrustedBy({ tls, caPem, fingerprint }) : unnamedHost(connection, provider);
   if (reason === null) return { ...connection, caPem: provider.caPem, allowPlaintext: false };
   const message = `no token of [oauth.${provider.name}] is sent there: ${reason}`;
   throw new Failure('token_bound_elsewhere', message, { fields: { provider: provider.name } });
+}
+
+const listedMax = 5;
+
+function unnamedHost({ host, port }: Connection, { imapHosts }: Destination): string {
+  const listed = imapHosts.slice(0, listedMax).map((one) => `${one.host}:${one.port}`);
+  const more = imapHosts.length > listedMax ? ', …' : '';
+  return `its server ${printableLine(host)}:${port} is not in imap_hosts (${listed.join(', ')}${more})`;
 }
 
 function untrustedBy({ tls, caPem, fingerprint }: Pick<Connection, 'tls' | 'caPem' | 'fingerprint'>): string | null {

@@ -71,10 +71,15 @@ const additions: readonly (readonly [what: string, code: number, said: RegExp, a
   [
     'another host',
     1,
-    /not in imap_hosts\nhint: .* mail\.example\.test:993/,
+    /server evil\.example:993 is not in imap_hosts \(mail\.example\.test:993\)\nhint: /,
     [...support, '--oauth', 'app', '--host', 'evil.example'],
   ],
-  ['another port', 1, /not in imap_hosts/, [...support, '--oauth', 'app', '--port', '1993']],
+  [
+    'another port',
+    1,
+    /mail\.example\.test:1993 is not in imap_hosts/,
+    [...support, '--oauth', 'app', '--port', '1993'],
+  ],
   ['no TLS', 1, /uses no TLS/, [...support, '--oauth', 'app', '--tls', 'none', '--port', '993', '--allow-plaintext']],
   ['a pinned certificate', 1, /pins a certificate/, [...support, '--oauth', 'app', '--fingerprint', '0'.repeat(64)]],
   [
