@@ -118,7 +118,7 @@ const meanings = {
   },
   token_bound_elsewhere: {
     domain: 'oauth',
-    exit: 1,
+    exit: 3,
     hint: 'A token goes only to the servers of its provider ([oauth.NAME] imap_hosts), with their certificates checked: check where the mailbox points (mailbox show NAME), and whether the change is yours.',
   },
   grant_invalid: {
@@ -128,7 +128,7 @@ const meanings = {
   },
   oauth_provider_unknown: {
     domain: 'oauth',
-    exit: 1,
+    exit: 2,
     hint: 'Add the table [oauth.NAME] of this provider to the configuration file and reload, or correct grant_name of the mailbox.',
   },
   oauth_provider_failed: {

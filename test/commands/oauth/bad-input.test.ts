@@ -58,7 +58,7 @@ async function stored(): Promise<readonly unknown[]> {
 const additions: readonly (readonly [what: string, code: number, said: RegExp, args: readonly string[]])[] = [
   [
     'an unknown provider',
-    1,
+    2,
     /no provider named "nope": the configuration has app, people, others/,
     [...support, '--oauth', 'nope'],
   ],
@@ -70,18 +70,18 @@ const additions: readonly (readonly [what: string, code: number, said: RegExp, a
   ],
   [
     'another host',
-    1,
+    3,
     /server evil\.example:993 is not in imap_hosts \(mail\.example\.test:993\)\nhint: /,
     [...support, '--oauth', 'app', '--host', 'evil.example'],
   ],
   [
     'another port',
-    1,
+    3,
     /mail\.example\.test:1993 is not in imap_hosts/,
     [...support, '--oauth', 'app', '--port', '1993'],
   ],
-  ['no TLS', 1, /uses no TLS/, [...support, '--oauth', 'app', '--tls', 'none', '--port', '993', '--allow-plaintext']],
-  ['a pinned certificate', 1, /pins a certificate/, [...support, '--oauth', 'app', '--fingerprint', '0'.repeat(64)]],
+  ['no TLS', 3, /uses no TLS/, [...support, '--oauth', 'app', '--tls', 'none', '--port', '993', '--allow-plaintext']],
+  ['a pinned certificate', 3, /pins a certificate/, [...support, '--oauth', 'app', '--fingerprint', '0'.repeat(64)]],
   [
     'a password as well',
     2,
@@ -136,7 +136,7 @@ test.each(additions)('mailbox add refuses %s', async (_what, code, said, args) =
 test('mailbox add refuses certificate authorities of the mailbox', async () => {
   const { caFile } = await readCertificates(await certificatesTemplate());
   const ran = await cli.run(['mailbox', 'add', ...support, '--oauth', 'app', '--ca-file', caFile]);
-  expect(ran).toMatchObject({ code: 1, out: '', err: expect.stringContaining('certificate authorities of its own') });
+  expect(ran).toMatchObject({ code: 3, out: '', err: expect.stringContaining('certificate authorities of its own') });
   expect(ran.err).toContain('ca_file in [oauth.app]');
   expect(ran.err).toContain('--system-ca');
   expect(await stored()).toEqual(['anna']);
