@@ -176,7 +176,8 @@ function readingInto(receive: (piece: Uint8Array) => void): net.OnReadOpts {
   };
 }
 
-const unreachable = 'Check that this machine may reach it (firewall, DNS), or set proxy in [oauth.NAME].';
+const unreachable =
+  'Check issuer and the endpoints in [oauth.NAME] (host and port); then firewall and DNS of this machine, or set proxy.';
 const unreadable = 'The answer is none of a provider: check issuer, the endpoints and proxy in [oauth.NAME].';
 const untrusted = 'The certificate of the provider is not trusted: check its name, and ca_file in [oauth.NAME].';
 
