@@ -24,11 +24,11 @@ export type AuthorizeOptions = CommonOptions & ConsentOptions & { readonly name:
 
 /** Throws `usage`, `not_found`, `refused`, `oauth_*`, `token_*`, `key_*`, and the failures of a probe. */
 export async function authorizeMailbox(options: AuthorizeOptions, context: Context): Promise<number> {
-  const way = chosenWay(options);
   return await withApp(options, context, async (app) => {
     const mailbox = await app.store.mailboxByName(options.name);
     refusePartlyRemoved(mailbox);
     const name = grantOf(mailbox);
+    const way = chosenWay(options);
     const provider = providerOfPersons(
       mailbox,
       await app.store.grantByName(name),

@@ -181,6 +181,7 @@ function detailLines(mailbox: MailboxWithHealth, isUnconfirmed: boolean, signIn:
     cursor: cursor === null ? null : `UID ${cursor.uid} in UIDVALIDITY ${uidValidityOf(cursor.folderEpoch)}`,
     last_error: lastError === null ? null : `${lastError.code} at ${shortTime(lastError.atMs)}: ${lastError.message}`,
     hint: lastError?.hint ?? null,
+    ...(mailbox.grant === null ? {} : { password_form: null, password_key_id: null }),
     unconfirmed: isUnconfirmed
       ? `${mailbox.postAction.kind} waits; ${commandOrNotice(shellCommand('mailbox confirm', mailbox.name))}`
       : null,

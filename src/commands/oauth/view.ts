@@ -30,8 +30,12 @@ const columns: readonly TableColumn<GrantRow>[] = [
   { title: 'SINCE (UTC)', cell: ({ description }) => shortTime(description.sinceMs) },
   { title: 'MAILBOXES', align: 'right', cell: ({ grant }) => `${grant?.mailboxes ?? 0}` },
   { title: 'ACCOUNT', shrinks: true, cell: ({ grant }) => grant?.account ?? '' },
-  { title: 'TOKEN UNTIL (UTC)', cell: ({ grant }) => shortTime(grant?.accessUntilMs ?? null) },
+  { title: 'TOKEN UNTIL (UTC)', cell: ({ grant }) => tokenUntilText(grant?.accessUntilMs ?? null) },
 ];
+
+function tokenUntilText(atMs: number | null): string {
+  return atMs === null ? 'none' : shortTime(atMs);
+}
 
 /** Below the table stands why a grant gives no tokens, and the command that mends it. */
 export async function listGrants(options: CommonOptions, context: Context): Promise<number> {

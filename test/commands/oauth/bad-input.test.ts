@@ -152,7 +152,11 @@ test('a sign-in that fails while a mailbox is added names no command for a store
 
 test('a provider that does not answer leaves neither a mailbox nor a grant', async () => {
   const ran = await cli.run(['mailbox', 'add', ...support, '--oauth', 'app']);
-  expect(ran).toMatchObject({ code: 1, out: '', err: expect.stringContaining('ECONNREFUSED') });
+  expect(ran).toMatchObject({
+    code: 1,
+    out: '',
+    err: expect.stringMatching(/ECONNREFUSED[^\n]*\nhint: Check issuer and the endpoints in \[oauth\./),
+  });
   expect(await stored()).toEqual(['anna']);
 });
 
@@ -162,6 +166,8 @@ test('mailbox set changes nothing for what add refuses, and a grant takes no pas
   ).toMatchObject({
     code: 0,
   });
+  expect((await cli.run(['mailbox', 'show', 'anna'])).out).not.toMatch(/^password/m);
+  expect((await cli.run(['oauth', 'list'])).out).toMatch(/anna@example\.test +none$/m);
   const shown = async () => (await cli.run(['mailbox', 'show', 'anna', '--json'])).json[0];
   const before = await shown();
   const wrong = [
@@ -178,6 +184,13 @@ test('mailbox set changes nothing for what add refuses, and a grant takes no pas
     expect(ran.code, args.join(' ')).toBeGreaterThan(0);
   }
   expect(await shown()).toEqual(before);
+});
+
+test('mailbox authorize of a mailbox with a password says so, whatever the other options are', async () => {
+  const added = await cli.run(['mailbox', 'add', ...support, '--no-probe', '--password-stdin'], 'geheim');
+  expect(added).toMatchObject({ code: 0 });
+  const ran = await cli.run(['mailbox', 'authorize', 'support', '--browser-port', '8000']);
+  expect(ran).toMatchObject({ code: 3, err: expect.stringContaining('has a password, and no grant to renew') });
 });
 
 test.each(['show', 'test'])('oauth %s knows no other name', async (command) => {

@@ -179,7 +179,7 @@ test('what has no consent to give is refused before anyone is asked', async () =
     ['mailbox', 'authorize', 'anna', '--provider', 'shared'],
     /is one of provider people: leave --provider out/,
   );
-  await refused(['oauth', 'revoke', 'nobody', '--yes'], /There is no grant named "nobody"/);
+  await refused(['oauth', 'revoke', 'nobody', '--yes'], /there is no grant named "nobody"/);
   await refused(['oauth', 'revoke', 'appkey', '--yes'], /That is a provider/);
   cli.sql(`update mailboxes set host = 'evil.example' where name = 'anna'`);
   await refused(['mailbox', 'authorize', 'anna', '--paste'], /no token of \[oauth\.people\] is sent there/);

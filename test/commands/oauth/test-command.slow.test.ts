@@ -57,6 +57,7 @@ test.each([
   expect(code).toBe(0);
   expect(json.at(-1)?.['message']).toMatch(/^XOAUTH2, 0 messages in INBOX, certificate valid until /);
   expect(json.find(({ check }) => check === 'token')?.['message']).toMatch(/^issued now, \d+ bytes/);
+  expect(json.find(({ check }) => check === 'clock')?.['message']).toBe('it agrees with that of the provider');
   expect(await scene.provider.count(request)).toBe(before + 1);
   expect((await cli.run(['oauth', 'test', name])).out).toMatch(/^ok {6}provider: issuer https:/);
 });
