@@ -74,7 +74,7 @@ test.each([false, true])(
     expect(added).toMatchObject({ code: 0 });
     if (isOn) await cli.run(['encryption', 'enable', '--accept-key-loss', '--backup-prepared']);
     const pinned = await cli.run(['mailbox', 'set', 'one', '--oauth', 'appkey']);
-    expect(pinned).toMatchObject({ code: 1, err: expect.stringContaining('authorities of its own') });
+    expect(pinned).toMatchObject({ code: 3, err: expect.stringContaining('authorities of its own') });
     const changed = await cli.run(['mailbox', 'set', 'one', '--oauth', 'appkey', '--system-ca']);
     expect(changed).toMatchObject({ code: 0, err: '' });
     expect(changed.out).toMatch(/^changed one: authorities, sign-in; now .*messages there/);
