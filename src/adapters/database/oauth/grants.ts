@@ -292,7 +292,7 @@ function notFound(name: string): Failure {
 }
 
 function inUse(name: string, [first, ...others]: readonly string[]): Failure {
-  const rest = others.length === 0 ? '' : ` and ${others.length} more`;
+  const rest = others.length === 0 ? ' is' : ` and ${others.length} more are`;
   const hint = 'Give these mailboxes a password or another grant, or remove them, then repeat.';
-  return new Failure('refused', `mailbox ${first}${rest} is opened by grant ${name}`, { hint });
+  return new Failure('refused', `mailbox ${first}${rest} opened by grant ${name}`, { hint });
 }
