@@ -120,7 +120,6 @@ export function clientOf({ clientId }: OAuthProvider): Client {
 }
 
 const expiresInMsMax = 366 * 86_400_000;
-const scopeLettersMax = 1000;
 
 async function readTokens(
   provider: OAuthProvider,
@@ -143,9 +142,15 @@ async function readTokens(
     accessToken: access.copy(),
     expiresInMs: expiresInS === undefined ? null : Math.min(expiresInS * 1000, expiresInMsMax),
     refreshToken: refresh === null || refresh.length === 0 ? null : refresh.copy(),
-    scope: scope !== undefined && scope.length <= scopeLettersMax && /^[\x20-\x7e]*$/.test(scope) ? scope : null,
+    scope: scope === undefined ? null : grantedScopes(provider, scope),
     account: idToken === null ? null : accountOf(provider, idToken, issuer),
   };
+}
+
+/** Of the configured scopes; the words of the provider are not kept, as they may repeat a token. */
+function grantedScopes({ scopes }: OAuthProvider, granted: string): string {
+  const words = new Set(granted.split(' '));
+  return scopes.filter((one) => words.has(one)).join(' ');
 }
 
 async function processed(provider: OAuthProvider, grant: GrantRequest, response: Response) {

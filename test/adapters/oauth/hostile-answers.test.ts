@@ -262,3 +262,9 @@ describe('a proxy', () => {
     expect(await causeOf(settingsFor(4, { proxy: 'http://127.0.0.1:1' }))).toBe('proxy_ECONNREFUSED');
   });
 });
+
+test('a scope that repeats the tokens is not kept: of it only configured scopes are', async () => {
+  const body = '{"access_token":"canary-1","token_type":"bearer","scope":"canary-1 mail canary-of-the-token"}';
+  const port = await tlsServer((socket) => void socket.write(whole(body)));
+  expect((await renew(settingsFor(port, { scopes: ['mail', 'openid'] }))).scope).toBe('mail');
+});
