@@ -15,7 +15,7 @@ import { isValidToken, tokenBytesMax } from '../secret/sealed-token.ts';
 import { SecretBytes } from '../secret/secret-bytes.ts';
 import { printableLine } from '../text/printable.ts';
 import type { Grant } from './model.ts';
-import { checkUserListed } from './permission.ts';
+import { asciiLowerCase, checkUserListed } from './permission.ts';
 import type { GrantStore, ProviderClient, TokenAnswer } from './ports.ts';
 
 /** For which grant a person is asked. The grant is created with the consent, or renewed by it. */
@@ -124,7 +124,7 @@ function renewedBy(answer: TokenAnswer, used: SecretBytes, account: string | nul
   return {
     ...answer,
     refreshToken: answer.refreshToken ?? used.copy(),
-    account: answer.account ?? account?.toLowerCase() ?? null,
+    account: answer.account ?? (account === null ? null : asciiLowerCase(account)),
   };
 }
 

@@ -5,26 +5,30 @@
  * is a text that the account's owner chooses, and an unverified address of others too: both are left out.
  */
 import type { OAuthProvider } from '../../config/oauth-provider.ts';
+import { asciiLowerCase } from '../../oauth/permission.ts';
 import type { SecretBytes } from '../../secret/secret-bytes.ts';
 
 type Claims = Readonly<Record<string, unknown>>;
 
 const accountLettersMax = 320;
 
-/** Lower case; null: the token does not say, or is for another client or of another issuer. */
+/** ASCII letters in lower case; null: the token does not say, or is for another client or of another issuer. */
 export function accountOf(provider: OAuthProvider, idToken: SecretBytes, issuer: string | null): string | null {
   const claims = idToken.use(claimsOf);
   if (claims === null || ![claims['aud']].flat().includes(provider.clientId)) return null;
   if (issuer !== null && claims['iss'] !== issuer) return null;
   const name = nameOf(claims, provider.kind);
-  return name === null ? null : name.toLowerCase();
+  return name === null ? null : asciiLowerCase(name);
 }
 
 function nameOf(claims: Claims, kind: OAuthProvider['kind']): string | null {
   const user = readableText(claims['preferred_username']);
   if (kind === 'microsoft') return user;
-  const email = claims['email_verified'] === false ? null : readableText(claims['email']);
-  return user?.includes('@') === true ? user : (email ?? user);
+  const email = readableText(claims['email']);
+  // A name that its owner chooses is not above an address that the provider verified.
+  if (email !== null && claims['email_verified'] === true) return email;
+  if (user?.includes('@') === true) return user;
+  return claims['email_verified'] === undefined ? (email ?? user) : user;
 }
 
 function readableText(value: unknown): string | null {

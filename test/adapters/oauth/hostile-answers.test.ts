@@ -10,6 +10,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { systemClock } from '../../../src/adapters/clock/clock.ts';
 import { createProviderClient } from '../../../src/adapters/oauth/client.ts';
 import { createAnswerReader } from '../../../src/adapters/oauth/http-answer.ts';
+import { accountOf } from '../../../src/adapters/oauth/id-token.ts';
 import type { OAuthProvider } from '../../../src/config/oauth-provider.ts';
 import { isFailure } from '../../../src/errors.ts';
 import { SecretBytes } from '../../../src/secret/secret-bytes.ts';
@@ -267,4 +268,16 @@ test('a scope that repeats the tokens is not kept: of it only configured scopes 
   const body = '{"access_token":"canary-1","token_type":"bearer","scope":"canary-1 mail canary-of-the-token"}';
   const port = await tlsServer((socket) => void socket.write(whole(body)));
   expect((await renew(settingsFor(port, { scopes: ['mail', 'openid'] }))).scope).toBe('mail');
+});
+
+test.each([
+  [{ preferred_username: 'des\u212A@example.org' }, 'des\u212A@example.org'],
+  [{ preferred_username: 'DESK@example.org' }, 'desk@example.org'],
+  [{ preferred_username: 'desk@example.org', email: 'M@example.org', email_verified: true }, 'm@example.org'],
+  [{ email: 'desk@example.org', email_verified: 'false' }, null],
+])('an id token with %j is one of %s', async (claims, account) => {
+  const settings = settingsFor(await tlsServer(() => undefined));
+  const payload = Buffer.from(JSON.stringify({ aud: settings.clientId, ...claims })).toString('base64url');
+  using idToken = SecretBytes.take(Buffer.from(`e30.${payload}.`));
+  expect(accountOf(settings, idToken, null)).toBe(account);
 });
