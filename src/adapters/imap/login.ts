@@ -5,8 +5,8 @@
  * Replaces the login of imapflow, which takes the secret as a string and concatenates it; strings cannot be wiped. Here
  * the bytes go from the secret into one scratch buffer, from there to the socket, and the buffer is wiped once the
  * socket has taken them. A server that sends one challenge more than the mechanism has responses gets the cancel line,
- * never the secret again. Its answers pass `redact` (echo-filter.ts) before the parser. Relies on: imapflow calls
- * `authenticate` once TLS is established, and on `imapflow-internals.ts`.
+ * never the secret again, and is left if it asks on. Its answers pass `redact` (echo-filter.ts) before the parser.
+ * Relies on: imapflow calls `authenticate` once TLS is established, and on `imapflow-internals.ts`.
  */
 import type { Writable } from 'node:stream';
 import { ImapFlow, type ImapFlowOptions } from 'imapflow';
@@ -112,14 +112,17 @@ export class ImapClient extends ImapFlow {
     const scratch = secretBuffer(scratchBytes(identity, secret));
     const inner = internals(this);
     let step = 0;
+    let isCancelled = false;
     let broken: unknown = null;
     const respond = async (challenge: string): Promise<void> => {
       const socket = inner.writeSocket;
       // Closed meanwhile, which ends the command.
       if (socket === null) return;
       if (method.credential === 'token' && step > 0) this.#tokenChallenge ??= readChallenge(challenge);
+      if (isCancelled) throw new Error('the server asks on after the login was cancelled');
       const lengthBytes = secret.use((bytes) => {
         const write = method.responses(identity, bytes)[step];
+        isCancelled = write === undefined;
         return write === undefined ? writeLine(scratch, '*') : write(scratch);
       });
       this.#hasSentSecret = true;

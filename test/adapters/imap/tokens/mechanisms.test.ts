@@ -101,6 +101,22 @@ test('a server that asks a third time gets the cancel line, not the token again'
   expect(server.lines.slice(at + 2, at + 4)).toEqual(['', '*']);
 });
 
+test('a server that asks on after the cancel line is left', async () => {
+  const script: Script = (command, _rest, _tag, { say, next }) => {
+    if (command !== 'AUTHENTICATE') return false;
+    const ask = (): void => {
+      say('+ ');
+      next(ask);
+    };
+    ask();
+    return true;
+  };
+  await using server = await startScriptedServer({ capabilities: both, script });
+  expect(await failureOf(openByToken(plainTo(server.port), 'token-token'))).toMatchObject({ code: 'connection_lost' });
+  const at = server.lines.findIndex((line) => /AUTHENTICATE/.test(line));
+  expect(server.lines.slice(at + 2)).toEqual(['', '*']);
+});
+
 test.each(['AUTH=PLAIN AUTH=LOGIN', '', 'AUTH=XOAUTH AUTH=OAUTH'])(
   'a server that offers "%s" alone gets no token',
   async (offered) => {
