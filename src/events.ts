@@ -364,9 +364,21 @@ const definitions = {
   ),
   oauthNeedsConsent: event(
     'oauth.needs_consent',
-    'error',
+    'warn',
     'provider grant error',
-    'The provider ended a grant: a person has to sign in again (`mailbox authorize`); no login is tried meanwhile.',
+    'A grant ended, whoever found it: a person has to sign in again; no login is tried meanwhile. Logged once by each daemon.',
+  ),
+  oauthGrantRefused: event(
+    'oauth.grant_refused',
+    'warn',
+    'provider grant error',
+    'A grant is refused, whoever found it; no login is tried meanwhile. Logged once, unless `oauth.provider_refused` was.',
+  ),
+  oauthGrantReady: event(
+    'oauth.grant_ready',
+    'info',
+    'provider grant',
+    'A grant that was ended or refused works again.',
   ),
   oauthProviderFailing: event(
     'oauth.provider_failing',

@@ -117,7 +117,16 @@ export function composeOAuth(parts: OAuthParts): OAuth {
     startRenewals: async (isReady, counter) => {
       countRenewal = counter;
       const { startRenewalLoop } = await import('../oauth/renewal-loop.ts');
-      return startRenewalLoop({ store, grants, renewals, clock, log, isReady, prepare: failures.retryRefused });
+      return startRenewalLoop({
+        store,
+        grants,
+        renewals,
+        circuits,
+        clock,
+        log,
+        isReady,
+        prepare: failures.retryRefused,
+      });
     },
     [Symbol.asyncDispose]: () => renewals[Symbol.asyncDispose](),
   };

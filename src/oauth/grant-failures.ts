@@ -54,11 +54,9 @@ export function createGrantFailures(ports: GrantFailurePorts): GrantFailures {
   const throttle = createLogThrottle();
   /** Grants that the provider refused to this process, with the present configuration. */
   const refusedHere = new Set<string>();
-  const setState = async (target: TokenTarget, failure: Failure, change: GrantStateChange): Promise<void> => {
-    const { grant, provider } = target;
-    const isChanged = await orNull(store.setGrantState(grant.id, change, actor));
-    if (isChanged !== true || change.state !== 'needs_consent') return;
-    log.error({ provider: provider.name, grant: grant.name, error: failure }, events.oauthNeedsConsent);
+  // The renewal loop logs the state, whoever found it.
+  const setState = async (grant: Grant, change: GrantStateChange): Promise<void> => {
+    await orNull(store.setGrantState(grant.id, change, actor));
   };
   const logFailure = ({ grant, provider, use }: TokenTarget, failure: Failure): void => {
     const { shouldLog, count: failures } = throttle.record(useKey(use), failure.code);
@@ -82,12 +80,12 @@ export function createGrantFailures(ports: GrantFailurePorts): GrantFailures {
       const { kind, failure } = judge(target, cause);
       count(provider.name, failure.code);
       attempt.ended(kind === 'mailbox_refused' ? null : failure);
-      if (kind === 'needs_consent') await setState(target, failure, consentChange(grant, failure));
+      if (kind === 'needs_consent') await setState(grant, consentChange(grant, failure));
       const isAlone = concernsGrant(failure);
       // While the stored token is good, logins continue; the circuit breaker has its check and its alert.
       if (kind === 'refused' && (isAlone || target.remainingMs <= loginMs)) {
         refusedHere.add(grant.id);
-        await setState(target, failure, stateChange('refused', failure, hourMs));
+        await setState(grant, stateChange('refused', failure, hourMs));
       }
       // The circuit breaker and the change of state have lines of their own.
       if (isAlone || kind === 'mailbox_refused' || kind === 'other') logFailure(target, failure);

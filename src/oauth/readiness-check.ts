@@ -6,7 +6,7 @@
  */
 import type { Clock } from '../async/clock.ts';
 import type { OAuthProvider } from '../config/oauth-provider.ts';
-import { type FailureCode, hintOf, isFailure } from '../errors.ts';
+import { Failure, isFailure } from '../errors.ts';
 import type { Check, OAuthGrantCheck, OAuthProviderCheck, Readiness } from '../ingest/readiness.ts';
 import { hints } from '../text/hints.ts';
 import { printableLine } from '../text/printable.ts';
@@ -14,7 +14,7 @@ import { shellCommand } from '../text/shell.ts';
 import { isoTime } from '../text/time.ts';
 import { countText } from '../text/units.ts';
 import { cutOffMessage } from './grant-failures.ts';
-import type { GrantView } from './model.ts';
+import type { Grant, GrantView } from './model.ts';
 import type { GrantStore } from './ports.ts';
 import type { ProviderCircuits, ProviderTrouble } from './provider-circuits.ts';
 
@@ -89,7 +89,7 @@ async function grantChecks({ store }: CheckPorts): Promise<Pick<OAuthCheck, 'gra
     const all = await store.listGrants();
     const troubled = all.filter(({ state }) => state !== 'ready');
     const list = troubled.map(async (grant, at) =>
-      grantCheck(grant, at < commandsMax ? await command(grant, store) : null),
+      grantCheck(grant, grantTrouble(grant, at < commandsMax ? await firstMailbox(grant, store) : null)),
     );
     const count = (state: GrantView['state']) => all.filter((one) => one.state === state).length;
     const grants = { ready: count('ready'), needs_consent: count('needs_consent'), refused: count('refused') };
@@ -100,29 +100,33 @@ async function grantChecks({ store }: CheckPorts): Promise<Pick<OAuthCheck, 'gra
   }
 }
 
-/** The cells of the table may hold anything. */
-function grantCheck(
-  { name, provider, state, stateSinceMs, errorCode, errorMessage }: GrantView,
-  hint: string | null,
-): OAuthGrantCheck {
-  const code: FailureCode = state === 'needs_consent' ? 'oauth_needs_consent' : 'oauth_provider_refused';
-  const why = /^\w{1,64}$/.test(errorCode ?? '') ? ` (${errorCode})` : '';
-  const ended = cutOffMessage.test(errorMessage ?? '') ? `was ${errorMessage}` : 'was ended by its provider';
-  const what = state === 'needs_consent' ? ended : 'is refused by its provider';
+function grantCheck({ name, provider, state, stateSinceMs }: Grant, { code, message, hint }: Failure): OAuthGrantCheck {
   return {
-    ...{
-      status: 'failing',
-      since: isoTime(stateSinceMs),
-      reason: `${code}: grant ${printableLine(name)} ${what}${why}`,
-    },
-    ...{ hint: hint ?? hintOf(code), grant: printableLine(name), provider: printableLine(provider), state },
+    ...{ status: 'failing', since: isoTime(stateSinceMs), reason: `${code}: ${message}`, hint },
+    ...{ grant: printableLine(name), provider: printableLine(provider), state },
   };
 }
 
-/** For the first of its mailboxes; one consent cures all of them. */
-async function command({ name, state }: GrantView, store: CheckPorts['store']): Promise<string | null> {
+/**
+ * Failure of a grant that is not ready, as its row has it, whose cells may hold anything. `mailbox`: the one that the
+ * command in the hint is for; null: it names none.
+ */
+export function grantTrouble({ name, state, errorCode, errorMessage }: Grant, mailbox: string | null): Failure {
+  const code = state === 'needs_consent' ? 'oauth_needs_consent' : 'oauth_provider_refused';
+  const why = /^\w{1,64}$/.test(errorCode ?? '') ? ` (${errorCode})` : '';
+  const ended = cutOffMessage.test(errorMessage ?? '') ? `was ${errorMessage}` : 'was ended by its provider';
+  const what = state === 'needs_consent' ? ended : 'is refused by its provider';
+  const line = mailbox === null ? null : shellCommand('mailbox authorize', mailbox);
+  const own = line === null ? {} : { hint: `Sign in again: ${line}` };
+  return new Failure(code, `grant ${printableLine(name)} ${what}${why}`, own);
+}
+
+/** Of those that a consent cures; one consent cures all of them. null: there is none, or no person can consent. */
+export async function firstMailbox(
+  { name, state }: Grant,
+  store: Pick<GrantStore, 'mailboxesOfGrant'>,
+): Promise<string | null> {
   if (state !== 'needs_consent') return null;
-  const [mailbox] = await store.mailboxesOfGrant(name);
-  const line = mailbox === undefined ? null : shellCommand('mailbox authorize', mailbox);
-  return line === null ? null : `Sign in again: ${line}`;
+  const [mailbox = null] = await store.mailboxesOfGrant(name);
+  return mailbox;
 }

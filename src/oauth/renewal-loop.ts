@@ -2,8 +2,9 @@
  * Renewal loop of a running daemon: renews access tokens at half their life time, before a login needs them.
  *
  * So a provider may be down for as long as tokens last and no mail is late. All workers run it; the claim in the
- * database decides who renews. Every failure, also of the database, is waited out. Once an hour it forgets access
- * tokens that no mailbox uses any more.
+ * database decides who renews. Every failure, also of the database, is waited out. It logs grants that end and recover,
+ * as the table has them, since a command or another worker may have found that. Once an hour it forgets access tokens
+ * that no mailbox uses any more.
  */
 import type { Clock } from '../async/clock.ts';
 import type { OAuthProvider } from '../config/oauth-provider.ts';
@@ -13,14 +14,18 @@ import { type GrantDirectory, providerOfGrant } from './grant-directory.ts';
 import type { AccessUse } from './model.ts';
 import { checkUserListed } from './permission.ts';
 import type { GrantStore } from './ports.ts';
-import { credentialDaysLeft, credentialDaysMin } from './readiness-check.ts';
+import type { ProviderCircuits } from './provider-circuits.ts';
+import { credentialDaysLeft, credentialDaysMin, firstMailbox, grantTrouble } from './readiness-check.ts';
 import type { Renewals } from './renewal.ts';
 import { useKey } from './stored-tokens.ts';
 
+type GrantReading = Pick<GrantStore, 'troubledGrants' | 'grantByName' | 'mailboxesOfGrant'>;
+
 export type RenewalLoopPorts = {
-  readonly store: Pick<GrantStore, 'dueRenewals' | 'nextRenewalInMs' | 'forgetUnusedAccess'>;
+  readonly store: Pick<GrantStore, 'dueRenewals' | 'nextRenewalInMs' | 'forgetUnusedAccess'> & GrantReading;
   readonly grants: GrantDirectory;
   readonly renewals: Pick<Renewals, 'renewDue'>;
+  readonly circuits: Pick<ProviderCircuits, 'troubleOf'>;
   readonly clock: Clock;
   readonly log: Log;
   /** False until the tables are up to date. */
@@ -34,6 +39,8 @@ const batchMax = 40;
 const pauseMsMin = 250;
 /** A login or another worker may have stored a token whose renewal is due sooner than was known. */
 const pauseMsMax = 5000;
+/** The table is asked that often which grants are not ready. */
+const grantsMs = 2000;
 const hourMs = 3_600_000;
 const holdMsMin = 15_000;
 const holdMsMax = 15 * 60_000;
@@ -50,6 +57,7 @@ export function startRenewalLoop(ports: RenewalLoopPorts): AsyncDisposable {
   const ended = new AbortController();
   const holds = new Map<string, Hold>();
   const hourly = createHourlyTask(ports);
+  const logGrants = createGrantLogger(ports);
   let isPrepared = false;
   const iterate = async (): Promise<number> => {
     if (!ports.isReady()) return pauseMsMin;
@@ -59,6 +67,7 @@ export function startRenewalLoop(ports: RenewalLoopPorts): AsyncDisposable {
       const found = await ports.store.dueRenewals(holds.size + batchMax);
       const due = found.filter(({ use }) => (holds.get(useKey(use))?.untilMs ?? 0) <= clock.monotonicMs());
       await inParallel(due.slice(0, batchMax), (one) => renewOne(one, holds, ports), ended.signal);
+      await logGrants();
       await hourly();
       if (due.length > 0) return pauseMsMin;
       const nextMs = (await ports.store.nextRenewalInMs()) ?? pauseMsMax;
@@ -119,6 +128,40 @@ function createHourlyTask(ports: RenewalLoopPorts): () => Promise<void> {
     nextMs = clock.monotonicMs() + hourMs;
     for (const provider of grants.providers()) logEnding(provider);
     await store.forgetUnusedAccess();
+  };
+}
+
+/** A grant that is not ready. A refused provider has its own line; then its grants have none. */
+type LoggedGrant = { readonly name: string; readonly change: string; readonly isLogged: boolean };
+
+/** Logs each grant that needs consent or is refused once, and once more when it is ready again. */
+function createGrantLogger(ports: RenewalLoopPorts): () => Promise<void> {
+  const { store, circuits, clock, log } = ports;
+  const known = new Map<string, LoggedGrant>();
+  let nextMs = Number.NEGATIVE_INFINITY;
+  return async () => {
+    if (clock.monotonicMs() < nextMs) return;
+    nextMs = clock.monotonicMs() + grantsMs;
+    const troubled = await store.troubledGrants();
+    for (const grant of troubled) {
+      const { id, name, provider, state, stateSinceMs } = grant;
+      const change = `${state} ${stateSinceMs}`;
+      if (known.get(id)?.change === change) continue;
+      const isLogged = state === 'needs_consent' || circuits.troubleOf(provider)?.kind !== 'refused';
+      if (isLogged) {
+        const error = grantTrouble(grant, await firstMailbox(grant, store));
+        const event = state === 'needs_consent' ? events.oauthNeedsConsent : events.oauthGrantRefused;
+        log.warn({ provider, grant: name, error }, event);
+      }
+      known.set(id, { name, change, isLogged });
+    }
+    const ids = new Set(troubled.map(({ id }) => id));
+    for (const [id, { name, isLogged }] of known) {
+      if (ids.has(id)) continue;
+      const grant = await store.grantByName(name);
+      known.delete(id);
+      if (isLogged && grant?.id === id) log.info({ provider: grant.provider, grant: name }, events.oauthGrantReady);
+    }
   };
 }
 

@@ -76,7 +76,7 @@ test('mail of an application, a service account and a person becomes tickets, wh
   expect(await loginsOfAnna()).toBe(logins);
   const refused = (await provider.report()).counters['refresh_token invalid_grant'] ?? 0;
   expect(refused - (before['refresh_token invalid_grant'] ?? 0)).toBe(1);
-  expect(daemon.lines.filter(named('oauth.needs_consent'))).toMatchObject([{ level: 'error', grant: 'anna' }]);
+  expect(daemon.lines.filter(named('oauth.needs_consent'))).toMatchObject([{ level: 'warn', grant: 'anna' }]);
 
   await setting.consent('anna', users.anna);
   await until('anna works again', async () => (await checkOf(daemon, 'anna'))?.status === 'ok');

@@ -86,10 +86,14 @@ type Part<K extends keyof GrantStore> = Pick<GrantStore, K>;
 
 function readsOf(
   world: GrantWorld,
-): Part<'grantByName' | 'listGrants' | 'readAccess' | 'readRefresh' | 'mailboxesOfGrant'> {
+): Part<'grantByName' | 'listGrants' | 'troubledGrants' | 'readAccess' | 'readRefresh' | 'mailboxesOfGrant'> {
   return {
     grantByName: async (name) => grantOf(world, named(world, name)),
     listGrants: async () => grantsOf(world).map((grant) => viewOf(world, grant)),
+    troubledGrants: async () =>
+      grantsOf(world)
+        .filter(({ state }) => state !== 'ready')
+        .map((one) => granted(world, one)),
     readAccess: async (use) => {
       const row = world.access.get(keyOf(use));
       return row === undefined ? null : stored(world, row.token, row);

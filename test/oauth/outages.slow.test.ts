@@ -124,7 +124,8 @@ test.each(['lenient', 'strict'] as const)(
       expect(await oauthOf(daemon)).toMatchObject({ status: 'ok', grants: { ready: 1 } });
       return;
     }
-    const sentence = /^cut off while renewing at \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC, the provider has ended the grant$/;
+    const sentence =
+      /^grant strict was cut off while renewing at \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC, the provider has ended the grant/;
     expect(errorOf(await daemon.waitFor(named('oauth.needs_consent')))?.message).toMatch(sentence);
     const shown = {
       status: 'failing',

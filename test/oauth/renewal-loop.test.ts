@@ -10,11 +10,12 @@ function use({ world }: Scene, name: string, grant: string): void {
   world.mailboxes.push({ name, user: `${name}@example.test`, grant, isActive: true, failures: 0 });
 }
 
-function loopOf({ store, clock, config, lines }: Scene, { renewals, failures }: Worker) {
+function loopOf({ store, clock, config, lines }: Scene, { renewals, circuits, failures }: Worker) {
   const note = (fields: object, event: string) => void (lines as unknown[]).push([event, fields]);
   const log = { debug: note, info: note, warn: note, error: note };
   const grants = { store, providers: () => config.providers };
-  return startRenewalLoop({ store, grants, renewals, clock, log, isReady: () => true, prepare: failures.retryRefused });
+  const prepare = failures.retryRefused;
+  return startRenewalLoop({ store, grants, renewals, circuits, clock, log, isReady: () => true, prepare });
 }
 
 test('a token is renewed at half of its life time, and two workers make one request of it', async () => {
@@ -30,6 +31,21 @@ test('a token is renewed at half of its life time, and two workers make one requ
   expect(all.requests.length).toBeLessThanOrEqual(13);
   expect(all.counts.every((count) => count === 'desk ok')).toBe(true);
   expect((await two.login(support))[0]).toBe(`access ${all.requests.length}`);
+});
+
+test('tokens that a provider issues for 0 or 1 s cost no more than one request in 12 s, with logins too', async () => {
+  for (const expiresInMs of [0, 1000, 3999]) {
+    const all = scene([provider()], () => ({ expiresInMs }));
+    use(all, 'support', 'desk');
+    const one = all.worker('one');
+    await one.login(support);
+    await using _loop = loopOf(all, one);
+    for (let at = 0; at < 60; at += 1) {
+      await all.clock.sleep(2000, never);
+      await one.login(support);
+    }
+    expect(all.requests.length).toBeLessThanOrEqual(11);
+  }
 });
 
 test('renewals of tokens that were issued together are spread', async () => {
@@ -115,6 +131,45 @@ test('the loop outlives the database, and forgets tokens that no mailbox uses', 
   all.world.mailboxes.length = 0;
   await all.clock.sleep(3_700_000, never);
   expect(all.world.access.size).toBe(0);
+});
+
+const changesOf = ({ lines }: Scene) =>
+  lines.filter(([event]) => /^oauth\.(needs|grant)_/.test(event)).map(([event, { grant }]) => `${event} ${grant}`);
+
+test('a grant that a command found ended is logged once with the command, and once when it is back', async () => {
+  const all = scene([person()], () => failed('oauth_needs_consent', { cause: 'invalid_grant' }));
+  for (const name of ['anna', 'second']) use(all, name, 'anna');
+  await all.consent('anna');
+  await using _loop = loopOf(all, all.worker());
+  await all.clock.sleep(10_000, never);
+  expect(changesOf(all)).toEqual([]);
+  await all
+    .worker('command')
+    .login(tokenMailbox('anna', 'anna'))
+    .catch(() => undefined);
+  await all.clock.sleep(600_000, never);
+  expect(changesOf(all)).toEqual(['oauth.needs_consent anna']);
+  expect(all.lines.find(([event]) => event === 'oauth.needs_consent')?.[1]).toMatchObject({
+    provider: 'people',
+    error: { code: 'oauth_needs_consent', hint: 'Sign in again: ticketmaild mailbox authorize anna' },
+  });
+  all.config.script = () => ({});
+  await all.consent('anna');
+  await all.clock.sleep(600_000, never);
+  expect(changesOf(all)).toEqual(['oauth.needs_consent anna', 'oauth.grant_ready anna']);
+});
+
+test('a refused grant is logged once by each daemon; where the provider has a line, that is the only one', async () => {
+  const all = scene([provider()], () => failed('oauth_provider_refused', { cause: 'invalid_client' }));
+  use(all, 'support', 'desk');
+  await using _loop = loopOf(all, all.worker());
+  const other = all.worker('other');
+  await other.login(support).catch(() => undefined);
+  await all.clock.sleep(60_000, never);
+  expect(changesOf(all)).toEqual(['oauth.grant_refused desk']);
+  await using _second = loopOf(all, other);
+  await all.clock.sleep(60_000, never);
+  expect(changesOf(all)).toEqual(['oauth.grant_refused desk']);
 });
 
 test('a credential that ends is logged once when it is near, and once when it has ended', async () => {

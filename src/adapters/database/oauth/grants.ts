@@ -82,6 +82,11 @@ export async function listGrants(db: SqlExecutor): Promise<readonly GrantView[]>
   }));
 }
 
+export async function troubledGrants(db: SqlExecutor): Promise<readonly Grant[]> {
+  const rows = await grants(db).where('oauth_grant.state', '<>', 'ready').execute();
+  return rows.map(toListedGrant);
+}
+
 export async function mailboxesOfGrant(db: SqlExecutor, name: string): Promise<readonly string[]> {
   const rows = await db
     .selectFrom('mailboxes')

@@ -13,13 +13,14 @@ import {
   revokeGrant,
   setGrantState,
   storeConsent,
+  troubledGrants,
 } from './grants.ts';
 import { claimRenewal, markAsked, releaseRenewal, storeRenewal } from './renewals.ts';
 import { dueRenewals, forgetUnusedAccess, nextRenewalInMs } from './schedule.ts';
 
 export function grantStore(db: SqlExecutor): GrantStore {
   return bindDatabase(db, {
-    ...{ grantByName, listGrants, mailboxesOfGrant, readAccess, readRefresh },
+    ...{ grantByName, listGrants, troubledGrants, mailboxesOfGrant, readAccess, readRefresh },
     ...{ ensureGrant, setGrantState, storeConsent, revokeGrant, removeGrant },
     ...{ claimRenewal, markAsked, releaseRenewal, storeRenewal },
     ...{ dueRenewals, nextRenewalInMs, forgetUnusedAccess },
