@@ -366,13 +366,13 @@ const definitions = {
     'oauth.needs_consent',
     'warn',
     'provider grant error',
-    'A grant ended, whoever found it: a person has to sign in again; no login is tried meanwhile. Logged once by each daemon.',
+    'A grant ended, also where another process found it: a person has to sign in again; no login is tried meanwhile. Logged once by each daemon.',
   ),
   oauthGrantRefused: event(
     'oauth.grant_refused',
     'warn',
     'provider grant error',
-    'A grant is refused, whoever found it; no login is tried meanwhile. Logged once, unless `oauth.provider_refused` was.',
+    'A grant is refused, also where another process found it; no login is tried meanwhile. Logged once, unless `oauth.provider_refused` was.',
   ),
   oauthGrantReady: event(
     'oauth.grant_ready',

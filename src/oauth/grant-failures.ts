@@ -54,7 +54,7 @@ export function createGrantFailures(ports: GrantFailurePorts): GrantFailures {
   const throttle = createLogThrottle();
   /** Grants that the provider refused to this process, with the present configuration. */
   const refusedHere = new Set<string>();
-  // The renewal loop logs the state, whoever found it.
+  // The renewal loop logs the state.
   const setState = async (grant: Grant, change: GrantStateChange): Promise<void> => {
     await orNull(store.setGrantState(grant.id, change, actor));
   };

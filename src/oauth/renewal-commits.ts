@@ -49,7 +49,12 @@ const settleMsMax = 10_000;
 const lifetimeMsDefault = 3_600_000;
 /** A token that is good for longer is renewed all the same, so that an ended grant is noticed. */
 const lifetimeMsMax = 86_400_000;
-const lifetimeMsMin = 1000;
+/**
+ * A shorter one cannot be meant: it is taken for `lifetimeMsOdd`, so that a provider that says 0 or 1 s is not asked
+ * without end. If such a token does end, the mail server refuses it, and another one is requested.
+ */
+const lifetimeMsMin = 4000;
+const lifetimeMsOdd = 30_000;
 
 /** Disposing waits until all is stored, for 10 s at most. */
 export function createRenewalCommits(ports: CommitPorts): RenewalCommits {
@@ -142,7 +147,8 @@ function takenOver({ grant }: TokenTarget): Failure {
 
 async function renewalOf({ target, answer, askedAtMs }: IssuedTokens, sealing: TokenSealing, nowMs: number) {
   const { accessToken, refreshToken, expiresInMs, scope } = answer;
-  const lifetimeMs = Math.min(lifetimeMsMax, Math.max(lifetimeMsMin, expiresInMs ?? lifetimeMsDefault));
+  const saidMs = expiresInMs ?? lifetimeMsDefault;
+  const lifetimeMs = saidMs < lifetimeMsMin ? lifetimeMsOdd : Math.min(lifetimeMsMax, saidMs);
   const passedMs = Math.max(0, nowMs - askedAtMs);
   const halfLifeMs = (lifetimeMs / 2) * (1 - 0.2 * jitterOf(target.use));
   const renewal: Renewal = {
