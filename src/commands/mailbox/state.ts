@@ -203,7 +203,7 @@ function neverConfirmed({ name }: Mailbox): ServerDoubt {
   return {
     ...yours,
     statement: `The server of mailbox ${name} comes from the table: no command has confirmed it since encryption was enabled.`,
-    refusal: `the server of mailbox ${name} comes from the table, and no command has confirmed it`,
+    refusal: `the server of mailbox ${name} comes from the table, and no command has confirmed it since encryption was enabled, which confirms none`,
   };
 }
 

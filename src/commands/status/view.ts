@@ -152,7 +152,8 @@ function failingMailboxLines({ checks }: Status, options: ViewOptions): readonly
   const rows = shown
     .flatMap(({ some }) => some)
     .map(({ mailbox, host, failures, since, next_poll: next, last_success: last }) => [
-      ...[mailbox, host, `${numberText(failures)} x`],
+      // Where no poll is tried, none has failed.
+      ...[mailbox, host, failures === 0 ? '-' : `${numberText(failures)} x`],
       ...[ageText(since, nowMs), inText(next, nowMs), agoText(last, nowMs)],
     ]);
   const [head = '', ...lines] = tableLines(failingColumns, rows, width);

@@ -87,7 +87,8 @@ function mailboxCheck(mailbox: MailboxWithHealth, facts: MailboxFacts): MailboxC
     mailbox: name,
     host: connection.host,
     last_success: isoTime(health.lastSuccessAtMs),
-    next_poll: isoTime(health.nextPollAtMs),
+    // None begins while the grant gives no tokens.
+    next_poll: grantCheckOf(mailbox, facts.grants) === null ? isoTime(health.nextPollAtMs) : null,
     failures: health.failures,
     idling: facts.isIdling(id),
   };
@@ -134,13 +135,15 @@ function keyCheckOf({ health: { password } }: MailboxWithHealth, vault: MailboxF
   return { status: 'waiting', since: vault.since, reason, hint: vault.hint ?? hints.mailboxWaiting };
 }
 
-/** The failure of the grant, with the name of this mailbox in the command. */
-function grantCheckOf({ name, grant }: Mailbox, grants: readonly OAuthGrantCheck[]): Check | null {
+/** The failure of the grant, with the name of this mailbox in the command. A session that was open then continues. */
+function grantCheckOf({ name, grant, health }: MailboxWithHealth, grants: readonly OAuthGrantCheck[]): Check | null {
   if (grant === null) return null;
   const check = grants.find((one) => one.grant === printableLine(grant));
   if (check === undefined) return null;
-  const { status, since, reason, state } = check;
+  const { status, since, state } = check;
   const command = state === 'needs_consent' ? shellCommand('mailbox authorize', name) : null;
+  const isReadSince = since !== null && (health.lastSuccessAtMs ?? 0) > Date.parse(since);
+  const reason = isReadSince ? `${check.reason}; it was read since, over a connection that was open` : check.reason;
   return { status, since, reason, hint: command === null ? check.hint : `Sign in again: ${command}` };
 }
 

@@ -4,7 +4,7 @@
  */
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { SecretBytes } from '../../../src/secret/secret-bytes.ts';
 import { readCertificates } from '../../support/servers/authority.ts';
 import { certificatesTemplate } from '../../support/servers/templates.ts';
@@ -191,6 +191,46 @@ test('mailbox authorize of a mailbox with a password says so, whatever the other
   expect(added).toMatchObject({ code: 0 });
   const ran = await cli.run(['mailbox', 'authorize', 'support', '--browser-port', '8000']);
   expect(ran).toMatchObject({ code: 3, err: expect.stringContaining('has a password, and no grant to renew') });
+});
+
+describe('a password takes the place of a grant', () => {
+  const add = () => cli.run(['mailbox', 'add', ...support, '--oauth', 'app', '--no-probe']);
+  const setPassword = () => cli.run(['mailbox', 'set', 'support', '--password-stdin', '--no-probe'], 'geheim');
+  const encryption = async (operation: string, ...flags: readonly string[]) =>
+    expect(await cli.run(['encryption', operation, ...flags])).toMatchObject({ code: 0 });
+  const enable = () => encryption('enable', '--accept-key-loss', '--backup-prepared');
+
+  test('at the server that mailbox add confirmed, through a rotation', async () => {
+    await enable();
+    expect(await add()).toMatchObject({ code: 0 });
+    await encryption('rotate');
+    expect(await setPassword()).toMatchObject({
+      code: 0,
+      err: 'for support@example.test at mail.example.test:993 (TLS implicit)\n',
+    });
+  });
+
+  test('not at one that another program wrote into the row since', async () => {
+    await enable();
+    expect(await add()).toMatchObject({ code: 0 });
+    cli.sql(`update mailboxes set host = 'evil.example'`);
+    await encryption('rotate');
+    const refused = await setPassword();
+    expect(refused).toMatchObject({ code: 3, out: '' });
+    expect(refused.err).toContain('ticketmaild mailbox confirm support\n');
+  });
+
+  test('after mailbox confirm where it was added before encryption was enabled, which the refusal says', async () => {
+    expect(await add()).toMatchObject({ code: 0 });
+    await enable();
+    await encryption('rotate');
+    expect(await setPassword()).toMatchObject({
+      ...{ code: 3, out: '' },
+      err: expect.stringContaining('since encryption was enabled, which confirms none\nhint: Check the server: '),
+    });
+    expect(await cli.run(['mailbox', 'confirm', 'support', '--yes'])).toMatchObject({ code: 0 });
+    expect(await setPassword()).toMatchObject({ code: 0 });
+  });
 });
 
 test.each(['show', 'test'])('oauth %s knows no other name', async (command) => {

@@ -107,6 +107,13 @@ describe('a daemon that is not ready', () => {
     expect((await status()).out).toContain('hint: Sign in again: ticketmaild mailbox authorize NAME');
   });
 
+  test('says since when a mailbox fails that is not polled, and counts no failed poll', async () => {
+    const reason = 'oauth_needs_consent: grant anna was ended by its provider (invalid_grant)';
+    const locked = mailbox('anna', { status: 'failing', reason, since: ago(5), next_poll: null, last_success: ago(6) });
+    server.answer = withMailboxes([locked, mailbox('support')]);
+    expect((await status()).out).toMatch(/^anna +imap.example.com +- +5 min +- +6 min ago$/m);
+  });
+
   test.each([60, 80, 140])('fits in %i columns', async (columns) => {
     const { out } = await status(['--all'], { size: { columns, rows: 24 } });
     for (const line of plainLines(out)) expect(stringWidth(line)).toBeLessThanOrEqual(columns);

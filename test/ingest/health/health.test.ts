@@ -107,6 +107,20 @@ test('a mailbox whose grant needs consent fails, although it is not polled, with
   });
 });
 
+test('a mailbox that was read after its grant ended says how, beside since when it fails', async () => {
+  const since = '2026-01-31T08:00:00.000Z';
+  const reason = 'oauth_needs_consent: grant boxes was ended by its provider';
+  const ended = { status: 'failing', since, reason, hint: 'of the grant' } as const;
+  const grants = [{ ...ended, grant: 'boxes', provider: 'people', state: 'needs_consent' }];
+  const read = { ...fine, lastSuccessAtMs: Date.parse(since) + 1000 };
+  const { checks, ready } = await awake({ health: [read, fine], grant: 'boxes', grants }).readiness();
+  expect(ready).toBe(true);
+  expect(checks.mailboxes.list[0]).toMatchObject({
+    ...{ mailbox: 'box0', since, failures: 0, next_poll: null },
+    reason: `${reason}; it was read since, over a connection that was open`,
+  });
+});
+
 test('an unstable UIDVALIDITY is a warning, and the worker stays ready', async () => {
   const health = awake({ health: [fine] });
   for (let times = 0; times < 3; times += 1) health.uidValidityChanges.note('box0');
