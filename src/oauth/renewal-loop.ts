@@ -11,7 +11,7 @@ import type { OAuthProvider } from '../config/oauth-provider.ts';
 import { asFailure, type Failure } from '../errors.ts';
 import { events, type Log } from '../events.ts';
 import { type GrantDirectory, providerOfGrant } from './grant-directory.ts';
-import type { AccessUse } from './model.ts';
+import type { AccessUse, Grant } from './model.ts';
 import { checkUserListed } from './permission.ts';
 import type { GrantStore } from './ports.ts';
 import type { ProviderCircuits } from './provider-circuits.ts';
@@ -136,7 +136,7 @@ type LoggedGrant = { readonly name: string; readonly change: string; readonly is
 
 /** Logs each grant that needs consent or is refused once, and once more when it is ready again. */
 function createGrantLogger(ports: RenewalLoopPorts): () => Promise<void> {
-  const { store, circuits, clock, log } = ports;
+  const { store, clock } = ports;
   const known = new Map<string, LoggedGrant>();
   let nextMs = Number.NEGATIVE_INFINITY;
   return async () => {
@@ -144,25 +144,33 @@ function createGrantLogger(ports: RenewalLoopPorts): () => Promise<void> {
     nextMs = clock.monotonicMs() + grantsMs;
     const troubled = await store.troubledGrants();
     for (const grant of troubled) {
-      const { id, name, provider, state, stateSinceMs } = grant;
-      const change = `${state} ${stateSinceMs}`;
-      if (known.get(id)?.change === change) continue;
-      const isLogged = state === 'needs_consent' || circuits.troubleOf(provider)?.kind !== 'refused';
-      if (isLogged) {
-        const error = grantTrouble(grant, await firstMailbox(grant, store));
-        const event = state === 'needs_consent' ? events.oauthNeedsConsent : events.oauthGrantRefused;
-        log.warn({ provider, grant: name, error }, event);
-      }
-      known.set(id, { name, change, isLogged });
+      const change = `${grant.state} ${grant.stateSinceMs}`;
+      if (known.get(grant.id)?.change === change) continue;
+      known.set(grant.id, { name: grant.name, change, isLogged: await logTrouble(grant, ports) });
     }
     const ids = new Set(troubled.map(({ id }) => id));
-    for (const [id, { name, isLogged }] of known) {
-      if (ids.has(id)) continue;
-      const grant = await store.grantByName(name);
+    for (const [id, logged] of [...known].filter(([id]) => !ids.has(id))) {
+      if (logged.isLogged) await logRecovery(id, logged.name, ports);
       known.delete(id);
-      if (isLogged && grant?.id === id) log.info({ provider: grant.provider, grant: name }, events.oauthGrantReady);
     }
   };
+}
+
+/** False: the line of its provider tells it. */
+async function logTrouble(grant: Grant, { store, circuits, log }: RenewalLoopPorts): Promise<boolean> {
+  const { name, provider, state } = grant;
+  if (state !== 'needs_consent' && circuits.troubleOf(provider)?.kind === 'refused') return false;
+  const error = grantTrouble(grant, await firstMailbox(grant, store));
+  log.warn(
+    { provider, grant: name, error },
+    state === 'needs_consent' ? events.oauthNeedsConsent : events.oauthGrantRefused,
+  );
+  return true;
+}
+
+async function logRecovery(id: string, name: string, { store, log }: RenewalLoopPorts): Promise<void> {
+  const grant = await store.grantByName(name);
+  if (grant?.id === id) log.info({ provider: grant.provider, grant: name }, events.oauthGrantReady);
 }
 
 /** Logs each credential that ends soon once, and once more when it has ended. */

@@ -110,7 +110,9 @@ test('as a daemon that was broken into: hints are those of this program, other t
     const { code, out, err } = await status({}, ...args);
     expect({ code, err }).toEqual({ code: 1, err: '' });
     expect(out).not.toMatch(/curl|fix\.example/);
-    for (const known of ['disk_full', 'login_refused']) expect(out).toContain(hintOf(known));
+    const name = args[0] === '--json' ? 'NAME' : 'support';
+    for (const known of ['disk_full', 'login_refused'])
+      expect(out).toContain(`${hintOf(known)}`.replaceAll(' NAME', ` ${name}`));
     expect(out).toContain('unknown: the reason has a code that this version does not know');
   }
   expect(asked).toBe(2);
