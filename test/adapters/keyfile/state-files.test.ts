@@ -162,8 +162,8 @@ describe('a file that this program did not write is disk_failed, and never count
 
   test('a folder, which stays', async () => {
     await mkdir(path);
-    for (const task of [memory().read(), memory().remember(row(1)), memory().overwrite(row(1))])
-      expect((await failureOf(task)).code).toBe('disk_failed');
+    for (const task of [() => memory().read(), () => memory().remember(row(1)), () => memory().overwrite(row(1))])
+      expect((await failureOf(task())).code).toBe('disk_failed');
     expect(await readdir(folder.path)).toEqual(['switch-state']);
   });
 
