@@ -95,7 +95,7 @@ export function createConsents(ports: ConsentPorts): Consents {
         url: authorization.url,
         state: authorization.state,
         finish: async (answer, signal) =>
-          await obtained(request, await answered(authorization.finish(answer, signal)), ports),
+          await obtained(request, await answered(authorization.finish(answer, signal), request.provider), ports),
       };
     },
     beginDevice: async (request, signal) => {
@@ -105,7 +105,7 @@ export function createConsents(ports: ConsentPorts): Consents {
         verificationUri: device.verificationUri,
         userCode: device.userCode,
         expiresInMs: device.expiresInMs,
-        finish: async (stop) => await obtained(request, await answered(device.wait(stop)), ports),
+        finish: async (stop) => await obtained(request, await answered(device.wait(stop), request.provider), ports),
       };
     },
     importToken: async (request, refreshToken, account, signal) => {
@@ -113,7 +113,7 @@ export function createConsents(ports: ConsentPorts): Consents {
         throw new Failure('usage', `a refresh token is one line of 1 to ${tokenBytesMax} printable ASCII characters`);
       await checkStorable(request, ports);
       const asked = { grantType: 'refresh_token', refreshToken } as const;
-      const answer = await proved(client.requestToken(request.provider, asked, signal));
+      const answer = await proved(client.requestToken(request.provider, asked, signal), request.provider);
       return await obtained(request, renewedBy(answer, refreshToken, account), ports);
     },
   };
@@ -131,21 +131,21 @@ function renewedBy(answer: TokenAnswer, used: SecretBytes, account: string | nul
 const smallerTokens = 'Have it issue smaller tokens: fewer claims, groups or roles in them.';
 
 /** Its usual hint is that of a renewal, which is repeated; a sign-in is not. */
-async function answered(answer: Promise<TokenAnswer>): Promise<TokenAnswer> {
+async function answered(answer: Promise<TokenAnswer>, { name }: OAuthProvider): Promise<TokenAnswer> {
   try {
     return await answer;
   } catch (error) {
     if (!isFailure(error, 'oauth_provider_failed')) throw error;
     const { code, message, fields, cause } = error;
     const advice =
-      fields['cause'] === 'token_too_long' ? smallerTokens : 'Begin again; see ticketmaild oauth test NAME.';
+      fields['cause'] === 'token_too_long' ? smallerTokens : `Begin again; see ticketmaild oauth test ${name}.`;
     throw new Failure(code, message, { fields, cause, hint: `Nothing was stored. ${advice}` });
   }
 }
 
-async function proved(answer: Promise<TokenAnswer>): Promise<TokenAnswer> {
+async function proved(answer: Promise<TokenAnswer>, provider: OAuthProvider): Promise<TokenAnswer> {
   try {
-    return await answered(answer);
+    return await answered(answer, provider);
   } catch (error) {
     if (!isFailure(error, 'oauth_needs_consent')) throw error;
     const hint =
@@ -159,7 +159,7 @@ async function proved(answer: Promise<TokenAnswer>): Promise<TokenAnswer> {
 async function checkStorable({ grant: name, provider }: ConsentRequest, { store, sealing, newId }: ConsentPorts) {
   if (provider.flow !== 'person')
     throw new Failure('refused', `provider ${provider.name} is one of flow "${provider.flow}": no person signs in`, {
-      hint: 'Its mailboxes need no consent: see ticketmaild oauth test NAME.',
+      hint: `Its mailboxes need no consent: see ticketmaild oauth test ${provider.name}.`,
     });
   const grant = await store.grantByName(name);
   if (grant !== null && grant.provider !== provider.name)

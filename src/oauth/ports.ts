@@ -61,8 +61,8 @@ export interface GrantStore {
   grantByName(name: string): Promise<Grant | null>;
   /** Ordered by name. */
   listGrants(): Promise<readonly GrantView[]>;
-  /** Those that are not ready. */
-  troubledGrants(): Promise<readonly Grant[]>;
+  /** Those that are not ready, at most `limit`, always the same ones first. */
+  troubledGrants(limit: number): Promise<readonly Grant[]>;
   /**
    * The grant of that name; creates it for an application or a service account, which need no consent, and converts one
    * of another flow. Throws `oauth_needs_consent` for a person.

@@ -41,6 +41,8 @@ const pauseMsMin = 250;
 const pauseMsMax = 5000;
 /** The table is asked that often which grants are not ready. */
 const grantsMs = 2000;
+/** Grants in trouble that have a line in the log; `/readyz` counts all. */
+const loggedMax = 1000;
 const hourMs = 3_600_000;
 const holdMsMin = 15_000;
 const holdMsMax = 15 * 60_000;
@@ -142,7 +144,7 @@ function createGrantLogger(ports: RenewalLoopPorts): () => Promise<void> {
   return async () => {
     if (clock.monotonicMs() < nextMs) return;
     nextMs = clock.monotonicMs() + grantsMs;
-    const troubled = await store.troubledGrants();
+    const troubled = await store.troubledGrants(loggedMax);
     for (const grant of troubled) {
       const change = `${grant.state} ${grant.stateSinceMs}`;
       if (known.get(grant.id)?.change === change) continue;
@@ -170,7 +172,8 @@ async function logTrouble(grant: Grant, { store, circuits, log }: RenewalLoopPor
 
 async function logRecovery(id: string, name: string, { store, log }: RenewalLoopPorts): Promise<void> {
   const grant = await store.grantByName(name);
-  if (grant?.id === id) log.info({ provider: grant.provider, grant: name }, events.oauthGrantReady);
+  if (grant?.id === id && grant.state === 'ready')
+    log.info({ provider: grant.provider, grant: name }, events.oauthGrantReady);
 }
 
 /** Logs each credential that ends soon once, and once more when it has ended. */

@@ -117,7 +117,10 @@ function redirectFailure(provider: OAuthProvider, parameters: URLSearchParams): 
 
 /** OpenID Connect Core section 3.1.2.1 makes the support of a prompt optional; the scope may do without it. */
 function invalidRequestHint({ kind, name, prompt }: OAuthProvider): string {
-  const device = kind === 'google' || kind === 'yahoo' ? '' : ' Or sign in with --device, which sends neither.';
+  const device =
+    kind === 'google' || kind === 'yahoo'
+      ? ''
+      : ' Or sign in at a terminal with --device, which has neither prompt nor redirect address.';
   const compared = `client_id and scopes in [oauth.${name}], and the redirect address, with the registration`;
   if (prompt === null) return `Nothing was stored. Compare ${compared}.${device}`;
   return `Nothing was stored. The provider may not support prompt=${prompt}: set prompt = "none" in [oauth.${name}]. Else compare ${compared}.${device}`;

@@ -167,13 +167,16 @@ export async function useGrant<T>(use: GrantUse, store: (report: ProbeReport | n
   // Without the key no token could be stored: then none is requested.
   await sealedWrite(app, use.mailbox, allSettings, async () => undefined);
   using consent = await newConsent(use);
+  // That of an application is created by the probe.
+  let mayBeOurs = selected.existing === null && consent === null;
   try {
     const report = options.probe ? await probe(use, consent) : null;
     await consent?.store();
+    mayBeOurs = selected.existing === null;
     return await store(report);
   } catch (error) {
     // Another mailbox may use it meanwhile; then it stays.
-    if (selected.existing === null) await app.store.removeGrant(selected.name, app.actor).catch(() => undefined);
+    if (mayBeOurs) await app.store.removeGrant(selected.name, app.actor).catch(() => undefined);
     throw error;
   }
 }

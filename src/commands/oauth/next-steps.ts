@@ -6,6 +6,7 @@
  */
 import type { OAuthProvider } from '../../config/oauth-provider.ts';
 import type { Failure } from '../../errors.ts';
+import { asciiLowerCase } from '../../oauth/permission.ts';
 import { hints, withMailboxName } from '../../text/hints.ts';
 import { noCommandNotice } from '../../text/shell.ts';
 import type { Advice } from '../check-report.ts';
@@ -53,7 +54,7 @@ function exchangeAdvice(failure: Failure, subject: FailedSubject): Advice {
     return { hint: hints.exchangeImapOff, steps: ['Connect-ExchangeOnline', imapOn] };
   if (provider.flow === 'person') {
     const permission = `Add-MailboxPermission -Identity ${identity} -User ${powershellArg(account ?? '')} -AccessRights FullAccess`;
-    const isOther = account !== null && account.toLowerCase() !== mailbox?.user.toLowerCase();
+    const isOther = account !== null && asciiLowerCase(account) !== asciiLowerCase(mailbox?.user ?? '');
     return { hint: hints.exchangePerson, steps: ['Connect-ExchangeOnline', ...(isOther ? [permission] : []), imapOn] };
   }
   const client = powershellArg(provider.clientId);

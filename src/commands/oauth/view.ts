@@ -6,6 +6,7 @@
 import type { App } from '../../compose/compose.ts';
 import type { ClientCredential, OAuthProvider } from '../../config/oauth-provider.ts';
 import { Failure } from '../../errors.ts';
+import { configuredProvider } from '../../oauth/grant-directory.ts';
 import type { GrantView } from '../../oauth/model.ts';
 import { credentialDaysLeft } from '../../oauth/readiness-check.ts';
 import { isoTime, shortTime } from '../../text/time.ts';
@@ -58,8 +59,7 @@ async function grantRows(app: App): Promise<readonly GrantRow[]> {
   const providers = app.oauth.providers();
   const rows: GrantRow[] = [];
   for (const grant of await rowsOrNone(app, app.store.listGrants)) {
-    const ofName = providers.find((one) => one.name === grant.name && one.flow !== 'person');
-    const provider = ofName ?? providers.find((one) => one.name === grant.provider) ?? null;
+    const provider = configuredProvider(grant.name, grant, providers);
     const [mailbox = null] = grant.state === 'ready' ? [] : await app.store.mailboxesOfGrant(grant.name);
     rows.push({ grant, provider, description: describeGrant(grant, provider, mailbox) });
   }

@@ -56,6 +56,21 @@ function showing(view: () => View, isLie: () => boolean): Script {
 
 const honest: View = { uids: upTo(52), uidNext: 53, date: null };
 
+/** One mailbox on a scripted server, polled once by each call of `poll`. */
+async function pollingScene(script: Script) {
+  await using building = new AsyncDisposableStack();
+  const server = building.use(await startScriptedServer({ script }));
+  const on = building.use(await testApp(null));
+  const connection = { host: '127.0.0.1', port: server.port, tls: 'none', folder: 'INBOX', user: 'ada' } as const;
+  const mailbox = await on.addMailbox({ host: 'localhost', tlsPort: server.port, caPem: '' }, 'ada', {
+    connection: { ...connection, caPem: null, fingerprint: null, allowPlaintext: true },
+    postAction: { kind: 'leave' },
+  });
+  const poll = async () => (await on.app.pollOnce(mailbox, never)).failure;
+  const kept = building.move();
+  return { server, on, mailbox, poll, [Symbol.asyncDispose]: () => kept.disposeAsync() };
+}
+
 test.each<readonly [string, View, View]>([
   ['one message without a date', { uids: [50], uidNext: 51, date: 'NIL' }, honest],
   ['one message with a date', { uids: [50], uidNext: 51, date: '01-Jan-2020 10:00:00 +0000' }, honest],
@@ -72,14 +87,8 @@ test.each<readonly [string, View, View]>([
     () => (isLying ? lie : later),
     () => isLying,
   );
-  await using server = await startScriptedServer({ script });
-  await using on = await testApp(null);
-  const connection = { host: '127.0.0.1', port: server.port, tls: 'none', folder: 'INBOX', user: 'ada' } as const;
-  const mailbox = await on.addMailbox({ host: 'localhost', tlsPort: server.port, caPem: '' }, 'ada', {
-    connection: { ...connection, caPem: null, fingerprint: null, allowPlaintext: true },
-    postAction: { kind: 'leave' },
-  });
-  const poll = async () => (await on.app.pollOnce(mailbox, never)).failure;
+  await using scene = await pollingScene(script);
+  const { server, on, mailbox, poll } = scene;
   expect(await poll()).toBeNull();
   expect(await outcomesOf(on, mailbox)).toHaveLength(1);
   isLying = false;
@@ -106,14 +115,8 @@ test('a part of messages that were read already: what was read is recognized', a
     () => view,
     () => false,
   );
-  await using server = await startScriptedServer({ script });
-  await using on = await testApp(null);
-  const connection = { host: '127.0.0.1', port: server.port, tls: 'none', folder: 'INBOX', user: 'ada' } as const;
-  const mailbox = await on.addMailbox({ host: 'localhost', tlsPort: server.port, caPem: '' }, 'ada', {
-    connection: { ...connection, caPem: null, fingerprint: null, allowPlaintext: true },
-    postAction: { kind: 'leave' },
-  });
-  const poll = async () => (await on.app.pollOnce(mailbox, never)).failure;
+  await using scene = await pollingScene(script);
+  const { on, mailbox, poll } = scene;
   expect(await poll()).toBeNull();
   // A replica that is behind: 21 to 30 are missing, 31 is there.
   view = { ...honest, uids: [...upTo(20), 31], uidNext: 32 };

@@ -67,14 +67,14 @@ test('an imported token is renewed once, and what that issued opens the mailbox'
 
 test.each<[string, string, RegExp, (readonly string[])?]>([
   [
-    'a token of nobody',
+    'an unknown token',
     'made-up',
     /The provider refuses this refresh token \(invalid_grant\)\.\nhint: Nothing was stored\./,
   ],
   ['no token', '', /the refresh token is empty/],
   ['a token that is too long', 'r'.repeat(12_001), /the refresh token is longer than 12000 bytes/],
   ['a token of two lines', 'made\nup\n', /a refresh token is one line of 1 to 12000 printable ASCII characters/],
-  ['an unknown provider', 'x', /no provider named "nobody"/, ['oauth', 'import', 'anna', '--provider', 'nobody']],
+  ['an unknown provider', 'x', /no provider named "other"/, ['oauth', 'import', 'anna', '--provider', 'other']],
   ['an application', 'x', /"app.*": no person signs in/, ['oauth', 'import', 'anna', '--provider', 'appkey']],
   ['the name of a provider', 'x', /choose another name/, ['oauth', 'import', 'appkey', '--provider', 'people']],
 ])('%s is not imported', async (_, input, words, args) => {
@@ -169,7 +169,7 @@ test('what has no consent to give is refused before anyone is asked', async () =
     expect(ended.code).toBeGreaterThan(0);
     expect(ended.err).toMatch(words);
   };
-  await refused(['mailbox', 'authorize', 'nobody'], /no mailbox/i);
+  await refused(['mailbox', 'authorize', 'other'], /no mailbox/i);
   await refused(['mailbox', 'authorize', 'anna', '--device', '--paste'], /--device and --paste exclude each other/);
   await refused(
     ['mailbox', 'authorize', 'anna', '--paste', '--browser-port', '4000'],
@@ -179,7 +179,7 @@ test('what has no consent to give is refused before anyone is asked', async () =
     ['mailbox', 'authorize', 'anna', '--provider', 'shared'],
     /is one of provider people: leave --provider out/,
   );
-  await refused(['oauth', 'revoke', 'nobody', '--yes'], /there is no grant named "nobody"/);
+  await refused(['oauth', 'revoke', 'other', '--yes'], /there is no grant named "other"/);
   await refused(['oauth', 'revoke', 'appkey', '--yes'], /That is a provider/);
   cli.sql(`update mailboxes set host = 'evil.example' where name = 'anna'`);
   await refused(['mailbox', 'authorize', 'anna', '--paste'], /no token of \[oauth\.people\] is sent there/);

@@ -82,8 +82,12 @@ export async function listGrants(db: SqlExecutor): Promise<readonly GrantView[]>
   }));
 }
 
-export async function troubledGrants(db: SqlExecutor): Promise<readonly Grant[]> {
-  const rows = await grants(db).where('oauth_grant.state', '<>', 'ready').execute();
+export async function troubledGrants(db: SqlExecutor, limit: number): Promise<readonly Grant[]> {
+  const rows = await grants(db)
+    .where('oauth_grant.state', '<>', 'ready')
+    .orderBy('oauth_grant.id')
+    .limit(limit)
+    .execute();
   return rows.map(toListedGrant);
 }
 
