@@ -152,8 +152,9 @@ function createGrantLogger(ports: RenewalLoopPorts): () => Promise<void> {
     }
     const ids = new Set(troubled.map(({ id }) => id));
     for (const [id, logged] of [...known].filter(([id]) => !ids.has(id))) {
-      if (logged.isLogged) await logRecovery(id, logged.name, ports);
+      // First, so that a row which cannot be read fails this once.
       known.delete(id);
+      if (logged.isLogged) await logRecovery(id, logged.name, ports);
     }
   };
 }

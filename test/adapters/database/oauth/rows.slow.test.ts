@@ -61,6 +61,17 @@ describe.each(kinds)('grants and mailboxes on %s', (kind) => {
     expect(await db.listGrants()).toHaveLength(1);
   });
 
+  test('grants in trouble are listed up to a limit, always the same ones first', async () => {
+    const change = { state: 'refused', errorCode: null, errorMessage: null, retryInMs: null } as const;
+    for (const name of ['one', 'two', 'three', 'sound']) {
+      const { id } = await db.ensureGrant(name, { ...application, name });
+      if (name !== 'sound') await db.setGrantState(id, change, by);
+    }
+    const all = (await db.troubledGrants(10)).map(({ name }) => name);
+    expect(all.toSorted()).toEqual(['one', 'three', 'two']);
+    expect((await db.troubledGrants(2)).map(({ name }) => name)).toEqual(all.slice(0, 2));
+  });
+
   test('a claim beyond any that is taken was written while the clock ran ahead, and counts for nothing', async () => {
     const { id: grantId } = await db.ensureGrant('m365', application);
     await db.claimRenewal({ grantId, username: '' }, 'other', minute, 0);
