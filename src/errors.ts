@@ -129,7 +129,7 @@ const meanings = {
   oauth_provider_unknown: {
     domain: 'oauth',
     exit: 2,
-    hint: 'Add the table [oauth.NAME] of this provider to the configuration file and reload, or correct grant_name of the mailbox.',
+    hint: 'Add the table [oauth.NAME] of this provider to the configuration file and reload, or correct grant_name of the mailbox. A person signs in by: ticketmaild mailbox authorize NAME',
   },
   oauth_provider_failed: {
     domain: 'oauth',

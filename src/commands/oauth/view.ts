@@ -28,7 +28,7 @@ const columns: readonly TableColumn<GrantRow>[] = [
   { title: 'PROVIDER', shrinks: true, cell: ({ grant, provider }) => provider?.name ?? grant?.provider ?? '' },
   { title: 'FLOW', cell: ({ grant, provider }) => provider?.flow ?? grant?.flow ?? '' },
   { title: 'STATE', cell: ({ description }) => conditionWords[description.condition] },
-  { title: 'SINCE (UTC)', cell: ({ description }) => shortTime(description.sinceMs) },
+  { title: 'SINCE (UTC)', cell: ({ description: { sinceMs } }) => (sinceMs === null ? '' : shortTime(sinceMs)) },
   { title: 'MAILBOXES', align: 'right', cell: ({ grant }) => `${grant?.mailboxes ?? 0}` },
   { title: 'ACCOUNT', shrinks: true, cell: ({ grant }) => grant?.account ?? '' },
   { title: 'TOKEN UNTIL (UTC)', cell: ({ grant }) => tokenUntilText(grant?.accessUntilMs ?? null) },
