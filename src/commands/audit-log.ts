@@ -5,8 +5,8 @@
 import type { StoredAuditEntry } from '../encryption/ports.ts';
 import { isoTime, shortTime } from '../text/time.ts';
 import { type Context, withApp } from './context.ts';
-import { type LimitOptions, noteLimit, readLimit } from './option-values.ts';
 import { keyIdsText, printList, type TableColumn } from './output.ts';
+import { type LimitOptions, noteLimit, readLimit } from './row-limit.ts';
 
 type AuditLogView = {
   /** Undefined: entries about keys, sealed passwords and the switch. */

@@ -12,10 +12,10 @@ import { constants, type FileHandle, open, stat } from 'node:fs/promises';
 import { setTimeout as wait } from 'node:timers/promises';
 import { type LogEntry, logEntryLines, parseObject, readLogEntry } from '../adapters/terminal/log-lines.ts';
 import type { StyledLine } from '../adapters/terminal/text-layout.ts';
+import { oneOf, wholeNumber } from '../config/option-values.ts';
 import { causeCode, Failure } from '../errors.ts';
 import { type LogLevel, logLevels } from '../events.ts';
 import type { ByteChunks, Context } from './context.ts';
-import { oneOf, wholeNumber } from './option-values.ts';
 
 const lineCharactersMax = 1024 * 1024;
 

@@ -4,10 +4,10 @@
 
 import { resolve } from 'node:path';
 import type { App } from '../compose/compose.ts';
+import { oneOf } from '../config/option-values.ts';
 import { logLevels } from '../events.ts';
 import { isoTime, shortTime } from '../text/time.ts';
 import { type CommonOptions, type Context, composeFor, withApp } from './context.ts';
-import { oneOf } from './option-values.ts';
 import { printList, type TableColumn } from './output.ts';
 
 export type RunOptions = CommonOptions & {

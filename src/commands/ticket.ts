@@ -4,6 +4,7 @@
 
 import { randomBytes } from 'node:crypto';
 import type { App } from '../compose/compose.ts';
+import { quoted } from '../config/option-values.ts';
 import { Failure } from '../errors.ts';
 import { generationOf, uidValidityOf } from '../ingest/folder-epoch.ts';
 import type { MessageDetails, OutcomeRow, TicketLinkView, TicketSummary } from '../ingest/model.ts';
@@ -14,8 +15,8 @@ import { replyAddress, replyMessageId, withoutSubaddress } from '../mail/thread/
 import { commandOrNotice, shellCommand } from '../text/shell.ts';
 import { isoTime, shortTime } from '../text/time.ts';
 import { type CommonOptions, type Context, withApp } from './context.ts';
-import { type LimitOptions, noteLimit, quoted, readLimit } from './option-values.ts';
 import { printList, printResult, type TableColumn } from './output.ts';
+import { type LimitOptions, noteLimit, readLimit } from './row-limit.ts';
 
 /** Prints one ticket with its messages, oldest first. Throws `not_found`. */
 export async function showTicket(options: CommonOptions & { ref: string }, context: Context): Promise<number> {

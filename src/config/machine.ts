@@ -4,7 +4,7 @@
  */
 
 import { getCompileCacheDir } from 'node:module';
-import { isIPv4 } from 'node:net';
+import { isIP, isIPv4 } from 'node:net';
 import { userInfo } from 'node:os';
 import { dirname } from 'node:path';
 import { causeCode } from '../errors.ts';
@@ -57,4 +57,9 @@ export function loopbackTwin(address: ListenAddress): Extract<ListenAddress, { r
 /** A listen address as it is configured: HOST:PORT or unix:PATH. */
 export function listenText(address: ListenAddress): string {
   return 'path' in address ? `unix:${address.path}` : `${urlHost(address.host)}:${address.port}`;
+}
+
+/** An IPv4 or IPv6 address without brackets. */
+export function isIpAddress(text: string): boolean {
+  return isIP(text) !== 0;
 }

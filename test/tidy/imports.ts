@@ -16,7 +16,7 @@ const arrows: Readonly<Record<string, readonly string[]>> = {
   commands: ['compose', 'config', 'admin', 'oauth', 'ingest', 'encryption', 'adapters/terminal', ...rules],
   compose: ['adapters', 'admin', 'oauth', 'ingest', 'encryption', 'config', 'log', ...rules],
   adapters: ['adapters/http', 'adapters/process', 'admin', 'oauth', 'ingest', 'encryption', 'config', ...rules],
-  admin: ['oauth', 'encryption', 'ingest', ...rules],
+  admin: ['oauth', 'encryption', 'ingest', 'config', ...rules],
   oauth: ['encryption', 'ingest', 'config', ...rules],
   encryption: ['ingest', ...rules],
   ingest: rules,

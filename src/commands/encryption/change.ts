@@ -3,6 +3,7 @@
  * restored switch. An interrupted operation resumes when the command is run again.
  */
 
+import { postActionText } from '../../admin/mailboxes/post-actions.ts';
 import type { App } from '../../compose/compose.ts';
 import type { Config } from '../../config/config.ts';
 import type { DisableOutcome } from '../../encryption/control.ts';
@@ -34,7 +35,6 @@ import { commandOrNotice, shellArg, shellCommand } from '../../text/shell.ts';
 import { isoTime, shortTime } from '../../text/time.ts';
 import { countText } from '../../text/units.ts';
 import { type CommonOptions, type Context, migrateFirst, withApp } from '../context.ts';
-import { postActionText } from '../mailbox/post-actions.ts';
 import {
   isConfirmed,
   keyIdsText,

@@ -5,6 +5,7 @@
  */
 
 import type { App } from '../../compose/compose.ts';
+import { wholeNumber } from '../../config/option-values.ts';
 import type {
   OperationObserver,
   OperationOptions,
@@ -15,7 +16,6 @@ import { describeStep } from '../../encryption/operations/steps.ts';
 import type { StoredWorker } from '../../encryption/ports.ts';
 import { workerPlace } from '../../ingest/scheduler/workers.ts';
 import type { CommonOptions, Context } from '../context.ts';
-import { wholeNumber } from '../option-values.ts';
 
 export type WaitOptions = CommonOptions & { readonly force?: boolean; readonly wait?: string };
 

@@ -6,6 +6,8 @@
  */
 
 import { randomUUIDv7 } from 'node:crypto';
+import { type MailboxOptions, type NewMailbox, readMailboxOptions } from '../../admin/mailboxes/options.ts';
+import { postActionText } from '../../admin/mailboxes/post-actions.ts';
 import type { App } from '../../compose/compose.ts';
 import { Failure } from '../../errors.ts';
 import type { Connection, Cursor, Mailbox } from '../../ingest/model.ts';
@@ -15,8 +17,6 @@ import { allSettings } from '../../secret/settings-seal.ts';
 import { isoTime } from '../../text/time.ts';
 import { type CommonOptions, type Context, migrateFirst, withApp } from '../context.ts';
 import { printResult } from '../output.ts';
-import { type MailboxOptions, type NewMailbox, readMailboxOptions } from './options.ts';
-import { postActionText } from './post-actions.ts';
 import { noteMissingTarget, probedText, probeMailbox } from './probe.ts';
 import {
   checkSignInOptions,

@@ -5,6 +5,7 @@
  * The seal is made of the settings that were shown; if the row changes meanwhile, it does not fit.
  */
 
+import { postActionText } from '../../admin/mailboxes/post-actions.ts';
 import type { App } from '../../compose/compose.ts';
 import { Failure } from '../../errors.ts';
 import type { Mailbox, MailboxHealth } from '../../ingest/model.ts';
@@ -14,7 +15,6 @@ import { isoTime } from '../../text/time.ts';
 import { countText } from '../../text/units.ts';
 import { type CommonOptions, type Context, withApp } from '../context.ts';
 import { isConfirmed, nothingChanged } from '../output.ts';
-import { postActionText } from './post-actions.ts';
 import { refusePartlyRemoved } from './state.ts';
 
 type ConfirmOptions = CommonOptions & { readonly name: string; readonly yes?: boolean };

@@ -3,9 +3,9 @@
  */
 
 import type { Command } from 'commander';
+import { postActionWords } from '../../admin/mailboxes/post-actions.ts';
 import type { CommonOptions } from '../context.ts';
 import type { AddOptions } from './add.ts';
-import { postActionWords } from './post-actions.ts';
 import type { SetOptions } from './set.ts';
 
 export const passwordStdin = [

@@ -2,17 +2,16 @@
  * Mailbox probe for commands: logs in and opens the folder read-only, and shows each stage on the terminal.
  */
 
+import { targetFolder } from '../../admin/mailboxes/post-actions.ts';
 import type { App } from '../../compose/compose.ts';
 import { Failure, isFailure } from '../../errors.ts';
 import type { Connection, PostAction } from '../../ingest/model.ts';
 import type { Credential, ProbeReport } from '../../ingest/ports.ts';
-
 import { commandOrNotice, shellCommand } from '../../text/shell.ts';
 import { isoTime } from '../../text/time.ts';
 import { countText } from '../../text/units.ts';
 import { type CommonOptions, type Context, withApp } from '../context.ts';
 import { printResult } from '../output.ts';
-import { targetFolder } from './post-actions.ts';
 
 type ProbeSubject = { readonly name: string | null; readonly loginHint?: string | null };
 

@@ -9,6 +9,7 @@
  */
 
 import { isDeepStrictEqual } from 'node:util';
+import { type MailboxChanges, readAddresses, readMailboxChanges } from '../../admin/mailboxes/options.ts';
 import type { App } from '../../compose/compose.ts';
 import { Failure } from '../../errors.ts';
 import { type Connection, type Mailbox, postActionRules } from '../../ingest/model.ts';
@@ -21,7 +22,6 @@ import { commandOrNotice, shellCommand } from '../../text/shell.ts';
 import { isoTime } from '../../text/time.ts';
 import { type CommonOptions, type Context, withApp } from '../context.ts';
 import { newPassword, refuseTakenName, warnOfSharedFolder } from './add.ts';
-import { type MailboxChanges, readAddresses, readMailboxChanges } from './options.ts';
 import { noteMissingTarget, probedText, probeMailbox } from './probe.ts';
 import {
   checkPresentGrant,

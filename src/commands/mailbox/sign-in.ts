@@ -6,6 +6,7 @@
  */
 import type { App } from '../../compose/compose.ts';
 import type { OAuthProvider } from '../../config/oauth-provider.ts';
+import { quoted } from '../../config/option-values.ts';
 import { Failure, isFailure } from '../../errors.ts';
 import type { Mailbox, NewSettingsSeal } from '../../ingest/model.ts';
 import type { ProbeReport } from '../../ingest/ports.ts';
@@ -17,7 +18,6 @@ import { allSettings, type SettingsParts } from '../../secret/settings-seal.ts';
 import { commandOrNotice, shellArgOrNotice, shellCommand } from '../../text/shell.ts';
 import type { Context } from '../context.ts';
 import { nextSteps } from '../oauth/next-steps.ts';
-import { quoted } from '../option-values.ts';
 import { probeMailbox } from './probe.ts';
 
 /** Options of `mailbox add` and `mailbox set`. */

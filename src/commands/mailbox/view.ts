@@ -4,6 +4,7 @@
  * They never print a password or its length.
  */
 
+import { postActionText } from '../../admin/mailboxes/post-actions.ts';
 import type { App } from '../../compose/compose.ts';
 import { urlHost } from '../../config/machine.ts';
 import { Failure } from '../../errors.ts';
@@ -15,7 +16,6 @@ import { isoTime, shortTime } from '../../text/time.ts';
 import { type CommonOptions, type Context, withApp } from '../context.ts';
 import { conditionWords } from '../oauth/grants.ts';
 import { printList, printResult, type TableColumn } from '../output.ts';
-import { postActionText } from './post-actions.ts';
 import { readSignIns, remedyLines, type SignIn, type SignIns, signInJson, signInText } from './sign-in-view.ts';
 
 type MailboxWithHealth = Mailbox & { readonly health: MailboxHealth };

@@ -6,10 +6,10 @@
  */
 import type { App } from '../../compose/compose.ts';
 import type { OAuthProvider } from '../../config/oauth-provider.ts';
+import { wholeNumber } from '../../config/option-values.ts';
 import { Failure, isFailure } from '../../errors.ts';
 import type { ConsentRequest, DeviceConsent, ObtainedConsent } from '../../oauth/consent.ts';
 import type { Context } from '../context.ts';
-import { wholeNumber } from '../option-values.ts';
 
 export type ConsentWay = 'device' | 'paste' | 'browser';
 

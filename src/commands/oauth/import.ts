@@ -4,10 +4,11 @@
  * The token is read as bytes from the prompt or from standard input. A provider that rotates has ended it then, and the
  * other program needs a consent of its own.
  */
+
+import { oneLine, quoted } from '../../config/option-values.ts';
 import { Failure } from '../../errors.ts';
 import { tokenBytesMax } from '../../secret/sealed-token.ts';
 import { type CommonOptions, type Context, migrateFirst, withApp } from '../context.ts';
-import { oneLine, quoted } from '../option-values.ts';
 import { printResult } from '../output.ts';
 
 export type ImportOptions = CommonOptions & {

@@ -7,6 +7,7 @@
  */
 import type { App } from '../../compose/compose.ts';
 import type { OAuthProvider } from '../../config/oauth-provider.ts';
+import { quoted } from '../../config/option-values.ts';
 import { Failure } from '../../errors.ts';
 import { isInvalid, type Mailbox } from '../../ingest/model.ts';
 import type { GrantView } from '../../oauth/model.ts';
@@ -20,7 +21,6 @@ import { type CheckReport, createCheckReport } from '../check-report.ts';
 import { type Context, withApp } from '../context.ts';
 import { certificateText, probeMailbox } from '../mailbox/probe.ts';
 import { providerOfMailbox } from '../mailbox/sign-in.ts';
-import { quoted } from '../option-values.ts';
 import { checkCredential } from './credential.ts';
 import { describeGrant, rowsOrNone } from './grants.ts';
 import { namedHint, nextSteps } from './next-steps.ts';

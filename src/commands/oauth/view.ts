@@ -5,6 +5,7 @@
  */
 import type { App } from '../../compose/compose.ts';
 import type { ClientCredential, OAuthProvider } from '../../config/oauth-provider.ts';
+import { quoted } from '../../config/option-values.ts';
 import { Failure } from '../../errors.ts';
 import { configuredProvider } from '../../oauth/grant-directory.ts';
 import type { GrantView } from '../../oauth/model.ts';
@@ -12,7 +13,6 @@ import { credentialDaysLeft } from '../../oauth/readiness-check.ts';
 import { isoTime, shortTime } from '../../text/time.ts';
 import { countText } from '../../text/units.ts';
 import { type CommonOptions, type Context, withApp } from '../context.ts';
-import { quoted } from '../option-values.ts';
 import { printList, printResult, type TableColumn } from '../output.ts';
 import { conditionWords, describeGrant, type GrantDescription, grantJson, rowsOrNone } from './grants.ts';
 

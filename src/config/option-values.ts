@@ -1,12 +1,10 @@
 /**
- * Option values: validation rules that several commands share, and `--limit` of commands that list the newest rows.
+ * Option values: validation rules for texts that a person gives, on the command line or in a form.
  *
  * Each mistake is one `usage` failure with the option, what is allowed, and what was given.
  */
 
-import type { Terminal } from '../adapters/terminal/terminal.ts';
 import { Failure } from '../errors.ts';
-import type { CommonOptions } from './context.ts';
 
 /** Throws `usage`. `unit` is part of the rule. */
 export function wholeNumber(option: string, text: string, from: number, to: number, unit?: string): number {
@@ -37,21 +35,4 @@ export function wrongValue(option: string, rule: string, given: string): Failure
 /** In quotation marks, at most 100 characters. */
 export function quoted(text: string): string {
   return JSON.stringify(text.length > 100 ? `${text.slice(0, 100)}…` : text);
-}
-
-export type LimitOptions = CommonOptions & { readonly limit?: string };
-
-const limitForPeople = 50;
-const limitMax = 2_147_483_647;
-
-/** All rows for scripts (`--json`), the newest 50 for people, unless `--limit` is given. Throws `usage`. */
-export function readLimit({ limit, json }: LimitOptions): number {
-  if (limit === undefined) return json === true ? limitMax : limitForPeople;
-  return wholeNumber('--limit', limit, 1, 999_999_999);
-}
-
-/** Notes that there may be older rows than the `count` shown ones. */
-export function noteLimit({ limit, json }: LimitOptions, count: number, terminal: Terminal): void {
-  if (json === true || limit !== undefined || count < limitForPeople) return;
-  terminal.note(`These are the newest ${count}; --limit shows more.`);
 }

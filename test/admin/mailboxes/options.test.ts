@@ -6,8 +6,8 @@ import {
   type NewMailbox,
   readMailboxChanges,
   readMailboxOptions,
-} from '../../../src/commands/mailbox/options.ts';
-import { postActionText, postActionWords, readPostAction } from '../../../src/commands/mailbox/post-actions.ts';
+} from '../../../src/admin/mailboxes/options.ts';
+import { postActionText, postActionWords, readPostAction } from '../../../src/admin/mailboxes/post-actions.ts';
 import { Failure, hintOf } from '../../../src/errors.ts';
 import { type Mailbox, type PostAction, postActionRules } from '../../../src/ingest/model.ts';
 import { certificatesTemplate } from '../../support/servers/templates.ts';

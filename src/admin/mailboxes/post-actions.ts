@@ -1,11 +1,11 @@
 /**
- * Post-actions on the command line: one record from which the parser of `--on-success`, its rule and its help are
+ * Post-actions as text: one record from which the parser of `--on-success`, its rule and its help are
  * derived. A post-action that is missing here does not compile.
  */
 
+import { oneLine, quoted, wrongValue } from '../../config/option-values.ts';
 import { Failure } from '../../errors.ts';
 import type { PostAction } from '../../ingest/model.ts';
-import { oneLine, quoted, wrongValue } from '../option-values.ts';
 
 type PostActionForm<A extends PostAction> = {
   /** As the help shows it: the kind, and after a colon its argument. */

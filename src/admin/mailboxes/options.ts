@@ -1,17 +1,17 @@
 /**
- * Option parser of `mailbox add` and `mailbox set`: validates texts and returns a mailbox without its password.
+ * Option parser of `mailbox add`, `mailbox set` and the forms of the page: validates texts and returns a mailbox without
+ * its password.
  *
  * Pure: files and the clock are passed in. Each mistake is one `usage` failure with the option, what is allowed, and
  * what was given; a password on an unencrypted connection to another machine is `plaintext_refused`.
  */
 
-import { isIP } from 'node:net';
 import { readCertificates } from '../../config/certificates.ts';
-import { isLoopback, unreadableHint } from '../../config/machine.ts';
+import { isIpAddress, isLoopback, unreadableHint } from '../../config/machine.ts';
+import { oneLine, quoted, wholeNumber, wrongValue } from '../../config/option-values.ts';
 import { causeCode, Failure } from '../../errors.ts';
 import { folderKey } from '../../ingest/folder-epoch.ts';
 import type { Connection, Mailbox, PostAction, StartPoint, TlsMode } from '../../ingest/model.ts';
-import { oneLine, quoted, wholeNumber, wrongValue } from '../option-values.ts';
 import { readPostAction, refuseMoveIntoItself } from './post-actions.ts';
 
 /** Unchecked texts of the command line. */
@@ -194,7 +194,7 @@ function readConnection(texts: ConnectionTexts, readFile: OptionSources['readFil
 function readHost(text: string): string {
   const host = text.replace(/^\[(.*)\]$/, '$1').replace(/\.$/, '');
   if (
-    isIP(host) !== 0 ||
+    isIpAddress(host) ||
     /^(?=.{1,253}$)[\p{L}\p{N}_]([\p{L}\p{N}_-]*[\p{L}\p{N}])?(\.[\p{L}\p{N}_]([\p{L}\p{N}_-]*[\p{L}\p{N}])?)*$/u.test(
       host,
     )
