@@ -5,27 +5,25 @@
  * encryption is on, the password is stored sealed or not at all, and the settings are confirmed.
  */
 
-import { randomUUIDv7 } from 'node:crypto';
+import {
+  mailboxOnSameFolder,
+  newMailbox,
+  refuseTakenName,
+  storeWithGrant,
+  storeWithPassword,
+} from '../../admin/mailboxes/addition.ts';
+import { type SelectedGrant, selectGrant } from '../../admin/mailboxes/grants.ts';
 import { type MailboxOptions, type NewMailbox, readMailboxOptions } from '../../admin/mailboxes/options.ts';
 import { postActionText } from '../../admin/mailboxes/post-actions.ts';
 import type { App } from '../../compose/compose.ts';
-import { Failure } from '../../errors.ts';
-import type { Connection, Cursor, Mailbox } from '../../ingest/model.ts';
+import type { Mailbox } from '../../ingest/model.ts';
 import type { ProbeReport } from '../../ingest/ports.ts';
 import type { SecretBytes } from '../../secret/secret-bytes.ts';
-import { allSettings } from '../../secret/settings-seal.ts';
 import { isoTime } from '../../text/time.ts';
 import { type CommonOptions, type Context, migrateFirst, withApp } from '../context.ts';
 import { printResult } from '../output.ts';
 import { noteMissingTarget, probedText, probeMailbox } from './probe.ts';
-import {
-  checkSignInOptions,
-  type SelectedGrant,
-  type SignInOptions,
-  sealedWrite,
-  selectGrant,
-  useGrant,
-} from './sign-in.ts';
+import { checkSignInOptions, type SignInOptions, useGrant } from './sign-in.ts';
 import { locationText } from './view.ts';
 
 export type AddOptions = CommonOptions &
@@ -43,7 +41,7 @@ export async function addMailbox(options: AddOptions, context: Context): Promise
   const mailbox = readMailboxOptions(options, { readFile: context.readFile, nowMs: context.nowMs() });
   return await withApp(options, context, async (app, config) => {
     await migrateFirst(app, config);
-    await refuseTakenName(app, mailbox.name, null);
+    await refuseTakenName(app.store, mailbox.name, null);
     // Asks for the passphrase of the key file first.
     await app.vault.refresh();
     const given = { app, mailbox, options, context };
@@ -54,28 +52,15 @@ export async function addMailbox(options: AddOptions, context: Context): Promise
   });
 }
 
-/** Names that differ in case only are the same name. `id`: of the mailbox that gets the name; null: a new one. */
-export async function refuseTakenName(app: App, name: string, id: string | null): Promise<void> {
-  const others = (await app.store.listMailboxes()).filter((other) => other.id !== id);
-  const alike = others.find((other) => other.name.toLowerCase() === name.toLowerCase());
-  if (alike === undefined) return;
-  const why = alike.name === name ? '' : ', and names must differ in more than case';
-  throw new Failure('already_exists', `a mailbox named ${JSON.stringify(alike.name)} exists already${why}`);
-}
-
 /** Two mailboxes on one folder are allowed, but rarely intended: each message opens a ticket in both. */
 export async function warnOfSharedFolder(
   app: App,
   { name, connection }: Pick<NewMailbox, 'name' | 'connection'>,
   { terminal }: Context,
 ): Promise<void> {
-  const { host, user, folder } = connection;
-  const same = (other: Connection) =>
-    other.host.toLowerCase() === host.toLowerCase() && other.user === user && other.folder === folder;
-  const others = (await app.store.listMailboxes()).filter((other) => other.name !== name);
-  const duplicate = others.find((other) => same(other.connection));
-  if (duplicate !== undefined)
-    terminal.note(`note: mailbox ${duplicate.name} reads this folder too: each message opens a ticket in both`);
+  const duplicate = await mailboxOnSameFolder(app.store, { name, connection });
+  if (duplicate !== null)
+    terminal.note(`note: mailbox ${duplicate} reads this folder too: each message opens a ticket in both`);
 }
 
 /** Reads the password from the prompt or from standard input. */
@@ -106,9 +91,7 @@ async function addWithPassword({ app, mailbox, options, context }: Addition): Pr
   if (report !== null) noteMissingTarget(mailbox.postAction, report, context);
   const added = newMailbox(mailbox, null);
   // As late as possible: the switch may have changed while the password was typed and probed.
-  await app.passwords.store(added, password, allSettings, (prepared) =>
-    app.store.addMailbox(added, prepared, firstCursor(mailbox, report), app.actor),
-  );
+  await storeWithPassword(app, { mailbox: added, settings: mailbox }, password, report);
   return { added, report };
 }
 
@@ -117,24 +100,9 @@ async function addWithGrant({ app, mailbox, options, context }: Addition): Promi
   const added = newMailbox(mailbox, selected.name);
   return await useGrant({ app, selected, mailbox: added, storedName: null, options, context }, async (report) => {
     if (report !== null) noteMissingTarget(mailbox.postAction, report, context);
-    await sealedWrite(app, added, allSettings, (seal) =>
-      app.store.addMailbox(added, null, firstCursor(mailbox, report), app.actor, seal),
-    );
+    await storeWithGrant(app, { mailbox: added, settings: mailbox }, report);
     return { added, report };
   });
-}
-
-function newMailbox({ startsNow: _, ...settings }: NewMailbox, grant: string | null): Mailbox {
-  return { ...settings, id: randomUUIDv7(), grant, state: 'active' };
-}
-
-function firstCursor({ startsNow }: NewMailbox, report: ProbeReport | null): Cursor | null {
-  return startsNow && report !== null ? baseline(report) : null;
-}
-
-/** Everything in the folder now counts as handled. */
-function baseline({ folder }: ProbeReport): Cursor {
-  return { folderEpoch: folder.uidValidity, uid: folder.uidNext - 1 };
 }
 
 async function printAdded(

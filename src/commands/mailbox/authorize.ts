@@ -4,6 +4,9 @@
  * Where the server of the mailbox is not one of the provider, no person is asked. A failed sign-in stores nothing;
  * a failed login afterwards leaves the new consent stored, since it is none of its fault.
  */
+
+import { providerOfMailbox } from '../../admin/mailboxes/grants.ts';
+import { refusePartlyRemoved } from '../../admin/mailboxes/server-doubt.ts';
 import type { App } from '../../compose/compose.ts';
 import type { OAuthProvider } from '../../config/oauth-provider.ts';
 import { Failure, isFailure } from '../../errors.ts';
@@ -17,8 +20,6 @@ import { type ConsentOptions, chosenWay, promptConsent } from '../oauth/consent-
 import { namedHint } from '../oauth/next-steps.ts';
 import { printResult } from '../output.ts';
 import { probedText, probeMailbox } from './probe.ts';
-import { providerOfMailbox } from './sign-in.ts';
-import { refusePartlyRemoved } from './state.ts';
 
 export type AuthorizeOptions = CommonOptions & ConsentOptions & { readonly name: string; readonly provider?: string };
 

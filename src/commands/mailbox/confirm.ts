@@ -6,6 +6,7 @@
  */
 
 import { postActionText } from '../../admin/mailboxes/post-actions.ts';
+import { refusePartlyRemoved } from '../../admin/mailboxes/server-doubt.ts';
 import type { App } from '../../compose/compose.ts';
 import { Failure } from '../../errors.ts';
 import type { Mailbox, MailboxHealth } from '../../ingest/model.ts';
@@ -15,7 +16,6 @@ import { isoTime } from '../../text/time.ts';
 import { countText } from '../../text/units.ts';
 import { type CommonOptions, type Context, withApp } from '../context.ts';
 import { isConfirmed, nothingChanged } from '../output.ts';
-import { refusePartlyRemoved } from './state.ts';
 
 type ConfirmOptions = CommonOptions & { readonly name: string; readonly yes?: boolean };
 

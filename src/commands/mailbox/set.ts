@@ -8,32 +8,32 @@
  * erased in the same transaction, and a new password that of the grant.
  */
 
-import { isDeepStrictEqual } from 'node:util';
+import { refuseTakenName } from '../../admin/mailboxes/addition.ts';
+import {
+  changedSettings,
+  changeSettings,
+  changeWithPassword,
+  confirmedParts,
+  isOtherServer,
+  isSame,
+  type MailboxChange,
+  settingWords,
+} from '../../admin/mailboxes/change.ts';
+import { checkPresentGrant, type SelectedGrant, selectGrant } from '../../admin/mailboxes/grants.ts';
 import { type MailboxChanges, readAddresses, readMailboxChanges } from '../../admin/mailboxes/options.ts';
+import { refusePartlyRemoved, serverDoubt } from '../../admin/mailboxes/server-doubt.ts';
 import type { App } from '../../compose/compose.ts';
 import { Failure } from '../../errors.ts';
-import { type Connection, type Mailbox, postActionRules } from '../../ingest/model.ts';
+import { type Mailbox, postActionRules } from '../../ingest/model.ts';
 import type { ProbeReport } from '../../ingest/ports.ts';
 import { serverText } from '../../ingest/settings-text.ts';
-import type { VersionedMailbox } from '../../ingest/stores.ts';
 import type { SecretBytes } from '../../secret/secret-bytes.ts';
-import type { SettingsParts } from '../../secret/settings-seal.ts';
 import { commandOrNotice, shellCommand } from '../../text/shell.ts';
 import { isoTime } from '../../text/time.ts';
 import { type CommonOptions, type Context, withApp } from '../context.ts';
-import { newPassword, refuseTakenName, warnOfSharedFolder } from './add.ts';
+import { newPassword, warnOfSharedFolder } from './add.ts';
 import { noteMissingTarget, probedText, probeMailbox } from './probe.ts';
-import {
-  checkPresentGrant,
-  checkSignInOptions,
-  noteUnusedGrant,
-  probeWithGrant,
-  type SelectedGrant,
-  type SignInOptions,
-  selectGrant,
-  useGrant,
-} from './sign-in.ts';
-import { refusePartlyRemoved, serverDoubt } from './state.ts';
+import { checkSignInOptions, noteUnusedGrant, probeWithGrant, type SignInOptions, useGrant } from './sign-in.ts';
 import { locationText } from './view.ts';
 
 export type SetOptions = CommonOptions &
@@ -65,16 +65,16 @@ export async function setMailbox(options: SetOptions, context: Context): Promise
       await printChanged(after, changed, null, options, context);
       return 0;
     }
-    if (after.name !== before.mailbox.name) await refuseTakenName(app, after.name, after.id);
+    if (after.name !== before.mailbox.name) await refuseTakenName(app.store, after.name, after.id);
     // Asks for the passphrase of the key file first.
     await app.vault.refresh();
-    const verdicts = app.confirmations.verify(before.mailbox, before.settingsSeal);
-    const confirmed = { connection: verdicts?.connection === 'valid', action: verdicts?.action === 'valid' };
+    const confirmed = confirmedParts(app, before);
+    const isSealing = app.confirmations.verify(before.mailbox, before.settingsSeal) !== null;
     const given = { app, before, after, confirmed, options, context };
     const report = await (after.grant === null ? applyChange(given) : applyWithGrant(given, selected));
     if (report !== null) noteMissingTarget(after.postAction, report, context);
     await printChanged(after, changed, report, options, context);
-    if (verdicts !== null && !confirmed.action) noteUnconfirmed(after, context);
+    if (isSealing && !confirmed.action) noteUnconfirmed(after, context);
     if (after.grant !== before.mailbox.grant) await noteUnusedGrant(app, before.mailbox.grant, context);
     await warnOfSharedFolder(app, after, context);
     return 0;
@@ -93,12 +93,8 @@ function readAhead(path: string | undefined, { readFile }: Context): () => Uint8
   }
 }
 
-type PendingChange = {
+type PendingChange = MailboxChange & {
   readonly app: App;
-  readonly before: VersionedMailbox;
-  readonly after: Mailbox;
-  /** What a seal confirms of the mailbox before, and therefore after the change. */
-  readonly confirmed: SettingsParts;
   readonly options: SetOptions;
   readonly context: Context;
 };
@@ -123,19 +119,19 @@ async function applyWithGrant(given: PendingChange, selected: SignInChange): Pro
   const { app, before, after, options, context } = given;
   const isOther = before.mailbox.grant !== after.grant;
   if (!isOther && isSame(before.mailbox.connection, after.connection)) {
-    await changeSettings(given);
+    await changeSettings(app, given);
     return null;
   }
   if (selected !== null && selected !== 'as_before') {
     const storedName = before.mailbox.name;
     return await useGrant({ app, selected, mailbox: after, storedName, options, context }, async (report) => {
-      await changeSettings(given);
+      await changeSettings(app, given);
       return report;
     });
   }
   await checkPresentGrant(app, after);
   const report = options.probe ? await probeWithGrant(app, after, context, before.mailbox.name) : null;
-  await changeSettings(given);
+  await changeSettings(app, given);
   return report;
 }
 
@@ -144,9 +140,9 @@ async function applyChange(given: PendingChange): Promise<ProbeReport | null> {
   const { app, before, after, options } = given;
   const isGiven = options.passwordStdin === true || options.newPassword === true;
   const [was, is] = [before.mailbox.connection, after.connection];
-  const needsSealing = !isSame({ ...was, folder: is.folder }, is);
+  const needsSealing = isOtherServer(was, is);
   if (!isGiven && !needsSealing && (isSame(was, is) || !options.probe)) {
-    await changeSettings(given);
+    await changeSettings(app, given);
     return null;
   }
   if (!isGiven)
@@ -157,15 +153,6 @@ async function applyChange(given: PendingChange): Promise<ProbeReport | null> {
   return await probeAndStore(given, password, true);
 }
 
-/** Without the password. While the switch is not trusted, nothing is confirmed. */
-async function changeSettings({ app, before, after, confirmed }: PendingChange): Promise<void> {
-  const isSealed = (confirmed.connection || confirmed.action) && app.vault.view.problem === null;
-  if (!isSealed) return await app.store.changeMailbox(before, after, null, app.actor);
-  await app.confirmations.confirm(after, confirmed, (seal) =>
-    app.store.changeMailbox(before, after, null, app.actor, seal),
-  );
-}
-
 /** Another program set the row, or the folder, so that the post-action does not act yet. */
 function noteUnconfirmed({ name, postAction }: Mailbox, { terminal }: Context): void {
   if (!postActionRules[postAction.kind].removesMessage) return;
@@ -173,22 +160,15 @@ function noteUnconfirmed({ name, postAction }: Mailbox, { terminal }: Context): 
   terminal.note(`note: ${postAction.kind} waits until you confirm the settings: ${command}`);
 }
 
-/** A password in plain text is not bound to a server, so its row stays unchanged. */
-async function probeAndStore(
-  { app, before, after, confirmed, options, context }: PendingChange,
-  password: SecretBytes,
-  isNew: boolean,
-): Promise<ProbeReport | null> {
+async function probeAndStore(given: PendingChange, password: SecretBytes, isNew: boolean): Promise<ProbeReport | null> {
+  const { app, before, after, options, context } = given;
   const help = isNew ? 'Check user and password.' : 'If the password differs there, add --new-password.';
   const subject = { name: before.mailbox.name, loginHint: `Nothing was changed. ${help}` };
   const report = options.probe
     ? await probeMailbox(app, after.connection, { kind: 'password', secret: password }, context, subject)
     : null;
   // As late as possible: the switch may have changed during the probe.
-  await app.passwords.store(after, password, confirmed, (prepared) => {
-    const isStored = !isNew && prepared.form === 'plain' && before.password.form === 'plain';
-    return app.store.changeMailbox(before, after, isStored ? null : prepared, app.actor);
-  });
+  await changeWithPassword(app, given, password, isNew);
   return report;
 }
 
@@ -206,32 +186,6 @@ async function refuseDoubtfulServer({ app, before, options }: PendingChange): Pr
   throw new Failure('refused', doubt.refusal, {
     hint: `Check the server: ${show}. Then, ${doubt.condition}, ${advice}`,
   });
-}
-
-type ChangeableSetting = Exclude<keyof Mailbox, 'id' | 'state' | 'addresses' | 'connection'> | keyof Connection;
-
-/** How a change of each setting is reported, named as the options are. A setting without a word does not compile. */
-const settingWords: Readonly<Record<ChangeableSetting, string>> = {
-  name: 'name',
-  ...{ host: 'host', port: 'port', tls: 'TLS', caPem: 'authorities', fingerprint: 'fingerprint' },
-  ...{ allowPlaintext: 'plaintext allowed', user: 'user', folder: 'folder' },
-  start: 'since',
-  postAction: 'on_success',
-  pollIntervalMs: 'interval',
-  grant: 'sign-in',
-};
-
-function changedSettings(before: Mailbox, after: Mailbox): readonly string[] {
-  const [was, is] = [
-    { ...before, ...before.connection },
-    { ...after, ...after.connection },
-  ];
-  const settings = Object.keys(settingWords) as ChangeableSetting[];
-  return settings.filter((setting) => !isSame(was[setting], is[setting])).map((setting) => settingWords[setting]);
-}
-
-function isSame<T>(one: T, other: T): boolean {
-  return isDeepStrictEqual(one, other);
 }
 
 /** Options with the present values are accepted; no option at all is a mistake. Throws `usage`. */

@@ -1,6 +1,8 @@
 /**
  * Sign-in method in `mailbox list` and `mailbox show`: a password, or an OAuth 2 grant with its provider and its state.
  */
+
+import { providerOfMailbox } from '../../admin/mailboxes/grants.ts';
 import type { App } from '../../compose/compose.ts';
 import type { OAuthProvider } from '../../config/oauth-provider.ts';
 import { isInvalid, type Mailbox, type MailboxHealth } from '../../ingest/model.ts';
@@ -8,7 +10,6 @@ import type { GrantView } from '../../oauth/model.ts';
 import { printableLine } from '../../text/printable.ts';
 import { isoTime, shortTime } from '../../text/time.ts';
 import { describeGrant, type GrantDescription } from '../oauth/grants.ts';
-import { providerOfMailbox } from './sign-in.ts';
 
 export type SignIn = {
   readonly grantName: string;

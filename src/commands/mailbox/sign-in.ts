@@ -4,18 +4,17 @@
  * Provider, user and mail server are checked against the configuration (oauth/permission.ts) before anything is asked
  * of the provider or stored. A grant that the command itself created is removed again when the command fails.
  */
+import { sealedWrite } from '../../admin/mailboxes/addition.ts';
+import type { SelectedGrant } from '../../admin/mailboxes/grants.ts';
 import type { App } from '../../compose/compose.ts';
 import type { OAuthProvider } from '../../config/oauth-provider.ts';
-import { quoted } from '../../config/option-values.ts';
 import { Failure, isFailure } from '../../errors.ts';
-import type { Mailbox, NewSettingsSeal } from '../../ingest/model.ts';
+import type { Mailbox } from '../../ingest/model.ts';
 import type { ProbeReport } from '../../ingest/ports.ts';
 import type { ObtainedConsent } from '../../oauth/consent.ts';
-import { configuredProvider } from '../../oauth/grant-directory.ts';
-import type { Grant } from '../../oauth/model.ts';
-import { checkUserListed, tokenConnection } from '../../oauth/permission.ts';
-import { allSettings, type SettingsParts } from '../../secret/settings-seal.ts';
-import { commandOrNotice, shellArgOrNotice, shellCommand } from '../../text/shell.ts';
+import { tokenConnection } from '../../oauth/permission.ts';
+import { allSettings } from '../../secret/settings-seal.ts';
+import { commandOrNotice, shellCommand } from '../../text/shell.ts';
 import type { Context } from '../context.ts';
 import { nextSteps } from '../oauth/next-steps.ts';
 import { probeMailbox } from './probe.ts';
@@ -35,15 +34,6 @@ export type SignInOptions = {
   readonly browserPort?: string;
 };
 
-type Subject = Pick<Mailbox, 'name' | 'connection'>;
-
-/** `existing` null: the grant is not there yet. */
-export type SelectedGrant = {
-  readonly name: string;
-  readonly provider: OAuthProvider;
-  readonly existing: Grant | null;
-};
-
 /** Throws `usage`. */
 export function checkSignInOptions(options: SignInOptions): void {
   const { oauth, grant, passwordStdin, newPassword } = options;
@@ -57,94 +47,6 @@ export function checkSignInOptions(options: SignInOptions): void {
   if (oauth === undefined || (passwordStdin !== true && newPassword !== true)) return;
   const option = passwordStdin === true ? '--password-stdin' : '--new-password';
   throw new Failure('usage', `--oauth and ${option} exclude each other: a mailbox has a password or a grant`);
-}
-
-/**
- * The grant that `--oauth` and `--grant` name, permitted for this mailbox. Throws `usage`, `oauth_provider_unknown`,
- * `not_found`, `token_bound_elsewhere`, `oauth_mailbox_not_listed`.
- */
-export async function selectGrant(
-  app: App,
-  { oauth = '', grant: named }: SignInOptions,
-  mailbox: Subject,
-): Promise<SelectedGrant> {
-  const providers = app.oauth.providers();
-  const provider = providers.find((one) => one.name === oauth);
-  if (provider === undefined) throw unknownProvider(oauth, providers);
-  const name = provider.flow === 'person' ? (named ?? mailbox.name) : provider.name;
-  if (named !== undefined && named !== name)
-    throw new Failure(
-      'usage',
-      `--grant must be left out: a provider with flow "${provider.flow}" has one grant, named as itself`,
-    );
-  const existing = await app.store.grantByName(name);
-  if (provider.flow === 'person') checkGrantOfPerson(name, { existing, named, provider, providers });
-  checkPermitted(mailbox, provider, existing?.account ?? null, existing !== null);
-  return { name, provider, existing };
-}
-
-function unknownProvider(name: string, providers: readonly OAuthProvider[]): Failure {
-  const known = providers.map((one) => one.name).join(', ');
-  const configured = known === '' ? 'the configuration has none' : `the configuration has ${known}`;
-  const hint = 'Nothing was changed. Add the table [oauth.NAME] to the configuration file, or name one that it has.';
-  return new Failure('oauth_provider_unknown', `there is no provider named ${quoted(name)}: ${configured}`, { hint });
-}
-
-type GrantOfPerson = {
-  readonly existing: Grant | null;
-  readonly named: string | undefined;
-  readonly provider: OAuthProvider;
-  readonly providers: readonly OAuthProvider[];
-};
-
-function checkGrantOfPerson(name: string, { existing, named, provider, providers }: GrantOfPerson): void {
-  if (providers.some((one) => one.name === name && one.flow !== 'person'))
-    throw new Failure('usage', `grant ${quoted(name)} is that of provider ${name}: choose another name with --grant`);
-  if (existing === null) return;
-  if (existing.provider !== provider.name)
-    throw new Failure('usage', `grant ${quoted(name)} is one of another provider: choose another name with --grant`);
-  if (named === undefined)
-    throw new Failure('already_exists', `there is a grant named ${quoted(name)} already`, {
-      hint: `For another account, choose another name with --grant. To use that grant: --grant=${shellArgOrNotice(name)}`,
-    });
-}
-
-/** `isKnown` false: no person has consented yet, and the consent decides who that is. */
-function checkPermitted(
-  { connection }: Subject,
-  provider: OAuthProvider,
-  account: string | null,
-  isKnown: boolean,
-): void {
-  try {
-    tokenConnection(connection, provider);
-  } catch (error) {
-    if (!isFailure(error, 'token_bound_elsewhere')) throw error;
-    const hosts = provider.imapHosts.map(({ host, port }) => `${host}:${port}`).join(', ');
-    const isPinned = connection.caPem !== null || connection.fingerprint !== null;
-    const ownAuthorities = isPinned
-      ? ' Leave --ca-file and --fingerprint out; with mailbox set, add --system-ca where the mailbox has its own.'
-      : '';
-    const hint = `Nothing was changed. A token of ${provider.name} goes to ${hosts} (imap_hosts), over TLS, with the authorities of the system or of ca_file in [oauth.${provider.name}].${ownAuthorities}`;
-    throw new Failure('token_bound_elsewhere', error.message, { fields: error.fields, hint });
-  }
-  if (provider.flow !== 'person' || isKnown) checkUserListed(connection.user, provider, account);
-}
-
-/** The grant that a mailbox has, permitted for its changed connection. Throws as `selectGrant` does. */
-export async function checkPresentGrant(app: App, mailbox: Mailbox): Promise<void> {
-  const grant = mailbox.grant === null ? null : await app.store.grantByName(mailbox.grant);
-  const provider = providerOfMailbox(mailbox, grant, app.oauth.providers());
-  if (provider !== null) checkPermitted(mailbox, provider, grant?.account ?? null, grant !== null);
-}
-
-/** As oauth/grant-directory.ts finds it; null: the configuration has none. */
-export function providerOfMailbox(
-  { grant: name }: Pick<Mailbox, 'grant'>,
-  grant: Pick<Grant, 'provider'> | null,
-  providers: readonly OAuthProvider[],
-): OAuthProvider | null {
-  return name === null ? null : configuredProvider(name, grant, providers);
 }
 
 /** `storedName`: of the stored mailbox; null: it is not stored yet. */
@@ -254,15 +156,4 @@ export async function noteUnusedGrant(app: App, name: string | null, { terminal 
   if (grant === null || grant.flow !== 'person' || (await app.store.mailboxesOfGrant(grant.name)).length > 0) return;
   const command = commandOrNotice(shellCommand('oauth revoke', grant.name));
   terminal.note(`note: no mailbox uses its grant any more. To end it at the provider too: ${command}`);
-}
-
-/** Calls `write` with the seal of the `confirmed` settings; with null while encryption is off. */
-export async function sealedWrite<T>(
-  { confirmations }: App,
-  mailbox: Mailbox,
-  confirmed: SettingsParts,
-  write: (seal: NewSettingsSeal | null) => Promise<T>,
-): Promise<T> {
-  const isOn = confirmations.verify(mailbox, null) !== null;
-  return isOn ? await confirmations.confirm(mailbox, confirmed, write) : await write(null);
 }

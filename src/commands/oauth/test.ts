@@ -5,6 +5,8 @@
  * and a failed one the next step. An application asks for a token of its own, so that a circuit breaker hides nothing;
  * a refresh token is not used for the check. Exit code 1 when a part failed.
  */
+
+import { providerOfMailbox } from '../../admin/mailboxes/grants.ts';
 import type { App } from '../../compose/compose.ts';
 import type { OAuthProvider } from '../../config/oauth-provider.ts';
 import { quoted } from '../../config/option-values.ts';
@@ -20,7 +22,6 @@ import { countText } from '../../text/units.ts';
 import { type CheckReport, createCheckReport } from '../check-report.ts';
 import { type Context, withApp } from '../context.ts';
 import { certificateText, probeMailbox } from '../mailbox/probe.ts';
-import { providerOfMailbox } from '../mailbox/sign-in.ts';
 import { checkCredential } from './credential.ts';
 import { describeGrant, rowsOrNone } from './grants.ts';
 import { namedHint, nextSteps } from './next-steps.ts';
