@@ -101,7 +101,7 @@ function backup(frame: Frame, view: EncryptionView): Markup {
   // Without an intact key file there is nothing to copy; the problem above says what to do.
   const isNowhere = status.vault.state === 'missing' || status.vault.state === 'orphaned';
   if (keyFile.keyIds.length === 0 || isNowhere) return nothing;
-  const mark = verified === null ? nothing : markup` ${badge('good', 'Verified')}`;
+  const mark = verified === null ? nothing : markup` ${badge('good', 'Keys match')}`;
   const heading = verified === null ? 'Back up the key file now' : 'Backup of the key file';
   const content = markup`${introduction(view)}<ol class="tasks"><li><h3>Copy it</h3><p>On this server. Then move the copy from your home folder to storage apart from the backups of the database: both together reveal the passwords.</p>${command(commands.backup)}</li>
 <li><h3>Verify the copy</h3>${keyFile.isProtected ? byCommand(view) : byBrowser(frame, view)}</li></ol>`;
@@ -110,7 +110,7 @@ function backup(frame: Frame, view: EncryptionView): Markup {
 
 function introduction({ backup: verified, status, keyFile }: EncryptionView): Markup {
   if (verified !== null)
-    return markup`<p>A copy with ${fingerprints(verified.keyIds)} was verified ${timestampUtc(verified.atMs)} by <bdi>${verified.by}</bdi>.</p>`;
+    return markup`<p>A copy with ${fingerprints(verified.keyIds)} was compared ${timestampUtc(verified.atMs)} by <bdi>${verified.by}</bdi>. This page cannot see where it is stored: keep it off this server.</p>`;
   const key = status.key_id === null ? fingerprints(keyFile.keyIds) : code(status.key_id);
   return markup`<p>The key with the fingerprint ${key} is stored only once: in ${code(keyFile.path)}. <strong>If that file is lost, so are the passwords.</strong> No copy that holds it was verified here yet.</p>`;
 }
@@ -123,7 +123,7 @@ function byBrowser(frame: Frame, { commands, keyFile }: EncryptionView): Markup 
   const form = postForm(
     frame,
     'server/encryption/verify-backup',
-    markup`<div class="verify" data-verify="${keyFile.keyIds.join(' ')}"><label for="copy">The copy of the key file</label><input id="copy" type="file" aria-describedby="copy-privacy"><p id="copy-privacy" class="hint">It is read by this browser alone. Only its fingerprints are sent, never the key.</p><p class="verdict" role="status" data-verdict></p><input type="hidden" name="key_ids" value=""><button type="submit" class="primary">Verify My Backup</button></div>`,
+    markup`<div class="verify" data-verify="${keyFile.keyIds.join(' ')}"><label for="copy">The copy of the key file</label><input id="copy" type="file" aria-describedby="copy-privacy"><p id="copy-privacy" class="hint">It is read by this browser alone. Only its fingerprints are sent, never the key. This page cannot see where the copy is stored: the key file itself passes too, and is no backup.</p><p class="verdict" role="status" data-verdict></p><input type="hidden" name="key_ids" value=""><button type="submit" class="primary">Verify My Backup</button></div>`,
   );
   const how = markup`<p>Choose a copy that this browser can read. Do not move an unprotected key to your computer for this: the command on the server compares as well.</p>`;
   const onServer = collapsible('verify-command', 'Or compare on the server', command(commands.verify));

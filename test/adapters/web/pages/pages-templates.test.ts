@@ -319,6 +319,12 @@ describe('what a page says', () => {
     expect(command.replace(/<[^>]*>/g, '')).toBe(isAgain ? again : `sudo -u ticketmaild touch ${proofPath}`);
   });
 
+  test('of the copy: what it cannot know, before and after it was compared', () => {
+    for (const view of [encryption.on, encryption.onVerified])
+      expect(readMarkup(encryptionPage(frame, view, null)).text).toContain('This page cannot see where');
+    expect(encryptionPage(frame, encryption.onVerified, null)).not.toContain('>Verified<');
+  });
+
   test('of a path with a blank in it: a command that a shell takes', () => {
     const { disablingRefused: view } = encryption;
     const path = "/var/lib/it's here/can";
