@@ -148,7 +148,7 @@ export function composeEncryption(parts: EncryptionParts): {
       building.use(await startControlSocket(socketPath(dataDir, config.worker.name), handlers, log));
       return building.move();
     };
-    return { start, checks: () => encryptionChecks(vault), control, operations };
+    return { start, checks: () => encryptionChecks(vault, clock.monotonicMs()), control, operations };
   };
   return { encryption, openDaemon };
 }

@@ -143,10 +143,13 @@ function isoTime(ms: number): string {
   return Number.isNaN(time.getTime()) ? 'unknown' : time.toISOString();
 }
 
+/** A password that another program wrote is sealed within a second. */
+const plaintextMsMax = 10_000;
+
 /**
  * Readiness checks of vault and switch. A bad key file while the switch is off is reported, and does not block polling.
  */
-export function encryptionChecks({ view, keys }: Pick<Vault, 'view' | 'keys'>): EncryptionChecks {
+export function encryptionChecks({ view, keys }: Pick<Vault, 'view' | 'keys'>, nowMs: number): EncryptionChecks {
   const { state, problem, switch: inForce } = view;
   // A first row without its key: off is not known.
   const isKnown = problem?.code !== 'key_unknown' || inForce.revision > 0;
@@ -155,6 +158,7 @@ export function encryptionChecks({ view, keys }: Pick<Vault, 'view' | 'keys'>): 
   const isNeeded = state.kind === 'missing' || requiredKeyIds(inForce).length > 0 || problem?.code === 'key_unknown';
   return {
     needsKey: isShut && isNeeded,
+    sealing: sealingOf(view, nowMs),
     vault: { ...checkResult(stateFailure, view.stateSinceMs), state: state.kind, key_ids: keyIds(keys()) },
     switch: {
       ...checkResult(problem, view.problemSinceMs),
@@ -162,6 +166,13 @@ export function encryptionChecks({ view, keys }: Pick<Vault, 'view' | 'keys'>): 
       revision: inForce.revision,
     },
   };
+}
+
+/** `enabling` and `disabling` have texts of their own. */
+function sealingOf({ switch: { state }, plaintextSinceMs: sinceMs }: VaultView, nowMs: number) {
+  if (state === 'off') return 'off';
+  const isSwept = state === 'on' || state === 'rotating';
+  return isSwept && sinceMs !== null && nowMs - sinceMs > plaintextMsMax ? 'overdue' : 'running';
 }
 
 function checkResult(failure: Failure | null, sinceMs: number) {

@@ -57,6 +57,8 @@ export type VaultView = {
   readonly isRenewalDue: boolean;
   /** A password is stored in plain text. */
   readonly hasPlaintext: boolean;
+  /** Since when that was so at each refresh, by the monotonic clock; null: it is not. */
+  readonly plaintextSinceMs: number | null;
   /**
    * Why the row in the table is not in force: `switch_forged`, `switch_rolled_back`, `key_unknown`, `disk_failed`;
    * null: it is.
@@ -102,7 +104,7 @@ export type VaultPorts = {
   readonly stateFile: Pick<SwitchStateFile, 'readMemory' | 'remember' | 'withdraw'>;
   readonly store: Pick<EncryptionStore, 'readSwitch'>;
   readonly worker: Pick<WorkerIdentity, 'isDead'>;
-  readonly clock: Pick<Clock, 'nowMs'>;
+  readonly clock: Pick<Clock, 'nowMs' | 'monotonicMs'>;
   readonly log: Log;
 };
 
@@ -118,6 +120,7 @@ export function createVault(ports: VaultPorts): Vault {
     stored: null,
     isRenewalDue: false,
     hasPlaintext: false,
+    plaintextSinceMs: null,
     problem: null,
     stateSinceMs: nowMs,
     problemSinceMs: nowMs,
@@ -279,6 +282,7 @@ function nextView(seen: Observation, view: VaultView, ports: VaultPorts): VaultV
     stored: reading === null ? view.stored : isPending ? inForce : reading.row,
     isRenewalDue: reading !== null && renewalDue(memory, reading.row) !== null,
     hasPlaintext: reading?.hasPlaintext ?? false,
+    plaintextSinceMs: reading?.hasPlaintext === true ? (view.plaintextSinceMs ?? ports.clock.monotonicMs()) : null,
     problem,
     stateSinceMs: isSameState(state, view.state) ? view.stateSinceMs : nowMs,
     problemSinceMs: problem?.code === view.problem?.code ? view.problemSinceMs : nowMs,

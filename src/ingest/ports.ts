@@ -229,6 +229,14 @@ export interface DatabaseHealth {
   pool(): PoolCheck | null;
 }
 
+/** Secrets that a reader of the database can use: neither sealed, nor empty or too long to be one. */
+export type ReadableSecrets = { readonly passwords: number; readonly refreshTokens: number };
+
+export interface ReadableSecretsReader {
+  /** As far as `encryption enable` would seal them. */
+  readableSecrets(): Promise<ReadableSecrets>;
+}
+
 /** Counts of the quarantine. */
 export interface QuarantineReader {
   /** Unresolved messages in quarantine, and when the oldest was quarantined; null: none. */

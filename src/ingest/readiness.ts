@@ -101,6 +101,8 @@ export type Readiness = {
     };
     readonly vault: Check & { readonly state: string; readonly key_ids: readonly string[] };
     readonly switch: Check & { readonly state: string; readonly revision: number };
+    /** A warning while a password or refresh token in the database is readable. Counts are null where unknown. */
+    readonly passwords: Check & { readonly readable: number | null; readonly readable_tokens: number | null };
     readonly workers: Check & { readonly live: number; readonly list: readonly WorkerCheck[] };
     readonly servers: Check & { readonly list: readonly ServerCheck[] };
     readonly certificates: Check & { readonly list: readonly CertificateCheck[] };
@@ -134,8 +136,14 @@ export type Readiness = {
   };
 };
 
-/** The checks of vault and switch; `wants` is true when passwords cannot be opened. */
-export type EncryptionChecks = Pick<Readiness['checks'], 'vault' | 'switch'> & { readonly needsKey: boolean };
+/**
+ * The checks of vault and switch. `needsKey`: passwords cannot be opened. `sealing`: `off`, nothing seals a readable
+ * password; `overdue`, it should be sealed by now; `running`, it is within a moment, or an operation reports it.
+ */
+export type EncryptionChecks = Pick<Readiness['checks'], 'vault' | 'switch'> & {
+  readonly needsKey: boolean;
+  readonly sealing: 'off' | 'overdue' | 'running';
+};
 
 /** A readiness as `/readyz` returns it: with 200 mailboxes at most. The failing ones come first, so they remain. */
 export function listedReadiness(

@@ -41,6 +41,9 @@ export const hints = {
     'Create a new secret or certificate at the provider, put it into the file that [oauth.NAME] names, and reload. No restart is needed.',
   passwordMechanismMissing: 'Sign in with OAuth 2: ticketmaild mailbox set NAME --oauth PROVIDER',
   nothingChanged: 'Nothing was changed.',
+  passwordsReadable: 'Seal them, without a restart: ticketmaild encryption enable',
+  passwordsUnsealed:
+    'Seal them: ticketmaild encryption reseal. The log says why the worker did not (passwords.seal_failed).',
   quarantineWaiting: 'See ticketmaild quarantine list.',
   restartNeeded: 'Restart the daemon when convenient.',
   sealGivenAway:

@@ -1,6 +1,7 @@
 import { randomFillSync } from 'node:crypto';
 import { describe, expect, test } from 'vitest';
 import type { KeyFileReading, SwitchReading } from '../../src/encryption/ports.ts';
+import { encryptionChecks } from '../../src/encryption/status.ts';
 import type { IssuedSwitch } from '../../src/encryption/switch-memory.ts';
 import { createVault, unprovenOff } from '../../src/encryption/vault.ts';
 import { Failure } from '../../src/errors.ts';
@@ -40,6 +41,7 @@ function world() {
     remembered: SwitchRow | null | Failure;
     nowMs: number;
     hasSealed: boolean;
+    hasPlaintext: boolean;
     issued: readonly IssuedSwitch[];
   } = {
     issued: [],
@@ -49,6 +51,7 @@ function world() {
     remembered: null,
     nowMs: 1000,
     hasSealed: false,
+    hasPlaintext: false,
   };
   const vault = createVault({
     keyFile: { path: 'data/encryption-key.bin', read: async () => at.files.shift() ?? at.file },
@@ -69,10 +72,10 @@ function world() {
     store: {
       readSwitch: async (): Promise<SwitchReading> => {
         if (at.row instanceof Failure) throw at.row;
-        return { row: at.row, hasPlaintext: false, hasSealed: at.hasSealed };
+        return { row: at.row, hasPlaintext: at.hasPlaintext, hasSealed: at.hasSealed };
       },
     },
-    clock: { nowMs: () => at.nowMs },
+    clock: { nowMs: () => at.nowMs, monotonicMs: () => at.nowMs },
     log: { debug: collect, info: collect, warn: collect, error: collect },
   });
   const told = (): readonly string[] => lines.splice(0).map(({ event }) => event);
@@ -262,6 +265,24 @@ describe('the vault', () => {
     at.row = initialSwitchRow;
     expect(await vault.refresh()).toMatchObject({ switch: { state: 'on' }, problem: { code: 'disk_failed' } });
     expect(told()).toEqual(['switch.state_file_invalid']);
+  });
+
+  test('a readable password is overdue only when it stays readable while the switch is on', async () => {
+    const { at, vault } = world();
+    at.file = holds(first);
+    at.row = on(first, 1);
+    const sealingAfter = async (ms: number, hasPlaintext: boolean) => {
+      at.nowMs += ms;
+      at.hasPlaintext = hasPlaintext;
+      await vault.refresh();
+      return encryptionChecks(vault, at.nowMs).sealing;
+    };
+    expect(await sealingAfter(0, true)).toBe('running');
+    expect(await sealingAfter(9000, true)).toBe('running');
+    expect(await sealingAfter(300, false)).toBe('running');
+    expect(await sealingAfter(9000, true)).toBe('running');
+    expect(await sealingAfter(10_001, true)).toBe('overdue');
+    expect(await sealingAfter(300, false)).toBe('running');
   });
 
   test('coalesces refreshes: a caller gets one that started after its call', async () => {

@@ -9,7 +9,7 @@ import type { AdminStore } from '../../admin/ports.ts';
 import type { DatabaseConfig, DatabaseLogin } from '../../config/config.ts';
 import type { EncryptionStore } from '../../encryption/ports.ts';
 import type { StoredSource } from '../../ingest/model.ts';
-import type { DatabaseHealth, QuarantineReader } from '../../ingest/ports.ts';
+import type { DatabaseHealth, QuarantineReader, ReadableSecretsReader } from '../../ingest/ports.ts';
 import type { PoolCheck } from '../../ingest/readiness.ts';
 import type {
   FolderStore,
@@ -53,6 +53,7 @@ export type Database = MailboxStore &
   ReconcileStore &
   ReprocessStore &
   EncryptionStore &
+  ReadableSecretsReader &
   GrantStore &
   AdminStore &
   AsyncDisposable & {

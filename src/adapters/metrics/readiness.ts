@@ -66,10 +66,18 @@ function encryptionGauges(gauges: Gauges): Show {
     switchStates,
   );
   const revision = gauges.single('ticketmaild_switch_revision', 'Revision of the encryption switch in force.');
+  const readable = gauges.many('ticketmaild_secrets_readable', 'Secrets that are not sealed in the database.', [
+    'kind',
+  ]);
   return (checks) => {
     vault(label(checks.vault.state));
     state(label(checks.switch.state));
     revision(checks.switch.revision);
+    const { readable: passwords, readable_tokens: tokens } = checks.passwords;
+    readable([
+      { labels: { kind: 'password' }, value: passwords },
+      { labels: { kind: 'refresh_token' }, value: tokens },
+    ]);
   };
 }
 

@@ -14,7 +14,7 @@ import { knownHint } from '../../text/hints.ts';
 
 /** Codes of reasons that are no error codes (mailbox-checks.ts, reload.ts). */
 const checkCodes: ReadonlySet<string> = new Set([
-  ...['no_mailboxes', 'overdue', 'restart_needed', 'uidvalidity_unstable', 'waiting'],
+  ...['no_mailboxes', 'overdue', 'passwords_readable', 'restart_needed', 'uidvalidity_unstable', 'waiting'],
 ]);
 
 export type Status = Readiness & {
@@ -113,6 +113,7 @@ function readinessSchema(mend: Mend): z.ZodMiniType<Readiness> {
       }),
       vault: object({ ...check, state: word, key_ids: list(word) }),
       switch: object({ ...check, state: word, revision: number }),
+      passwords: object({ ...check, readable: numberOrNull, readable_tokens: numberOrNull }),
       workers: object({
         ...check,
         live: number,

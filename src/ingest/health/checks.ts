@@ -8,10 +8,11 @@ import type { Clock } from '../../async/clock.ts';
 import { within } from '../../async/deadline.ts';
 import { asFailure, Failure } from '../../errors.ts';
 import { hints } from '../../text/hints.ts';
+import { countText } from '../../text/units.ts';
 import { reserveBytes } from '../fetch/storage-quota.ts';
 import { type Server, serverKey } from '../model.ts';
-import type { Disk } from '../ports.ts';
-import type { CertificateCheck, Check, Readiness } from '../readiness.ts';
+import type { Disk, ReadableSecrets } from '../ports.ts';
+import type { CertificateCheck, Check, EncryptionChecks, Readiness } from '../readiness.ts';
 
 export function okSince(sinceMs: number): Check {
   return { status: 'ok', since: new Date(sinceMs).toISOString(), reason: null, hint: null };
@@ -191,4 +192,27 @@ function certificatesCheck(
     return { status: 'ok', since: null, reason: null, hint: null, list };
   const reason = `the certificate of ${first.host}:${first.port} expires in ${first.days_left} days`;
   return { status: 'warning', since: null, reason, hint: hints.certificateExpiring, list };
+}
+
+/** A warning: polling does not depend on it. */
+export function passwordsCheck(
+  { passwords, refreshTokens }: ReadableSecrets,
+  sealing: EncryptionChecks['sealing'],
+): Readiness['checks']['passwords'] {
+  const counts = { readable: passwords, readable_tokens: refreshTokens };
+  const text = readableText({ passwords, refreshTokens });
+  if (text === null || sealing === 'running') return { status: 'ok', since: null, reason: null, hint: null, ...counts };
+  const [although, hint] =
+    sealing === 'off' ? ['', hints.passwordsReadable] : [' although encryption is on', hints.passwordsUnsealed];
+  return { status: 'warning', since: null, reason: `passwords_readable: ${text}${although}`, hint, ...counts };
+}
+
+/** `2 passwords and 1 refresh token are readable in the database`; null: none is. */
+export function readableText({ passwords, refreshTokens }: ReadableSecrets): string | null {
+  const parts = [
+    ...(passwords === 0 ? [] : [countText(passwords, 'password')]),
+    ...(refreshTokens === 0 ? [] : [countText(refreshTokens, 'refresh token')]),
+  ];
+  if (parts.length === 0) return null;
+  return `${parts.join(' and ')} ${passwords + refreshTokens === 1 ? 'is' : 'are'} readable in the database`;
 }

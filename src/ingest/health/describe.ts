@@ -40,6 +40,7 @@ const wordings = {
     facts: ({ state, revision }) =>
       state === 'unknown' ? 'state unknown' : `encryption ${state}, revision ${numberText(revision)}`,
   },
+  passwords: { title: 'Passwords', facts: passwordsFacts },
   workers: { title: 'Workers', facts: workersFacts },
   servers: { title: 'Mail servers', facts: serversFacts },
   certificates: { title: 'Certificates', facts: certificatesFacts },
@@ -96,6 +97,12 @@ function databaseFacts({ pool }: Checks['database']): string {
 function diskFacts({ status, free_bytes: free }: Checks['disk']): string {
   if (status === 'failing') return 'not writable';
   return free === null ? 'free space unknown' : `${bytesText(free)} free`;
+}
+
+function passwordsFacts({ readable, readable_tokens: tokens }: Checks['passwords']): string {
+  if (readable === null) return 'unknown';
+  const more = tokens === null || tokens === 0 ? '' : `, ${countText(tokens, 'refresh token')}`;
+  return `${numberText(readable)} readable in the database${more}`;
 }
 
 const lagShownMsMin = 3000;

@@ -17,10 +17,10 @@ import {
   type FolderCheckSchedule,
   type UidValidityChanges,
 } from '../poll/uidvalidity-changes.ts';
-import type { DatabaseHealth, PostActionGuard, QuarantineReader } from '../ports.ts';
+import type { DatabaseHealth, PostActionGuard, QuarantineReader, ReadableSecretsReader } from '../ports.ts';
 import type { Check, EncryptionChecks, Readiness, ServerCheck } from '../readiness.ts';
 import type { MailboxStore } from '../stores.ts';
-import { createCertificates, createDatabaseCheck, okSince } from './checks.ts';
+import { createCertificates, createDatabaseCheck, okSince, passwordsCheck } from './checks.ts';
 import { type MailboxFacts, type MailboxTrouble, mailboxChecks, noMailboxes } from './mailbox-checks.ts';
 import { createSchedulerLiveness, type SchedulerLiveness, schedulerCheck } from './scheduler-liveness.ts';
 
@@ -43,7 +43,10 @@ export interface HealthRecorder {
 
 export type HealthPorts = {
   readonly clock: Clock;
-  readonly store: Pick<MailboxStore, 'listMailboxes'> & QuarantineReader & Pick<DatabaseHealth, 'pool'>;
+  readonly store: Pick<MailboxStore, 'listMailboxes'> &
+    QuarantineReader &
+    ReadableSecretsReader &
+    Pick<DatabaseHealth, 'pool'>;
   readonly encryption: () => EncryptionChecks;
   readonly postActionGuard: Pick<PostActionGuard, 'isUnconfirmed'>;
   /** `hasDatabase` false: without a query. */
@@ -109,14 +112,15 @@ export function createHealth(ports: HealthPorts): Health {
       return checks.find(({ status }) => status === 'failing')?.reason ?? (needsKey ? vault.reason : null);
     },
     readiness: async () => {
-      const { needsKey, ...vaultAndSwitch } = ports.encryption();
+      const { needsKey, sealing, ...vaultAndSwitch } = ports.encryption();
       const { vault } = vaultAndSwitch;
       const oauth = await ports.oauth(database.check().status === 'ok');
-      const { mailboxes, quarantine, used } =
+      const { mailboxes, quarantine, passwords, used } =
         database.check().status === 'ok'
           ? await storedChecks(ports, {
               troubles: toDatabaseTime(troubles, databaseNowMs() - clock.monotonicMs()),
               vault,
+              sealing,
               grants: oauth.list,
               uidValidityChanges,
               nowMs: databaseNowMs(),
@@ -133,7 +137,7 @@ export function createHealth(ports: HealthPorts): Health {
         worker,
         checks: {
           database: { ...database.check(), pool: store.pool() },
-          ...{ disk, scheduler, config, ...vaultAndSwitch, workers },
+          ...{ disk, scheduler, config, ...vaultAndSwitch, passwords, workers },
           servers: serversCheck(openCircuits.filter(isUsed)),
           certificates: certificates.check(isUsed),
           oauth,
@@ -159,7 +163,7 @@ function unknown(reason: string): Check {
   return { status: 'unknown', since: null, reason, hint: null };
 }
 
-type StoredChecks = Pick<Readiness['checks'], 'mailboxes' | 'quarantine'> & {
+type StoredChecks = Pick<Readiness['checks'], 'mailboxes' | 'quarantine' | 'passwords'> & {
   /** Servers of active mailboxes, by `serverKey`; null: unknown. Checks of other servers are left out. */
   readonly used: ReadonlySet<string> | null;
 };
@@ -167,22 +171,32 @@ type StoredChecks = Pick<Readiness['checks'], 'mailboxes' | 'quarantine'> & {
 const noStoredChecks: StoredChecks = {
   mailboxes: noMailboxes,
   quarantine: { ...unknown('the database does not answer'), count: 0, oldest: null, reasons: [] },
+  passwords: { ...unknown('the database does not answer'), readable: null, readable_tokens: null },
   used: null,
 };
 
 /** The checks that are computed from the tables. */
 async function storedChecks(
   { store, otherParts, postActionGuard: { isUnconfirmed } }: HealthPorts,
-  facts: Pick<MailboxFacts, 'troubles' | 'vault' | 'grants' | 'uidValidityChanges' | 'nowMs'>,
+  {
+    sealing,
+    ...facts
+  }: Pick<MailboxFacts, 'troubles' | 'vault' | 'grants' | 'uidValidityChanges' | 'nowMs'> &
+    Pick<EncryptionChecks, 'sealing'>,
 ): Promise<StoredChecks> {
   try {
-    const [all, quarantined] = await Promise.all([store.listMailboxes(), store.quarantineCounts()]);
+    const [all, quarantined, readable] = await Promise.all([
+      store.listMailboxes(),
+      store.quarantineCounts(),
+      store.readableSecrets(),
+    ]);
     const { isIdling, loginFailuresMax } = otherParts();
     const active = all.filter(({ state }) => state === 'active');
     return {
       used: new Set(active.map(({ connection }) => serverKey(connection))),
       mailboxes: mailboxChecks(all, { ...facts, isIdling, isUnconfirmed, loginFailuresMax }),
       quarantine: quarantineCheck(quarantined),
+      passwords: passwordsCheck(readable, sealing),
     };
   } catch (error) {
     // An unreachable database has a check of its own, which the next tick updates.

@@ -12,7 +12,15 @@ import { events } from '../../events.ts';
 import { createDiskWatch } from '../health/checks.ts';
 import { createHealth } from '../health/health.ts';
 import { createReporter } from '../health/reporter.ts';
-import type { Cron, DatabaseHealth, Disk, HttpServer, QuarantineReader, ServiceManager } from '../ports.ts';
+import type {
+  Cron,
+  DatabaseHealth,
+  Disk,
+  HttpServer,
+  QuarantineReader,
+  ReadableSecretsReader,
+  ServiceManager,
+} from '../ports.ts';
 import type { EncryptionChecks, Readiness } from '../readiness.ts';
 import type { TicketReader } from '../stores.ts';
 import { createCircuitBreaker } from './circuit-breaker.ts';
@@ -32,6 +40,7 @@ export type DaemonPorts = Omit<
     LiveWorkersPorts['store'] &
     QuarantineReader &
     DatabaseHealth &
+    ReadableSecretsReader &
     Pick<TicketReader, 'unreferencedBlobs' | 'retainedSegments'>;
   readonly disk: Disk;
   readonly cron: Cron;

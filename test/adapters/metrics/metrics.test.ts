@@ -76,6 +76,7 @@ test('the gauges show the readiness', async () => {
   expect(value('vault_state')).toEqual({ closed: 0, open: 1, missing: 0, refused: 0, orphaned: 0 });
   expect(value('switch_state')).toEqual({ off: 0, enabling: 0, on: 1, rotating: 0, disabling: 0 });
   expect(value('switch_revision')).toEqual({ '': 12 });
+  expect(value('secrets_readable')).toEqual({ password: 3, refresh_token: 1 });
   const pool = ['open', 'busy', 'waiting', 'max'].map((name) => value(`database_connections_${name}`)['']);
   expect(pool).toEqual([4, 3, 2, 10]);
   expect(value('disk_free_bytes')).toEqual({ '': 5e9 });

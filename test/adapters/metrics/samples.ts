@@ -46,6 +46,7 @@ export function sampleReadiness(checks: Partial<Readiness['checks']> = {}): Read
       scheduler: { ...fine, lag_ms: 400, polls: 5, polls_long: 0, due: 6, due_oldest_age_ms: 1500 },
       vault: { ...fine, state: 'open', key_ids: ['0123456789abcdef'] },
       switch: { ...fine, status: 'failing', reason: 'switch_forged: the row is not ours', state: 'on', revision: 12 },
+      passwords: { ...fine, readable: 3, readable_tokens: 1 },
       workers: { ...fine, live: 2, list: [worker, { ...worker, pid: 101 }, { ...worker, pid: 102, live: false }] },
       servers: {
         ...fine,

@@ -41,6 +41,7 @@ export function overviewOf({ app }: TestApp, given: Partial<Ports> = {}): Overvi
   const { store, raw, resolve, actor } = app;
   const encryption = {
     needsKey: false,
+    sealing: 'off' as const,
     vault: { ...good, state: 'closed', key_ids: [] },
     switch: { ...good, state: 'off', revision: 1 },
   };

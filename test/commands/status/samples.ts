@@ -45,6 +45,7 @@ export const fine: Readiness = {
     scheduler: { ...ok, lag_ms: 400, polls: 3, polls_long: 0, due: 0, due_oldest_age_ms: 0 },
     vault: { ...ok, state: 'open', key_ids: ['1a2b3c4d5e6f7a8b'] },
     switch: { ...ok, state: 'on', revision: 4 },
+    passwords: { ...ok, readable: 0, readable_tokens: 0 },
     workers: { ...ok, live: 1, list: [{ host: 'desk1', pid: 4711, live: true, seen_at: ago(0) }] },
     servers: { ...ok, list: [] },
     certificates: {

@@ -256,7 +256,7 @@ describe('the status', () => {
     world.remembered = null;
     const { vault } = startProcess(world);
     await vault.refresh();
-    const check = encryptionChecks({ view: vault.view, keys: () => vault.keys() }).switch;
+    const check = encryptionChecks({ view: vault.view, keys: () => vault.keys() }, 0).switch;
     expect(check).toMatchObject({ status: 'failing', state: 'unknown' });
     expect(check.reason).toMatch(/^key_unknown: /);
     expect(check.hint).toContain('from a worker that has it');

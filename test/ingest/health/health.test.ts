@@ -28,6 +28,7 @@ const good = { status: 'ok', since: null, reason: null, hint: null } as const;
 /** Encryption is switched off. */
 const quiet: EncryptionChecks = {
   needsKey: false,
+  sealing: 'off',
   vault: { ...good, state: 'closed', key_ids: [] },
   switch: { ...good, state: 'off', revision: 0 },
 };
@@ -36,6 +37,7 @@ type Scene = {
   readonly health?: readonly MailboxHealth[];
   readonly encryption?: EncryptionChecks;
   readonly otherParts?: Partial<ReturnType<HealthPorts['otherParts']>>;
+  readonly readable?: { readonly passwords: number; readonly refreshTokens: number };
   readonly quarantine?: Awaited<ReturnType<QuarantineReader['quarantineCounts']>>;
   readonly clock?: HealthPorts['clock'];
   /** Of the first mailbox. */
@@ -72,6 +74,7 @@ function healthOf(scene: Scene) {
     store: {
       listMailboxes: () => Promise.resolve(rows),
       quarantineCounts: () => Promise.resolve(scene.quarantine ?? { oldestAtMs: null, reasons: [] }),
+      readableSecrets: () => Promise.resolve(scene.readable ?? { passwords: 0, refreshTokens: 0 }),
       pool: () => null,
     },
     encryption: () => scene.encryption ?? quiet,
@@ -93,6 +96,28 @@ function awake(scene: Scene) {
   health.liveness.tick();
   return health;
 }
+
+test.each([
+  ['off', 1, 0, 'passwords_readable: 1 password is readable in the database', 'encryption enable'],
+  [
+    'off',
+    2,
+    1,
+    'passwords_readable: 2 passwords and 1 refresh token are readable in the database',
+    'encryption enable',
+  ],
+  ['overdue', 1, 0, 'passwords_readable: 1 password is readable in the database although encryption is on', 'reseal'],
+  ['running', 2, 1, null, null],
+  ['off', 0, 0, null, null],
+] as const)('readable passwords while sealing is %s (%i, %i) are a warning at most', async (...row) => {
+  const [sealing, passwords, refreshTokens, reason, command] = row;
+  const health = awake({ health: [fine], encryption: { ...quiet, sealing }, readable: { passwords, refreshTokens } });
+  const { ready, checks } = await health.readiness();
+  expect(ready).toBe(true);
+  expect(checks.passwords).toMatchObject({ status: reason === null ? 'ok' : 'warning', reason, readable: passwords });
+  expect(checks.passwords.hint ?? '').toContain(command ?? '');
+  expect(checks.passwords.readable_tokens).toBe(refreshTokens);
+});
 
 test('a mailbox whose grant needs consent fails, although it is not polled, with the command for it', async () => {
   const reason = 'oauth_needs_consent: grant boxes was ended by its provider';

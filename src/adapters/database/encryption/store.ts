@@ -8,8 +8,10 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { sql } from 'kysely';
 import type { EncryptionStore, PasswordBatchResult, PlaintextPeriod, SealCounts } from '../../../encryption/ports.ts';
 import { Failure } from '../../../errors.ts';
+import type { ReadableSecrets, ReadableSecretsReader } from '../../../ingest/ports.ts';
 import { addAudit, readAudit } from '../rows/audit.ts';
-import { holdsPassword, lacksOpenKey, mailboxColumn } from '../rows/mailbox-columns.ts';
+import { isSealableToken } from '../rows/grants.ts';
+import { holdsPassword, isSealable, lacksOpenKey, mailboxColumn } from '../rows/mailbox-columns.ts';
 import { listWorkers, removeWorker, reportWorker } from '../rows/workers.ts';
 import { bindDatabase } from '../sql/statements.ts';
 import { fromForeignTime, type SqlExecutor } from '../sql/tables.ts';
@@ -22,7 +24,7 @@ import { dropAccessTokens, replaceSwitchKey, rewriteTokens, tokenCounts } from '
 const truncateTriesMax = 100;
 const truncateRetryMs = 50;
 
-export function encryptionStore(db: SqlExecutor): EncryptionStore {
+export function encryptionStore(db: SqlExecutor): EncryptionStore & ReadableSecretsReader {
   const rewrite = db.dialect.kind === 'mysql' ? onServer(db) : inFile(db);
   return {
     rewritePasswords: rewrite(rewritePasswords),
@@ -41,6 +43,7 @@ export function encryptionStore(db: SqlExecutor): EncryptionStore {
       endOperation,
       isUndoScrubbed,
       passwordCounts,
+      readableSecrets,
       tokenCounts,
       dropAccessTokens,
       replaceSwitchKey,
@@ -97,6 +100,17 @@ async function passwordCounts(db: SqlExecutor): Promise<SealCounts> {
   const total = (form: string) => of(form).reduce((sum, row) => sum + Number(row.count), 0);
   const byKey = of('sealed').map((row) => ({ keyId: row.password_key_id, count: Number(row.count) }));
   return { sealed: total('sealed'), plaintext: total('plain'), byKey };
+}
+
+async function readableSecrets(db: SqlExecutor): Promise<ReadableSecrets> {
+  const found = await sql<Record<keyof ReadableSecrets, number>>`
+    select (
+      select count(*) from mailboxes where password_form = 'plain' and state <> 'removing' and ${isSealable(db.dialect)}
+    ) as passwords, (
+      select count(*) from oauth_grant where ${isSealableToken('refresh')}
+    ) as ${sql.ref('refreshTokens')}`.execute(db);
+  const [row] = found.rows;
+  return { passwords: Number(row?.passwords ?? 0), refreshTokens: Number(row?.refreshTokens ?? 0) };
 }
 
 /** A row of another program counts as plain text since its creation. */
