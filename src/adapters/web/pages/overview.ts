@@ -65,7 +65,7 @@ function isGrave(failing: OverviewView['failingChecks']): boolean {
 function failingChecks({ isReady, failingChecks: failing }: OverviewView): Markup {
   if (failing.length === 0) return nothing;
   const rows = failing.map(({ check, reason, hint }) => {
-    const where = ['vault', 'switch'].includes(check)
+    const where = ['vault', 'switch', 'passwords'].includes(check)
       ? markup` <a href="/admin/server/encryption">See Server › Encryption</a>`
       : nothing;
     return markup`<li><strong>${check === 'overview' ? 'Overview' : titleOf(check)}</strong><span class="reason">${untrustedText(reason, 600)}</span>${hint === null ? where : markup`<span class="hint">${hint}${where}</span>`}</li>`;
