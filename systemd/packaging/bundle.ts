@@ -3,10 +3,13 @@
  *
  * ES modules with shared chunks, all in one folder. Not minified, so that a stack trace names functions and lines.
  */
-import { posix, relative, resolve } from 'node:path';
+import { existsSync } from 'node:fs';
+import { isBuiltin } from 'node:module';
+import { join, posix, relative } from 'node:path';
+import { stripVTControlCharacters } from 'node:util';
 import { type OutputOptions, type Plugin, rolldown } from 'rolldown';
-
-const checkout = resolve(import.meta.dirname, '../..');
+import { checkout } from './checkout.ts';
+import { PackagingFailure } from './command.ts';
 
 /** Entries by the name of their file. Worker threads are started by path, so that their names are fixed. */
 const entries = {
@@ -32,23 +35,54 @@ const output: OutputOptions = {
   chunkFileNames: '[name]-[hash].js',
 };
 
-/** Writes the bundle into `folder`. Throws for anything that rolldown warns of, such as an import it cannot resolve. */
-export async function bundle(folder: string): Promise<void> {
+/**
+ * Writes the bundle into `folder`, and returns the folders of the packages in it, sorted. A problem is a packaging
+ * failure, and so is a warning, such as an import that cannot be resolved.
+ */
+export async function bundle(folder: string): Promise<readonly string[]> {
   const problems: string[] = [];
-  await using build = await rolldown({
-    cwd: checkout,
-    input: entries,
-    platform: 'node',
-    tsconfig: false,
-    // piscina's, for the priorities of threads, with native code; it goes without.
-    resolve: { alias: { '@napi-rs/nice': false } },
-    plugins: [programFiles(), lazyLibraries(), piscinaWorker()],
-    onLog: (level, { message }) => {
-      if (level === 'warn') problems.push(message);
-    },
-  });
-  await build.write({ ...output, dir: folder });
-  if (problems.length > 0) throw new Error(problems.join('\n'));
+  try {
+    await using build = await rolldown({
+      cwd: checkout,
+      input: entries,
+      platform: 'node',
+      tsconfig: false,
+      // Optional, and with native code: priorities of threads (piscina), colours of logged statements (mysql2).
+      resolve: { alias: { '@napi-rs/nice': false, cardinal: false } },
+      plugins: [programFiles(), lazyLibraries(), piscinaWorker()],
+      onLog: (level, { message }) => {
+        if (level === 'warn') problems.push(message);
+      },
+    });
+    const { output: files } = await build.write({ ...output, dir: folder });
+    const chunks = files.filter((file) => file.type === 'chunk');
+    for (const { fileName, imports, dynamicImports } of chunks) {
+      const missing = [...imports, ...dynamicImports].filter((name) => !isOwn(name) && !isBuiltin(name));
+      problems.push(...missing.map((name) => `${fileName} imports ${name}, which is not in the bundle`));
+    }
+    if (problems.length === 0) return packageFolders(chunks.flatMap(({ moduleIds }) => moduleIds));
+  } catch (error) {
+    problems.push(...buildErrors(error));
+  }
+  throw new PackagingFailure(`the program cannot be bundled:\n${problems.map((one) => `  ${one}`).join('\n')}`);
+
+  function isOwn(name: string): boolean {
+    return existsSync(join(folder, name));
+  }
+}
+
+/** The errors in rolldown's, one line each, without the excerpt of the source. */
+function buildErrors(error: unknown): readonly string[] {
+  const errors = (error as Partial<AggregateError>).errors;
+  if (!Array.isArray(errors)) throw error;
+  return errors.map(({ message }: Error) => stripVTControlCharacters(message).split('\n', 1)[0] ?? '');
+}
+
+function packageFolders(modules: readonly string[]): readonly string[] {
+  // Modules that rolldown makes itself begin with a NUL.
+  const files = modules.filter((id) => !id.startsWith('\0'));
+  const folders = files.flatMap((id) => /^.*\/node_modules\/(?:@[^/]+\/)?[^/]+/.exec(id)?.[0] ?? []);
+  return [...new Set(folders)].sort();
 }
 
 /** A transformation that keeps every line, so that its source map is the one of the source. */

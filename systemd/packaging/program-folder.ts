@@ -5,16 +5,18 @@
  * set. It is written beside its place and then renamed, so that an interrupted build leaves the one before.
  */
 import { chmod, copyFile, lstat, mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
-import { dirname, join, resolve } from 'node:path';
+import { dirname, join } from 'node:path';
 import { bundle } from './bundle.ts';
+import { checkout, readPackage, results } from './checkout.ts';
+import { type BundledPackage, readBundledPackages, thirdPartyLicences } from './licences.ts';
 
-/** The checkout that is packaged. */
-export const checkout = resolve(import.meta.dirname, '../..');
-
-/** The folder of all results. */
-export const results = join(checkout, 'dist');
-
-export type ProgramFolder = { readonly path: string; readonly files: number; readonly bytes: number };
+export type ProgramFolder = {
+  readonly path: string;
+  readonly files: number;
+  readonly bytes: number;
+  /** In its bundles. */
+  readonly packages: readonly BundledPackage[];
+};
 
 /** Copied as they are. */
 const copied = {
@@ -35,14 +37,15 @@ export async function makeProgramFolder(path: string = join(results, 'program'))
   const former = `${path}.old-${process.pid}`;
   try {
     await mkdir(building, { recursive: true });
-    await bundle(join(building, 'lib'));
+    const packages = await readBundledPackages(await bundle(join(building, 'lib')));
     for (const [from, to] of Object.entries(copied)) await copyTree(from, join(building, to));
     await writeFile(join(building, 'package.json'), await programPackage());
     await writeFile(join(building, 'ticketmaild.js'), await launcher());
+    await writeFile(join(building, 'THIRD-PARTY-LICENSES'), await thirdPartyLicences(packages));
     const size = await normalize(building);
     await rename(path, former).catch(ignoreMissing);
     await rename(building, path);
-    return { path, ...size };
+    return { path, packages, ...size };
   } finally {
     await rm(building, { recursive: true, force: true });
     await rm(former, { recursive: true, force: true });
@@ -65,15 +68,6 @@ async function programPackage(): Promise<string> {
   return `${JSON.stringify({ name, version, description, license, type, engines }, null, 2)}\n`;
 }
 
-/** The package.json of the checkout. */
-export async function readPackage(): Promise<PackageJson> {
-  return JSON.parse(await readFile(join(checkout, 'package.json'), 'utf8'));
-}
-
-export type PackageJson = {
-  readonly [key in 'name' | 'version' | 'description' | 'license' | 'type']: string;
-} & { readonly engines: { readonly node: string }; readonly optionalDependencies: Readonly<Record<string, string>> };
-
 /** The launcher, with the paths of the program folder. */
 async function launcher(): Promise<string> {
   let code = await readFile(join(checkout, 'src/ticketmaild.js'), 'utf8');
@@ -88,7 +82,7 @@ async function launcher(): Promise<string> {
 }
 
 /** Sets the modes 0755 and 0644. */
-async function normalize(folder: string): Promise<Omit<ProgramFolder, 'path'>> {
+async function normalize(folder: string): Promise<Pick<ProgramFolder, 'files' | 'bytes'>> {
   let [files, bytes] = [0, 0];
   await chmod(folder, 0o755);
   for (const entry of await readdir(folder, { recursive: true, withFileTypes: true })) {
