@@ -20,7 +20,10 @@ export type FailureDomain =
   | 'message'
   | 'process';
 
-type FailureMeaning = { readonly domain: FailureDomain; readonly exit: 1 | 2 | 3; readonly hint: string };
+/** 1: an outside or unexpected failure. 2: usage or configuration. 3: refused by a safety rule. 4: not found. */
+type ExitCode = 1 | 2 | 3 | 4;
+
+type FailureMeaning = { readonly domain: FailureDomain; readonly exit: ExitCode; readonly hint: string };
 
 const meanings = {
   // Configuration and usage
@@ -30,7 +33,7 @@ const meanings = {
     hint: 'Correct the named line of the configuration file, or the named environment variable.',
   },
   usage: { domain: 'usage', exit: 2, hint: 'See --help of the command.' },
-  not_found: { domain: 'usage', exit: 2, hint: 'See ticketmaild mailbox list, or ticketmaild ticket list.' },
+  not_found: { domain: 'usage', exit: 4, hint: 'See ticketmaild mailbox list, or ticketmaild ticket list.' },
   already_exists: { domain: 'usage', exit: 2, hint: 'Choose another name.' },
   password_missing: {
     domain: 'usage',
@@ -295,6 +298,21 @@ const meanings = {
     exit: 1,
     hint: 'Two writers conflicted; the transaction is retried at once.',
   },
+  copy_unfinished: {
+    domain: 'database',
+    exit: 3,
+    hint: 'Run the same ticketmaild database copy again, which continues where it ended, or use another [database] url.',
+  },
+  copy_refused: {
+    domain: 'database',
+    exit: 3,
+    hint: 'Create an empty database for the copy, with CHARACTER SET utf8mb4, or name a new SQLite file.',
+  },
+  copy_mismatch: {
+    domain: 'database',
+    exit: 1,
+    hint: 'Let no other program write to either database, then run the same ticketmaild database copy again.',
+  },
   database_failed: {
     domain: 'database',
     exit: 1,
@@ -400,8 +418,7 @@ export class Failure extends Error {
     return domainOf(this.code);
   }
 
-  /** 1: an outside or unexpected failure. 2: usage or configuration. 3: refused by a safety rule. */
-  get exitCode(): 1 | 2 | 3 {
+  get exitCode(): ExitCode {
     return meanings[this.code].exit;
   }
 }

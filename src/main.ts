@@ -2,8 +2,9 @@
  * Entry point: parses the command line and runs the command. The only file with effects on import, exit codes and
  * signals.
  *
- * Every error ends here as one line and a hint on standard error. The first SIGINT or SIGTERM starts a graceful
- * shutdown of `run` and `poll`; for any other command, and as a second signal, it ends the process at once.
+ * Every error ends here as one line and a hint on standard error, with `--json` also as an object on standard output.
+ * The first SIGINT or SIGTERM starts a graceful shutdown of `run` and `poll`; for any other command, and as a second
+ * signal, it ends the process at once.
  */
 import { fileURLToPath } from 'node:url';
 import { asFailure, Failure } from './errors.ts';
@@ -64,7 +65,7 @@ async function makeContext(signal: AbortSignal): Promise<import('./commands/cont
     signal,
     onReload,
     nowMs: Date.now,
-    readFile: (path) => readFile(path),
+    readFile,
     createFile: createNewFile,
     createFolder: createNewFolder,
     readKeyBackup: async (path) => {
@@ -181,11 +182,21 @@ async function reportFailure(error: unknown): Promise<number> {
   const { printableLine } = await import('./text/printable.ts');
   if (error instanceof CommanderError && error.exitCode === 0) return 0;
   const failure = error instanceof CommanderError ? misuse(error) : asFailure(error);
+  await printJson(failure);
   if (await reportToJournal(failure)) return failure.exitCode;
   process.stderr.write(`ticketmaild: ${printableLine(failure.message)}\nhint: ${printableLine(failure.hint)}\n`);
   // The stack is the only trace of an unexpected error.
   if (failure.code === 'unexpected' && failure.cause instanceof Error) process.stderr.write(`${failure.cause.stack}\n`);
   return failure.exitCode;
+}
+
+/** With `--json`, scripts read the failure from standard output. */
+async function printJson(failure: Failure): Promise<void> {
+  const [{ asksForJson, failureJson }, { jsonLine }] = await Promise.all([
+    import('./commands/output.ts'),
+    import('./text/printable.ts'),
+  ]);
+  if (asksForJson(process.argv.slice(2))) process.stdout.write(`${jsonLine(failureJson(failure))}\n`);
 }
 
 /** Under journald the error is a log line like every other. False when standard error is not the journal. */
@@ -202,7 +213,6 @@ async function reportToJournal(failure: Failure): Promise<boolean> {
 }
 
 function misuse(error: import('commander').CommanderError): Failure {
-  if (error.code === 'commander.help') return new Failure('usage', 'a command is missing', { hint: 'See --help.' });
   const message = error.message.replace(/^error: /, '').replace(/\s*\n\s*/g, ' ');
   // Commander quotes excess arguments; one may be a misplaced password.
   if (error.code === 'commander.excessArguments') return new Failure('usage', message.replace(/\..*$/, ''));

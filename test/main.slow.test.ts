@@ -74,11 +74,35 @@ test('help goes to standard output and names every command', async () => {
     expect(mailbox.stdout).toMatch(new RegExp(`^ {2}${name} `, 'm'));
 });
 
+test('a group without a command prints its help; help COMMAND… prints that of the command', async () => {
+  const [none, all, group, groupHelp, add, addHelp] = await Promise.all(
+    [[], ['--help'], ['mailbox'], ['mailbox', '--help'], ['help', 'mailbox', 'add'], ['mailbox', 'add', '-h']].map(
+      (args) => run(args),
+    ),
+  );
+  expect([none, group, add]).toEqual([all, groupHelp, addHelp]);
+  expect([none, group, add]).toMatchObject([{ code: 0 }, { code: 0 }, { code: 0 }]);
+  expect(add?.stdout).toContain('Usage: ticketmaild mailbox add ');
+});
+
+test('with --json a failure is an object on standard output too; a name that does not exist is exit code 4', async () => {
+  const [missing, misspelt] = await Promise.all([
+    run(['mailbox', 'show', 'nobody', '--json']),
+    run(['mailbox', 'show', '--json']),
+  ]);
+  expect([missing.code, misspelt.code]).toEqual([4, 2]);
+  expect(JSON.parse(missing.stdout)).toEqual({
+    error: { code: 'not_found', message: 'There is no mailbox named "nobody".', hint: expect.any(String) },
+  });
+  expect(JSON.parse(misspelt.stdout)).toMatchObject({ error: { code: 'usage' } });
+  expect(missing.stderr).toMatch(/^ticketmaild: .+\nhint: .+\n$/);
+});
+
 describe('a usage error is one line, a hint and exit code 2', () => {
   const seeHelp = 'See --help of the command.';
 
   test.each<[args: readonly string[], message: string, hint: string]>([
-    [['mailbox'], 'a command is missing', 'See --help.'],
+    [['help', 'mailbx'], "unknown command 'mailbx' (Did you mean mailbox?)", 'ticketmaild help lists every command.'],
     [['rum'], "unknown command 'rum' (Did you mean run?)", seeHelp],
     [['run', '--prety'], "unknown option '--prety' (Did you mean --pretty?)", seeHelp],
     [['mailbox', 'add', '--nme', 'x'], "unknown option '--nme' (Did you mean --name?)", seeHelp],

@@ -10,6 +10,7 @@ import type { StatusReply } from '../compose/control-socket.ts';
 import type { Config } from '../config/config.ts';
 import { Failure, isFailure } from '../errors.ts';
 import type { SecretBytes } from '../secret/secret-bytes.ts';
+import { withSuggestion } from './help/suggestion.ts';
 
 export type Context = {
   readonly terminal: Terminal;
@@ -24,8 +25,11 @@ export type Context = {
   readonly loadConfig: (file: string | null) => Promise<Config>;
   /** The data folder of an invalid configuration, as far as it can be read; else the one of the service. */
   readonly findDataDir: (file: string | null) => Promise<string>;
-  /** Reads a file that an option names. As the two below, for root only before the configuration is loaded. */
-  readonly readFile: (path: string) => Uint8Array;
+  /**
+   * Reads a file that an option names; a secret only if no other user can read it. As the two below, for root only
+   * before the configuration is loaded.
+   */
+  readonly readFile: (path: string, content?: 'public' | 'secret') => Uint8Array;
   /** Reads a copy of the key file; the caller wipes it. Throws `not_found`, `key_file_refused`. */
   readonly readKeyBackup: (path: string) => Promise<Uint8Array>;
   /** Creates a file that its owner alone can read. Throws `already_exists`, `disk_full`, `disk_failed`, `refused`. */
@@ -74,7 +78,11 @@ export async function withApp<T>(
 ): Promise<T> {
   const config = await context.loadConfig(options.config ?? null);
   await using app = await composeFor(config, context);
-  return await work(app, config);
+  try {
+    return await work(app, config);
+  } catch (error) {
+    throw await withSuggestion(error, app);
+  }
 }
 
 /** Composes the application; at a terminal it can ask for the passphrase of the key file. */

@@ -4,6 +4,7 @@
  */
 
 import type { Column, Style } from '../adapters/terminal/text-layout.ts';
+import type { Failure } from '../errors.ts';
 import type { CommonOptions, Context } from './context.ts';
 
 type WithTerminal = Pick<Context, 'terminal'>;
@@ -72,6 +73,17 @@ export async function printResult(
 ): Promise<void> {
   if (json === true) await terminal.json(fields);
   else for (const line of [text].flat()) await terminal.line(line, style);
+}
+
+/** True when a command line asks for JSON; also one that is refused before its options are known. */
+export function asksForJson(args: readonly string[]): boolean {
+  const end = args.indexOf('--');
+  return (end === -1 ? args : args.slice(0, end)).includes('--json');
+}
+
+/** The object that a failed command prints last on standard output, with `--json`. */
+export function failureJson({ code, message, hint }: Failure): Record<string, unknown> {
+  return { error: { code, message, hint } };
 }
 
 /** `KEY, next KEY`, as far as there are any. */

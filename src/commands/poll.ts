@@ -11,7 +11,7 @@ import { allOutcomes, type Mailbox, type Outcome } from '../ingest/model.ts';
 import type { PollObserver, RoundReport } from '../ingest/poll/poll-context.ts';
 import { durationText } from '../text/units.ts';
 import { type CommonOptions, type Context, migrateFirst, withApp } from './context.ts';
-import { printResult } from './output.ts';
+import { failureJson, printResult } from './output.ts';
 
 /** Throws `not_found` for an unknown name. */
 export async function pollMailboxes(options: CommonOptions & { name?: string }, context: Context): Promise<number> {
@@ -54,7 +54,7 @@ async function pollOne(app: App, mailbox: Mailbox, json: boolean, { terminal, si
   } catch (error) {
     bar.clear();
     const failure = explainLeaseTaken(asFailure(error), mailbox);
-    if (json) await terminal.json(failureJson(mailbox.name, failure));
+    if (json) await terminal.json({ mailbox: mailbox.name, ok: false, ...failureJson(failure) });
     terminal.note(`${mailbox.name}: ${failure.message}`, 'red');
     terminal.note(`hint: ${failure.hint}`);
     return false;
@@ -97,10 +97,6 @@ function explainLeaseTaken(failure: Failure, { name }: Mailbox): Failure {
 
 function reportJson(report: RoundReport): Record<string, unknown> {
   return { mailbox: report.mailbox, ok: true, outcomes: report.outcomes, duration_ms: Math.round(report.durationMs) };
-}
-
-function failureJson(name: string, { code, message, hint }: Failure): Record<string, unknown> {
-  return { mailbox: name, ok: false, error: { code, message, hint } };
 }
 
 const outcomeWords: Readonly<Record<Outcome, readonly [one: string, many: string]>> = {

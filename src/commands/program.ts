@@ -2,12 +2,13 @@
  * Command line parser (commander): every command with its arguments, options and the module that implements it.
  *
  * That module is imported when its command is called, so that `--help` and usage errors stay fast. commander throws
- * usage errors and `main.ts` prints them; nothing here prints or exits.
+ * usage errors and `main.ts` prints them; nothing here prints (but help) or exits.
  */
 
 import { readFileSync } from 'node:fs';
-import { Command } from 'commander';
+import type { Command } from 'commander';
 import type { Context } from './context.ts';
+import { addExamples, addHelpCommand, HelpedCommand } from './help/help.ts';
 import { addMailboxFlags, consentFlags, passwordStdin } from './mailbox/flags.ts';
 
 /** Writes help and the version. */
@@ -21,10 +22,12 @@ export type Start = (
 
 /** Parsing this program calls `start` for the command that the arguments name. */
 export function buildProgram(start: Start, print: Print): Command {
-  const program = new Command('ticketmaild')
+  const program = new HelpedCommand('ticketmaild')
     .description('Reads ticket mailboxes over IMAP and turns each message into a ticket.')
     .version(version(), '-V, --version', 'show the version')
     .helpOption('-h, --help', 'show this help')
+    .helpCommand('help [command]', 'show the help of a command')
+    .configureHelp({ subcommandTerm: (command) => command.name(), minWidthToWrap: 20 })
     .exitOverride()
     .configureOutput({ writeOut: print, writeErr: () => undefined, outputError: () => undefined });
   const add = createAddTo(start);
@@ -37,6 +40,9 @@ export function buildProgram(start: Start, print: Print): Command {
   addEncryptionCommands(program, add);
   addAdminCommands(program, add);
   addOAuthCommands(program, add);
+  addDatabaseCommands(program, add);
+  addHelpCommand(program);
+  addExamples(program);
   return program;
 }
 
@@ -392,4 +398,15 @@ function addOAuthCommands(program: Command, add: AddTo): void {
   add(oauth, () => import('./oauth/test.ts'))
     .listing('test', 'Test a provider, its credential and every mailbox that uses it', 'testOAuth')
     .argument(...oauthName);
+}
+
+function addDatabaseCommands(program: Command, add: AddTo): void {
+  const database = program.command('database').description('Copy everything into another database');
+  add(database, () => import('./database.ts'))
+    .reporting('copy', 'Copy everything into an empty database, or continue such a copy', 'copyDatabase')
+    .requiredOption('--to <url>', 'the other database: sqlite:PATH, or mysql://USER@HOST/NAME without the password')
+    .option('--to-password-file <file>', 'file that contains its password (default: asked for at a terminal)')
+    .option('--to-tls <mode>', 'auto, verify or off, as [database] tls (default: auto)')
+    .option('--to-ca-file <file>', 'authorities (PEM) to trust for it')
+    .option('--to-server-key-file <file>', 'RSA public key (PEM) to encrypt the password to without TLS');
 }

@@ -7,8 +7,8 @@
 
 import { parse, TomlError } from 'smol-toml';
 import { Failure } from '../errors.ts';
+import { nearestWord } from '../text/spelling.ts';
 import { allSettings, type Setting } from './schema.ts';
-import { nearestWord } from './spelling.ts';
 
 export type Environment = Readonly<Record<string, string | undefined>>;
 

@@ -6,9 +6,9 @@
 
 import type { core } from 'zod/mini';
 import { Failure } from '../errors.ts';
+import { nearestWord } from '../text/spelling.ts';
 import { type Document, isTable } from './document.ts';
 import { allSettings, neverShown, providerSettings, tableNames } from './schema.ts';
-import { nearestWord } from './spelling.ts';
 
 /** One error. `rule` continues the sentence after the key: "must be …", "is not a known key". */
 export type ConfigProblem = {

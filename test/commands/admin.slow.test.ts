@@ -175,7 +175,7 @@ describe('admin set-password', () => {
     await added();
     const { code, err } = await cli.typed(['admin', 'set-password', 'Eve'], []);
     expect({ code, err }).toEqual({
-      code: 2,
+      code: 4,
       err: 'there is no admin named "Eve"\nhint: See ticketmaild admin list.\n',
     });
   });
@@ -191,7 +191,7 @@ describe('admin remove', () => {
     expect(removed).toMatchObject({ code: 0, out: 'removed admin Ada\n' });
     expect(removed.err).toContain('No account is left: the admin page refuses every sign-in.\n');
     expect(rows('select * from admin_account')).toEqual([]);
-    expect(await cli.run(['admin', 'remove', 'ada', '--yes'])).toMatchObject({ code: 2 });
+    expect(await cli.run(['admin', 'remove', 'ada', '--yes'])).toMatchObject({ code: 4 });
   });
 
   test('changes nothing without a terminal, removes with --yes', async () => {

@@ -10,12 +10,14 @@ import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { PassThrough, Readable, Writable } from 'node:stream';
 import { stripVTControlCharacters } from 'node:util';
+import { CommanderError } from 'commander';
 import { expect } from 'vitest';
 import { readKeyBackup } from '../../src/adapters/keyfile/key-file.ts';
 import { createNewFile, createNewFolder } from '../../src/adapters/process/new-file.ts';
 import { openTerminal } from '../../src/adapters/terminal/terminal.ts';
 import type { Context, ExternalInputs } from '../../src/commands/context.ts';
 import { fileChunks, programChunks } from '../../src/commands/logs.ts';
+import { asksForJson, failureJson } from '../../src/commands/output.ts';
 import { buildProgram } from '../../src/commands/program.ts';
 import { type App, compose } from '../../src/compose/compose.ts';
 import { askStatus } from '../../src/compose/control-socket.ts';
@@ -39,7 +41,7 @@ export type CommandLine = AsyncDisposable & {
   readonly folder: string;
   readonly dataDir: string;
   readonly env: Readonly<Record<string, string>>;
-  /** Runs one command line; failures end as their message and hint on standard error, as `main.ts` has it. */
+  /** Runs one command line; failures end as in `main.ts`: message and hint on standard error, with `--json` an object. */
   run(args: readonly string[], input?: string): Promise<Ran>;
   /** The same at a terminal. */
   typed(args: readonly string[], answers: Answers): Promise<Ran>;
@@ -130,7 +132,7 @@ function contextOf(options: CommandOptions, streams: Streams): Context {
     signal: options.stop ?? AbortSignal.timeout(20_000),
     onReload: () => ({ [Symbol.dispose]: () => undefined }),
     nowMs,
-    readFile: readFileSync,
+    readFile: (path) => readFileSync(path),
     readKeyBackup,
     createFile: createNewFile,
     createFolder: createNewFolder,
@@ -158,7 +160,10 @@ async function run(args: readonly string[], context: Context, out: Collector, er
   try {
     await program.parseAsync(args, { from: 'user' });
   } catch (error) {
+    if (error instanceof CommanderError && error.exitCode === 0)
+      return { code: 0, out: out.text(), err: err.text(), json: [] };
     if (!isFailure(error)) throw error;
+    if (asksForJson(args)) out.stream.write(`${JSON.stringify(failureJson(error))}\n`);
     err.stream.write(`${error.message}\nhint: ${error.hint}\n`);
     code = error.exitCode;
   }

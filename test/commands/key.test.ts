@@ -185,7 +185,7 @@ describe('key backup and verify', () => {
       err: expect.stringMatching(/^there is no key file at .+\nhint: .+\n$/),
     });
     expect(await cli.run(['key', 'verify', file])).toMatchObject({
-      code: 2,
+      code: 4,
       err: expect.stringContaining('no file at'),
     });
     await writeFile(file, 'x'.repeat(33));

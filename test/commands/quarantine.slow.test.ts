@@ -69,13 +69,18 @@ test('what is in quarantine is listed and shown with its reason, its sender and 
   ]);
   expect((await cli.run(['quarantine', 'list', '--json', '--sender', 'CLEO@example.test'])).json).toHaveLength(1);
   expect((await cli.run(['quarantine', 'list', '--json', '--reason', 'parse_failed'])).out).toBe('');
-  expect(await cli.run(['quarantine', 'list', '--mailbox', 'sales'])).toMatchObject({ code: 2 });
+  expect(await cli.run(['quarantine', 'list', '--mailbox', 'sales'])).toMatchObject({ code: 4 });
   const shown = await cli.run(['quarantine', 'show', 'support/2']);
   expect(shown).toMatchObject({ code: 0, out: expect.stringMatching(/source +its header alone/) });
   const { id } = json[0] as { id: string };
   expect((await cli.run(['quarantine', 'show', id, '--json'])).json).toEqual([json[0]]);
-  for (const wrong of ['support', 'support/9', 'sales/2', `${id}/1`])
-    expect(await cli.run(['quarantine', 'show', wrong])).toMatchObject({ code: 2, out: '' });
+  for (const [wrong, code] of [
+    ['support', 2],
+    ['support/9', 4],
+    ['sales/2', 4],
+    [`${id}/1`, 4],
+  ] as const)
+    expect(await cli.run(['quarantine', 'show', wrong])).toMatchObject({ code, out: '' });
 });
 
 test('messages are released by sender, requeued and discarded, and resolved ones are gone', async () => {
@@ -89,7 +94,7 @@ test('messages are released by sender, requeued and discarded, and resolved ones
   );
   const released = await cli.run(['quarantine', 'release', '--sender', 'bob@example.test']);
   expect(released).toMatchObject({ code: 0, out: expect.stringMatching(/^support\/\d+\/2: ticket_opened \S+\n$/) });
-  expect(await cli.run(['quarantine', 'release', 'support/2'])).toMatchObject({ code: 2 });
+  expect(await cli.run(['quarantine', 'release', 'support/2'])).toMatchObject({ code: 4 });
   expect(await cli.run(['quarantine', 'discard', 'support/3'])).toMatchObject({ code: 2 });
   const asked = await cli.typed(['quarantine', 'discard', 'support/3'], [['Discard', 'n\r']]);
   expect(asked).toMatchObject({ code: 1, err: expect.stringContaining('"about c"') });
@@ -225,7 +230,7 @@ test('stored messages are reprocessed, one or all of a mailbox', async () => {
     code: 2,
   });
   expect(await cli.run(['message', 'reprocess'])).toMatchObject({ code: 2 });
-  expect(await cli.run(['message', 'reprocess', 'nobody'])).toMatchObject({ code: 2 });
+  expect(await cli.run(['message', 'reprocess', 'nobody'])).toMatchObject({ code: 4 });
 });
 
 test('discarded messages are listed apart from waiting ones, can be released, and are in the audit log', async () => {

@@ -9,6 +9,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Command, Option } from 'commander';
 import { createMetrics } from '../../src/adapters/metrics/metrics.ts';
+import { listedCommands } from '../../src/commands/help/help.ts';
 import { buildProgram } from '../../src/commands/program.ts';
 import { allSettings, providerSettings, type Setting } from '../../src/config/schema.ts';
 import { type FailureDomain, failureMeanings } from '../../src/errors.ts';
@@ -130,8 +131,13 @@ function commandReference(): string {
   );
   return [
     `Common options, not repeated below: ${code('--config <file>')} names the configuration file (every command but ${code('logs')}); ${code('--json')} prints JSON, for lists one object a line.`,
-    ...program.commands.flatMap((command) => commandSections(command, '')),
+    ...shownCommands(program).flatMap((command) => commandSections(command, '')),
   ].join('\n\n');
+}
+
+/** Those that help lists. */
+function shownCommands(group: Command): readonly Command[] {
+  return listedCommands(group).flatMap(({ path, command }) => (path.includes(' ') ? [] : [command]));
 }
 
 function commandSections(command: Command, above: string): readonly string[] {
@@ -140,7 +146,7 @@ function commandSections(command: Command, above: string): readonly string[] {
     return [
       `### ${name}`,
       sentence(command.description()),
-      ...command.commands.flatMap((one) => commandSections(one, `${name} `)),
+      ...shownCommands(command).flatMap((one) => commandSections(one, `${name} `)),
     ];
   const options = command.options.filter(({ long }) => long !== '--config' && long !== '--json' && long !== '--help');
   const usage = [

@@ -89,5 +89,5 @@ async function hashOf({ random }: AccountPorts, password: SecretBytes): Promise<
 
 function missing(name: string): never {
   const hint = 'See ticketmaild admin list.';
-  throw new Failure('not_found', `there is no admin named ${JSON.stringify(name)}`, { hint });
+  throw new Failure('not_found', `there is no admin named ${JSON.stringify(name)}`, { fields: { admin: name }, hint });
 }

@@ -8,13 +8,13 @@
 import { postActionText } from '../../admin/mailboxes/post-actions.ts';
 import { refusePartlyRemoved } from '../../admin/mailboxes/server-doubt.ts';
 import type { App } from '../../compose/compose.ts';
-import { Failure } from '../../errors.ts';
 import type { Mailbox, MailboxHealth } from '../../ingest/model.ts';
 import { nameText, postActionEffects, serverText } from '../../ingest/settings-text.ts';
 import { allSettings } from '../../secret/settings-seal.ts';
 import { isoTime } from '../../text/time.ts';
 import { countText } from '../../text/units.ts';
 import { type CommonOptions, type Context, withApp } from '../context.ts';
+import { noMailbox } from '../help/suggestion.ts';
 import { isConfirmed, nothingChanged } from '../output.ts';
 
 type ConfirmOptions = CommonOptions & { readonly name: string; readonly yes?: boolean };
@@ -25,9 +25,8 @@ const pendingMax = 100_000;
 export async function confirmMailbox(options: ConfirmOptions, context: Context): Promise<number> {
   const { terminal } = context;
   return await withApp(options, context, async (app) => {
-    const mailbox = (await app.store.listMailboxes()).find(({ name }) => name === options.name);
-    if (mailbox === undefined)
-      throw new Failure('not_found', `there is no mailbox named ${JSON.stringify(options.name)}`);
+    const listed = (await app.store.listMailboxes()).find(({ name }) => name === options.name);
+    const mailbox = listed ?? noMailbox(options.name);
     // An invalid row has no settings to confirm.
     const { mailbox: settings, settingsSeal } = await app.store.versionedMailbox(options.name);
     refusePartlyRemoved(settings);

@@ -7,13 +7,13 @@
 import { postActionText } from '../../admin/mailboxes/post-actions.ts';
 import type { App } from '../../compose/compose.ts';
 import { urlHost } from '../../config/machine.ts';
-import { Failure } from '../../errors.ts';
 import { uidValidityOf } from '../../ingest/folder-epoch.ts';
 import { type Connection, isInvalid, type Mailbox, type MailboxHealth } from '../../ingest/model.ts';
 import { workerLiveMs } from '../../ingest/scheduler/workers.ts';
 import { commandOrNotice, shellCommand } from '../../text/shell.ts';
 import { isoTime, shortTime } from '../../text/time.ts';
 import { type CommonOptions, type Context, withApp } from '../context.ts';
+import { noMailbox } from '../help/suggestion.ts';
 import { conditionWords } from '../oauth/grants.ts';
 import { printList, printResult, type TableColumn } from '../output.ts';
 import { readSignIns, remedyLines, type SignIn, type SignIns, signInJson, signInText } from './sign-in-view.ts';
@@ -160,9 +160,7 @@ function unconfirmedIn({ confirmations }: App): StateFacts['isUnconfirmed'] {
 export async function showMailbox(options: CommonOptions & { name: string }, context: Context): Promise<number> {
   return await withApp(options, context, async (app) => {
     const mailboxes = await app.store.listMailboxes();
-    const mailbox = mailboxes.find(({ name }) => name === options.name);
-    if (mailbox === undefined)
-      throw new Failure('not_found', `there is no mailbox named ${JSON.stringify(options.name)}`);
+    const mailbox = mailboxes.find(({ name }) => name === options.name) ?? noMailbox(options.name);
     await app.vault.refresh();
     const isUnconfirmed = unconfirmedIn(app)(mailbox);
     const signIn = (await readSignIns(app, mailboxes))(mailbox);

@@ -45,6 +45,7 @@ export async function revokeGrant(options: RevokeOptions, context: Context): Pro
 function noGrant(name: string, { oauth }: App): Failure {
   const isProvider = oauth.providers().some((one) => one.name === name);
   return new Failure('not_found', `there is no grant named ${JSON.stringify(name)}`, {
+    fields: { grant: name },
     hint: isProvider
       ? 'That is a provider. ticketmaild oauth list shows the grants.'
       : 'ticketmaild oauth list shows them.',

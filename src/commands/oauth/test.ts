@@ -83,7 +83,10 @@ function unknown(name: string, isGrant: boolean): Failure {
       `the configuration does not have the provider of grant ${quoted(name)}`,
     );
   const hint = 'See ticketmaild oauth list.';
-  return new Failure('not_found', `there is no provider and no grant named ${quoted(name)}`, { hint });
+  return new Failure('not_found', `there is no provider and no grant named ${quoted(name)}`, {
+    fields: { grant: name },
+    hint,
+  });
 }
 
 /** A larger difference makes providers refuse what this machine signs. */

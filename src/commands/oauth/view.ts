@@ -102,6 +102,7 @@ function found(rows: readonly GrantRow[], providers: readonly OAuthProvider[], n
   const row = rows.find(({ grant }) => grant?.name === name);
   if (row !== undefined) return { provider: row.provider, grants: [row] };
   throw new Failure('not_found', `there is no provider and no grant named ${quoted(name)}`, {
+    fields: { grant: name },
     hint: 'See ticketmaild oauth list.',
   });
 }

@@ -10,6 +10,7 @@ import { localTime } from '../../adapters/terminal/log-lines.ts';
 import type { StyledLine } from '../../adapters/terminal/text-layout.ts';
 import { Failure, isFailure } from '../../errors.ts';
 import type { CommonOptions, Context } from '../context.ts';
+import { failureJson } from '../output.ts';
 import type { Status } from './answer.ts';
 import { type DaemonAnswer, type StatusTarget, type Survey, statusTarget, survey } from './targets.ts';
 import { dimmed, failureLines, noteLines, silenceLines, statusLines, titleLine, type ViewOptions } from './view.ts';
@@ -42,12 +43,15 @@ function isReady({ answers }: Survey): boolean {
   return answers.every((one) => 'status' in one && one.status.ready);
 }
 
-/** One answer a line, as it was understood; notes and failures on standard error. */
+/** One answer or failure a line, as it was understood; notes and failures on standard error, too. */
 async function printJson({ notes, answers }: Survey, { terminal }: Context): Promise<void> {
   for (const note of notes) terminal.note(note);
   for (const one of answers) {
     if ('status' in one) await terminal.json(withoutNotes(one.status));
-    else terminal.note(`${one.failure.message}; hint: ${one.failure.hint}`);
+    else {
+      await terminal.json(failureJson(one.failure));
+      terminal.note(`${one.failure.message}; hint: ${one.failure.hint}`);
+    }
   }
 }
 

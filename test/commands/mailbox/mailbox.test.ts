@@ -132,7 +132,7 @@ describe('mailbox add', () => {
     expect(wrongFolder.err).toContain(`localhost:${dovecot.tlsPort}, folder "Inbocks": `);
     expect(wrongFolder.err).toMatch(/hint: Existing folders: .*INBOX/);
     expect(untrusted.err).toContain('--ca-file');
-    expect((await cli.run(['mailbox', 'show', 'bad'])).err).toContain('there is no mailbox named "bad"');
+    expect((await cli.run(['mailbox', 'show', 'bad'])).err).toContain('There is no mailbox named "bad"');
   });
 
   test('stores it untried with --no-probe', async () => {
@@ -250,14 +250,14 @@ describe('mailbox pause, resume, set-password and remove', () => {
       err: 'there is no terminal to ask at\nhint: Confirm it with --yes.\n',
     });
     expect((await cli.run(['mailbox', 'remove', 'changed', '--yes'])).out).toBe('removed changed\n');
-    expect((await cli.run(['mailbox', 'show', 'changed'])).code).toBe(2);
+    expect((await cli.run(['mailbox', 'show', 'changed'])).code).toBe(4);
   });
 
   test.each([['show'], ['test'], ['pause'], ['resume'], ['remove', '--yes'], ['set-password']])(
     '%s of a mailbox that is not there is refused',
     async (command, ...more) => {
       const { code, err } = await cli.run(['mailbox', command, 'nowhere', ...more]);
-      expect(code).toBe(2);
+      expect(code).toBe(4);
       expect(err).toMatch(/^[^\n]*nowhere[^\n]*\nhint: [^\n]+\n$/);
     },
   );
@@ -432,14 +432,14 @@ describe('poll, ticket, message, reconcile', () => {
   });
 
   test.each([
-    [['ticket', 'show', 'NO-1'], 'NO-1'],
-    [['message', 'list', '--mailbox', 'nowhere'], 'nowhere'],
-    [['poll', 'nowhere'], 'nowhere'],
-    [['ticket', 'list', '--limit', 'many'], '--limit must be a whole number from 1 to 999999999, not "many"'],
-  ])('%j is refused', async (args, named) => {
+    [['ticket', 'show', 'NO-1'], 4, 'NO-1'],
+    [['message', 'list', '--mailbox', 'nowhere'], 4, 'nowhere'],
+    [['poll', 'nowhere'], 4, 'nowhere'],
+    [['ticket', 'list', '--limit', 'many'], 2, '--limit must be a whole number from 1 to 999999999, not "many"'],
+  ])('%j is refused', async (args, exitCode, named) => {
     await cli.run(['migrate']);
     const { code, out, err } = await cli.run(args);
-    expect({ code, out }).toEqual({ code: 2, out: '' });
+    expect({ code, out }).toEqual({ code: exitCode, out: '' });
     expect(err.split('\n')[0]).toContain(named);
   });
 });

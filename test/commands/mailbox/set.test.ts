@@ -267,7 +267,7 @@ describe('nothing is changed', () => {
   test('for a mailbox that is not there', async () => {
     await add();
     const { code, err } = await cli.run(['mailbox', 'set', 'two', '--folder', 'Other']);
-    expect({ code, err }).toMatchObject({ code: 2, err: expect.stringContaining('no mailbox named "two"') });
+    expect({ code, err }).toMatchObject({ code: 4, err: expect.stringContaining('no mailbox named "two"') });
   });
 });
 

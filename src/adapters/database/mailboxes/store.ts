@@ -109,9 +109,17 @@ function passwordMissing({ name }: Mailbox): Failure {
   return new Failure('refused', `mailbox ${name} would have neither a password nor a grant`, { hint });
 }
 
+function noMailbox(name: string): Failure {
+  const hint = 'See ticketmaild mailbox list.';
+  return new Failure('not_found', `There is no mailbox named ${JSON.stringify(name)}.`, {
+    fields: { mailbox: name },
+    hint,
+  });
+}
+
 async function mailboxByName(db: SqlExecutor, name: string): Promise<Mailbox> {
   const row = await db.selectFrom('mailboxes').select(listedColumns).where('name', '=', name).executeTakeFirst();
-  if (row === undefined) throw new Failure('not_found', `There is no mailbox named ${JSON.stringify(name)}.`);
+  if (row === undefined) throw noMailbox(name);
   return toMailbox(row);
 }
 
@@ -170,7 +178,7 @@ async function setMailboxState(db: SqlExecutor, id: string, state: 'active' | 'p
       .where('id', '=', id)
       .where('state', '<>', 'removing')
       .executeTakeFirst();
-    if (result.numUpdatedRows === 0n) throw noMailbox(id);
+    if (result.numUpdatedRows === 0n) throw noMailboxById(id);
     if (state === 'paused') return;
     await transaction
       .updateTable('mailbox_state')
@@ -187,7 +195,7 @@ async function setAddresses(db: SqlExecutor, id: string, addresses: readonly str
     .where('id', '=', id)
     .where('state', '<>', 'removing')
     .executeTakeFirst();
-  if (result.numUpdatedRows === 0n) throw noMailbox(id);
+  if (result.numUpdatedRows === 0n) throw noMailboxById(id);
 }
 
 async function setPassword(db: SqlExecutor, id: string, password: NewPassword, by: AuditActor): Promise<void> {
@@ -201,7 +209,7 @@ async function setPassword(db: SqlExecutor, id: string, password: NewPassword, b
         .where('state', '<>', 'removing')
         .executeTakeFirst(),
     );
-    if (result.numUpdatedRows === 0n) throw noMailbox(id);
+    if (result.numUpdatedRows === 0n) throw noMailboxById(id);
     await resetSchedule(transaction, [id]);
     const name = (await nameOf(transaction, id)) ?? '';
     await addAudit(transaction, [passwordSet(id, name, password, by)]);
@@ -233,7 +241,7 @@ async function versionedMailbox(db: SqlExecutor, name: string): Promise<Versione
     .select([...listedColumns, mailboxColumn('changed_at')])
     .where('name', '=', name)
     .executeTakeFirst();
-  if (row === undefined) throw new Failure('not_found', `There is no mailbox named ${JSON.stringify(name)}.`);
+  if (row === undefined) throw noMailbox(name);
   const password = { form: passwordForm(row), keyId: row.password_key_id };
   return { mailbox: toMailbox(row), version: row.changed_at, password, settingsSeal: row.settings_seal };
 }
@@ -293,7 +301,7 @@ async function confirmSettings(db: SqlExecutor, id: string, seal: NewSettingsSea
       .where('id', '=', id)
       .where('state', '<>', 'removing')
       .executeTakeFirst();
-    if (numUpdatedRows === 0n) throw noMailbox(id);
+    if (numUpdatedRows === 0n) throw noMailboxById(id);
     await transaction
       .updateTable('mailbox_state')
       .set({ next_poll_at: db.dialect.now })
@@ -337,7 +345,7 @@ function settingsChanged({ id, name }: Mailbox, columns: readonly string[], by: 
   return { ...by, action: 'mailbox.changed', keyId: null, nextKeyId: null, mailboxId: id, detail };
 }
 
-function noMailbox(id: string): Failure {
+function noMailboxById(id: string): Failure {
   return new Failure('not_found', `There is no mailbox ${id}.`);
 }
 

@@ -49,6 +49,7 @@ async function setTicketState(db: SqlExecutor, id: string, state: 'open' | 'clos
 
 export function noTicket(ref: string): Failure {
   return new Failure('not_found', `There is no ticket ${JSON.stringify(ref)}.`, {
+    fields: { ticket: ref },
     hint: 'See ticketmaild ticket list.',
   });
 }
