@@ -15,7 +15,7 @@ import { tokenConnection } from '../oauth/permission.ts';
 import type { GrantStore } from '../oauth/ports.ts';
 import { printableLine } from '../text/printable.ts';
 import { commandOrNotice, shellCommand } from '../text/shell.ts';
-import { mailboxOrNull } from './mailbox-confirmation.ts';
+import { mailboxOrNull } from './mailboxes/confirmation.ts';
 import { pageActor } from './ports.ts';
 import type { AdminService, FinishedSignIn, MailboxSignIn, ProviderSignIn } from './service.ts';
 
@@ -152,7 +152,8 @@ function sentenceOf({ message, hint }: Failure): string {
 
 const labels = { microsoft: 'Microsoft', google: 'Google', yahoo: 'Yahoo' } as const;
 
-function labelOf({ kind, name }: OAuthProvider): string {
+/** As people call it. */
+export function labelOf({ kind, name }: Pick<OAuthProvider, 'kind' | 'name'>): string {
   return kind === 'oidc' ? name : labels[kind];
 }
 
@@ -179,6 +180,7 @@ async function signInOf(
   return {
     ...{ kind: 'oauth', user, grant: name, account: grant?.account ?? null },
     provider: provider === null ? (grant?.provider ?? null) : labelOf(provider),
+    providerName: provider?.name ?? null,
     flow: provider?.flow ?? null,
     state: stateOf(grant?.state ?? null, provider),
     sinceMs: grant?.stateSinceMs ?? null,

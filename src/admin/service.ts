@@ -11,6 +11,7 @@ import type { EncryptionStatus } from '../encryption/status.ts';
 import type { CheckName } from '../ingest/health/describe.ts';
 import type { GrantState, OAuthFlow } from '../oauth/model.ts';
 import type { SecretBytes } from '../secret/secret-bytes.ts';
+import type { MailboxTexts } from './mailboxes/form.ts';
 
 export type AdminSession = {
   readonly name: string;
@@ -254,7 +255,66 @@ export type MailboxSettingsView = {
   /** `off`: encryption is off, and nothing needs a confirmation. */
   readonly state: 'off' | 'confirmed' | 'unconfirmed';
   readonly signIn: MailboxSignIn;
+  /** Names the row as it is shown. */
+  readonly version: string;
+  readonly isPaused: boolean;
+  /** All settings, as the form shows them. */
+  readonly texts: MailboxTexts;
+  /** Why nothing vouches for the server, one sentence; null: something does. */
+  readonly doubt: string | null;
+  readonly providers: readonly ProviderChoice[];
 };
+
+/** A stage of a probe. */
+export type ProbeStage = {
+  readonly stage: 'name' | 'connect' | 'tls' | 'login' | 'folder';
+  readonly result: 'passed' | 'failed' | 'not_reached';
+};
+
+/** The result of a probe of a mail server. Certificate and folders are texts of the server. */
+export type ProbeView = {
+  readonly stages: readonly ProbeStage[];
+  /** null: every stage passed. */
+  readonly failure: { readonly code: string; readonly message: string; readonly hint: string } | null;
+  readonly address: string | null;
+  /** The one that the server showed; null: none. */
+  readonly certificate: {
+    readonly subject: string;
+    readonly issuer: string;
+    readonly validFromMs: number | null;
+    readonly validUntilMs: number | null;
+    /** SHA-256, 64 hex digits. */
+    readonly fingerprint: string;
+  } | null;
+  readonly mechanism: string | null;
+  readonly messages: number | null;
+  /** Folders of the account; empty: not listed. */
+  readonly folders: readonly string[];
+};
+
+/** The result of a form of a mailbox. `name`: of the mailbox afterwards. */
+export type MailboxResult =
+  | { readonly kind: 'done'; readonly name: string; readonly sentence: string; readonly probe: ProbeView | null }
+  | { readonly kind: 'refused'; readonly sentence: string }
+  | { readonly kind: 'probe_failed'; readonly probe: ProbeView };
+
+/** Who sent a form of a mailbox. `ownPassword`: that of the admin; null: not given. Both secrets are borrowed. */
+export type MailboxRequest = {
+  readonly by: string;
+  readonly address: string;
+  readonly password: SecretBytes | null;
+  readonly ownPassword: SecretBytes | null;
+  /** False: it is stored without a probe. */
+  readonly isProbed: boolean;
+  /** The person vouches for a server that nothing else vouches for. */
+  readonly acceptsServer: boolean;
+};
+
+/** A stored mailbox as a form showed it: `version` changes with any of its settings. */
+export type ShownMailbox = { readonly name: string; readonly version: string };
+
+/** A provider of OAuth 2 to choose from. */
+export type ProviderChoice = { readonly name: string; readonly label: string };
 
 /** How a mailbox signs in. User, grant, account and error code are texts of the table. */
 export type MailboxSignIn =
@@ -265,6 +325,8 @@ export type MailboxSignIn =
       readonly grant: string;
       /** As people call it; null: not known yet. */
       readonly provider: string | null;
+      /** Its name in the configuration; null: not known, or not there. */
+      readonly providerName: string | null;
       readonly flow: OAuthFlow | null;
       /** Who consented. */
       readonly account: string | null;
@@ -330,6 +392,20 @@ export interface AdminService {
   ): Promise<ProviderSignIn>;
   /** `answer`: query of the address that the provider sent the browser to. */
   finishSignIn(answer: string, session: { readonly token: string }): Promise<FinishedSignIn>;
+  /** For the form of a new mailbox. */
+  providers(): readonly ProviderChoice[];
+  /** Probes and stores a mailbox, as `mailbox add`. Throws `database_*`. */
+  addMailbox(texts: MailboxTexts, request: MailboxRequest): Promise<MailboxResult>;
+  /** As `mailbox set`: refused when the row is another one by now. Throws `database_*`. */
+  changeMailbox(shown: ShownMailbox, texts: MailboxTexts, request: MailboxRequest): Promise<MailboxResult>;
+  /** As `mailbox set-password`. */
+  setMailboxPassword(shown: ShownMailbox, request: MailboxRequest): Promise<MailboxResult>;
+  /** As `mailbox test`. */
+  testMailbox(shown: ShownMailbox): Promise<MailboxResult>;
+  /** As `mailbox pause` and `mailbox resume`. */
+  setMailboxState(shown: ShownMailbox, state: 'active' | 'paused', by: string): Promise<MailboxResult>;
+  /** As `mailbox remove`; takes the password of the admin. */
+  removeMailbox(shown: ShownMailbox, request: MailboxRequest): Promise<MailboxResult>;
   resolveQuarantined(id: string, way: 'requeue' | 'release' | 'discard', by: string): Promise<ActionResult>;
 }
 

@@ -12,7 +12,7 @@ import type { DatabaseConfig } from '../config/config.ts';
 import { thisUser } from '../config/machine.ts';
 import type { EncryptionControl } from '../encryption/control.ts';
 import type { Log } from '../events.ts';
-import type { RawSources, WorkerIdentity } from '../ingest/ports.ts';
+import type { RawSources, Sessions, WorkerIdentity } from '../ingest/ports.ts';
 import type { Resolver } from '../ingest/quarantine/resolve.ts';
 import type { Readiness } from '../ingest/readiness.ts';
 import type { Encryption } from './encryption.ts';
@@ -27,7 +27,8 @@ export type AdminParts = {
   readonly encryption: Encryption;
   readonly control: EncryptionControl;
   readonly operations: Operations;
-  readonly oauth: Pick<OAuth, 'consents' | 'providers'>;
+  readonly oauth: Pick<OAuth, 'consents' | 'providers' | 'credentials' | 'revocations'>;
+  readonly sessions: Sessions;
   readonly resolve: Resolver['resolve'];
   readonly raw: RawSources;
   readonly worker: WorkerIdentity;
@@ -56,15 +57,19 @@ async function openService(
     { createOverviewViews },
     mailboxes,
     actions,
-    { createOAuthSignIn },
+    { createOAuthSignIn, labelOf },
+    { createMailboxActions },
+    { createProbeRunner },
   ] = await Promise.all([
     import('../admin/sign-in/sign-in.ts'),
     import('../admin/sign-in/refusals.ts'),
     import('../admin/encryption-service.ts'),
     import('../admin/views/overview.ts'),
-    import('../admin/mailbox-confirmation.ts'),
+    import('../admin/mailboxes/confirmation.ts'),
     import('../admin/quarantine-actions.ts'),
     import('../admin/oauth-sign-in.ts'),
+    import('../admin/mailboxes/actions.ts'),
+    import('../admin/mailboxes/probe-runner.ts'),
   ]);
   const { config, database, configFile, store, encryption, control, operations, resolve, raw, worker, log, oauth } =
     parts;
@@ -72,7 +77,7 @@ async function openService(
   const common = { store, actor, log, worker, clock: systemClock };
   const refusals = building.use(createRefusals(common));
   const random = (bytes: Uint8Array): Uint8Array => randomFillSync(bytes);
-  const signIn = createSignIn({ ...common, random, idleMs: () => config.sessionTimeoutMs });
+  const { verifyPassword, ...signIn } = createSignIn({ ...common, random, idleMs: () => config.sessionTimeoutMs });
   const page = { control, operations, configFile, user: thisUser(), database };
   const encryptionService = createEncryptionService({ ...encryption, ...common, ...page });
   const views = createOverviewViews({ ...common, readiness, raw });
@@ -81,13 +86,23 @@ async function openService(
   );
   const recordRefusal: AdminService['recordRefusal'] = (refusal) => refusals.recordRefusal(refusal);
   const { signInOf, ...oauthSignIn } = createOAuthSignIn({ ...common, ...oauth });
-  const { confirmations } = encryption;
-  const confirmation = mailboxes.createMailboxConfirmation({ ...common, confirmations, signInOf });
+  const { confirmations, vault, passwords } = encryption;
+  const providers = () => oauth.providers().map((one) => ({ name: one.name, label: labelOf(one) }));
+  const ofMailboxes = { ...common, confirmations, vault, passwords };
+  const confirmation = mailboxes.createMailboxConfirmation({ ...ofMailboxes, signInOf, providers });
+  const { credentials } = oauth;
+  const probes = createProbeRunner(systemClock);
+  const changed = views.mailboxesChanged;
+  const { sessions } = parts;
+  const mailboxActions = createMailboxActions({
+    ...{ ...ofMailboxes, credentials, sessions, oauth, probes, verifyPassword, changed },
+  });
   return {
     ...signIn,
     ...encryptionService,
     ...views,
     ...confirmation,
+    ...mailboxActions,
     ...oauthSignIn,
     recordRefusal,
     resolveQuarantined,

@@ -8,8 +8,10 @@ import type { Database } from '../adapters/database/database.ts';
 import { diskProbe } from '../adapters/files/data-folder.ts';
 import { currentActor, version } from '../adapters/process/identity.ts';
 import type { PassedSocket } from '../adapters/systemd/sockets.ts';
+import { within } from '../async/deadline.ts';
 import type { Config } from '../config/config.ts';
 import { serviceEnvironment } from '../config/load.ts';
+import { isFailure } from '../errors.ts';
 import { type AdjustableLog, events } from '../events.ts';
 import type { PollPorts } from '../ingest/poll/poll-context.ts';
 import { createResolver, type Resolver } from '../ingest/quarantine/resolve.ts';
@@ -46,6 +48,7 @@ export async function serveDaemon(parts: DaemonParts, stop: AbortSignal, reloads
   const { active, log, store, ports, encryption, oauth } = parts;
   const { config } = active;
   using _lock = await store.lockForDaemon();
+  await refuseUnfinishedCopy(store);
   const [{ createServiceManager }, { createMetrics }, { startHealthServer }] = await Promise.all([
     import('../adapters/systemd/notify.ts'),
     import('../adapters/metrics/metrics.ts'),
@@ -70,7 +73,7 @@ export async function serveDaemon(parts: DaemonParts, stop: AbortSignal, reloads
   };
   const page = {
     ...{ store, log, encryption, oauth, control, operations, resolve, raw, worker },
-    ...{ database, configFile },
+    ...{ database, configFile, sessions: ports.sessions },
   };
   const reload = createReload({
     ...{ load: reloads.load, log, serviceManager, nowMs: systemClock.nowMs },
@@ -124,7 +127,20 @@ async function takeSockets(passed: readonly PassedSocket[], { http, admin }: Con
   return { health: { descriptor, twin: { descriptor: twinDescriptor, onTaken } }, page };
 }
 
+/** The start needs no database: one that does not answer is asked again before the first poll. */
+const copyCheckMsMax = 3000;
+
+/** Throws `copy_unfinished`. */
+async function refuseUnfinishedCopy({ migrations }: Database): Promise<void> {
+  try {
+    await within(migrations.refuseUnfinishedCopy(), copyCheckMsMax);
+  } catch (error) {
+    if (!isFailure(error) || error.code === 'copy_unfinished') throw error;
+  }
+}
+
 async function migrate(store: Database, config: Config, log: AdjustableLog): Promise<void> {
+  await store.migrations.refuseUnfinishedCopy();
   const applied = config.migrateOnStart ? await store.migrations.apply() : 0;
   if (applied > 0) log.info({ applied }, events.databaseMigrated);
 }

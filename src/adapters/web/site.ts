@@ -23,6 +23,7 @@ import {
   readForm,
   type SubmittedForm,
   tokenInCookie,
+  wipeForm,
 } from './http/form.ts';
 import {
   type AllowedHosts,
@@ -35,6 +36,7 @@ import {
 } from './http/request-checks.ts';
 import { encryptionRoutes } from './routes/encryption.ts';
 import { mailboxRoutes } from './routes/mailbox.ts';
+import { mailboxFormRoutes } from './routes/mailbox-forms.ts';
 import { oauthRoutes } from './routes/oauth.ts';
 import { overviewRoutes } from './routes/overview.ts';
 import {
@@ -72,9 +74,9 @@ export function createSite(options: SiteOptions): Hono<NodeEnv> {
   const { service, assets } = options;
   const context: RouteContext = { service, assets: assets.version, flashes: createFlashes(() => performance.now()) };
   const routes = new Map(
-    [signInRoutes, overviewRoutes, mailboxRoutes, oauthRoutes, encryptionRoutes].flatMap((routesOf) => [
-      ...routesOf(context),
-    ]),
+    [signInRoutes, overviewRoutes, mailboxRoutes, mailboxFormRoutes, oauthRoutes, encryptionRoutes].flatMap(
+      (routesOf) => [...routesOf(context)],
+    ),
   );
   const site: Site = { ...options, routes };
   const app = new Hono<NodeEnv>(byRawPath);
@@ -159,7 +161,7 @@ async function answer(site: Site, request: SiteRequest, route: Route): Promise<R
 type HandledRequest = { readonly response: PageResponse; readonly refused: Omit<ReportedRefusal, 'about'> | null };
 
 /**
- * Checks session and CSRF token, and calls the route. `form`: null for a page; its password is wiped. Never rejects.
+ * Checks session and CSRF token, and calls the route. `form`: null for a page; its passwords are wiped. Never rejects.
  */
 async function handle(
   site: Site,
@@ -197,7 +199,7 @@ async function handle(
     site.log.error({ page: route.about, who, error: failure }, events.adminRequestFailed);
     return handled(failurePage(assets, requester));
   } finally {
-    form?.password?.wipe();
+    if (form !== null) wipeForm(form);
   }
 }
 

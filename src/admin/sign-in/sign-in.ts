@@ -29,7 +29,13 @@ export type SignInPorts = {
   readonly log: Log;
 };
 
-export type SignIn = Pick<AdminService, 'signIn' | 'session' | 'signOut' | 'hasNoAccount'>;
+/** The result of a password that an admin gave again, in a session that is open. */
+export type PasswordVerdict = 'right' | 'wrong' | 'limited';
+
+export type SignIn = Pick<AdminService, 'signIn' | 'session' | 'signOut' | 'hasNoAccount'> & {
+  /** Step-up authentication: under the limits of a sign-in. Borrows the password. */
+  verifyPassword(name: string, password: SecretBytes, address: string): Promise<PasswordVerdict>;
+};
 
 const minuteMs = 60_000;
 /** A hash takes 64 MiB and a good part of a second of a core. */
@@ -61,6 +67,7 @@ export function createSignIn(ports: SignInPorts): SignIn {
       using secret = password;
       return await signIn(parts, name, address, secret);
     },
+    verifyPassword: (name, password, address) => verifyAgain(parts, name, address, password),
     session: (token, isUse) => sessionOf(ports, token, isUse),
     async signOut(token) {
       if (tokenForm.test(token)) await store.removeSession(hashOf(token));
@@ -102,6 +109,26 @@ async function verifyAttempt(
   const retryAfterS = await limits.count(attempt);
   if (retryAfterS !== null) return { retryAfterS };
   return { account, attempt, verified: await verifyAdminPassword(password, account?.passwordHash ?? decoy) };
+}
+
+/** A wrong one is recorded as a refused sign-in is. */
+async function verifyAgain(
+  parts: Parts,
+  name: string,
+  address: string,
+  password: SecretBytes,
+): Promise<PasswordVerdict> {
+  const { limits, hashSlots } = parts;
+  if (limits.blockedForS(address) !== null) return 'limited';
+  const checked = await hashSlots.run(addressGroup(address), () => verifyAttempt(parts, name, address, password));
+  if (checked === null || 'retryAfterS' in checked) return 'limited';
+  const { account, attempt, verified } = checked;
+  if (account !== null && verified.ok) {
+    await limits.recordSuccess(attempt);
+    return 'right';
+  }
+  await recordFailure(parts, account, address);
+  return 'wrong';
 }
 
 async function recordFailure(

@@ -41,6 +41,8 @@ export type OverviewPorts = OverviewDataPorts & {
 export type OverviewViews = Pick<AdminService, 'overview' | 'quarantine'> & {
   /** A message left quarantine: the cached counts are outdated. */
   quarantineChanged(): void;
+  /** A mailbox was added, changed or removed. */
+  mailboxesChanged(): void;
 };
 
 type ReasonCounts = Awaited<ReturnType<QuarantineReader['quarantineCounts']>>['reasons'];
@@ -77,6 +79,7 @@ export function createOverviewViews(ports: OverviewPorts): OverviewViews {
       return { query, reasons: value.map(reasonLine), messages: { ...bounds, list } };
     },
     quarantineChanged: reasons.invalidate,
+    mailboxesChanged: data.invalidate,
   };
 }
 

@@ -1,10 +1,13 @@
 /** A service of the admin page that remembers what it was asked, with accounts and admin sessions in memory. */
 import { randomBytes } from 'node:crypto';
+import type { MailboxTexts } from '../../../src/admin/mailboxes/form.ts';
 import type {
   AdminService,
   AdminSession,
   BackupVerdict,
   EncryptionView,
+  MailboxRequest,
+  MailboxResult,
   OperationStart,
   OverviewView,
   QuarantineView,
@@ -80,6 +83,15 @@ export function memoryService(instead: Partial<AdminService> = {}): MemoryServic
       done.push(`confirm ${name} ${digest} ${by}`);
       return { isDone: digest === unconfirmedMailbox.digest, sentence: 'So it is.' };
     },
+    providers: () => [{ name: 'm365', label: 'Microsoft' }],
+    addMailbox: async (texts, request) => mailboxDone(service, 'add', texts.name, request, texts),
+    changeMailbox: async ({ name, version }, texts, request) =>
+      mailboxDone(service, `change ${version}`, name, request, texts),
+    setMailboxPassword: async ({ name, version }, request) =>
+      mailboxDone(service, `set password ${version}`, name, request),
+    testMailbox: async ({ name, version }) => mailboxDone(service, `test ${version}`, name),
+    setMailboxState: async ({ name, version }, state) => mailboxDone(service, `${state} ${version}`, name),
+    removeMailbox: async ({ name, version }, request) => mailboxDone(service, `remove ${version}`, name, request),
     async connectMailbox(name, provider, { redirectUri, by }) {
       done.push(`connect ${name} ${provider} ${redirectUri} ${by}`);
       return { ...begunSignIn, mailbox: name, redirectUri };
@@ -114,6 +126,21 @@ async function signIn(
   const session = { name, csrf: randomBytes(32).toString('base64url') };
   service.sessions.set(token, session);
   return { kind: 'signed_in', token, session };
+}
+
+/** A form of a mailbox that is accepted; both passwords are remembered as they arrived. */
+function mailboxDone(
+  service: MemoryService,
+  what: string,
+  name: string,
+  request: MailboxRequest | null = null,
+  texts: MailboxTexts | null = null,
+): MailboxResult {
+  const [password, own] = [request?.password ?? null, request?.ownPassword ?? null].map(
+    (secret) => secret?.use((bytes) => Buffer.from(bytes).toString()) ?? 'none',
+  );
+  service.done.push(`${what} ${name} ${password} ${own}${texts === null ? '' : ` ${JSON.stringify(texts)}`}`);
+  return { kind: 'done', name, sentence: 'So it is.', probe: null };
 }
 
 const emptyList = { list: [], page: 1, pages: 1, total: 0 } as const;

@@ -1,8 +1,8 @@
 /**
  * Script of the admin page, which works without it except for the fingerprints of a backup.
  *
- * It refreshes `main`, copies commands, disables the button of a form until its boxes are ticked, and computes the
- * fingerprints of a copy of the key file, which never leaves the browser.
+ * It refreshes `main`, shows times in the zone of the browser, copies commands, disables the button of a form until its
+ * boxes are ticked, and computes the fingerprints of a copy of the key file, which never leaves the browser.
  */
 const main = document.querySelector('#main');
 const notice = document.querySelector('#notice');
@@ -31,7 +31,7 @@ function isInUse() {
   const selection = getSelection();
   if (!selection.isCollapsed && main.contains(selection.anchorNode)) return true;
   if (main.querySelector('details[open]:not([id])')) return true;
-  return [...main.querySelectorAll('input')].some(
+  return [...main.querySelectorAll('input, select, textarea')].some(
     (field) =>
       field.type !== 'hidden' && (field.value !== field.defaultValue || field.checked !== field.defaultChecked),
   );
@@ -161,7 +161,39 @@ function syncBoxes(form) {
   button.disabled = [...form.querySelectorAll('input[type="checkbox"][required]')].some(({ checked }) => !checked);
 }
 
+/* Times are in UTC in the document, and in the zone of the browser on the screen, with UTC as the tooltip. */
+
+const two = (number) => `${number}`.padStart(2, '0');
+const dayOf = (at) => `${at.getFullYear()}-${two(at.getMonth() + 1)}-${two(at.getDate())}`;
+const minuteOf = (at) => `${two(at.getHours())}:${two(at.getMinutes())}`;
+const zoneFormat = new Intl.DateTimeFormat('en-GB', { timeZoneName: 'short' });
+
+function zoneOf(at) {
+  return zoneFormat.formatToParts(at).find(({ type }) => type === 'timeZoneName')?.value ?? 'local time';
+}
+
+function localize() {
+  for (const time of document.querySelectorAll('time[data-local]')) {
+    const at = new Date(time.dateTime);
+    if (Number.isNaN(at.getTime())) continue;
+    const clock = `${minuteOf(at)}:${two(at.getSeconds())}`;
+    const isToday = dayOf(at) === dayOf(new Date());
+    const texts = {
+      clock: minuteOf(at),
+      day: isToday ? clock : `${dayOf(at)} ${clock}`,
+      date: `${dayOf(at)} ${clock}`,
+    };
+    time.textContent = texts[time.dataset.local];
+    time.title = `${time.dateTime.slice(0, 19).replace('T', ' ')} UTC`;
+  }
+  for (const zone of document.querySelectorAll('[data-zone]')) {
+    const near = zone.parentElement.querySelector('time[data-local]');
+    zone.textContent = zoneOf(near ? new Date(near.dateTime) : new Date());
+  }
+}
+
 function prepare() {
+  localize();
   for (const box of main.querySelectorAll('input[type="checkbox"][required]')) syncBoxes(box.form);
 }
 

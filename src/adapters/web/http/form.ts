@@ -1,9 +1,10 @@
 /**
- * Form parser (`application/x-www-form-urlencoded`, URL standard, section 5) on bytes: the password never becomes a
+ * Form parser (`application/x-www-form-urlencoded`, URL standard, section 5) on bytes: a password never becomes a
  * string.
  *
- * Every other field must be UTF-8 without control characters. A body is refused as a whole for a repeated name, a name
- * other than `[a-z_]`, more than 50 fields, or a percent sign without two hex digits. The bytes are wiped in any case.
+ * Every other field must be UTF-8 without control characters; certificates (PEM) may have lines. A body is refused as a
+ * whole for a repeated name, a name other than `[a-z_]`, more than 50 fields, or a percent sign without two hex digits.
+ * The bytes are wiped in any case.
  */
 
 import { createHash, randomBytes, timingSafeEqual } from 'node:crypto';
@@ -12,9 +13,11 @@ import { SecretBytes } from '../../../secret/secret-bytes.ts';
 export type FormFields = ReadonlyMap<string, string>;
 
 export type SubmittedForm = {
-  /** Every field but the password. */
+  /** Every field but the passwords. */
   readonly fields: FormFields;
   readonly password: SecretBytes | null;
+  /** Of the admin who is signed in, to prove who sends the form; null: not in it. */
+  readonly ownPassword: SecretBytes | null;
 };
 
 const fieldsMax = 50;
@@ -23,32 +26,47 @@ const equals = 0x3d;
 const percent = 0x25;
 const plus = 0x2b;
 
+const secretNames: ReadonlySet<string> = new Set(['password', 'own_password']);
+const linedNames: ReadonlySet<string> = new Set(['authorities']);
+
 /** null: not a valid form. Wipes `body`. */
 export function readForm(body: Uint8Array): SubmittedForm | null {
   const texts = new Map<string, string>();
-  const passwords: SecretBytes[] = [];
+  const secrets = new Map<string, SecretBytes>();
   const fields = [...split(body, ampersand)].filter((field) => field.length > 0);
-  const isForm = fields.length <= fieldsMax && fields.every((field) => takeField(field, texts, passwords));
+  const isForm = fields.length <= fieldsMax && fields.every((field) => takeField(field, texts, secrets));
   body.fill(0);
-  if (isForm && passwords.length <= 1) return { fields: texts, password: passwords[0] ?? null };
-  for (const password of passwords) password.wipe();
+  if (isForm)
+    return {
+      fields: texts,
+      password: secrets.get('password') ?? null,
+      ownPassword: secrets.get('own_password') ?? null,
+    };
+  for (const secret of secrets.values()) secret.wipe();
   return null;
 }
 
+/** Wipes what a form holds. */
+export function wipeForm({ password, ownPassword }: SubmittedForm): void {
+  password?.wipe();
+  ownPassword?.wipe();
+}
+
 /** False: an invalid field, or a repeated name. */
-function takeField(field: Uint8Array, texts: Map<string, string>, passwords: SecretBytes[]): boolean {
+function takeField(field: Uint8Array, texts: Map<string, string>, secrets: Map<string, SecretBytes>): boolean {
   const at = field.indexOf(equals);
   const end = at < 0 ? field.length : at;
   const name = textOf(field.subarray(0, end));
-  if (name === null || !/^[a-z_]{1,40}$/.test(name) || texts.has(name)) return false;
+  if (name === null || !/^[a-z_]{1,40}$/.test(name) || texts.has(name) || secrets.has(name)) return false;
   const value = field.subarray(end + 1);
-  if (name === 'password') {
+  if (secretNames.has(name)) {
     const decoded = percentDecoded(value);
-    if (decoded !== null) passwords.push(SecretBytes.take(decoded));
+    if (decoded !== null) secrets.set(name, SecretBytes.take(decoded));
     return decoded !== null;
   }
   const text = textOf(value);
-  if (text === null || /[\u0000-\u001f\u007f]/.test(text)) return false;
+  const controls = linedNames.has(name) ? /[\u0000-\u0009\u000b\u000c\u000e-\u001f\u007f]/ : /[\u0000-\u001f\u007f]/;
+  if (text === null || controls.test(text)) return false;
   texts.set(name, text);
   return true;
 }

@@ -18,15 +18,21 @@ export function badge(tone: Tone, text: string): Markup {
   return markup`<span class="badge ${tone}">${text}</span>`;
 }
 
-/** `2026-01-31 08:30:00`; an invalid time is `unknown`, null is `never`. */
+/**
+ * `2026-01-31 08:30:00`; an invalid time is `unknown`, null is `never`. The text is in UTC; the script replaces it by
+ * the time of the browser's zone.
+ */
 export function timestamp(at: number | string | null): Markup {
   if (at === null) return markup`<span class="soft">never</span>`;
   const iso = isoSeconds(at);
   if (iso === null) return markup`<span class="soft">unknown</span>`;
-  return markup`<time datetime="${iso}">${iso.slice(0, 19).replace('T', ' ')}</time>`;
+  return markup`<time datetime="${iso}" data-local="date">${iso.slice(0, 19).replace('T', ' ')}</time>`;
 }
 
-/** `2026-01-31T08:30:00Z`; null for an invalid time. A text has the form of `isoTime`. */
+/** `UTC`; the script writes the browser's zone. */
+export const zone: Markup = markup`<span data-zone>UTC</span>`;
+
+/** ISO 8601 with seconds; null for an invalid time. A text has the form of `isoTime`. */
 function isoSeconds(at: number | string): string | null {
   const iso = typeof at === 'string' ? at : (isoTime(at) ?? '');
   return /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$/.test(iso) ? `${iso.slice(0, 19)}Z` : null;
@@ -34,7 +40,8 @@ function isoSeconds(at: number | string): string | null {
 
 /** With its time zone, for a sentence. */
 export function timestampUtc(at: number | string | null): Markup {
-  return markup`<span class="nowrap">${timestamp(at)} UTC</span>`;
+  if (at === null || isoSeconds(at) === null) return timestamp(at);
+  return markup`<span class="nowrap">${timestamp(at)} ${zone}</span>`;
 }
 
 /** The time of a page that refreshes automatically. */
@@ -48,15 +55,21 @@ export function timeOfDay(atMs: number | null, nowMs: number): Markup {
   if (atMs === null || iso === null) return timestamp(atMs);
   const [day = '', clock = ''] = iso.slice(0, 19).split('T');
   const shown = isoTime(nowMs)?.startsWith(day) === true ? clock : `${day} ${clock}`;
-  return markup`<time datetime="${iso}">${shown}</time> <small>${distance(atMs - nowMs)}</small>`;
+  return markup`<time datetime="${iso}" data-local="day">${shown}</time> <small>${distance(atMs - nowMs)}</small>`;
 }
 
-/** The distance from `nowMs`, such as `33 s ago`. */
+/** Hour and minute. */
+export function clockTime(atMs: number): Markup {
+  const iso = isoSeconds(atMs) ?? '';
+  return markup`<time datetime="${iso}" data-local="clock">${iso.slice(11, 16)}</time>`;
+}
+
+/** The distance from `nowMs`, such as `33 s ago`; the time itself is its tooltip. */
 export function relativeTime(atMs: number | null, nowMs: number): Markup {
   const iso = atMs === null ? null : isoSeconds(atMs);
   return atMs === null || iso === null
     ? timestamp(atMs)
-    : markup`<time datetime="${iso}">${distance(atMs - nowMs)}</time>`;
+    : markup`<time datetime="${iso}" title="${iso.slice(0, 19).replace('T', ' ')} UTC">${distance(atMs - nowMs)}</time>`;
 }
 
 /** `33 s ago`, `in 5 min`. */

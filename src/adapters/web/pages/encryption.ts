@@ -22,6 +22,7 @@ import {
   type Tone,
   timestamp,
   timestampUtc,
+  zone,
 } from './components.ts';
 import { disableCard, proofCard } from './encryption-disable.ts';
 import { kindOf, lastOperation, progressText, runningCard, unfinishedCard } from './encryption-operation.ts';
@@ -260,7 +261,7 @@ function workers({ status, operation }: EncryptionView): Markup {
   const isRunning = operation?.state === 'running';
   const rows = status.workers.map(
     (one) =>
-      markup`<tr><th scope="row"><bdi>${one.host}</bdi> <small>pid ${`${one.pid}`}</small></th><td data-name="Runs">${one.live ? badge('good', 'runs') : badge('idle', 'gone')}</td><td data-name="Key">${isOff ? badge('idle', 'no key needed yet') : keyBadge(one, isRunning)}</td><td data-name="Vault">${isOff ? '—' : one.vault}</td><td data-name="Seen (UTC)">${timestamp(one.seen_at)}</td></tr>`,
+      markup`<tr><th scope="row"><bdi>${one.host}</bdi> <small>pid ${`${one.pid}`}</small></th><td data-name="Runs">${one.live ? badge('good', 'runs') : badge('idle', 'gone')}</td><td data-name="Key">${isOff ? badge('idle', 'no key needed yet') : keyBadge(one, isRunning)}</td><td data-name="Vault">${isOff ? '—' : one.vault}</td><td data-name="Seen">${timestamp(one.seen_at)}</td></tr>`,
   );
   if (rows.length === 0) return nothing;
   const live = status.workers.filter((one) => one.live);
@@ -272,7 +273,7 @@ function workers({ status, operation }: EncryptionView): Markup {
   return card(
     'plain',
     'Workers that have the key',
-    markup`<table class="cards"><caption class="unseen">Workers of this database</caption><thead><tr><th scope="col">Worker</th><th scope="col">Runs</th><th scope="col">Key</th><th scope="col">Vault</th><th scope="col">Seen (UTC)</th></tr></thead><tbody>${rows}</tbody></table>${advice}`,
+    markup`<table class="cards"><caption class="unseen">Workers of this database</caption><thead><tr><th scope="col">Worker</th><th scope="col">Runs</th><th scope="col">Key</th><th scope="col">Vault</th><th scope="col">Seen (${zone})</th></tr></thead><tbody>${rows}</tbody></table>${advice}`,
   );
 }
 
@@ -297,7 +298,7 @@ function plaintextPasswords({ status, commands }: EncryptionView): Markup {
         markup`<tr><th scope="row"><bdi>${mailbox}</bdi></th><td data-name="Since">${timestamp(since)}</td><td data-name="Until">${until === null ? badge('bad', 'still') : timestamp(until)}</td></tr>`,
     );
   const table = (part: readonly Markup[], name: string): Markup =>
-    markup`<table class="cards small"><caption class="unseen">${name}</caption><thead><tr><th scope="col">Mailbox</th><th scope="col">In plain text since (UTC)</th><th scope="col">Until (UTC)</th></tr></thead><tbody>${part}</tbody></table>`;
+    markup`<table class="cards small"><caption class="unseen">${name}</caption><thead><tr><th scope="col">Mailbox</th><th scope="col">In plain text since (${zone})</th><th scope="col">Until (${zone})</th></tr></thead><tbody>${part}</tbody></table>`;
   const name = 'Passwords that were in plain text';
   const more = all.length - rows.length;
   const rest = more === 0 ? nothing : markup`<p>${formatNumber(more)} more: ${code(commands.status)}</p>`;

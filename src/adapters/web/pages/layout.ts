@@ -9,7 +9,7 @@
 import { html } from 'hono/html';
 import type { AdminSession } from '../../../admin/service.ts';
 
-type NavigationItem = 'overview' | 'quarantine' | 'encryption';
+type NavigationItem = 'overview' | 'mailboxes' | 'quarantine' | 'encryption';
 
 export type Refresh = {
   /** Without the script a refresh interrupts a person; null: there is none without it. */
@@ -70,6 +70,7 @@ function withoutScript({ secondsWithoutScript, address }: Refresh): Markup {
 
 const navigation: readonly (readonly [NavigationItem, string, string])[] = [
   ['overview', '/admin/overview', 'Overview'],
+  ['mailboxes', '/admin/mailboxes', 'Mailboxes'],
   ['quarantine', '/admin/quarantine', 'Quarantine'],
   ['encryption', '/admin/server/encryption', 'Server › Encryption'],
 ];

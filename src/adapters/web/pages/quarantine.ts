@@ -23,7 +23,7 @@ import { layout, type Markup, markup, nothing } from './layout.ts';
 
 export function quarantinePage(frame: Frame, view: QuarantineView): string {
   const { messages } = view;
-  const main = markup`<div class="head"><h1>Quarantine</h1><p class="asof">Times in UTC</p></div>
+  const main = markup`<div class="head"><h1>Quarantine</h1></div>
 <p class="lead">Messages that were put aside instead of becoming tickets, each with its reason. Nothing is lost: they wait for a decision.</p>
 ${view.reasons.length === 0 ? nothing : reasons(view)}
 ${messages.list.length === 0 ? none(view) : list(frame, view)}`;

@@ -31,18 +31,18 @@ export function mailboxRoutes(context: RouteContext): Routes {
     [
       `${paths.mailbox}/confirm`,
       signedInForm('mailbox confirm', (request, form) =>
-        redirectOnRefusal(paths.overview, request, context, () => confirm(request, form, context)),
+        redirectOnRefusal(paths.mailboxes, request, context, () => confirm(request, form, context)),
       ),
     ],
   ]);
 }
 
-/** A name that no mailbox has leads to the overview. */
+/** A name that no mailbox has leads to the list. */
 async function show(request: SignedInRequest, context: RouteContext): Promise<PageResponse> {
   const name = request.query.get('name') ?? '';
   const view = name === '' || name.length > nameMax ? null : await context.service.mailboxSettings(name);
   return view === null
-    ? redirectTo(paths.overview)
+    ? redirectTo(paths.mailboxes)
     : page(mailboxPage(frameFor(request, context), view, callbackAddress(request)));
 }
 
@@ -55,6 +55,6 @@ async function confirm(
   if (name === '' || name.length > nameMax || !/^[A-Za-z0-9_-]{43}$/.test(digest))
     return { refused: 'bad_request', response: refusalPage('bad_request', context.assets, 422, true) };
   const { isDone, sentence } = await context.service.confirmMailbox(name, digest, request.session.name);
-  const to = isDone ? paths.overview : `${paths.mailbox}?${new URLSearchParams({ name })}`;
+  const to = `${paths.mailbox}?${new URLSearchParams({ name })}`;
   return redirectWithFlash(to, request, context, { tone: isDone ? 'good' : 'bad', text: sentence });
 }

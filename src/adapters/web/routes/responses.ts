@@ -74,6 +74,7 @@ export const paths = {
   signIn: '/admin/sign-in',
   overview: '/admin/overview',
   quarantine: '/admin/quarantine',
+  mailboxes: '/admin/mailboxes',
   mailbox: '/admin/mailbox',
   callback: '/admin/oauth/callback',
   encryption: '/admin/server/encryption',

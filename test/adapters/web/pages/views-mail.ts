@@ -8,6 +8,7 @@ import type {
   MailboxSettingsView,
   MailboxSignIn,
   OverviewView,
+  ProbeView,
   ProviderSignIn,
   QuarantinedLine,
   QuarantineView,
@@ -38,11 +39,58 @@ export const unconfirmedMailbox: MailboxSettingsView = {
   ...{ startMs: nowMs - dayMs, action: 'move', target: 'Archive/2026', effect: 'each stored message is moved there' },
   ...{ digest: 'd'.repeat(43), state: 'unconfirmed' },
   signIn: { kind: 'password', user: 'desk@example.org' },
+  ...{ version: 'v'.repeat(43), isPaused: false, doubt: null, providers: [{ name: 'm365', label: 'Microsoft' }] },
+  texts: {
+    ...{ name: 'desk', host: 'imap.example.org', port: '993', tls: 'implicit', allow_plaintext: '', trust: 'system' },
+    ...{ fingerprint: '', authorities: '', user: 'desk@example.org', sign_in: 'password:', grant: '', folder: 'Sent' },
+    ...{ since: '', action: 'move', target: 'Archive/2026', interval: '', addresses: 'desk@example.org' },
+  },
+};
+
+const certificate = {
+  ...{ subject: 'CN=imap.example.org', issuer: 'CN=imap.example.org', validFromMs: nowMs - dayMs },
+  ...{ validUntilMs: nowMs + 300 * dayMs, fingerprint: '0123456789abcdef'.repeat(4) },
+};
+
+/** A server whose certificate nobody signed. */
+export const untrustedProbe: ProbeView = {
+  stages: [
+    { stage: 'name', result: 'passed' },
+    { stage: 'connect', result: 'passed' },
+    { stage: 'tls', result: 'failed' },
+    { stage: 'login', result: 'not_reached' },
+    { stage: 'folder', result: 'not_reached' },
+  ],
+  failure: {
+    code: 'tls_untrusted',
+    message: 'The certificate of the server is not trusted.',
+    hint: 'Trust its authority, or pin the certificate.',
+  },
+  ...{ address: null, certificate, mechanism: null, messages: null, folders: [] },
+};
+
+export const passedProbe: ProbeView = {
+  stages: untrustedProbe.stages.map(({ stage }) => ({ stage, result: 'passed' })),
+  ...{ failure: null, address: '192.0.2.7:993', certificate, mechanism: 'PLAIN', messages: 12 },
+  folders: ['INBOX', 'Archive/2026', 'Sent'],
+};
+
+/** Nothing vouches for its server. */
+export const doubtfulMailbox: MailboxSettingsView = {
+  ...{ ...unconfirmedMailbox, isPaused: true },
+  doubt: 'Name or server of mailbox desk were changed by another program since a command confirmed them.',
 };
 
 /** A grant whose consent the provider ended. */
 const endedSignIn: MailboxSignIn = {
-  ...{ kind: 'oauth', user: 'desk@example.org', grant: 'desk', provider: 'Microsoft', flow: 'person' },
+  ...{
+    kind: 'oauth',
+    user: 'desk@example.org',
+    grant: 'desk',
+    provider: 'Microsoft',
+    providerName: 'm365',
+    flow: 'person',
+  },
   ...{ account: 'desk@example.org', state: 'needs_consent', sinceMs: nowMs - dayMs, cutOffAtMs: null },
   ...{ errorCode: 'invalid_grant', connect: [{ provider: 'm365', label: 'Microsoft' }] },
   command: 'ticketmaild mailbox authorize desk',

@@ -7,10 +7,13 @@ import { encryptionPage } from '../../../../src/adapters/web/pages/encryption.ts
 import type { EnableForm, Frame } from '../../../../src/adapters/web/pages/layout.ts';
 import { messagePage } from '../../../../src/adapters/web/pages/layout.ts';
 import { mailboxPage } from '../../../../src/adapters/web/pages/mailbox.ts';
+import { addMailboxPage, mailboxSettingsPage } from '../../../../src/adapters/web/pages/mailbox-form.ts';
+import { mailboxesPage } from '../../../../src/adapters/web/pages/mailbox-list.ts';
 import { callbackPage, connectPage } from '../../../../src/adapters/web/pages/oauth.ts';
 import { overviewPage } from '../../../../src/adapters/web/pages/overview.ts';
 import { quarantinePage } from '../../../../src/adapters/web/pages/quarantine.ts';
 import { type SignInView, signInPage } from '../../../../src/adapters/web/routes/sign-in.ts';
+import { newMailboxTexts } from '../../../../src/admin/mailboxes/form.ts';
 import type { EncryptionView } from '../../../../src/admin/service.ts';
 import * as troubles from './views-diagnostics.ts';
 import * as encryption from './views-encryption.ts';
@@ -40,6 +43,8 @@ const notFound = {
   hint: 'Check the address, or go on from the overview.',
 };
 
+const emptyForm = { texts: newMailboxTexts, error: null, probe: null, isProbed: true };
+
 const redirectUri = 'https://mail.example.org/admin/oauth/callback';
 
 const halfForm: EnableForm = { keyLoss: true, backup: false };
@@ -60,6 +65,15 @@ export const pages: Readonly<Record<string, () => string>> = {
   'mailbox-unconfirmed': () => mailboxPage(frame, mail.unconfirmedMailbox, redirectUri),
   'mailbox-confirmed': () => mailboxPage(frame, mail.confirmedMailbox, redirectUri),
   'mailbox-off': () => mailboxPage(frame, { ...mail.confirmedMailbox, state: 'off' }, redirectUri),
+  'mailbox-doubtful': () => mailboxPage(frame, mail.doubtfulMailbox, redirectUri),
+  'mailbox-tested': () =>
+    mailboxPage(frame, mail.confirmedMailbox, redirectUri, { error: null, probe: mail.passedProbe }),
+  mailboxes: () => mailboxesPage(frame, mail.overview),
+  'mailboxes-none': () => mailboxesPage(frame, mail.overviewCalm),
+  'mailbox-add': () => addMailboxPage(frame, { ...emptyForm, providers: mail.unconfirmedMailbox.providers }),
+  'mailbox-add-untrusted': () => addMailboxPage(frame, { ...emptyForm, providers: [], probe: mail.untrustedProbe }),
+  'mailbox-add-refused': () => addMailboxPage(frame, { ...emptyForm, providers: [], error: 'Name must be shorter.' }),
+  'mailbox-settings': () => mailboxSettingsPage(frame, mail.doubtfulMailbox, null),
   ...Object.fromEntries(
     Object.entries(mail.signIns).map(([name, signIn]) => [
       `mailbox-${name}`,
