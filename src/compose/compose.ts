@@ -6,6 +6,7 @@
  */
 import { randomBytes } from 'node:crypto';
 import { systemClock } from '../adapters/clock/clock.ts';
+import type { CopyOptions, CopyReport } from '../adapters/database/copy/copy.ts';
 import { type Database, openDatabase } from '../adapters/database/database.ts';
 import { makeDataFolder } from '../adapters/files/data-folder.ts';
 import { createStorage } from '../adapters/files/storage.ts';
@@ -14,7 +15,7 @@ import { createParserPool } from '../adapters/parser/parser-pool.ts';
 import { thisWorker } from '../adapters/process/identity.ts';
 import { createUuidV7Generator } from '../adapters/process/uuid-v7.ts';
 import { setV8Flags } from '../adapters/process/v8-flags.ts';
-import type { Config } from '../config/config.ts';
+import type { Config, DatabaseConfig } from '../config/config.ts';
 import type { AdjustableLog } from '../events.ts';
 import { createIsolationStates } from '../ingest/fetch/poison-message.ts';
 import { createStorageQuota } from '../ingest/fetch/storage-quota.ts';
@@ -26,6 +27,7 @@ import { noMeter } from '../ingest/ports.ts';
 import { createResolver, type Resolver } from '../ingest/quarantine/resolve.ts';
 import { type ReprocessResult, reprocessMessage } from '../ingest/repair/reprocess.ts';
 import { createLeases } from '../ingest/scheduler/lease-renewal.ts';
+import { workerLiveMs } from '../ingest/scheduler/workers.ts';
 import { newReference } from '../mail/thread/reply-token.ts';
 import { type ActiveConfig, daemonSettings, type ReloadSource, serveDaemon } from './daemon.ts';
 import { type AskPassphrase, composeEncryption, type Encryption } from './encryption.ts';
@@ -45,6 +47,8 @@ export type App = AsyncDisposable &
     pollOnce(mailbox: Mailbox, stop: AbortSignal, observe?: PollObserver): Promise<PollSummary>;
     /** Reads a stored message again. Throws `not_found`. */
     reprocess(id: string): Promise<ReprocessResult>;
+    /** Copies the database into another one. Throws as `copyDatabase` (adapters/database/copy). */
+    copyTo(target: DatabaseConfig, onProgress: CopyOptions['onProgress']): Promise<CopyReport>;
     /** The daemon; resolves after `stop` fired and the polls in progress ended. */
     serve(stop: AbortSignal, reloads: ReloadSource): Promise<void>;
   };
@@ -116,6 +120,8 @@ export async function compose(
       const settings = daemonSettings(config);
       return await pollMailbox(mailbox, ports, () => settings, { due, stop }, observe);
     },
+    copyTo: (target, onProgress) =>
+      store.copyTo(target, { liveness: { liveMs: workerLiveMs, isDead: worker.isDead }, onProgress }),
     serve: (stop, reloads) => serveDaemon({ active, log, store, ports, openDaemon, encryption, oauth }, stop, reloads),
     [Symbol.asyncDispose]: () => built.disposeAsync(),
   };

@@ -23,6 +23,7 @@ import type {
 } from '../../ingest/stores.ts';
 import type { GrantStore } from '../../oauth/ports.ts';
 import { adminStore } from './admin/store.ts';
+import { type CopyOptions, type CopyReport, copyDatabase } from './copy/copy.ts';
 import { encryptionStore } from './encryption/store.ts';
 import { folderEpochStore } from './mailboxes/folders.ts';
 import { leaseStore } from './mailboxes/leases.ts';
@@ -64,6 +65,8 @@ export type Database = MailboxStore &
     openChannel(): string | null;
     /** For new connections; the password is borrowed until the database is closed. */
     useLogin(login: DatabaseLogin): void;
+    /** Copies everything into an empty database, or continues a copy into it. The source stays as it is. */
+    copyTo(target: DatabaseConfig, options: CopyOptions): Promise<CopyReport>;
     /** Locks a SQLite file against a second daemon until disposed. Throws `worker_running`. */
     lockForDaemon(): Promise<Disposable>;
     /**
@@ -103,8 +106,8 @@ export async function openDatabase(config: DatabaseConfig, limits: Partial<Mysql
     ping: async () => {
       await sql`select 1 from mailboxes limit 1`.execute(db);
     },
-    lockForDaemon: async () =>
-      config.kind === 'sqlite' ? await lockForDaemon(config.path) : { [Symbol.dispose]: () => undefined },
+    copyTo: async (target, options) => await copyTo(db, config, target, options),
+    lockForDaemon: () => lockFile(config),
     databaseNowMs: () => databaseNowMs(db),
     storedSources: (mailboxId, uids) => storedSources(db, mailboxId, uids),
     pool,
@@ -118,6 +121,28 @@ export async function openDatabase(config: DatabaseConfig, limits: Partial<Mysql
 async function databaseNowMs(db: SqlExecutor): Promise<number> {
   const { rows } = await sql<{ now: string }>`select ${db.dialect.now} as now`.execute(db);
   return fromDatabaseTime(rows[0]?.now ?? '');
+}
+
+/** Both files are locked against a daemon meanwhile. */
+async function copyTo(
+  db: SqlExecutor,
+  config: DatabaseConfig,
+  to: DatabaseConfig,
+  options: CopyOptions,
+): Promise<CopyReport> {
+  using _sourceLock = await lockFile(config);
+  using _targetLock = await lockFile(to);
+  const { kyselyDialect, dialect } = await loadDriver(to, defaultLimits);
+  const target = withDialect(new Kysely<Tables>({ dialect: kyselyDialect }), dialect);
+  try {
+    return await copyDatabase(db, target, options);
+  } finally {
+    await target.destroy();
+  }
+}
+
+async function lockFile(config: DatabaseConfig): Promise<Disposable> {
+  return config.kind === 'sqlite' ? await lockForDaemon(config.path) : { [Symbol.dispose]: () => undefined };
 }
 
 type LoadedDriver = Pick<Database, 'useLogin' | 'openChannel'> & {

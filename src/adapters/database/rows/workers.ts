@@ -38,20 +38,23 @@ export async function removeWorker(db: SqlExecutor, worker: string): Promise<voi
   await db.deleteFrom('workers').where('worker', '=', worker).execute();
 }
 
-/** Rows of another shape are left out: a worker writes its own row again with its next heartbeat. */
 export async function listWorkers(db: SqlExecutor, liveMs: number): Promise<readonly StoredWorker[]> {
-  const ago = (ms: number) => textOfTime(db.dialect.nowPlus(-ms));
   await db
     .deleteFrom('workers')
     .where((where) =>
-      where.or([where(heartbeat, '<', ago(forgottenAfterMs)), where(heartbeat, '>', ago(-forgottenAfterMs))]),
+      where.or([where(heartbeat, '<', ago(db, forgottenAfterMs)), where(heartbeat, '>', ago(db, -forgottenAfterMs))]),
     )
     .execute();
+  return await readWorkers(db, liveMs);
+}
+
+/** Rows of another shape are left out: a worker writes its own row again with its next heartbeat. */
+export async function readWorkers(db: SqlExecutor, liveMs: number): Promise<readonly StoredWorker[]> {
   const rows = await db
     .selectFrom('workers')
     .select(boundedTexts('workers', textColumns))
     .select(boundedNumbers('workers', 'pid', 'revision'))
-    .select(sql<number>`${heartbeat} between ${ago(liveMs)} and ${ago(-clockSkewMsMax)}`.as('live'))
+    .select(sql<number>`${heartbeat} between ${ago(db, liveMs)} and ${ago(db, -clockSkewMsMax)}`.as('live'))
     .orderBy('live', 'desc')
     .orderBy('worker')
     .limit(listedMax)
@@ -61,6 +64,8 @@ export async function listWorkers(db: SqlExecutor, liveMs: number): Promise<read
 
 /** Compared as texts, which order as the times do: a value that is no time makes no statement fail. */
 const heartbeat = sql<string>`substr(workers.heartbeat_at, 1, 26)`;
+
+const ago = (db: SqlExecutor, ms: number) => textOfTime(db.dialect.nowPlus(-ms));
 
 function textOfTime(time: RawBuilder<string>): RawBuilder<string> {
   return sql<string>`cast(${time} as char(26))`;

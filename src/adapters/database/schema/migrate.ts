@@ -11,17 +11,19 @@ import { sql } from 'kysely';
 import { Failure, isFailure } from '../../../errors.ts';
 import { boundedTexts, nameCharacters, textOf, wordCharacters } from '../sql/bounded-columns.ts';
 import { fromDatabaseTime, type SqlExecutor, withDialect } from '../sql/tables.ts';
-import { type Migration, migrations } from './migrations.ts';
+import { copyMarkerNumber, type Migration, migrations } from './migrations.ts';
 
 export type MigrationStatus = { readonly number: number; readonly name: string; readonly appliedAtMs: number | null };
 
 export type Migrations = {
   /** The steps of this program, and those of a newer one that the database has; null: not applied. */
   status(): Promise<readonly MigrationStatus[]>;
-  /** Applies the missing steps and returns their number. Throws `database_outdated` on newer tables. */
+  /** Applies the missing steps and returns their number. Throws `database_outdated` on newer tables, `copy_unfinished`. */
   apply(onEach?: (migration: { readonly number: number; readonly name: string }) => void): Promise<number>;
   /** Throws `database_outdated` when steps are missing, or the tables are newer than this program. */
   check(): Promise<void>;
+  /** Throws `copy_unfinished` when the tables hold half a copy of another database. */
+  refuseUnfinishedCopy(): Promise<void>;
 };
 
 type OnEach = (migration: { readonly number: number; readonly name: string }) => void;
@@ -45,6 +47,7 @@ export function createMigrations(db: SqlExecutor): Migrations {
       const missing = rows.filter((row) => row.appliedAtMs === null).length;
       if (missing > 0) throw new Failure('database_outdated', `${missing} migrations are not applied.`);
     },
+    refuseUnfinishedCopy: async () => refuseUnfinishedCopy(await readApplied(db)),
   };
 }
 
@@ -74,7 +77,13 @@ async function readApplied(db: SqlExecutor): Promise<readonly MigrationStatus[]>
   }
 }
 
+function refuseUnfinishedCopy(rows: readonly MigrationStatus[]): void {
+  if (rows.some(({ number }) => number === copyMarkerNumber))
+    throw new Failure('copy_unfinished', 'This database holds an unfinished copy of another one.');
+}
+
 function refuseNewer(rows: readonly MigrationStatus[]): void {
+  refuseUnfinishedCopy(rows);
   const newest = migrations.at(-1)?.number ?? 0;
   const newer = rows.filter((row) => row.number > newest);
   if (newer.length === 0) return;

@@ -82,5 +82,8 @@ const baseline: readonly Step[] = [
   switchRow,
 ];
 
+/** The number of the row that marks an unfinished copy (copy/marker.ts): above every step there will be. */
+export const copyMarkerNumber = 1_000_000_000;
+
 /** Append later steps here, after the baseline. */
 export const migrations: readonly Migration[] = baseline.map((step, index) => ({ number: index + 1, ...step }));

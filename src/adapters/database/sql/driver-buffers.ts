@@ -9,9 +9,9 @@
 import type { Duplex } from 'node:stream';
 import { copySecret, secretBuffer } from '../../../secret/secret-bytes.ts';
 
-/** True for a query that reads a column of passwords or tokens. */
+/** True for a query that reads a column of passwords, tokens or keys. */
 export function readsPasswords(sql: string): boolean {
-  return /^\s*select\b.*\b(?:password|refresh|access)\b/is.test(sql);
+  return /^\s*select\b.*\b(?:password|refresh|access|secret)\b/is.test(sql);
 }
 
 /** Moves all bytes in `rows` into buffers of their own, and wipes the originals. */
