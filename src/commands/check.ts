@@ -11,12 +11,14 @@ import { join } from 'node:path';
 import type { App } from '../compose/compose.ts';
 import type { Config, DatabaseConfig } from '../config/config.ts';
 import { isLoopback, listenText } from '../config/machine.ts';
-import { recoverAdvice, sharedBackupAdvice } from '../encryption/help.ts';
+import { plaintextAdvice, recoverAdvice, sharedBackupAdvice } from '../encryption/help.ts';
 import type { KeyFileReading } from '../encryption/ports.ts';
-import { unprovenOff } from '../encryption/vault.ts';
+import { isEncryptionOn, unprovenOff } from '../encryption/vault.ts';
 import { causeCode, Failure, isFailure } from '../errors.ts';
+import { readableText } from '../ingest/health/checks.ts';
 import type { Mailbox } from '../ingest/model.ts';
 import { keyIds, weakKeyFailure, weakKeyRemedy } from '../secret/key.ts';
+import { hints } from '../text/hints.ts';
 import { countText } from '../text/units.ts';
 import { type CheckReport, createCheckReport } from './check-report.ts';
 import { type CommonOptions, type Context, composeFor } from './context.ts';
@@ -99,7 +101,9 @@ async function checkApp(app: App, config: Config, context: Context, report: Chec
     () => app.store.listMailboxes(),
     (found) => `${found.length} configured`,
   );
-  for (const mailbox of mailboxes.ok ? mailboxes.value : []) {
+  if (!mailboxes.ok) return;
+  await warnReadable(app, report);
+  for (const mailbox of mailboxes.value) {
     await attempt(
       `mailbox ${mailbox.name}`,
       () => checkMailbox(app, mailbox, context),
@@ -162,6 +166,16 @@ async function checkSwitch({ vault, store }: App): Promise<string> {
   const { sealed, plaintext } = await store.passwordCounts();
   const key = inForce.keyId === null ? '' : ` under key ${inForce.keyId}`;
   return `encryption is ${inForce.state}${key}; ${countText(sealed, 'password')} sealed, ${plaintext} in plain text`;
+}
+
+/** While an operation enables or disables encryption, its own texts apply. */
+async function warnReadable({ vault, store }: App, { warn }: CheckReport): Promise<void> {
+  const isOff = vault.view.switch.state === 'off';
+  if (!isOff && !isEncryptionOn(vault.view)) return;
+  const readable = readableText(await store.readableSecrets());
+  if (readable === null) return;
+  if (isOff) await warn('passwords', readable, hints.passwordsReadable);
+  else await warn('passwords', `${readable} although encryption is on`, plaintextAdvice);
 }
 
 function rescuable({ code, message, fields, hint }: Failure): Failure {

@@ -13,6 +13,9 @@ export type DatabaseLocation = { readonly kind: 'sqlite'; readonly path: string 
 export const recoverAdvice =
   'Or, if ticketmaild status shows orphaned, let the running daemon write it: ticketmaild key recover';
 
+export const plaintextAdvice =
+  'A running worker seals them within a second; without one: ticketmaild encryption reseal';
+
 /** A command line with the configuration file of this run; null: none was given. */
 export function commandLine(words: string, configFile: string | null): string {
   return `ticketmaild ${words}${configFile === null ? '' : ` --config ${shellArg(configFile)}`}`;

@@ -13,7 +13,7 @@ import { type KeyId, type KeySet, keyIds, weakKeyRemedy } from '../secret/key.ts
 import { isSameSwitchRow, requiredKeyIds, type SwitchRow, type SwitchState } from '../secret/switch.ts';
 import { hints } from '../text/hints.ts';
 import { countText } from '../text/units.ts';
-import { recoverAdvice } from './help.ts';
+import { plaintextAdvice, recoverAdvice } from './help.ts';
 import type { OperationPorts } from './operations/operation.ts';
 import { secretCounts } from './operations/rewrite-tokens.ts';
 import type { PlaintextPeriod, SealCounts, StoredWorker } from './ports.ts';
@@ -217,7 +217,7 @@ export function encryptionDiagnostics(status: EncryptionStatus): readonly Encryp
       state === 'on' && {
         subject: 'plain',
         message: `${countText(plaintext, 'password')}${plaintextTokens === 0 ? '' : ` and ${countText(plaintextTokens, 'refresh token')}`} in plain text although encryption is on`,
-        hint: 'A running worker seals them within a second; without one: ticketmaild encryption reseal',
+        hint: plaintextAdvice,
       },
     lacking.length > 0 && {
       subject: 'workers',

@@ -65,20 +65,23 @@ export async function enableEncryption(options: EnableOptions, context: Context)
     await migrateFirst(app, config);
     const done = await runOperation(app, context, 'sealing passwords', (ports) => enable(ports, how));
     const state = `encryption is ${done.wasOn ? 'on, as it was' : 'on'}`;
+    const isFirst = !done.wasOn && done.sealed + done.sealedTokens === 0;
     await printResult(options, context, enabledJson(done, keyFile), state, 'green');
     await printLines(options, context, [
-      `sealed    ${secretsText(done.sealed, done.sealedTokens)}`,
+      isFirst ? noneYet : `sealed    ${secretsText(done.sealed, done.sealedTokens)}`,
       `key       ${done.keyId}`,
       `key file  ${keyFile} (${done.createdKeyFile ? 'created' : 'existing'})`,
       ...confirmedLines(done.confirmed),
       ...backupAdvice(options.config ?? null),
-      ...plaintextRemnants(config.database, options.config ?? null),
+      ...(isFirst ? [] : plaintextRemnants(config.database, options.config ?? null)),
     ]);
     noteSharedBackup(app, config, context);
     noteUnopened(done.unopened, context);
     return 0;
   });
 }
+
+const noneYet = 'sealed    no password was stored yet: the next mailbox is sealed from the start';
 
 /** Also in a script, where nothing was explained before. A key file with a passphrase may be in any backup. */
 function noteSharedBackup({ vault, keyFile }: App, { database }: Config, { terminal }: Context): void {

@@ -23,6 +23,7 @@ import { isoTime } from '../../text/time.ts';
 import { type CommonOptions, type Context, migrateFirst, withApp } from '../context.ts';
 import { printResult } from '../output.ts';
 import { noteMissingTarget, probedText, probeMailbox } from './probe.ts';
+import { noteWarning, readableWarning } from './readable-warning.ts';
 import { checkSignInOptions, type SignInOptions, useGrant } from './sign-in.ts';
 import { locationText } from './view.ts';
 
@@ -46,7 +47,9 @@ export async function addMailbox(options: AddOptions, context: Context): Promise
     await app.vault.refresh();
     const given = { app, mailbox, options, context };
     const { added, report } = await (options.oauth === undefined ? addWithPassword(given) : addWithGrant(given));
-    await printAdded(options, context, added.id, mailbox, report);
+    const warning = await readableWarning(app, added, options);
+    if (options.oauth !== undefined || options.passwordStdin === true) noteWarning(context, warning);
+    await printAdded({ options, context, mailbox, report }, added.id, warning);
     await warnOfSharedFolder(app, mailbox, context);
     return 0;
   });
@@ -63,14 +66,17 @@ export async function warnOfSharedFolder(
     terminal.note(`note: mailbox ${duplicate} reads this folder too: each message opens a ticket in both`);
 }
 
-/** Reads the password from the prompt or from standard input. */
-export function newPassword(
-  options: { readonly passwordStdin?: boolean },
-  mailbox: Pick<NewMailbox, 'connection'>,
-  { terminal }: Context,
+/** Reads the password from the prompt, after a warning where it will be readable, or from standard input. */
+export async function newPassword(
+  app: App,
+  options: CommonOptions & { readonly passwordStdin?: boolean },
+  mailbox: Pick<NewMailbox, 'name' | 'connection'>,
+  context: Context,
 ): Promise<SecretBytes> {
-  if (options.passwordStdin === true) return terminal.readPassword();
-  return terminal.askPassword(`Password of ${JSON.stringify(mailbox.connection.user)}: `);
+  const { terminal } = context;
+  if (options.passwordStdin === true) return await terminal.readPassword();
+  if (context.isAttended) noteWarning(context, await readableWarning(app, { ...mailbox, grant: null }, options));
+  return await terminal.askPassword(`Password of ${JSON.stringify(mailbox.connection.user)}: `);
 }
 
 type Addition = {
@@ -83,7 +89,7 @@ type Addition = {
 type Added = { readonly added: Mailbox; readonly report: ProbeReport | null };
 
 async function addWithPassword({ app, mailbox, options, context }: Addition): Promise<Added> {
-  using password = await newPassword(options, mailbox, context);
+  using password = await newPassword(app, options, mailbox, context);
   const subject = { name: null, loginHint };
   const report = options.probe
     ? await probeMailbox(app, mailbox.connection, { kind: 'password', secret: password }, context, subject)
@@ -106,17 +112,16 @@ async function addWithGrant({ app, mailbox, options, context }: Addition): Promi
 }
 
 async function printAdded(
-  options: AddOptions,
-  context: Context,
+  { options, context, mailbox, report }: Omit<Addition, 'app'> & Pick<Added, 'report'>,
   id: string,
-  mailbox: NewMailbox,
-  report: ProbeReport | null,
+  warning: string | null,
 ): Promise<void> {
   const { name, start } = mailbox;
   const fields = {
     ...{ id, name, probed: report !== null, messages: report?.folder.messageCount ?? null },
     since: start.from === 'all' ? 'all' : isoTime(start.atMs),
     on_success: postActionText(mailbox.postAction),
+    warnings: warning === null ? [] : [warning],
   };
   const probed = report === null ? 'not probed' : probedText(report);
   await printResult(options, context, fields, `added ${name}: ${locationText(mailbox)} (${probed})`);

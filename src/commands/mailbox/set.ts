@@ -33,6 +33,7 @@ import { isoTime } from '../../text/time.ts';
 import { type CommonOptions, type Context, withApp } from '../context.ts';
 import { newPassword, warnOfSharedFolder } from './add.ts';
 import { noteMissingTarget, probedText, probeMailbox } from './probe.ts';
+import { noteWarning, readableWarning } from './readable-warning.ts';
 import { checkSignInOptions, noteUnusedGrant, probeWithGrant, type SignInOptions, useGrant } from './sign-in.ts';
 import { locationText } from './view.ts';
 
@@ -62,7 +63,7 @@ export async function setMailbox(options: SetOptions, context: Context): Promise
     const changed = changedSettings(before.mailbox, after);
     if (changed.length === 0) {
       refuseEmptyChange(options);
-      await printChanged(after, changed, null, options, context);
+      await printChanged({ app, after, options, context }, changed, null);
       return 0;
     }
     if (after.name !== before.mailbox.name) await refuseTakenName(app.store, after.name, after.id);
@@ -73,7 +74,7 @@ export async function setMailbox(options: SetOptions, context: Context): Promise
     const given = { app, before, after, confirmed, options, context };
     const report = await (after.grant === null ? applyChange(given) : applyWithGrant(given, selected));
     if (report !== null) noteMissingTarget(after.postAction, report, context);
-    await printChanged(after, changed, report, options, context);
+    await printChanged({ app, after, options, context }, changed, report);
     if (isSealing && !confirmed.action) noteUnconfirmed(after, context);
     if (after.grant !== before.mailbox.grant) await noteUnusedGrant(app, before.mailbox.grant, context);
     await warnOfSharedFolder(app, after, context);
@@ -149,7 +150,7 @@ async function applyChange(given: PendingChange): Promise<ProbeReport | null> {
     return await app.passwords.withPassword(before.mailbox, (password) => probeAndStore(given, password, false));
   await refuseDoubtfulServer(given);
   given.context.terminal.note(`for ${serverText(after.connection)}`);
-  using password = await newPassword(options, after, given.context);
+  using password = await newPassword(app, options, after, given.context);
   return await probeAndStore(given, password, true);
 }
 
@@ -200,16 +201,19 @@ function refuseEmptyChange(options: SetOptions): void {
   throw new Failure('usage', `no change of mailbox ${mailbox} is given`, { hint });
 }
 
+/** A readable secret is warned of where one was given; a prompt did so before it asked. */
 async function printChanged(
-  after: Mailbox,
+  { app, after, options, context }: Pick<PendingChange, 'app' | 'after' | 'options' | 'context'>,
   changed: readonly string[],
   report: ProbeReport | null,
-  options: SetOptions,
-  { terminal }: Context,
 ): Promise<void> {
+  const { terminal } = context;
   const messages = report === null ? null : report.folder.messageCount;
+  const warning = await readableWarning(app, after, options);
+  if (options.passwordStdin === true || options.oauth !== undefined) noteWarning(context, warning);
   if (options.json === true) {
-    await terminal.json({ id: after.id, name: after.name, changed, probed: report !== null, messages });
+    const warnings = warning === null ? [] : [warning];
+    await terminal.json({ id: after.id, name: after.name, changed, probed: report !== null, messages, warnings });
     return;
   }
   if (changed.length === 0) {

@@ -16,6 +16,7 @@ import { type CommonOptions, type Context, withApp } from '../context.ts';
 import { revokeUnusedGrant } from '../oauth/revoke.ts';
 import { isConfirmed, nothingChanged } from '../output.ts';
 import { newPassword } from './add.ts';
+import { noteWarning, readableWarning } from './readable-warning.ts';
 
 type NameOptions = CommonOptions & { readonly name: string };
 
@@ -94,8 +95,9 @@ export async function setMailboxPassword(options: SetPasswordOptions, context: C
     // Asks for the passphrase of the key file first.
     await app.vault.refresh();
     if (!(await isServerAccepted(app, stored, options, context))) return nothingChanged(context);
-    using password = await newPassword(options, mailbox, context);
+    using password = await newPassword(app, options, mailbox, context);
     await replacePassword(app, stored, password);
+    if (options.passwordStdin === true) noteWarning(context, await readableWarning(app, mailbox, options));
     const test = commandOrNotice(shellCommand('mailbox test', mailbox.name));
     await terminal.line(`set the password of ${mailbox.name}; try it with: ${test}`);
     return 0;

@@ -21,8 +21,9 @@ afterEach(async () => {
 const secret = 'Zucker-und-Salz-91';
 const flags = ['--accept-key-loss', '--backup-prepared'];
 
+const server = ['--host', 'mail.example', '--user', 'desk', '--no-probe', '--password-stdin'];
+
 async function addMailbox(name: string): Promise<void> {
-  const server = ['--host', 'mail.example', '--user', 'desk', '--no-probe', '--password-stdin'];
   expect(await cli.run(['mailbox', 'add', '--name', name, ...server], secret)).toMatchObject({ code: 0 });
 }
 
@@ -49,7 +50,8 @@ describe('encryption enable', () => {
     [['--backup-prepared', '--json'], 'missing: --accept-key-loss'],
   ])('off a terminal touches nothing without both acknowledgements: %j', async (given, missing) => {
     const { code, out, err } = await cli.run(['encryption', 'enable', ...given]);
-    expect({ code, out }).toEqual({ code: 2, out: '' });
+    const json = given.includes('--json') ? expect.stringMatching(/^\{"error":\{"code":"usage"/) : '';
+    expect({ code, out }).toEqual({ code: 2, out: json });
     expect(err).toMatch(new RegExp(`^${missing}\nhint: .+\n$`));
     await expect(readFile(databaseFile())).rejects.toThrow('ENOENT');
     await expect(readFile(keyFile)).rejects.toThrow('ENOENT');
@@ -69,6 +71,35 @@ describe('encryption enable', () => {
     expect(err).not.toMatch(/^hint/m);
     expect((await readFile(databaseFile())).includes(secret)).toBe(false);
     expect(await report('mailbox', 'show', 'two')).toMatchObject({ password_form: 'sealed', password_key_id: id });
+  });
+
+  test('before the first mailbox: it is sealed from the start, and nothing warns of it', async () => {
+    const { code, out } = await cli.run(['encryption', 'enable', ...flags]);
+    expect(code).toBe(0);
+    expect(out).toContain('\nsealed    no password was stored yet: the next mailbox is sealed from the start\n');
+    expect(out).not.toContain('plain text');
+    const added = await cli.run(['mailbox', 'add', '--name', 'one', ...server, '--json'], secret);
+    expect(added).toMatchObject({ code: 0, err: '', json: [{ warnings: [] }] });
+    expect(await report('mailbox', 'show', 'one')).toMatchObject({ password_form: 'sealed' });
+    expect((await report('encryption', 'status'))['plaintext_periods']).toEqual([]);
+    const warnings = (await cli.run(['check', '--json'])).json.filter(({ check }) => check === 'passwords');
+    expect(warnings).toEqual([]);
+  });
+
+  test('the self-test warns of readable passwords until they are sealed, with the command', async () => {
+    await addMailbox('one');
+    await addMailbox('two');
+    const warnings = async () => (await cli.run(['check'])).out.match(/^warning passwords: .*\n.*$/m)?.[0] ?? null;
+    expect(await warnings()).toBe(
+      'warning passwords: 2 passwords are readable in the database\n        hint: Seal them, without a restart: ticketmaild encryption enable',
+    );
+    expect(await cli.run(['encryption', 'enable', ...flags])).toMatchObject({ code: 0 });
+    expect(await warnings()).toBeNull();
+    cli.sql(`update mailboxes set password_form = 'plain', password = cast('written' as blob) where name = 'one'`);
+    const written = '1 password is readable in the database although encryption is on';
+    expect(await warnings()).toMatch(new RegExp(`${written}\\n +hint: [^\\n]*encryption reseal$`));
+    // The test of that mailbox sealed it.
+    expect(await warnings()).toBeNull();
   });
 
   test('prints one object with --json, and everything else beside it', async () => {

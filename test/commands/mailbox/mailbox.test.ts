@@ -33,12 +33,15 @@ async function shown(name: string): Promise<Record<string, unknown>> {
   return json[0] ?? {};
 }
 
+const readable = (name: string): string =>
+  `encryption is off, so the password of ${name} is readable in the database. To seal it: ticketmaild encryption enable`;
+
 describe('mailbox add', () => {
   test('probes, stores, and starts after the existing messages', async () => {
     const user = dovecot.newUser();
     await dovecot.append(user, 'INBOX', [mail('one'), mail('two')]);
     const { code, out, err } = await add('first', user);
-    expect({ code, err }).toEqual({ code: 0, err: '' });
+    expect({ code, err }).toEqual({ code: 0, err: `warning: ${readable('first')}\n` });
     expect(out).toMatch(
       new RegExp(
         `^added first: ${user} at localhost:${dovecot.tlsPort}, INBOX \\(2 messages there; certificate valid until 20\\d\\d-`,
@@ -64,6 +67,7 @@ describe('mailbox add', () => {
     expect(json).toEqual([
       expect.objectContaining({ name: 'settings', probed: true, messages: 0, on_success: 'move:INBOX' }),
     ]);
+    expect(json[0]?.warnings).toEqual([readable('settings')]);
     expect(await shown('settings')).toMatchObject({
       state: 'active',
       host: 'localhost',
@@ -426,6 +430,7 @@ describe('poll, ticket, message, reconcile', () => {
       ['tables', true],
       ['switch', true],
       ['mailboxes', true],
+      ['passwords', true],
       ['mailbox broken', false],
       ['mailbox working', true],
     ]);

@@ -24,6 +24,9 @@ const pin = '0123456789abcdef'.repeat(4);
 const setPassword = ['mailbox', 'set-password', 'one'];
 const question = 'Is this your mail server, and was the change yours? [y/N]';
 const passwordQuestion = 'Password of "desk": ';
+const readable =
+  'encryption is off, so the password of one is readable in the database. To seal it: ticketmaild encryption enable';
+const warning = `warning: ${readable}\n`;
 const theirs = 'for desk at evil.example:143 (TLS starttls)\n';
 
 async function addMailbox(...more: string[]): Promise<void> {
@@ -67,7 +70,8 @@ describe('the password of a mailbox that points where it did', () => {
     if (isOn) await enable();
     if (isOn) await confirm();
     const { code, err } = await piped();
-    expect({ code, err }).toEqual({ code: 0, err: 'for desk at mail.example:993 (TLS implicit)\n' });
+    const place = 'for desk at mail.example:993 (TLS implicit)\n';
+    expect({ code, err }).toEqual({ code: 0, err: isOn ? place : `${place}${warning}` });
     expect(await opened()).toBe(secret);
   });
 
@@ -80,15 +84,22 @@ describe('the password of a mailbox that points where it did', () => {
     expect(err).toMatch(/^for desk at mail\.example:993 \(TLS implicit\)\nPassword of "desk": \n$/);
   });
 
+  test('at a terminal the warning of a readable password comes before it is asked for, and once', async () => {
+    await addMailbox();
+    const { code, err } = await cli.typed(setPassword, [[passwordQuestion, `${secret}\r`]]);
+    expect(code).toBe(0);
+    expect(err).toBe(`for desk at mail.example:993 (TLS implicit)\n${warning}Password of "desk": \n`);
+  });
+
   test('a certificate that is pinned and an authority that is given are part of the place', async () => {
     await addMailbox('--ca-file', join(await certificatesTemplate(), 'ca.pem'));
     const pem = await readFile(join(await certificatesTemplate(), 'ca.pem'));
     const sha256 = new X509Certificate(pem).fingerprint256.replaceAll(':', '').toLowerCase();
     const ca = `own CA sha256 ${sha256.slice(0, 16)}…`;
-    expect((await piped()).err).toBe(`for desk at mail.example:993 (TLS implicit, ${ca})\n`);
+    expect((await piped()).err).toBe(`for desk at mail.example:993 (TLS implicit, ${ca})\n${warning}`);
     cli.sql(`update mailboxes set fingerprint = '${pin}'`);
     expect((await piped()).err).toBe(
-      `for desk at mail.example:993 (TLS implicit, certificate pinned sha256 0123456789abcdef…, ${ca})\n`,
+      `for desk at mail.example:993 (TLS implicit, certificate pinned sha256 0123456789abcdef…, ${ca})\n${warning}`,
     );
     const { out } = await cli.run(['mailbox', 'show', 'one']);
     expect(out).toMatch(new RegExp(`^fingerprint +${pin}$`, 'm'));
@@ -100,7 +111,8 @@ describe('the password of a mailbox that points where it did', () => {
     async (stored) => {
       await addMailbox();
       cli.sql(`update mailboxes set port = 994, password = cast(${stored} as blob)`);
-      expect(await piped()).toMatchObject({ code: 0, err: 'for desk at mail.example:994 (TLS implicit)\n' });
+      const err = `for desk at mail.example:994 (TLS implicit)\n${warning}`;
+      expect(await piped()).toMatchObject({ code: 0, err });
       expect(await opened()).toBe(secret);
     },
   );

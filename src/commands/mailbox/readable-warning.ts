@@ -1,0 +1,34 @@
+/**
+ * Warning about a secret at rest in plain text: the password of a mailbox, or the refresh token of its grant, while
+ * encryption is off.
+ *
+ * A mailbox whose provider issues tokens to the application itself has neither. While an operation enables or disables
+ * encryption, its own texts apply.
+ */
+import type { App } from '../../compose/compose.ts';
+import { commandLine } from '../../encryption/help.ts';
+import type { Mailbox } from '../../ingest/model.ts';
+import { nameText } from '../../ingest/settings-text.ts';
+import type { CommonOptions, Context } from '../context.ts';
+
+type Subject = Pick<Mailbox, 'name' | 'grant'>;
+
+/** One sentence and the command; null: nothing is readable. Fails with `database_*`. */
+export async function readableWarning(app: App, mailbox: Subject, { config }: CommonOptions): Promise<string | null> {
+  const { switch: inForce } = await app.vault.refresh();
+  const secret = inForce.state === 'off' ? await storedSecret(app, mailbox) : null;
+  if (secret === null) return null;
+  const command = commandLine('encryption enable', config ?? null);
+  return `encryption is off, so ${secret} is readable in the database. To seal it: ${command}`;
+}
+
+async function storedSecret({ store, oauth }: App, { name, grant }: Subject): Promise<string | null> {
+  if (grant === null) return `the password of ${nameText(name)}`;
+  const stored = await store.grantByName(grant);
+  const provider = oauth.providers().find((one) => one.name === stored?.provider);
+  return provider?.flow === 'person' ? `the refresh token of grant ${nameText(grant)}` : null;
+}
+
+export function noteWarning({ terminal }: Pick<Context, 'terminal'>, warning: string | null): void {
+  if (warning !== null) terminal.note(`warning: ${warning}`, 'yellow');
+}
