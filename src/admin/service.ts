@@ -232,6 +232,8 @@ export type QuarantineView = {
   readonly query: QuarantineQuery;
   readonly reasons: readonly ReasonLine[];
   readonly messages: ListPage<QuarantinedLine>;
+  /** `[message] max_size_mb`, in bytes. */
+  readonly sizeBytesMax: number;
 };
 
 /** `isDone` false: nothing was changed. */

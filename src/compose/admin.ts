@@ -29,6 +29,8 @@ export type AdminParts = {
   readonly operations: Operations;
   readonly oauth: Pick<OAuth, 'consents' | 'providers' | 'credentials' | 'revocations'>;
   readonly sessions: Sessions;
+  /** Size limit of a message. */
+  readonly sizeBytesMax: number;
   readonly resolve: Resolver['resolve'];
   readonly raw: RawSources;
   readonly worker: WorkerIdentity;
@@ -80,7 +82,7 @@ async function openService(
   const { verifyPassword, ...signIn } = createSignIn({ ...common, random, idleMs: () => config.sessionTimeoutMs });
   const page = { control, operations, configFile, user: thisUser(), database };
   const encryptionService = createEncryptionService({ ...encryption, ...common, ...page });
-  const views = createOverviewViews({ ...common, readiness, raw });
+  const views = createOverviewViews({ ...common, readiness, raw, sizeBytesMax: parts.sizeBytesMax });
   const { resolveQuarantined } = building.use(
     actions.createQuarantineActions({ ...common, resolve }, views.quarantineChanged),
   );

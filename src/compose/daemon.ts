@@ -73,7 +73,7 @@ export async function serveDaemon(parts: DaemonParts, stop: AbortSignal, reloads
   };
   const page = {
     ...{ store, log, encryption, oauth, control, operations, resolve, raw, worker },
-    ...{ database, configFile, sessions: ports.sessions },
+    ...{ database, configFile, sessions: ports.sessions, sizeBytesMax: config.message.sizeBytesMax },
   };
   const reload = createReload({
     ...{ load: reloads.load, log, serviceManager, nowMs: systemClock.nowMs },

@@ -36,6 +36,8 @@ import type {
 export type OverviewPorts = OverviewDataPorts & {
   readonly store: QuarantineReader & QuarantineStore & Pick<AdminStore, 'activitySince'>;
   readonly raw: Pick<RawSources, 'read'>;
+  /** Size limit of a message. */
+  readonly sizeBytesMax: number;
 };
 
 export type OverviewViews = Pick<AdminService, 'overview' | 'quarantine'> & {
@@ -76,7 +78,7 @@ export function createOverviewViews(ports: OverviewPorts): OverviewViews {
       const stored = store.quarantinePage(query.reason, from, messagesPerPage);
       const messages = await withDatabaseDeadline(stored, cache.waitMs, clock);
       const list = await Promise.all(messages.map((message) => quarantinedLine(message, ports)));
-      return { query, reasons: value.map(reasonLine), messages: { ...bounds, list } };
+      return { query, reasons: value.map(reasonLine), messages: { ...bounds, list }, sizeBytesMax: ports.sizeBytesMax };
     },
     quarantineChanged: reasons.invalidate,
     mailboxesChanged: data.invalidate,

@@ -9,6 +9,8 @@ import type { QuarantineReason } from '../model.ts';
 type ReasonDescription = {
   /** How much of the message was stored when it was quarantined. */
   readonly source: 'whole' | 'header' | 'none';
+  /** In plain words, for a list: what is wrong with it. */
+  readonly title: string;
   readonly meaning: string;
   readonly hint: string;
 };
@@ -20,63 +22,75 @@ const descriptions: Readonly<Record<QuarantineReason, ReasonDescription>> = {
   // Not fetched, or not whole
   too_large: {
     source: 'header',
+    title: 'Larger than the limit',
     meaning: 'It is larger than [message] max_size_mb: only its header was fetched.',
     hint: 'quarantine release fetches it regardless of its size, or stores its header where it is gone from the server; or raise the limit, then quarantine requeue.',
   },
   source_empty: {
     source: 'header',
+    title: 'Empty on the server',
     meaning: 'The server lists it and returns no content.',
     hint: 'quarantine requeue fetches it again; if it stays empty, the message is damaged on the server, and quarantine release stores its header.',
   },
   fetch_failed: {
     source: 'none',
+    title: 'Cannot be fetched',
     meaning: 'The server lists it and fails whenever it is fetched, while it returns other messages.',
     hint: 'quarantine requeue fetches it again: once the server can read it, or, where it is larger than announced, with a higher [message] max_size_mb.',
   },
   missed: {
     source: 'none',
+    title: 'Was skipped',
     meaning: 'It was skipped, as reconcile found.',
     hint: 'quarantine requeue fetches it.',
   },
   // Not parsed, or not stored
   parse_timeout: {
     source: 'whole',
+    title: 'Takes too long to read',
     meaning: 'Parsing it took longer than [message] parse_timeout_s.',
     hint: attachedHint,
   },
   parse_memory: {
     source: 'whole',
+    title: 'Takes too much memory to read',
     meaning: 'Parsing it took more memory than [message] parse_memory_mb.',
     hint: `Raise the limit, then quarantine requeue; or: ${attachedHint}`,
   },
   parse_failed: {
     source: 'whole',
+    title: 'Cannot be read',
     meaning: 'It could not be parsed.',
     hint: attachedHint,
   },
   row_refused: {
     source: 'whole',
+    title: 'Refused by the database',
     meaning: 'The database refused it.',
     hint: 'Where it is too large for max_allowed_packet, raise that, then quarantine requeue; or quarantine release.',
   },
   // Guards against loops and floods
   own_address: {
     source: 'whole',
+    title: 'From an address of this helpdesk',
     meaning: 'It is from an address of this helpdesk: its ticket could answer itself endlessly.',
     hint: releaseHint,
   },
   sender_flood: {
     source: 'whole',
+    title: 'Too many messages of one sender',
     meaning: 'Its sender has sent more messages within the hour than the limit allows.',
     hint: 'If they are wanted, quarantine release --sender ADDRESS; else quarantine discard --sender ADDRESS.',
   },
   ticket_flood: {
     source: 'whole',
+    title: 'Too many messages on one ticket',
     meaning: 'Its ticket received more messages by the same token or reference within the hour than the limit allows.',
     hint: releaseHint,
   },
   mail_loop: {
     source: 'whole',
+    title: 'Goes in circles',
     meaning: 'It was here before, or passed too many servers: two machines may be answering each other.',
     hint: releaseHint,
   },
@@ -96,8 +110,13 @@ export const otherReason = 'other';
 export function describeReason(code: string): ReasonDescription {
   if (isQuarantineReason(code)) return descriptions[code];
   return code === otherReason
-    ? { source: 'whole', meaning: 'For a reason that this version does not know.', hint: releaseHint }
-    : { source: 'whole', meaning: `It was quarantined as ${code}.`, hint: releaseHint };
+    ? {
+        source: 'whole',
+        title: 'Another reason',
+        meaning: 'For a reason that this version does not know.',
+        hint: releaseHint,
+      }
+    : { source: 'whole', title: 'Another reason', meaning: `It was quarantined as ${code}.`, hint: releaseHint };
 }
 
 /** True when the stored source, if there is one, is the whole message. */

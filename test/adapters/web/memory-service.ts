@@ -152,7 +152,12 @@ const overview: OverviewView = {
   ...{ mailboxes: emptyList, activity: null, quarantine: { count: 0, reasons: [] }, workers: [] },
 };
 
-const quarantine: QuarantineView = { query: { page: 1, reason: null }, reasons: [], messages: emptyList };
+const quarantine: QuarantineView = {
+  query: { page: 1, reason: null },
+  reasons: [],
+  messages: emptyList,
+  sizeBytesMax: 50_000_000,
+};
 
 const status: EncryptionStatus = {
   ...{ state: 'off', key_id: null, next_key_id: null, revision: 0, changed_at: null, changed_by: null },

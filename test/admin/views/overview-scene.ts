@@ -66,7 +66,13 @@ export function overviewOf({ app }: TestApp, given: Partial<Ports> = {}): Overvi
   health.recordDatabase(null);
   health.liveness.tick();
   const log = createLog({ level: 'error', pretty: false, destination: { write: () => undefined } });
-  const ports = { ...{ store, raw, resolve, actor, log }, clock: systemClock, readiness: health.readiness, ...given };
+  const ports = {
+    ...{ store, raw, resolve, actor, log },
+    clock: systemClock,
+    readiness: health.readiness,
+    sizeBytesMax: 1_048_576,
+    ...given,
+  };
   const views = createOverviewViews(ports);
   return { service: { ...views, ...createQuarantineActions(ports, views.quarantineChanged) }, health };
 }

@@ -176,12 +176,12 @@ test('a post-action that was set in the table waits, is shown, and acts once it 
   wrong.push(...(await pictured(page, 'unconfirmed-mailbox')));
   // Changed after it was shown: nothing is confirmed.
   await scene.rows(`update mailboxes set folder = 'INBOX' where name = '${user}'`);
-  await page.getByRole('button', { name: 'Confirm These Settings' }).click();
+  await page.getByRole('button', { name: 'Confirm these settings' }).click();
   await page.locator('.flash.bad').waitFor();
   wrong.push(...(await pictured(page, 'unconfirmed-changed')));
   await scene.rows(`update mailboxes set folder = 'Sent' where name = '${user}'`);
   await page.goto(`${scene.address}/admin/mailbox?name=${user}`);
-  await page.getByRole('button', { name: 'Confirm These Settings' }).click();
+  await page.getByRole('button', { name: 'Confirm these settings' }).click();
   await page.locator('.flash.good').waitFor();
   await until('what waited is done', async () => (await left()) === 0);
   await show(`/admin/mailbox?name=${user}`, 'confirmed-mailbox');
@@ -214,13 +214,13 @@ test('a key file that others can read, and a forged switch, are reported with a 
   await untilSays('The key file cannot be used');
   expect(await show(encryptionPath, 'refused')).toContain(`chmod 600 ${scene.keyFile}`);
   await chmod(scene.keyFile, 0o600);
-  await untilSays('Request to Disable');
+  await untilSays('Request to disable');
   await scene.rows(`update encryption_switch set state = 'off', changed_by = '<script>alert(8)</script>'`);
   await untilSays('The encryption switch is forged');
   expect(await show(encryptionPath, 'forged')).toContain('ticketmaild encryption trust-restored');
   await show('/admin/overview', 'forged-overview');
   await scene.rows(`update encryption_switch set state = 'on', changed_by = 'ada (admin page)'`);
-  await untilSays('Request to Disable');
+  await untilSays('Request to disable');
   expect(dialogs).toBe(0);
 }, 120_000);
 

@@ -90,7 +90,7 @@ test('neither a mailbox password nor that of an admin is in any answer, line or 
   );
   await look(ada);
   await scene.rows(`update encryption_switch set state = 'on'`);
-  await until('it is well', async () => (await ada.get(encryptionPath)).text.includes('Request to Disable'));
+  await until('it is well', async () => (await ada.get(encryptionPath)).text.includes('Request to disable'));
   const audit = await scene.command(['admin', 'log', '--json']);
   const rows = await tablesOf(scene);
   seen.push(audit.stdout, (await scene.command(['encryption', 'log', '--json'])).stdout);

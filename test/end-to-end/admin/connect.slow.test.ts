@@ -134,7 +134,7 @@ test.each([true, false])('from the button to a ticket, with a script: %s', { tim
   await signIn(page);
   await begin(page);
   await allow(page, user);
-  if (!hasScript) await page.getByRole('button', { name: 'Finish the Sign-In' }).click();
+  if (!hasScript) await page.getByRole('button', { name: 'Finish the sign-in' }).click();
   await page.waitForURL('**/admin/mailbox?name=anna');
   expect(await flash(page)).toBe(`The sign-in of ${user} is stored: the mailbox is fetched now.`);
   expect(await page.locator('main').textContent()).toContain('Connected');

@@ -103,12 +103,12 @@ test('a stranger comes to the sign-in page, and an admin to the overview', async
   await picture('sign-in');
   await page.getByLabel('Name').fill(adminName);
   await page.getByLabel('Password').fill('not this one at all');
-  await press('Sign In');
+  await press('Sign in');
   expect(await mainText()).toContain('Name or password is wrong.');
   await picture('sign-in-refused');
   await page.getByLabel('Name').fill(adminName);
   await page.getByLabel('Password').fill(adminPassword);
-  await press('Sign In');
+  await press('Sign in');
   await page.waitForURL('**/admin/overview');
   await page.getByText('Mailboxes OK').waitFor();
   await until('tickets', () => stream.sent.length > 20);
@@ -122,7 +122,7 @@ test('a stranger comes to the sign-in page, and an admin to the overview', async
 test('the button answers when both boxes are ticked, and not before', async () => {
   await page.getByRole('link', { name: 'Server › Encryption' }).click();
   expect(await mainText()).toMatch(/losing the key file loses the passwords/i);
-  const button = page.getByRole('button', { name: 'Generate Key File & Enable Encryption' });
+  const button = page.getByRole('button', { name: 'Generate key file & enable encryption' });
   const [keyLoss, backup] = [page.locator('[name=accept_key_loss]'), page.locator('[name=backup_prepared]')];
   await picture('off');
   expect(await button.isDisabled()).toBe(true);
@@ -139,7 +139,7 @@ test('the button answers when both boxes are ticked, and not before', async () =
 
 test('enabling continues through a reload and the death of the daemon, and ends without an operator', async () => {
   const held = await lockMailbox(scene, lastOne);
-  await press('Generate Key File & Enable Encryption');
+  await press('Generate key file & enable encryption');
   await page.waitForURL(`**${encryptionPath}`);
   await until('some are sealed', async () => (await progress()).done >= polled);
   expect((await progress()).total).toBe(polled + resting);
@@ -194,21 +194,21 @@ test('a backup is verified without a byte of it leaving the browser', async () =
 
   await choose('truncated.bin');
   await verdict.getByText('31 bytes').waitFor();
-  await press('Verify My Backup');
+  await press('Verify my backup');
   await picture('verify-truncated');
   expect(sent).toEqual([]);
 
   await choose('other.bin');
   await verdict.getByText(`It lacks ${id}`).waitFor();
   await picture('verify-other');
-  await press('Verify My Backup');
+  await press('Verify my backup');
   await page.locator('.flash.bad').waitFor();
   expect(await flashText()).toContain(id);
 
   await choose(`ticketmaild-key-${id}.bin`);
   await verdict.getByText(id).waitFor();
   await picture('verify-right');
-  await press('Verify My Backup');
+  await press('Verify my backup');
   await page.locator('.flash.good').waitFor();
   expect(await mainText()).toContain('Keys match');
   await picture('on-verified');
@@ -225,7 +225,7 @@ test('a rotation shows its progress and takes another key into use', async () =>
   const held = await lockMailbox(scene, lastOne);
   await page.getByText('Rotate the key…').click();
   await picture('rotate-asked');
-  await press('Generate New Key & Rotate');
+  await press('Generate new key & rotate');
   await page.waitForURL(`**${encryptionPath}`);
   await until('some are resealed', async () => (await progress()).done >= polled);
   await page.reload();
@@ -243,7 +243,7 @@ test('a rotation shows its progress and takes another key into use', async () =>
 test('switching off needs the file: it says which check fails', async () => {
   const proof = join(scene.dataDir, 'can-disable-encryption.txt');
   const confirm = async (): Promise<void> => {
-    await press('I Have Created the File');
+    await press('I have created the file');
     await page.locator('.flash.bad').waitFor();
   };
   const checks = () => page.locator('.checks li').evaluateAll((all) => all.map(({ className }) => className));
@@ -251,8 +251,8 @@ test('switching off needs the file: it says which check fails', async () => {
   await writeFile(proof, '');
   await page.getByText('Disable encryption…').click();
   await picture('disable-asked');
-  await press('Request to Disable');
-  await press('I Have Created the File');
+  await press('Request to disable');
+  await press('I have created the file');
   await page.locator('.flash.bad').waitFor();
   expect(await checks()).toEqual(['ok', 'ok', 'failed']);
   await picture('proof-stale');
@@ -267,7 +267,7 @@ test('switching off needs the file: it says which check fails', async () => {
   expect(await mainText()).toContain('65534');
   await picture('proof-foreign');
   expect(await passwordForms()).toBe(`sealed\t${polled + resting}`);
-  await press('Cancel, Keep Encryption On');
+  await press('Cancel, keep encryption on');
   await page.getByText('Disable encryption…').waitFor();
   await rm(proof);
 }, 120_000);
@@ -275,11 +275,11 @@ test('switching off needs the file: it says which check fails', async () => {
 test('with the right file it switches off, with progress, and sets the key file aside', async () => {
   const held = await lockMailbox(scene, lastOne);
   await page.getByText('Disable encryption…').click();
-  await press('Request to Disable');
+  await press('Request to disable');
   const command = (await page.locator('.command code').first().textContent()) ?? '';
   await picture('proof-asked');
   await shellRun(scene, command);
-  await press('I Have Created the File');
+  await press('I have created the file');
   await until('some are readable', async () => (await progress()).done >= polled);
   expect(await mainText()).toContain('Encryption is being disabled');
   await picture('disabling');

@@ -39,7 +39,7 @@ test('the first page is small, and every page is there at once', async () => {
   const signInBytes = bytes;
   await page.getByLabel('Name').fill(adminName);
   await page.getByLabel('Password').fill(adminPassword);
-  await page.getByRole('button', { name: 'Sign In' }).click();
+  await page.getByRole('button', { name: 'Sign in' }).click();
   await page.waitForURL('**/admin/overview');
   await page.waitForLoadState('networkidle');
   const ada = await signIn(scene);

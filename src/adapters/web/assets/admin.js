@@ -134,6 +134,15 @@ document.addEventListener('visibilitychange', () => {
   }
 });
 
+/* Cancel closes what asked, as its heading does without the script. */
+
+document.addEventListener('click', ({ target }) => {
+  const details = target.closest?.('[data-close]')?.closest('details');
+  if (!details) return;
+  details.open = false;
+  details.querySelector('summary').focus();
+});
+
 /* Copying a command */
 
 document.addEventListener('click', async ({ target }) => {

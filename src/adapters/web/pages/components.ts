@@ -5,7 +5,7 @@
  * A status colour never stands alone: the same is said in words and by a shape.
  */
 
-import { isQuarantineReason } from '../../../ingest/quarantine/reasons.ts';
+import { describeReason, isQuarantineReason } from '../../../ingest/quarantine/reasons.ts';
 import { isoTime } from '../../../text/time.ts';
 import { spanText } from '../../../text/units.ts';
 import type { Frame } from './layout.ts';
@@ -100,6 +100,12 @@ export function formatBytes(bytes: number): string {
   return `${value < 10 ? value.toFixed(1) : Math.round(value)} ${units[0]}`;
 }
 
+/** `1 MB`, `2.3 MB`, as limits of the configuration count: 1 MB is 1,048,576 bytes. */
+export function formatMegabytes(bytes: number): string {
+  const value = bytes / 1_048_576;
+  return `${Number.isInteger(value) ? value : Math.max(0.1, value).toFixed(1)} MB`;
+}
+
 /** Bidirectional overrides make a sender or a file name look like another one (Unicode Technical Report 36). */
 const directionOverrides = /[\u202a-\u202e\u2066-\u2069]/gu;
 
@@ -117,7 +123,9 @@ export function quotation(text: string): Markup {
 
 /** Why a message is in quarantine. A reason that this version does not know is untrusted text from the table. */
 export function reasonName(reason: string): Markup {
-  return isQuarantineReason(reason) ? markup`${reason}` : markup`<code>${untrustedText(reason, 40)}</code>`;
+  return isQuarantineReason(reason)
+    ? markup`${describeReason(reason).title}`
+    : markup`<code>${untrustedText(reason, 40)}</code>`;
 }
 
 export function code(text: string): Markup {
@@ -149,9 +157,12 @@ export function postForm(
   )}${content}</form>`;
 }
 
-/** An action that needs a second click: `summary` opens and closes it, `content` explains it and has the form. */
-export function confirmation(summary: string, content: Markup, isDanger = false): Markup {
-  return markup`<details class="confirm"><summary class="button${isDanger ? ' danger' : ''}"><span class="opens">${summary}</span><span class="closes">Cancel</span></summary><div class="asked">${content}</div></details>`;
+/**
+ * An action that needs a second click: `summary` opens the explanation, below which `form` and Cancel stand side by side.
+ */
+export function confirmation(summary: string, explanation: Markup, form: Markup, isDanger = false): Markup {
+  const style = isDanger ? ' danger' : '';
+  return markup`<details class="confirm"><summary class="button${style}">${summary}</summary><div class="asked">${explanation}<div class="buttons">${form}<button type="button" class="scripted" data-close>Cancel</button></div></div></details>`;
 }
 
 /** A collapsed part; `id` keeps it open across an automatic refresh. */
@@ -159,10 +170,13 @@ export function collapsible(id: string, summary: string, content: Markup): Marku
   return markup`<details class="fold" id="${id}"><summary>${summary}</summary><div>${content}</div></details>`;
 }
 
-/** Names and values, side by side. */
-export function definitionList(rows: readonly (readonly [name: string, value: Markup | string] | null)[]): Markup {
+/** Names and values, side by side; `style` `pairs`: two of them in a line of a wide window. */
+export function definitionList(
+  rows: readonly (readonly [name: string, value: Markup | string] | null)[],
+  style: 'lines' | 'pairs' = 'lines',
+): Markup {
   const shown = rows.filter((row) => row !== null);
-  return markup`<dl class="facts">${shown.map(([name, value]) => markup`<div><dt>${name}</dt><dd>${value}</dd></div>`)}</dl>`;
+  return markup`<dl class="facts ${style}">${shown.map(([name, value]) => markup`<div><dt>${name}</dt><dd>${value}</dd></div>`)}</dl>`;
 }
 
 /** A box with a heading, in the colour of its tone. */

@@ -15,17 +15,18 @@ export function disableCard(frame: Frame, { unfinished, status, diagnostics }: E
   // Without a key no password can be unsealed.
   const hasKey = status.vault.state === 'open' || status.vault.state === 'orphaned';
   if (unfinished !== null || status.state !== 'on' || !hasKey) return nothing;
-  const question = markup`<p>Nothing changes yet. The next step names the file to create, within 15 minutes.</p>${postForm(
+  const question = markup`<p>Nothing changes yet. The next step names the file to create, within 15 minutes.</p>`;
+  const form = postForm(
     frame,
     'server/encryption/request-disable',
-    markup`<button type="submit" class="danger">Request to Disable</button>`,
-  )}`;
+    markup`<button type="submit" class="danger">Request to disable</button>`,
+  );
   const broken =
     diagnostics.length === 0 ? nothing : markup`<p class="hint">Fix the problems above first, if you can.</p>`;
   return card(
     'plain',
     'Disable encryption',
-    markup`${reasonForFile}<p>The key file is renamed, not deleted: backups of the database still need it.</p>${broken}${confirmation('Disable encryption…', question, true)}`,
+    markup`${reasonForFile}<p>The key file is renamed, not deleted: backups of the database still need it.</p>${broken}${confirmation('Disable encryption…', question, form, true)}`,
   );
 }
 
@@ -39,12 +40,12 @@ export function proofCard(frame: Frame, { proofRequest: request, status }: Encry
   const confirmForm = postForm(
     frame,
     'server/encryption/confirm-disable',
-    markup`<button type="submit" class="danger">I Have Created the File</button>`,
+    markup`<button type="submit" class="danger">I have created the file</button>`,
   );
   const cancelForm = postForm(
     frame,
     'server/encryption/cancel-disable',
-    markup`<button type="submit" class="plain">Cancel, Keep Encryption On</button>`,
+    markup`<button type="submit" class="plain">Cancel, keep encryption on</button>`,
   );
   return card(
     'warn',

@@ -36,7 +36,7 @@ export function encryptionPage(frame: Frame, view: EncryptionView, form: EnableF
   const main = markup`<div class="head"><h1><span class="crumb">Server ›</span> Encryption</h1>${badge(tone, text)}${live === null ? nothing : asOf(frame.atMs)}</div>
 ${view.diagnostics.map(diagnosticCard)}${lastOperation(view, 'first')}${unfinishedCard(frame, view)}
 ${modePart(frame, view, form)}
-${lastOperation(view, 'last')}`;
+${view.mode === 'on' ? nothing : lastOperation(view, 'last')}`;
   return layout(frame, {
     title: `Encryption: ${text.toLowerCase()}`,
     navigation: 'encryption',
@@ -53,7 +53,23 @@ function modePart(frame: Frame, view: EncryptionView, form: EnableForm | null): 
   if (view.mode === 'disabling') return markup`${proofCard(frame, view)}${backup(frame, view)}${rest}`;
   const isVerified = view.backup !== null;
   const copy = backup(frame, view);
-  return markup`${isVerified ? nothing : copy}${state(view)}${isVerified ? copy : nothing}${workers(view)}${plaintextPasswords(view)}${leftovers(view)}${rotation(frame, view)}${disableCard(frame, view)}`;
+  const live = view.status.workers.filter((one) => one.live).length;
+  const rows = [
+    isVerified ? folded('backup', 'Backup of the key file', copy, markup` ${badge('good', 'Keys match')}`) : nothing,
+    folded('workers', `Workers that have the key: ${formatNumber(live)} running`, workers(view)),
+    folded('plaintext-passwords', 'Change these passwords at the provider', plaintextPasswords(view)),
+    folded('plaintext-places', 'Where plain-text passwords may still be found', leftovers(view)),
+    folded('rotation', 'Rotate the key', rotation(frame, view)),
+    folded('disabling', 'Disable encryption', disableCard(frame, view)),
+    folded('last-operation', 'Last operation', lastOperation(view, 'last')),
+  ];
+  return markup`${isVerified ? nothing : copy}${state(view)}<div class="rows">${rows}</div>`;
+}
+
+/** A part that is opened on demand, so that the page fits a window; its heading is that of the row then. */
+function folded(id: string, title: string, part: Markup, mark: Markup = nothing): Markup {
+  if (part === nothing) return nothing;
+  return markup`<details id="${id}"><summary><span>${title}${mark}</span></summary>${part}</details>`;
 }
 
 function stateOf(view: EncryptionView): readonly [Tone, string] {
@@ -124,7 +140,7 @@ function byBrowser(frame: Frame, { commands, keyFile }: EncryptionView): Markup 
   const form = postForm(
     frame,
     'server/encryption/verify-backup',
-    markup`<div class="verify" data-verify="${keyFile.keyIds.join(' ')}"><label for="copy">The copy of the key file</label><input id="copy" type="file" aria-describedby="copy-privacy"><p id="copy-privacy" class="hint">It is read by this browser alone. Only its fingerprints are sent, never the key. This page cannot see where the copy is stored: the key file itself passes too, and is no backup.</p><p class="verdict" role="status" data-verdict></p><input type="hidden" name="key_ids" value=""><button type="submit" class="primary">Verify My Backup</button></div>`,
+    markup`<div class="verify" data-verify="${keyFile.keyIds.join(' ')}"><label for="copy">The copy of the key file</label><input id="copy" type="file" aria-describedby="copy-privacy"><p id="copy-privacy" class="hint">It is read by this browser alone. Only its fingerprints are sent, never the key. This page cannot see where the copy is stored: the key file itself passes too, and is no backup.</p><p class="verdict" role="status" data-verdict></p><input type="hidden" name="key_ids" value=""><button type="submit" class="primary">Verify my backup</button></div>`,
   );
   const how = markup`<p>Choose a copy that this browser can read. Do not move an unprotected key to your computer for this: the command on the server compares as well.</p>`;
   const onServer = collapsible('verify-command', 'Or compare on the server', command(commands.verify));
@@ -173,9 +189,9 @@ function enableForm(frame: Frame, { status, keyFile }: EncryptionView, form: Ena
   const refused =
     form === null ? nothing : markup`<p class="error" role="alert">Nothing was changed: ${missing(form)}</p>`;
   const content = markup`${refused}<fieldset><legend class="unseen">Before encryption is enabled</legend>
-${box('accept_key_loss', form?.keyLoss === true, markup`I understand: if ${code('data/encryption-key.bin')} is lost, <strong>all encrypted data is lost</strong> with it.${actualPath(keyFile.path)}`)}
+${box('accept_key_loss', form?.keyLoss === true, markup`I understand: if ${code('data/encryption-key.bin')} is lost, <strong>all mailbox passwords are lost</strong> with it.${actualPath(keyFile.path)}`)}
 ${box('backup_prepared', form?.backup === true, markup`A <strong>secure way of backing up the key file</strong> is prepared, apart from the backups of the database.`)}
-</fieldset><button type="submit" class="primary">Generate Key File &amp; Enable Encryption</button><p class="hint">${countOf(status.plaintext, 'password')} will be sealed without a restart and without interrupting the polls.${isThere ? ' The existing key file is used unchanged.' : ''}</p>`;
+</fieldset><button type="submit" class="primary">Generate key file &amp; enable encryption</button><p class="hint">${countOf(status.plaintext, 'password')} will be sealed without a restart and without interrupting the polls.${isThere ? ' The existing key file is used unchanged.' : ''}</p>`;
   return markup`<section class="card accent" id="enable"><h2>Enable encryption</h2><ul class="marks warn">
 <li><strong>Losing the key file loses the passwords.</strong> There is no second copy and no way around it: each password would have to be entered again.</li>
 <li><strong>Disabling it again needs the file system of this server.</strong> This page alone cannot do it: a file has to be created there.</li>
@@ -204,25 +220,28 @@ function state({ status, keyFile }: EncryptionView): Markup {
   return card(
     'plain',
     'State',
-    definitionList([
-      ['Switch', stateWords[status.state]],
-      status.stored_state === null ? null : ['In the table', `${status.stored_state}: not in force, see above`],
-      status.key_id === null ? null : ['Fingerprint of the key', code(status.key_id)],
-      status.next_key_id === null ? null : ['Next key', code(status.next_key_id)],
-      status.changed_at === null ? null : ['Since', timestampUtc(status.changed_at)],
-      status.changed_by === null ? null : ['By', markup`<bdi>${status.changed_by}</bdi>`],
+    definitionList(
       [
-        'Passwords',
-        markup`<b>${formatNumber(status.sealed)}</b> sealed, <b>${formatNumber(status.plaintext)}</b> in plain text`,
+        ['Switch', stateWords[status.state]],
+        status.stored_state === null ? null : ['In the table', `${status.stored_state}: not in force, see above`],
+        status.key_id === null ? null : ['Fingerprint of the key', code(status.key_id)],
+        status.next_key_id === null ? null : ['Next key', code(status.next_key_id)],
+        status.changed_at === null ? null : ['Since', timestampUtc(status.changed_at)],
+        status.changed_by === null ? null : ['By', markup`<bdi>${status.changed_by}</bdi>`],
+        [
+          'Passwords',
+          markup`<b>${formatNumber(status.sealed)}</b> sealed, <b>${formatNumber(status.plaintext)}</b> in plain text`,
+        ],
+        tokenCounts(status),
+        underOthers.length === 0 ? null : ['Under other keys', others(underOthers)],
+        status.waiting === 0
+          ? null
+          : ['Waiting', `${countOf(status.waiting, 'mailbox', 'mailboxes')} for a key that no worker has`],
+        ['Key file', markup`${code(keyFile.path)}${keyFile.isProtected ? ', protected by a passphrase' : ''}`],
+        ['Keys in it', keysIn({ status, keyFile })],
       ],
-      tokenCounts(status),
-      underOthers.length === 0 ? null : ['Under other keys', others(underOthers)],
-      status.waiting === 0
-        ? null
-        : ['Waiting', `${countOf(status.waiting, 'mailbox', 'mailboxes')} for a key that no worker has`],
-      ['Key file', markup`${code(keyFile.path)}${keyFile.isProtected ? ', protected by a passphrase' : ''}`],
-      ['Keys in it', keysIn({ status, keyFile })],
-    ]),
+      'pairs',
+    ),
   );
 }
 
@@ -333,14 +352,15 @@ function lines(all: readonly string[]): Markup {
 
 function rotation(frame: Frame, { unfinished, status }: EncryptionView): Markup {
   if (unfinished !== null || status.state !== 'on' || status.vault.state !== 'open') return nothing;
-  const question = markup`<p>Back the key file up again afterwards: an earlier copy lacks the new key. Keep that copy as long as earlier backups of the database.</p>${postForm(
+  const question = markup`<p>Back the key file up again afterwards: an earlier copy lacks the new key. Keep that copy as long as earlier backups of the database.</p>`;
+  const form = postForm(
     frame,
     'server/encryption/rotate',
-    markup`<button type="submit" class="primary">Generate New Key &amp; Rotate</button>`,
-  )}`;
+    markup`<button type="submit" class="primary">Generate new key &amp; rotate</button>`,
+  );
   return card(
     'plain',
     'Rotate the key',
-    markup`<p>Starts using a new key, without a restart and without interrupting the polls:</p><ol><li>a new key is added to the key file;</li><li>every running worker gets it;</li><li>every password is re-encrypted under it;</li><li>the former key is dropped from the key file.</li></ol>${confirmation('Rotate the key…', question)}`,
+    markup`<p>Starts using a new key, without a restart and without interrupting the polls:</p><ol><li>a new key is added to the key file;</li><li>every running worker gets it;</li><li>every password is re-encrypted under it;</li><li>the former key is dropped from the key file.</li></ol>${confirmation('Rotate the key…', question, form)}`,
   );
 }

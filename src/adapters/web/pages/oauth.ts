@@ -81,7 +81,7 @@ function connectForms(frame: Frame, mailbox: string, view: OAuthSignInView, redi
   if (connect.length === 0) return nothing;
   const isNeeded = state === 'needs_consent' || state === 'no_grant';
   const forms = connect.map(({ provider, label }) => {
-    const text = `${state === 'ready' ? 'Connect Again with' : 'Connect with'} ${label}`;
+    const text = `${state === 'ready' ? 'Connect again with' : 'Connect with'} ${label}`;
     const button = markup`<button type="submit"${isNeeded ? markup` class="primary"` : nothing}>${text}</button>`;
     return postForm(frame, 'mailbox/connect', button, { name: mailbox, provider });
   });
@@ -102,6 +102,6 @@ export function connectPage(frame: Frame, { mailbox, label, user, url }: Provide
 /** The script moves the query into the form, removes it from the history, and sends it. */
 export function callbackPage(frame: Frame): string {
   const title = 'Finish the sign-in';
-  const main = markup`<section class="card lone"><h1>${title}</h1><p>The provider has answered. One step is left: storing the sign-in.</p><form method="post" action="" data-callback><input type="hidden" name="answer" value=""><button type="submit" class="primary">Finish the Sign-In</button></form><p class="hint">If you did not begin a sign-in, close this page: nothing is stored.</p></section>`;
+  const main = markup`<section class="card lone"><h1>${title}</h1><p>The provider has answered. One step is left: storing the sign-in.</p><form method="post" action="" data-callback><input type="hidden" name="answer" value=""><button type="submit" class="primary">Finish the sign-in</button></form><p class="hint">If you did not begin a sign-in, close this page: nothing is stored.</p></section>`;
   return layout(frame, { title, navigation: null, width: 'slim', main });
 }

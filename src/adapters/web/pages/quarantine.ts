@@ -3,7 +3,7 @@
  *
  * Sender and subject are untrusted text of any length, direction and character.
  */
-import type { QuarantinedLine, QuarantineView, ReasonLine } from '../../../admin/service.ts';
+import type { QuarantinedLine, QuarantineView } from '../../../admin/service.ts';
 import { noCommandNotice, shellCommand } from '../../../text/shell.ts';
 import {
   code,
@@ -11,6 +11,7 @@ import {
   confirmation,
   countOf,
   formatBytes,
+  formatMegabytes,
   formatNumber,
   pager,
   postForm,
@@ -57,21 +58,33 @@ function choice(reason: string | null, text: Markup | string, count: number, isC
   return markup`<a href="${address(reason).slice(0, -1)}"${mark}>${text} <b>${formatNumber(count)}</b></a>`;
 }
 
-function list(frame: Frame, { messages, query, reasons: all }: QuarantineView): Markup {
+function list(frame: Frame, view: QuarantineView): Markup {
+  const { messages, query } = view;
   const position = { page: `${messages.page}`, ...(query.reason === null ? {} : { reason: query.reason }) };
-  const rows = messages.list.map((message) => item(frame, message, all, position));
+  const rows = messages.list.map((message) => item(frame, message, view, position));
   return markup`<section class="card plain"><div class="cardhead"><h2>Messages</h2><span class="soft">${countOf(messages.total, 'message')}${query.reason === null ? '' : markup` as ${reasonName(query.reason)}`}</span></div><ul class="held">${rows}</ul>
 <div class="cardfoot">${pager('Pages of messages', messages.page, messages.pages, address(query.reason))}</div></section>`;
 }
 
-function item(frame: Frame, message: QuarantinedLine, all: readonly ReasonLine[], position: ListPosition): Markup {
+function item(
+  frame: Frame,
+  message: QuarantinedLine,
+  { reasons: all, sizeBytesMax }: QuarantineView,
+  position: ListPosition,
+): Markup {
   const { subject, from } = message;
   const meaning = all.find(({ reason }) => reason === message.reason)?.meaning ?? null;
   const title = subject === null ? markup`<span class="soft">Subject not stored</span>` : subjectOf(subject);
   return markup`<li><div class="mail"><h3>${title}</h3><p class="from">${from === null ? markup`<span class="soft">Sender not stored</span>` : markup`<span class="soft">from</span> ${untrustedText(from, 200)}`}</p>
-<p class="why"><span class="badge warn">${reasonName(message.reason)}</span>${meaning === null ? '' : ` ${meaning}`}</p>
+<p class="why"><span class="badge warn">${whyOf(message, sizeBytesMax)}</span>${meaning === null ? '' : ` ${meaning}`}</p>
 <p class="soft">In <bdi>${message.mailbox}</bdi> since ${timestampUtc(message.sinceMs)}, ${formatBytes(message.sizeBytes)}, id ${code(message.id)}</p></div>${actions(frame, message, position)}</li>
 `;
+}
+
+/** With the size, where that is the reason. */
+function whyOf({ reason, sizeBytes }: QuarantinedLine, sizeBytesMax: number): Markup {
+  if (reason !== 'too_large' || sizeBytes <= sizeBytesMax) return reasonName(reason);
+  return markup`Larger than the limit of ${formatMegabytes(sizeBytesMax)}: ${formatMegabytes(sizeBytes)}`;
 }
 
 function subjectOf(subject: string): Markup {
@@ -89,8 +102,8 @@ function actions(frame: Frame, { id, subject }: QuarantinedLine, position: ListP
       action,
       ...position,
     });
-  const asked = markup`<p>It becomes no ticket. While it is stored, this command on the host takes it back:</p>${releaseCommand(id)}${button('discard', 'Discard It', 'danger')}`;
-  return markup`<div class="acts">${button('requeue', 'Requeue', 'plain')}${button('release', 'Release', 'plain')}${confirmation('Discard…', asked, true)}</div>`;
+  const asked = markup`<p>It becomes no ticket. While it is stored, this command on the host takes it back:</p>${releaseCommand(id)}`;
+  return markup`<div class="acts">${button('requeue', 'Requeue', 'plain')}${button('release', 'Release', 'plain')}${confirmation('Discard…', asked, button('discard', 'Discard it', 'danger'), true)}</div>`;
 }
 
 /** The id begins with the name of the mailbox, which may hold any character. */

@@ -40,20 +40,20 @@ export function signInRoutes(context: RouteContext): Routes {
 async function show(request: PageRequest, context: RouteContext): Promise<PageResponse> {
   const session = request.token === null ? null : await context.service.session(request.token, request.isShown);
   if (session !== null) return redirectTo(paths.overview);
-  return await form(request, context, null, request.token !== null);
+  return await form(request, context, null, { wasSignedOut: request.token !== null });
 }
 
 async function form(
   request: PageRequest,
   { service, assets }: RouteContext,
   error: string | null,
-  wasSignedOut = false,
+  { wasSignedOut = false, name = '' } = {},
 ): Promise<PageResponse> {
   const hasNoAccount = await service.hasNoAccount();
   const visitor = request.visitor ?? newToken();
   const frame = { session: null, csrf: signInCsrf(visitor), flash: null, assets, atMs: Date.now() };
   const cookies = request.visitor === null ? { cookies: { visitor } } : {};
-  return { ...page(signInPage(frame, { error, wasSignedOut, hasNoAccount })), ...cookies };
+  return { ...page(signInPage(frame, { error, wasSignedOut, hasNoAccount, name })), ...cookies };
 }
 
 async function signIn(
@@ -61,13 +61,13 @@ async function signIn(
   { fields, password }: SubmittedForm,
   context: RouteContext,
 ): Promise<FormResponse> {
+  const name = fields.get('name') ?? '';
   const failed = async (code: number, error: string): Promise<PageResponse> => ({
-    ...(await form(request, context, error)),
+    ...(await form(request, context, error, { name })),
     code,
   });
   if (request.visitor === null || !isSameToken(fields.get('csrf'), signInCsrf(request.visitor)))
     return { refused: 'csrf', response: await failed(403, 'The form was out of date. Please try again.') };
-  const name = fields.get('name') ?? '';
   if (name === '' || password === null || password.length === 0)
     return await failed(422, 'Please give a name and a password.');
   const result = await context.service.signIn(name, password, request.address);
@@ -102,16 +102,19 @@ export type SignInView = {
   /** The browser sent the cookie of a session that is over; the reason is not given. */
   readonly wasSignedOut: boolean;
   readonly hasNoAccount: boolean;
+  /** As it was typed: after a wrong password the same person types that alone again. */
+  readonly name: string;
 };
 
-export function signInPage(frame: Frame, { error, wasSignedOut, hasNoAccount }: SignInView): string {
+export function signInPage(frame: Frame, { error, wasSignedOut, hasNoAccount, name }: SignInView): string {
   const marks = error === null ? nothing : markup` aria-invalid="true" aria-describedby="sign-in-error"`;
+  const focus = markup` autofocus`;
   const form = postForm(
     frame,
     'sign-in',
-    markup`<label for="name">Name</label><input id="name" name="name" type="text" autocomplete="username" autocapitalize="none" spellcheck="false" maxlength="200" required autofocus${marks}>
-<label for="password">Password</label><input id="password" name="password" type="password" autocomplete="current-password" maxlength="1000" required${marks}>
-<button type="submit" class="primary">Sign In</button>`,
+    markup`<label for="name">Name</label><input id="name" name="name" type="text" autocomplete="username" autocapitalize="none" spellcheck="false" maxlength="200" value="${name.slice(0, 200)}" required${name === '' ? focus : nothing}${marks}>
+<label for="password">Password</label><input id="password" name="password" type="password" autocomplete="current-password" maxlength="1000" required${name === '' ? nothing : focus}${marks}>
+<button type="submit" class="primary">Sign in</button>`,
   );
   const wrong = markup`<p id="sign-in-error" class="error" role="alert">${error}</p>`;
   const first = markup`<div class="box warn"><h2>There is no admin account</h2><p>Create one on the server. The command asks for a password.</p>${command('ticketmaild admin add NAME')}</div>`;
@@ -120,6 +123,6 @@ export function signInPage(frame: Frame, { error, wasSignedOut, hasNoAccount }: 
     title: 'Sign in',
     navigation: null,
     width: 'slim',
-    main: markup`<section class="card lone"><h1>Sign In</h1>${error === null ? nothing : wrong}${wasSignedOut ? ended : nothing}${hasNoAccount ? first : nothing}${form}</section>`,
+    main: markup`<section class="card lone"><h1>Sign in</h1>${error === null ? nothing : wrong}${wasSignedOut ? ended : nothing}${hasNoAccount ? first : nothing}${form}</section>`,
   });
 }

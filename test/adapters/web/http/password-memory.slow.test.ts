@@ -36,7 +36,7 @@ async function signInAndOut(address: string, password: string): Promise<void> {
   await page.goto(`${address}/admin/sign-in`);
   await page.getByLabel('Name').fill('ada');
   await page.getByLabel('Password').fill(password);
-  await page.getByRole('button', { name: 'Sign In' }).click();
+  await page.getByRole('button', { name: 'Sign in' }).click();
   await page.waitForURL('**/overview');
 }
 

@@ -124,7 +124,7 @@ describe('with the keyboard', () => {
     await using opened = await browser.open();
     const { page } = opened;
     await page.goto(view('off'));
-    const button = page.getByRole('button', { name: 'Generate Key File & Enable Encryption' });
+    const button = page.getByRole('button', { name: 'Generate key file & enable encryption' });
     expect(await button.isDisabled()).toBe(true);
     await page.locator('[name=accept_key_loss]').focus();
     await page.keyboard.press('Space');
@@ -167,7 +167,7 @@ describe('without a script', () => {
     await using opened = await browser.open({ hasScript: false });
     const { page } = opened;
     await page.goto(view('quarantine'));
-    const discard = page.getByRole('button', { name: 'Discard It' }).first();
+    const discard = page.getByRole('button', { name: 'Discard it' }).first();
     expect(await discard.isVisible()).toBe(false);
     await page.locator('summary', { hasText: 'Discard…' }).first().click();
     await discard.click();
@@ -217,7 +217,7 @@ describe('the copy of the key file', () => {
     expect(await choose(page, copy)).toBe(
       `Fingerprints of this copy: ${keyOne}, ${keyTwo}. The copy holds every key of the key file.`,
     );
-    await page.getByRole('button', { name: 'Verify My Backup' }).click();
+    await page.getByRole('button', { name: 'Verify my backup' }).click();
     await expect.poll(() => server.sent).toHaveLength(1);
     expect(server.sent[0]).toEqual({
       path: '/admin/server/encryption/verify-backup',
@@ -245,7 +245,7 @@ describe('the copy of the key file', () => {
       'protected by a passphrase',
     );
     expect(await command.isVisible()).toBe(true);
-    await page.getByRole('button', { name: 'Verify My Backup' }).click();
+    await page.getByRole('button', { name: 'Verify my backup' }).click();
     expect(await page.locator('[data-verdict]').textContent()).toContain('protected by a passphrase');
     expect(server.sent).toEqual([]);
   });
@@ -364,10 +364,10 @@ test('what is asked about opens below its button, and closes by it again; no but
       }))`);
   const before = await places();
   await page.locator('summary').first().click();
-  expect(await page.getByRole('button', { name: 'Discard It' }).first().isVisible()).toBe(true);
+  expect(await page.getByRole('button', { name: 'Discard it' }).first().isVisible()).toBe(true);
   expect(await places()).toEqual(before);
   await page.getByText('Cancel').first().click();
-  expect(await page.getByRole('button', { name: 'Discard It' }).first().isVisible()).toBe(false);
+  expect(await page.getByRole('button', { name: 'Discard it' }).first().isVisible()).toBe(false);
 });
 
 test('a long word of a list is not broken in a narrow window: its box scrolls', async () => {

@@ -9,6 +9,7 @@ import { encryptionPage } from '../../../../src/adapters/web/pages/encryption.ts
 import { proofFaults } from '../../../../src/adapters/web/pages/encryption-disable.ts';
 import { messagePage } from '../../../../src/adapters/web/pages/layout.ts';
 import { mailboxPage } from '../../../../src/adapters/web/pages/mailbox.ts';
+import { mailboxesPage } from '../../../../src/adapters/web/pages/mailbox-list.ts';
 import { connectPage } from '../../../../src/adapters/web/pages/oauth.ts';
 import { overviewPage } from '../../../../src/adapters/web/pages/overview.ts';
 import { quarantinePage } from '../../../../src/adapters/web/pages/quarantine.ts';
@@ -114,7 +115,10 @@ function pagesWith(text: string): Readonly<Record<string, string>> {
       ]),
     ),
     connect: connectPage(told, { ...filled(mail.begunSignIn, text), url: '/admin/stands-for-the-provider' }),
-    'sign-in': signInPage({ ...told, session: null }, { error: text, wasSignedOut: true, hasNoAccount: true }),
+    'sign-in': signInPage(
+      { ...told, session: null },
+      { error: text, wasSignedOut: true, hasNoAccount: true, name: text },
+    ),
     message: messagePage(told, { title: text, text, hint: text, isKnown: true, isRepeatable: false }),
   };
 }
@@ -211,7 +215,7 @@ describe('what a page asks for', () => {
       ['accept_key_loss', 'yes', true],
       ['backup_prepared', 'yes', true],
     ]);
-    expect(page).toContain('Generate Key File &amp; Enable Encryption</button>');
+    expect(page).toContain('Generate key file &amp; enable encryption</button>');
     expect(page).toContain('<code>data/encryption-key.bin</code> is lost');
     expect(page).not.toContain(' checked');
   });
@@ -253,13 +257,13 @@ describe('what a page asks for', () => {
     expect(encryptionPage(frame, encryption.working, null)).toContain(
       '<noscript><meta http-equiv="refresh" content="2;url=/admin/server/encryption?refresh=1"></noscript>',
     );
-    expect(overviewPage(frame, mail.overviewBroken)).toContain('search=nothing+like+it&amp;page=1&amp;refresh=1"');
+    expect(mailboxesPage(frame, mail.overviewBroken)).toContain('search=nothing+like+it&amp;page=1&amp;refresh=1"');
     expect(encryptionPage(frame, encryption.on, null)).toContain('content="60;url=/admin/server/encryption?refresh=1"');
   });
 
   test('every mode refreshes automatically and shows its time, but for a form that is being filled in', () => {
     for (const { mode, page } of pagesByMode) {
-      expect(page, mode).toContain('<p class="asof">As of <span class="nowrap"><time datetime="2026-03-17T14:32:08Z">');
+      expect(page, mode).toContain('<p class="asof">As of <span class="nowrap"><time datetime="2026-03-17T14:32:08Z" ');
       expect(page, mode).toContain(` data-refresh="${mode === 'working' ? 2 : 10}"`);
     }
     expect(encryptionPage(frame, encryption.off, null)).not.toContain('http-equiv="refresh"');
@@ -354,7 +358,7 @@ describe('what a page says', () => {
 
   test('of the key file in the acknowledgement: its name, and where it is', () => {
     expect(textOf(encryption.off)).toMatch(
-      /data\/encryption-key\.bin is lost, all encrypted data is lost with it\. Here that file is \/var\/lib\/ticketmaild\/encryption-key\.bin\./,
+      /data\/encryption-key\.bin is lost, all mailbox passwords are lost with it\. Here that file is \/var\/lib\/ticketmaild\/encryption-key\.bin\./,
     );
   });
 });

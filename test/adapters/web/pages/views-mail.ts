@@ -274,6 +274,7 @@ function held(uid: number, reason: string, from: string | null, subject: string 
 
 /** What strangers wrote: long words, another direction, characters that overrule directions, markup. */
 export const quarantine: QuarantineView = {
+  sizeBytesMax: 26_214_400,
   query: { page: 1, reason: null },
   reasons,
   messages: {
@@ -298,12 +299,14 @@ export const quarantine: QuarantineView = {
 };
 
 export const quarantineEmpty: QuarantineView = {
+  sizeBytesMax: 26_214_400,
   query: { page: 1, reason: null },
   reasons: [],
   messages: { list: [], page: 1, pages: 1, total: 0 },
 };
 
 export const quarantineChosen: QuarantineView = {
+  sizeBytesMax: 26_214_400,
   query: { page: 2, reason: 'sender_flood' },
   reasons,
   messages: { ...quarantine.messages, list: quarantine.messages.list.slice(2, 5), page: 2, total: 41 },

@@ -34,7 +34,7 @@ function encryptionIs(view: EncryptionView, form: EnableForm | null = null, more
 }
 
 function signInIs(more: Partial<SignInView>): () => string {
-  return () => signInPage(strangerFrame, { error: null, wasSignedOut: false, hasNoAccount: false, ...more });
+  return () => signInPage(strangerFrame, { error: null, wasSignedOut: false, hasNoAccount: false, name: '', ...more });
 }
 
 const notFound = {
@@ -53,7 +53,7 @@ const halfForm: EnableForm = { keyLoss: true, backup: false };
 export const pages: Readonly<Record<string, () => string>> = {
   'sign-in': signInIs({}),
   'sign-in-first': signInIs({ hasNoAccount: true }),
-  'sign-in-refused': signInIs({ error: 'Name or password is wrong.' }),
+  'sign-in-refused': signInIs({ error: 'Name or password is wrong.', name: 'marta' }),
   'sign-in-ended': signInIs({ wasSignedOut: true }),
   overview: () => overviewPage(frame, mail.overview),
   'overview-calm': () => overviewPage(frame, mail.overviewCalm),

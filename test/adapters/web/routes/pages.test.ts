@@ -28,11 +28,12 @@ async function opened(instead: Partial<AdminService> = {}, responseMs = 30_000) 
 describe('what is asked', () => {
   test.each([
     ['/admin/overview', 'overview {"page":1,"show":"all","search":""}'],
-    ['/admin/overview?page=3&show=failing&search=%20DESK%20', 'overview {"page":3,"show":"failing","search":"desk"}'],
-    ['/admin/overview?page=0&show=x&search=', 'overview {"page":1,"show":"all","search":""}'],
-    ['/admin/overview?page=1e3', 'overview {"page":1,"show":"all","search":""}'],
+    ['/admin/overview?page=3&show=failing', 'overview {"page":1,"show":"all","search":""}'],
+    ['/admin/mailboxes?page=3&show=failing&search=%20DESK%20', 'overview {"page":3,"show":"failing","search":"desk"}'],
+    ['/admin/mailboxes?page=0&show=x&search=', 'overview {"page":1,"show":"all","search":""}'],
+    ['/admin/mailboxes?page=1e3', 'overview {"page":1,"show":"all","search":""}'],
     [
-      `/admin/overview?page=9999999&search=${'y'.repeat(300)}`,
+      `/admin/mailboxes?page=9999999&search=${'y'.repeat(300)}`,
       `overview {"page":1,"show":"all","search":"${'y'.repeat(200)}"}`,
     ],
     ['/admin/quarantine?page=2&reason=parse_timeout', 'quarantine {"page":2,"reason":"parse_timeout"}'],
@@ -92,12 +93,12 @@ describe('what is asked', () => {
     const { user } = place;
     const { text } = await user.get('/admin/mailbox?name=desk');
     const { digest } = unconfirmedMailbox;
-    for (const part of ['Unconfirmed', 'Sent', 'Archive/2026', `name="digest" value="${digest}"`])
+    for (const part of ['Settings unconfirmed', 'Sent', 'Archive/2026', `name="digest" value="${digest}"`])
       expect(text).toContain(part);
     const confirm = (fields: Record<string, string>) =>
       user.post('/admin/mailbox/confirm', { csrf: user.csrf, name: 'desk', ...fields });
     const done = await confirm({ digest });
-    expect([done.status, done.headers.location]).toEqual([303, '/admin/overview']);
+    expect([done.status, done.headers.location]).toEqual([303, '/admin/mailbox?name=desk']);
     const other = await confirm({ digest: 'e'.repeat(43) });
     expect([other.status, other.headers.location]).toEqual([303, '/admin/mailbox?name=desk']);
     for (const fields of [{}, { digest: 'short' }, { digest, name: '' }]) {
@@ -105,7 +106,7 @@ describe('what is asked', () => {
       expect(refused.status).toBe(422);
     }
     const unknown = await user.get('/admin/mailbox?name=nobody');
-    expect([unknown.status, unknown.headers.location]).toEqual([303, '/admin/overview']);
+    expect([unknown.status, unknown.headers.location]).toEqual([303, '/admin/mailboxes']);
   });
 
   test('the verdict about a backup', async () => {
