@@ -40,7 +40,7 @@ ${view.mode === 'on' ? nothing : lastOperation(view, 'last')}`;
   return layout(frame, {
     title: `Encryption: ${text.toLowerCase()}`,
     navigation: 'encryption',
-    width: 'narrow',
+    width: view.mode === 'on' && view.backup === null ? 'wide' : 'narrow',
     main,
     refresh: live,
   });
@@ -63,7 +63,10 @@ function modePart(frame: Frame, view: EncryptionView, form: EnableForm | null): 
     folded('disabling', 'Disable encryption', disableCard(frame, view)),
     folded('last-operation', 'Last operation', lastOperation(view, 'last')),
   ];
-  return markup`${isVerified ? nothing : copy}${state(view)}<div class="rows">${rows}</div>`;
+  const other = markup`${state(view)}<div class="rows">${rows}</div>`;
+  return isVerified || copy === nothing
+    ? other
+    : markup`<div class="twins"><div>${copy}</div><div>${other}</div></div>`;
 }
 
 /** A part that is opened on demand, so that the page fits a window; its heading is that of the row then. */
@@ -217,6 +220,8 @@ function missing({ keyLoss, backup }: EnableForm): string {
 
 function state({ status, keyFile }: EncryptionView): Markup {
   const underOthers = status.by_key.filter(({ key_id: id }) => id !== status.key_id);
+  const { keyIds } = keyFile;
+  const isTheOnlyKey = status.vault.state === 'open' && keyIds.length === 1 && keyIds[0] === status.key_id;
   return card(
     'plain',
     'State',
@@ -238,7 +243,7 @@ function state({ status, keyFile }: EncryptionView): Markup {
           ? null
           : ['Waiting', `${countOf(status.waiting, 'mailbox', 'mailboxes')} for a key that no worker has`],
         ['Key file', markup`${code(keyFile.path)}${keyFile.isProtected ? ', protected by a passphrase' : ''}`],
-        ['Keys in it', keysIn({ status, keyFile })],
+        isTheOnlyKey ? null : ['Keys in it', keysIn({ status, keyFile })],
       ],
       'pairs',
     ),

@@ -69,14 +69,13 @@ function list(frame: Frame, view: QuarantineView): Markup {
 function item(
   frame: Frame,
   message: QuarantinedLine,
-  { reasons: all, sizeBytesMax }: QuarantineView,
+  { sizeBytesMax }: QuarantineView,
   position: ListPosition,
 ): Markup {
   const { subject, from } = message;
-  const meaning = all.find(({ reason }) => reason === message.reason)?.meaning ?? null;
   const title = subject === null ? markup`<span class="soft">Subject not stored</span>` : subjectOf(subject);
   return markup`<li><div class="mail"><h3>${title}</h3><p class="from">${from === null ? markup`<span class="soft">Sender not stored</span>` : markup`<span class="soft">from</span> ${untrustedText(from, 200)}`}</p>
-<p class="why"><span class="badge warn">${whyOf(message, sizeBytesMax)}</span>${meaning === null ? '' : ` ${meaning}`}</p>
+<p class="why"><span class="badge warn">${whyOf(message, sizeBytesMax)}</span></p>
 <p class="soft">In <bdi>${message.mailbox}</bdi> since ${timestampUtc(message.sinceMs)}, ${formatBytes(message.sizeBytes)}, id ${code(message.id)}</p></div>${actions(frame, message, position)}</li>
 `;
 }
