@@ -104,7 +104,7 @@ const labels: Readonly<Record<string, string>> = {
   ...{ '--name': 'Name', '--host': 'Server', '--port': 'Port', '--tls': 'Encryption', '--user': 'User' },
   ...{ '--ca-file': 'Authorities', '--fingerprint': 'Fingerprint', '--folder': 'Folder', '--since': 'Messages' },
   ...{ '--on-success': 'Afterwards', '--interval': 'Interval', '--address': 'Addresses', '--grant': 'Grant' },
-  ...{ '--system-ca': 'The authorities of the system', '--accept-connection': 'the box' },
+  ...{ '--system-ca': 'The authorities of the system', '--allow-plaintext': 'the tick under Mail server' },
 };
 
 /** The same failure in the words of the form. */
