@@ -6,18 +6,21 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { systemClock } from '../../../src/adapters/clock/clock.ts';
 import { createProbeRunner } from '../../../src/admin/mailboxes/probe-runner.ts';
 import { type Dovecot, startDovecot } from '../../support/servers/dovecot.ts';
-import { fieldsOf, type MailboxScene, openMailboxScene, own } from './mailbox-scene.ts';
+import { fieldsOf, type MailboxPageScene, openMailboxPageScene, own } from './mailbox-page-scene.ts';
 
 let dovecot: Dovecot;
-let scene: MailboxScene;
+let scene: MailboxPageScene;
 let user: string;
 
 beforeAll(async () => {
   dovecot = await startDovecot();
   // More probes than a minute allows.
   let minutes = 0;
-  const monotonicMs = () => 60_000 * (minutes += 1);
-  scene = await openMailboxScene({ probes: createProbeRunner({ ...systemClock, monotonicMs }) });
+  const monotonicMs = () => {
+    minutes += 1;
+    return minutes * 60_000;
+  };
+  scene = await openMailboxPageScene({ probes: createProbeRunner({ ...systemClock, monotonicMs }) });
 });
 
 afterAll(async () => {

@@ -9,6 +9,7 @@ import { encryptionPage } from '../../../../src/adapters/web/pages/encryption.ts
 import { proofFaults } from '../../../../src/adapters/web/pages/encryption-disable.ts';
 import { messagePage } from '../../../../src/adapters/web/pages/layout.ts';
 import { mailboxPage } from '../../../../src/adapters/web/pages/mailbox.ts';
+import { addMailboxPage, mailboxSettingsPage } from '../../../../src/adapters/web/pages/mailbox-form.ts';
 import { mailboxesPage } from '../../../../src/adapters/web/pages/mailbox-list.ts';
 import { connectPage } from '../../../../src/adapters/web/pages/oauth.ts';
 import { overviewPage } from '../../../../src/adapters/web/pages/overview.ts';
@@ -75,7 +76,7 @@ const hostile = [
 ];
 
 /** Words that the contract lists, and not texts. */
-const listed = new Set(['mode', 'state', 'kind', 'check', 'show', 'unfinished', 'tone']);
+const listed = new Set(['mode', 'state', 'kind', 'check', 'show', 'unfinished', 'tone', 'stage', 'result']);
 
 /** Every text in a view, however deep, exchanged for `text`; null stays. */
 function filled<T>(value: T, text: string, key = ''): T {
@@ -108,6 +109,20 @@ function pagesWith(text: string): Readonly<Record<string, string>> {
       encryptionViews.map(([name, view]) => [name, encryptionPage(told, filled(view, text), null)]),
     ),
     mailbox: mailboxPage(told, filled(mail.unconfirmedMailbox, text), text),
+    'mailbox doubtful': mailboxPage(told, filled(mail.doubtfulMailbox, text), text, {
+      error: text,
+      probe: filled(mail.untrustedProbe, text),
+    }),
+    'mailbox tested': mailboxPage(told, filled(mail.confirmedMailbox, text), text, {
+      error: null,
+      probe: filled(mail.passedProbe, text),
+    }),
+    'mailbox settings': mailboxSettingsPage(told, filled(mail.doubtfulMailbox, text), null),
+    'mailbox add': addMailboxPage(told, {
+      ...{ texts: filled(mail.unconfirmedMailbox.texts, text), error: text, isProbed: false },
+      ...{ probe: filled(mail.untrustedProbe, text), providers: [{ name: text, label: text }] },
+    }),
+    mailboxes: mailboxesPage(told, filled(mail.overview, text)),
     ...Object.fromEntries(
       Object.entries(mail.signIns).map(([name, signIn]) => [
         `mailbox ${name}`,

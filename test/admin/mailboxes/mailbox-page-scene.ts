@@ -2,12 +2,15 @@
  * The Mailboxes page over a real database and a real mail server in this process: forms as a browser sends them, rows as
  * the database has them.
  */
+import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
 import { systemClock } from '../../../src/adapters/clock/clock.ts';
 import { createMailboxActions } from '../../../src/admin/mailboxes/actions.ts';
 import { createMailboxConfirmation } from '../../../src/admin/mailboxes/confirmation.ts';
 import { createProbeRunner, type ProbeRunner } from '../../../src/admin/mailboxes/probe-runner.ts';
 import { createOAuthSignIn } from '../../../src/admin/oauth-sign-in.ts';
 import type { App } from '../../../src/compose/compose.ts';
+import { enable } from '../../../src/encryption/operations/enable.ts';
 import type { Sessions } from '../../../src/ingest/ports.ts';
 import { adminPassword, type MemoryService, memoryService } from '../../adapters/web/memory-service.ts';
 import { type Browser, type Got, openPage, signedIn } from '../../adapters/web/page-client.ts';
@@ -15,13 +18,17 @@ import { testApp } from '../../support/app.ts';
 
 export const own = adminPassword;
 
-export type MailboxScene = AsyncDisposable & {
+export type MailboxPageScene = AsyncDisposable & {
   readonly app: App;
   readonly service: MemoryService;
   readonly address: string;
   readonly ada: Browser & { readonly csrf: string };
   /** Servers that a credential was sent to, `user@host:port PASSWORD`. */
   readonly logins: readonly string[];
+  /** What a writer of the database does. */
+  sql(statement: string): void;
+  /** Switches encryption on. */
+  enable(): Promise<void>;
   /** Sends a form below `/admin/` with its CSRF token. */
   form(path: string, fields: Readonly<Record<string, string>>): Promise<Got>;
   /** The hidden fields that name the row of a mailbox as its page shows it. */
@@ -34,9 +41,10 @@ export type SceneOptions = {
   readonly probes?: ProbeRunner;
 };
 
-export async function openMailboxScene(options: SceneOptions = {}): Promise<MailboxScene> {
+export async function openMailboxPageScene(options: SceneOptions = {}): Promise<MailboxPageScene> {
   await using building = new AsyncDisposableStack();
-  const { app } = building.use(await testApp(null));
+  const { app, config } = building.use(await testApp(null));
+  const database = building.adopt(new DatabaseSync(join(config.dataDir, 'ticketmaild.db')), (open) => open.close());
   const logins: string[] = [];
   const sessions: Pick<Sessions, 'probe'> = {
     probe: async (connection, credential, step) => {
@@ -63,6 +71,11 @@ export async function openMailboxScene(options: SceneOptions = {}): Promise<Mail
   const undo = building.move();
   return {
     ...{ app, service, logins, address: page.address, ada: { ...ada, csrf } },
+    sql: (statement) => void database.exec(statement),
+    enable: async () => {
+      const quiet = { step: () => undefined, passwords: () => undefined, workersWithoutKey: () => undefined };
+      await enable(app.operation(quiet), { force: false, waitMs: 0, signal: new AbortController().signal });
+    },
     form: (path, fields) => ada.post(`/admin/${path}`, { csrf, ...fields }),
     async row(name) {
       const { text } = await ada.get(`/admin/mailbox?${new URLSearchParams({ name })}`);
