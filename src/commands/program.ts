@@ -41,6 +41,7 @@ export function buildProgram(start: Start, print: Print): Command {
   addAdminCommands(program, add);
   addOAuthCommands(program, add);
   addDatabaseCommands(program, add);
+  addCompletionCommands(program, add, start);
   addHelpCommand(program);
   addExamples(program);
   return program;
@@ -409,4 +410,22 @@ function addDatabaseCommands(program: Command, add: AddTo): void {
     .option('--to-tls <mode>', 'auto, verify or off, as [database] tls (default: auto)')
     .option('--to-ca-file <file>', 'authorities (PEM) to trust for it')
     .option('--to-server-key-file <file>', 'RSA public key (PEM) to encrypt the password to without TLS');
+}
+
+function addCompletionCommands(program: Command, add: AddTo, start: Start): void {
+  program
+    .command('completion')
+    .description('Print the completion script of a shell')
+    .argument('<shell>', 'bash, zsh or fish')
+    .action(async (shell: string) => {
+      const { printCompletion } = await import('./completion/completion.ts');
+      await start((context) => printCompletion({ shell }, program, context), { drains: false });
+    });
+  const group = new HelpedCommand();
+  const names = add(group, () => import('./completion/names.ts')).configured(
+    'complete-names',
+    'Names for completion',
+    'printNames',
+  );
+  program.addCommand(names.argument('<kind>'), { hidden: true });
 }

@@ -16,7 +16,7 @@ export const examples: Readonly<Record<string, readonly string[]>> = {
   logs: ['logs --follow', 'logs --since 2h --level warn --mailbox support'],
   'log-level': ['log-level debug'],
   help: ['help mailbox add'],
-  // completion: ['completion bash > ~/.local/share/bash-completion/completions/ticketmaild'],
+  completion: ['completion bash > ~/.local/share/bash-completion/completions/ticketmaild'],
   // 'config show': ['config show', 'config show --changed'],
   // 'config check': ['config check --config /etc/ticketmaild/ticketmaild.toml'],
   'mailbox add': [
