@@ -41,17 +41,17 @@ beforeEach(async () => {
 async function addForm(more: Record<string, string> = {}): Promise<Record<string, string>> {
   const { text } = await scene.ada.get('/admin/mailboxes/add');
   const server = { host: 'localhost', port: `${dovecot.tlsPort}`, trust: 'pin', fingerprint: dovecot.fingerprint };
-  return { ...fieldsOf(text, 'mailboxes/add'), name, user, ...server, password: 'pw', ...more };
+  return { ...fieldsOf(text, 'mailbox/add'), name, user, ...server, password: 'pw', ...more };
 }
 
 async function added(more: Record<string, string> = {}): Promise<void> {
-  const got = await scene.form('mailboxes/add', await addForm(more));
+  const got = await scene.form('mailbox/add', await addForm(more));
   if (got.status !== 303) throw new Error(got.text.slice(got.text.indexOf('<main'), 6_000));
 }
 
 async function settings(more: Record<string, string>): Promise<string> {
   const { text } = await scene.ada.get(`/admin/mailbox/settings?${new URLSearchParams({ name })}`);
-  const got = await scene.form('mailbox/settings', { ...fieldsOf(text, 'mailbox/settings'), ...more });
+  const got = await scene.form('mailbox/set', { ...fieldsOf(text, 'mailbox/set'), ...more });
   return got.status === 303 ? flashAt(got.headers.location ?? '') : mainOf(got.text);
 }
 
@@ -69,7 +69,7 @@ const stored = async () => (await scene.app.store.listMailboxes()).find((one) =>
 describe('a new mailbox', () => {
   test('is probed and stored, with the first cursor and an audit row of the admin', async () => {
     await dovecot.append(user, 'INBOX', [Buffer.from('Subject: old\r\n\r\nx\r\n')]);
-    const got = await scene.form('mailboxes/add', await addForm({ addresses: 'Desk@example.org, help@example.org' }));
+    const got = await scene.form('mailbox/add', await addForm({ addresses: 'Desk@example.org, help@example.org' }));
     expect([got.status, got.headers.location]).toEqual([303, `/admin/mailbox?${new URLSearchParams({ name })}`]);
     expect(await flashAt(got.headers.location ?? '')).toBe(`${name} is added.`);
     const mailbox = await stored();
@@ -81,19 +81,19 @@ describe('a new mailbox', () => {
 
   test('is not stored when the server refuses the login; the form keeps what was typed, but no password', async () => {
     const password = 'Rost-und-Moos-88';
-    const got = await scene.form('mailboxes/add', await addForm({ password }));
+    const got = await scene.form('mailbox/add', await addForm({ password }));
     expect(got.status).toBe(422);
     const main = mainOf(got.text);
     for (const line of ['passed Name resolution', 'passed Certificate', 'failed Login', 'not reached Folder'])
       expect(main).toContain(line);
-    expect(fieldsOf(got.text, 'mailboxes/add')).toMatchObject({ name, user, fingerprint: dovecot.fingerprint });
+    expect(fieldsOf(got.text, 'mailbox/add')).toMatchObject({ name, user, fingerprint: dovecot.fingerprint });
     expect(got.text).not.toContain(password);
     expect(await stored()).toBeNull();
   });
 
   test('names the folders that there are, when its own is not one', async () => {
     await dovecot.createFolder(user, 'Tickets');
-    const got = await scene.form('mailboxes/add', await addForm({ folder: 'Tikets' }));
+    const got = await scene.form('mailbox/add', await addForm({ folder: 'Tikets' }));
     expect(mainOf(got.text)).toMatch(/failed Folder .*Folders there .*Tickets/);
     expect(await stored()).toBeNull();
   });
@@ -115,7 +115,7 @@ describe('a new mailbox', () => {
     [{ action: 'delete', own_password: 'not mine' }, 'Your own password is wrong'],
   ])('with %j is refused in one line, before any server is asked', async (more, text) => {
     const before = scene.logins.length;
-    const got = await scene.form('mailboxes/add', await addForm(more as Record<string, string>));
+    const got = await scene.form('mailbox/add', await addForm(more as Record<string, string>));
     expect(got.status).toBe(422);
     const [, error = ''] = /<p class="error"[^>]*>(.*?)<\/p>/s.exec(got.text) ?? [];
     expect(error.replace(/<[^>]*>/g, '')).toContain(text);
@@ -125,7 +125,7 @@ describe('a new mailbox', () => {
 
   test('of a name that is taken but for its case is refused', async () => {
     await added();
-    const got = await scene.form('mailboxes/add', await addForm({ name: name.toUpperCase() }));
+    const got = await scene.form('mailbox/add', await addForm({ name: name.toUpperCase() }));
     expect(mainOf(got.text)).toContain('exists already');
   });
 
@@ -185,12 +185,12 @@ describe('settings', () => {
   test('of a row that was changed meanwhile are refused, also when they are sent again', async () => {
     await added();
     const { text } = await scene.ada.get(`/admin/mailbox/settings?${new URLSearchParams({ name })}`);
-    const fields: Record<string, string> = { ...fieldsOf(text, 'mailbox/settings'), interval: '66' };
+    const fields: Record<string, string> = { ...fieldsOf(text, 'mailbox/set'), interval: '66' };
     await scene.app.store.setAddresses((await stored())?.id ?? '', ['other@example.org']);
     for (const shown of [fields, fields]) {
-      const got = await scene.form('mailbox/settings', shown);
+      const got = await scene.form('mailbox/set', shown);
       expect([got.status, mainOf(got.text)]).toEqual([422, expect.stringContaining('was changed since the page was')]);
-      expect(fieldsOf(got.text, 'mailbox/settings')['version']).toBe(fields['version']);
+      expect(fieldsOf(got.text, 'mailbox/set')['version']).toBe(fields['version']);
     }
     expect((await stored())?.pollIntervalMs).toBeNull();
   });

@@ -32,14 +32,14 @@ const fields = (more: Record<string, string> = {}) => ({
   ...{ sign_in: 'password:', folder: 'INBOX', since: 'now', action: 'seen', probe: 'yes', password, ...more },
 });
 
-const add = (more: Record<string, string> = {}) => scene.form('mailboxes/add', fields(more));
+const add = (more: Record<string, string> = {}) => scene.form('mailbox/add', fields(more));
 const names = async () => (await scene.app.store.listMailboxes()).map(({ name }) => name).sort();
 const connection = async (): Promise<Connection | undefined> => (await scene.app.store.listMailboxes())[0]?.connection;
 
 describe('a form that no page of this session sent', () => {
   const all: readonly (readonly [path: string, fields: Record<string, string>])[] = [
-    ['mailboxes/add', fields({ name: 'theirs' })],
-    ...['settings', 'password', 'test', 'pause', 'resume', 'remove'].map(
+    ['mailbox/add', fields({ name: 'theirs' })],
+    ...['set', 'password', 'test', 'pause', 'resume', 'remove'].map(
       (name) => [`mailbox/${name}`, fields({ typed_name: 'desk', own_password: own })] as const,
     ),
   ];
@@ -76,7 +76,7 @@ describe('a row that was changed while its form was open', () => {
     ['password', { password: 'new one', probe: 'yes' }],
     ['test', {}],
     ['pause', {}],
-    ['settings', fields({ interval: '60' })],
+    ['set', fields({ interval: '60' })],
     ['remove', { typed_name: 'desk', own_password: own }],
   ])('%s is refused in one line, and nothing is sent to the new server', async (path, more) => {
     await add();
@@ -126,7 +126,7 @@ describe('a server that a writer of the database chose', () => {
     const form = { ...(await scene.row('desk')), password: 'new one', probe: 'yes' };
     const refused = await scene.form('mailbox/password', form);
     expect([refused.status, refused.text]).toEqual([422, expect.stringContaining('was tampered with')]);
-    const settings = await scene.form('mailbox/settings', { ...fields({ host: 'evil.example' }), ...form });
+    const settings = await scene.form('mailbox/set', { ...fields({ host: 'evil.example' }), ...form });
     expect([settings.status, settings.text]).toEqual([422, expect.stringContaining('was tampered with')]);
     expect(scene.logins.length).toBe(before);
     // The stored password opens for its own server alone.
@@ -145,10 +145,10 @@ describe('a stolen session, without the password of the admin', () => {
     const attempts: readonly (readonly [path: string, more: Record<string, string>])[] = [
       ['mailbox/remove', { typed_name: 'desk' }],
       ['mailbox/remove', { typed_name: 'desk', own_password: 'guess' }],
-      ['mailbox/settings', fields({ action: 'delete' })],
-      ['mailbox/settings', fields({ host: 'evil.example', password: '' })],
-      ['mailbox/settings', fields({ user: 'else', password: '' })],
-      ['mailbox/settings', fields({ tls: 'none', allow_plaintext: 'yes', password: '' })],
+      ['mailbox/set', fields({ action: 'delete' })],
+      ['mailbox/set', fields({ host: 'evil.example', password: '' })],
+      ['mailbox/set', fields({ user: 'else', password: '' })],
+      ['mailbox/set', fields({ tls: 'none', allow_plaintext: 'yes', password: '' })],
     ];
     for (const [path, more] of attempts)
       expect([path, (await scene.form(path, { ...more, ...row })).status]).toEqual([path, 422]);

@@ -30,7 +30,7 @@ export function addMailboxPage(frame: Frame, form: Omit<Form, 'stored'>): string
   const button = markup`<div class="buttons"><button type="submit" class="primary">Test and add</button><a class="button" href="/admin/mailboxes">Cancel</a></div>`;
   const main = markup`<div class="head"><h1>Add a mailbox</h1></div>
 ${trouble(form)}
-<section class="card plain">${postForm(frame, 'mailboxes/add', markup`${fields(shown)}${button}`)}</section>`;
+<section class="card plain">${postForm(frame, 'mailbox/add', markup`${fields(shown)}${button}`)}</section>`;
   return layout(frame, { title: 'Add a mailbox', navigation: 'mailboxes', width: 'narrow', main });
 }
 
@@ -41,7 +41,7 @@ export function mailboxSettingsPage(frame: Frame, stored: MailboxSettingsView, r
   const hidden = { mailbox: stored.name, version: stored.version };
   const main = markup`<div class="head"><h1>Settings of ${untrustedText(stored.name, 80)}</h1></div>
 ${trouble(form)}
-<section class="card plain">${postForm(frame, 'mailbox/settings', markup`${fields(shown)}${button}`, hidden)}</section>`;
+<section class="card plain">${postForm(frame, 'mailbox/set', markup`${fields(shown)}${button}`, hidden)}</section>`;
   return layout(frame, { title: 'Settings of a mailbox', navigation: 'mailboxes', width: 'narrow', main });
 }
 

@@ -42,18 +42,17 @@ export function mailboxFormRoutes(context: RouteContext): Routes {
       return shown === null ? badRequest(context) : await change({ request, form, context }, shown);
     }),
   ];
-  const add: Route = {
-    about: 'mailbox add',
-    access: 'signed_in',
-    show: async (request) => showAdd({ request, context }, null, 200),
-    change: (request, form) => addMailbox({ request, form, context }),
-  };
-  const [settingsPath, settings] = ofMailbox('settings', changeSettings);
-  const show = (request: SignedInRequest) => showSettings({ request, context }, request.query.get('name') ?? '', null);
+  const showChange = (request: SignedInRequest) =>
+    showSettings({ request, context }, request.query.get('name') ?? '', null);
   return new Map<string, Route>([
     [paths.mailboxes, signedInPage('mailboxes', (request) => showList(request, context))],
-    [`${paths.mailboxes}/add`, add],
-    [settingsPath, { ...settings, show } as Route],
+    [
+      `${paths.mailboxes}/add`,
+      signedInPage('new mailbox', async (request) => showAdd({ request, context }, null, 200)),
+    ],
+    [`${paths.mailbox}/settings`, signedInPage('mailbox settings', showChange)],
+    [`${paths.mailbox}/add`, signedInForm('mailbox add', (request, form) => addMailbox({ request, form, context }))],
+    ofMailbox('set', changeSettings),
     ofMailbox('password', setPassword),
     ofMailbox('test', async (of, shown) => answer(of, shown, await context.service.testMailbox(shown))),
     ofMailbox('pause', (of, shown) => setState(of, shown, 'paused')),
