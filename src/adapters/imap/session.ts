@@ -408,10 +408,38 @@ async function report(opened: ImapConnection, connection: Connection): Promise<P
   return { address, certificate, mechanism, capabilities: [...capabilities.keys()].sort(), folder, folders };
 }
 
+const untrusted = ['tls_untrusted', 'tls_name_mismatch', 'tls_expired'] as const;
+const noFingerprint = '0'.repeat(64);
+
+/**
+ * A second handshake, pinned to a fingerprint that no certificate has: it ends with the certificate that the server
+ * shows, and before anything is sent.
+ */
+async function withCertificate(
+  failure: Failure,
+  connection: Connection,
+  credential: Credential,
+  options: ImapOptions,
+): Promise<Failure> {
+  const pinned = { ...connection, caPem: null, fingerprint: noFingerprint };
+  const ignore = (): void => undefined;
+  try {
+    const opened = await ImapConnection.open(pinned, credential, options, new AbortController().signal, ignore);
+    await opened.close();
+  } catch (error) {
+    if (!isFailure(error, 'tls_pin_mismatch')) return failure;
+    const { pinned: _, shown: __, ...fields } = error.fields;
+    const { code, message, hint, cause } = failure;
+    return new Failure(code, message, { fields: { ...failure.fields, ...fields }, hint, cause });
+  }
+  return failure;
+}
+
 /**
  * Read-only probe of a mail server: name, connection, certificate, login, folder (EXAMINE, RFC 9051 section 6.3.3),
  * list of folders and capabilities. Calls `step` with `name`, `connect`, `tls`, `login`, `folder` as each stage begins.
- * Fails like a session, at the first stage that fails; a missing folder is reported with the existing ones.
+ * Fails like a session, at the first stage that fails; a missing folder is reported with the existing ones, and a
+ * certificate that is not trusted with its subject, issuer, dates and fingerprint.
  */
 async function probe(
   connection: Connection,
@@ -422,7 +450,12 @@ async function probe(
   const enter = (stage: ConnectionStage): void => {
     if (reportedStages.has(stage)) step(stage);
   };
-  const opened = await ImapConnection.open(connection, credential, options, new AbortController().signal, enter);
+  const signal = new AbortController().signal;
+  const opened = await ImapConnection.open(connection, credential, options, signal, enter).catch(
+    async (error: unknown) => {
+      throw isFailure(error, ...untrusted) ? await withCertificate(error, connection, credential, options) : error;
+    },
+  );
   try {
     step('folder');
     return await report(opened, connection);

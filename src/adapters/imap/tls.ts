@@ -10,6 +10,8 @@ import { type ConnectionOptions, type SecureContext, TLSSocket } from 'node:tls'
 import { Failure } from '../../errors.ts';
 import type { Connection } from '../../ingest/model.ts';
 import type { ProbeReport } from '../../ingest/ports.ts';
+import { printableLine } from '../../text/printable.ts';
+import { isoTime } from '../../text/time.ts';
 import { trustingContext, untrustingContext } from '../process/tls-context.ts';
 
 /** Options for `tls.connect` without host and socket. Throws `tls_untrusted` for a PEM without certificate. */
@@ -37,8 +39,24 @@ export function certificateRefusal(socket: TLSSocket, connection: Connection): F
   const shown = fingerprintOf(socket);
   if (shown === connection.fingerprint) return null;
   return new Failure('tls_pin_mismatch', 'The server presents another certificate than the pinned one.', {
-    fields: { pinned: connection.fingerprint, shown },
+    fields: { pinned: connection.fingerprint, shown, ...certificateFields(socket) },
   });
+}
+
+const certificateTextMax = 300;
+
+/** The peer certificate as fields of a failure, in words of the server; empty without one. */
+function certificateFields(socket: TLSSocket): Readonly<Record<string, string>> {
+  const described = describeCertificate(socket);
+  if (described === null) return {};
+  const { subject, issuer, validUntilMs, fingerprint } = described;
+  return {
+    subject: printableLine(subject).slice(0, certificateTextMax),
+    issuer: printableLine(issuer).slice(0, certificateTextMax),
+    valid_from: isoTime(socket.getPeerX509Certificate()?.validFromDate.getTime() ?? null) ?? '',
+    valid_until: isoTime(validUntilMs) ?? '',
+    fingerprint,
+  };
 }
 
 /** SHA-256 fingerprint of the peer certificate, 64 lower-case hex digits. */

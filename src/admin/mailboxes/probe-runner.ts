@@ -76,11 +76,21 @@ function reportView({ address, certificate, mechanism, folder, folders }: ProbeR
   } satisfies ProbeView;
 }
 
+/** In place of hints that name options of a command. */
+const hintsOfPage: Partial<Record<Failure['code'], string>> = {
+  login_refused: 'Check user and password.',
+  tls_untrusted:
+    'Ask the operator of the mail server whether the certificate below is genuine: then trust it alone, or give its authority.',
+  tls_pin_mismatch:
+    'The server shows the certificate below. Ask the operator of the mail server whether it is genuine: then trust it instead.',
+};
+
 function failureView(failure: Failure, begun: readonly string[]): ProbeView {
-  const { code, message, hint, fields } = failure;
+  const { code, message, fields } = failure;
+  const usual = typeof fields['folders'] === 'string' ? 'Choose one of the folders below.' : failure.hint;
   return {
     stages: stageList(begun, true),
-    failure: { code, message, hint },
+    failure: { code, message, hint: hintsOfPage[code] ?? usual },
     ...{ address: null, mechanism: null, messages: null },
     folders: typeof fields['folders'] === 'string' ? fields['folders'].split(', ') : [],
     certificate: shownCertificate(failure),

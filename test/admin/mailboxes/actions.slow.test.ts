@@ -91,6 +91,20 @@ describe('a new mailbox', () => {
     expect(await stored()).toBeNull();
   });
 
+  test('shows the certificate that is not trusted, and pins it with one box', async () => {
+    const got = await scene.form('mailbox/add', await addForm({ trust: 'system', fingerprint: '' }));
+    const pin = dovecot.fingerprint.replaceAll(':', '').toLowerCase();
+    const main = mainOf(got.text);
+    expect(main).toMatch(new RegExp(`failed Certificate .*Certificate of CN=.*Issued by .*Valid until .*${pin}`));
+    expect(await stored()).toBeNull();
+    const fields = fieldsOf(got.text, 'mailbox/add');
+    expect(fields).toMatchObject({ fingerprint: pin, name });
+    expect(fields).not.toHaveProperty('accept_certificate');
+    const pinned = await scene.form('mailbox/add', { ...fields, accept_certificate: 'yes', password: 'pw' });
+    expect(pinned.status).toBe(303);
+    expect((await stored())?.connection.fingerprint).toBe(pin);
+  });
+
   test('names the folders that there are, when its own is not one', async () => {
     await dovecot.createFolder(user, 'Tickets');
     const got = await scene.form('mailbox/add', await addForm({ folder: 'Tikets' }));

@@ -104,10 +104,11 @@ describe('with the keyboard', () => {
     await using opened = await browser.open();
     const { page } = opened;
     await page.goto(view('off'));
-    expect(await tabs(page, 7)).toEqual([
+    expect(await tabs(page, 8)).toEqual([
       'Skip to the content',
       'ticketmaild',
       'Overview',
+      'Mailboxes',
       'Quarantine',
       'Server › Encryption',
       'Sign out',
@@ -270,7 +271,7 @@ describe('a page that refreshes automatically', () => {
     expect(await page.locator('#live').textContent()).toBe('Encryption is being enabled: 90 per cent done.');
     expect(server.asked.slice(0, 2)).toEqual([address, asRefresh]);
     done = 200;
-    await page.getByText('Rotate the key…').waitFor();
+    await page.locator('#rotation').waitFor();
     expect(await page.title()).toBe('Encryption: on · ticketmaild');
     expect(await page.locator('#live').textContent()).toBe('Encryption: On.');
     expect(await page.locator('main').getAttribute('data-refresh')).toBe('10');
@@ -288,7 +289,7 @@ describe('a page that refreshes automatically', () => {
     await expect.poll(() => server.asked.length, { timeout: 10_000 }).toBe(3);
     expect(await page.getByText(flash.text).isVisible()).toBe(true);
     view = onVerified;
-    await page.getByText('Rotate the key…').waitFor();
+    await page.locator('#rotation').waitFor();
     expect(await page.getByText(flash.text).count()).toBe(0);
   });
 
@@ -336,13 +337,13 @@ describe('a page that refreshes automatically', () => {
     const { page } = opened;
     // The test controls the clock of the page, and with it every refresh.
     await page.clock.install();
-    await page.goto(view('overview'));
+    await page.goto(view('mailboxes'));
     await page.locator('#search').fill('berl');
     await page.clock.runFor(11_000);
     await page.getByText('not refreshed while in use').waitFor();
-    await page.locator('#search').fill('');
-    await page.locator('#search').blur();
-    expect(server.asked).toEqual(['/view/overview']);
+    expect(server.asked).toEqual(['/view/mailboxes']);
+    server.asked.length = 0;
+    await page.goto(view('overview'));
     await page.getByText('Figures by hour').click();
     await page.clock.runFor(11_000);
     await expect.poll(() => server.asked).toEqual(['/view/overview', '/view/overview?refresh=1']);
@@ -352,7 +353,7 @@ describe('a page that refreshes automatically', () => {
   });
 });
 
-test('what is asked about opens below its button, and closes by it again; no button moves', async () => {
+test('what is asked about opens below its button, and closes by Cancel beside the answer; no button moves', async () => {
   await using opened = await browser.open();
   const { page } = opened;
   await page.goto(view('quarantine'));
@@ -366,8 +367,45 @@ test('what is asked about opens below its button, and closes by it again; no but
   await page.locator('summary').first().click();
   expect(await page.getByRole('button', { name: 'Discard it' }).first().isVisible()).toBe(true);
   expect(await places()).toEqual(before);
-  await page.getByText('Cancel').first().click();
+  const tops = await page
+    .locator('.asked')
+    .first()
+    .locator('.buttons button')
+    .evaluateAll((all) =>
+      all.map((one) => (one as unknown as { getBoundingClientRect(): { y: number } }).getBoundingClientRect().y),
+    );
+  expect(tops).toEqual([tops[0], tops[0]]);
+  await page.getByRole('button', { name: 'Cancel' }).first().click();
   expect(await page.getByRole('button', { name: 'Discard it' }).first().isVisible()).toBe(false);
+});
+
+test('times are those of the browser, and UTC is their tooltip', async () => {
+  await using opened = await browser.open();
+  const { page } = opened;
+  await page.goto(view('mailboxes'));
+  const [time] = await page
+    .locator('.asof time')
+    .evaluateAll((all) => all.map((one) => [one.textContent, one.getAttribute('title')]));
+  expect(time).toEqual(['2026-03-17 23:32:08', '2026-03-17 14:32:08 UTC']);
+  expect(await page.locator('.asof [data-zone]').textContent()).toBe('GMT+9');
+  await using unscripted = await browser.open({ hasScript: false });
+  await unscripted.page.goto(view('mailboxes'));
+  expect(await unscripted.page.locator('.asof').textContent()).toContain('2026-03-17 14:32:08 UTC');
+});
+
+test.each(['on', 'on-verified'])('the encryption page fits a window of 1280 by 800 once it is on: %s', async (name) => {
+  await using opened = await browser.open({ width: 1280 });
+  await opened.page.setViewportSize({ width: 1280, height: 800 });
+  await opened.page.goto(view(name));
+  expect(await opened.page.evaluate('document.documentElement.scrollHeight')).toBeLessThanOrEqual(800);
+});
+
+test('on a telephone the messages in trouble are above the chart', async () => {
+  await using opened = await browser.open({ width: 390 });
+  await opened.page.goto(view('overview'));
+  const top = async (heading: string) =>
+    (await opened.page.getByRole('heading', { name: heading }).boundingBox())?.y ?? 0;
+  expect(await top('Quarantine')).toBeLessThan(await top('The last 24 hours'));
 });
 
 test('a long word of a list is not broken in a narrow window: its box scrolls', async () => {
