@@ -30,7 +30,10 @@ import { until } from '../../support/promises.ts';
 const pages = [
   '/admin/sign-in',
   '/admin/overview',
-  '/admin/overview?show=failing&search=refused',
+  '/admin/mailboxes?show=failing&search=refused',
+  '/admin/mailboxes/add',
+  '/admin/mailbox?name=refused',
+  '/admin/mailbox/settings?name=refused',
   '/admin/quarantine',
   encryptionPath,
   `${encryptionPath}?refresh=1`,
@@ -65,7 +68,8 @@ test('neither a mailbox password nor that of an admin is in any answer, line or 
     seen.push(textOf(await mallory.post('/admin/sign-in', { csrf, name, password })));
     const refused = await attempt(browser(scene), name, password);
     expect(refused.status).toBe(name === '' ? 422 : 403);
-    seen.push(textOf(refused));
+    // The form shows the name as it was typed, to the same browser; nothing else does.
+    seen.push(textOf(refused).replace(/(<input id="name"[^>]*) value="[^"]*"/, '$1'));
   }
   await ada.form('server/encryption/enable', bothBoxes);
   await look(ada);
@@ -74,6 +78,7 @@ test('neither a mailbox password nor that of an admin is in any answer, line or 
   for (const [path, fields] of changingForms.filter(([path]) => path !== 'sign-out'))
     seen.push(textOf(await ada.formThenPage(path, fields)));
   await operationOver(scene);
+  seen.push(...(await typedIntoForms(scene, ada, canary, adminCanary)));
   await look(ada);
   await chmod(scene.keyFile, 0o644);
   await until('it is orphaned', async () => (await ada.get(encryptionPath)).text.includes('only in memory'));
@@ -114,6 +119,44 @@ async function lookEverywhere(client: SignedIn, seen: string[]): Promise<void> {
   const { csrf } = client;
   seen.push(textOf(await client.post(`${encryptionPath}/verify-backup`, { csrf, key_ids: '0123456789abcdef' })));
   seen.push(textOf(await client.post(`${encryptionPath}/enable`, { csrf })));
+}
+
+/** The password of a mailbox in every form that takes one, good and refused; every answer. */
+async function typedIntoForms(
+  { dovecot }: AdminScene,
+  ada: SignedIn,
+  canary: Uint8Array,
+  adminCanary: Uint8Array,
+): Promise<readonly string[]> {
+  const [password, own_password] = [canary, adminCanary].map((secret) => Buffer.from(secret).toString());
+  const seen: string[] = [];
+  const send = async (path: string, fields: Record<string, string>): Promise<Got> => {
+    const got = await ada.formThenPage(path, { password: password ?? '', probe: 'yes', ...fields });
+    seen.push(textOf(got));
+    return got;
+  };
+  const user = dovecot.newUser();
+  await dovecot.createFolder(user, 'INBOX');
+  const server = { host: '127.0.0.1', port: `${dovecot.port}`, tls: 'none', trust: 'system' };
+  const texts = { name: 'typed', user, ...server, sign_in: 'password:', folder: 'INBOX', since: 'now', action: 'seen' };
+  for (const more of [{ password: `${password}x` }, { port: '1' }, { folder: 'none' }, { name: '' }])
+    await send('mailbox/add', { ...texts, ...more });
+  expect((await send('mailbox/add', texts)).text).toContain('typed is added.');
+  const row = async () => {
+    const { text } = await ada.get('/admin/mailbox?name=typed');
+    return { mailbox: 'typed', version: /name="version" value="([^"]*)"/.exec(text)?.[1] ?? '' };
+  };
+  expect((await send('mailbox/password', await row())).text).toContain('is set');
+  await send('mailbox/password', { ...(await row()), password: `${password}x` });
+  await send('mailbox/set', { ...texts, ...(await row()), host: 'localhost', password: `${password}x` });
+  await send('mailbox/set', { ...texts, ...(await row()), host: 'localhost' });
+  await send('mailbox/remove', { ...(await row()), typed_name: 'typed', own_password: password ?? '' });
+  const removed = await send('mailbox/remove', {
+    ...(await row()),
+    ...{ typed_name: 'typed', own_password: own_password ?? '' },
+  });
+  expect(removed.text).toContain('typed is removed');
+  return seen;
 }
 
 /** The end of a daemon, with everything that it printed. */

@@ -62,12 +62,12 @@ async function signIn(
   context: RouteContext,
 ): Promise<FormResponse> {
   const name = fields.get('name') ?? '';
-  const failed = async (code: number, error: string): Promise<PageResponse> => ({
-    ...(await form(request, context, error, { name })),
+  const failed = async (code: number, error: string, shown = name): Promise<PageResponse> => ({
+    ...(await form(request, context, error, { name: shown })),
     code,
   });
   if (request.visitor === null || !isSameToken(fields.get('csrf'), signInCsrf(request.visitor)))
-    return { refused: 'csrf', response: await failed(403, 'The form was out of date. Please try again.') };
+    return { refused: 'csrf', response: await failed(403, 'The form was out of date. Please try again.', '') };
   if (name === '' || password === null || password.length === 0)
     return await failed(422, 'Please give a name and a password.');
   const result = await context.service.signIn(name, password, request.address);

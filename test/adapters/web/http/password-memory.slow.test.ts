@@ -5,7 +5,7 @@
  */
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { mustRun } from '../../../admin/admin-scene.ts';
+import { adminPassword, mustRun, signIn } from '../../../admin/admin-scene.ts';
 import { startBrowser, type TestBrowser } from '../../../support/browser.ts';
 import { newCanary } from '../../../support/leaks/canary.ts';
 import { searchMemory } from '../../../support/leaks/memory-search.ts';
@@ -64,3 +64,32 @@ test.each(['http', 'https'] as const)(
   },
   180_000,
 );
+
+test('a mailbox password that was typed into a form is sealed, and in no memory of the daemon', async () => {
+  const canary = newCanary(24);
+  await using folder = await temporaryFolder('password-memory');
+  const address = `http://127.0.0.1:${await freePort()}`;
+  const env = {
+    TICKETMAILD_DATA_DIR: folder.path,
+    TICKETMAILD_DATABASE_URL: `sqlite:${join(folder.path, 'ticketmaild.db')}`,
+    TICKETMAILD_HTTP_LISTEN: 'off',
+    TICKETMAILD_ADMIN_LISTEN: new URL(address).host,
+  };
+  await mustRun(runCommand(['admin', 'add', 'ada', '--password-stdin'], { env, input: adminPassword }));
+  await mustRun(runCommand(['encryption', 'enable', '--accept-key-loss', '--backup-prepared'], { env, input: '' }));
+  await using daemon = startDaemon(['run'], { env });
+  await daemon.waitFor(({ event }) => event === 'admin.listening');
+  const ada = await signIn({ address });
+  const server = { host: '127.0.0.1', port: '1', tls: 'implicit', trust: 'system', folder: 'INBOX', since: 'all' };
+  for (const name of ['one', 'two', 'three']) {
+    const fields = { name, user: name, ...server, sign_in: 'password:', action: 'seen' };
+    // Refused by the probe, and stored without one.
+    expect(
+      (await ada.form('mailbox/add', { ...fields, password: `${Buffer.from(canary)}`, probe: 'yes' })).status,
+    ).toBe(422);
+    expect((await ada.form('mailbox/add', { ...fields, password: `${Buffer.from(canary)}` })).status).toBe(303);
+  }
+  const { hits, searchedBytes } = await searchMemory(daemon.pid, canary);
+  expect(hits).toEqual([]);
+  expect(searchedBytes).toBeGreaterThan(10_000_000);
+}, 180_000);
