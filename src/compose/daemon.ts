@@ -63,7 +63,6 @@ export async function serveDaemon(parts: DaemonParts, stop: AbortSignal, reloads
   const passed = await takeSockets(service.sockets, config, log);
   const daemon = await parts.openDaemon(stop);
   const { control, operations } = daemon;
-  const { raw, worker } = ports;
   const { configFile } = reloads;
   // Each call has its own sessions and the current limits, so that several admins can resolve messages at the same
   // time.
@@ -71,10 +70,8 @@ export async function serveDaemon(parts: DaemonParts, stop: AbortSignal, reloads
     await using resolver = createResolver({ ...ports, store }, daemonSettings(active.config));
     return await resolver.resolve(message, action);
   };
-  const page = {
-    ...{ store, log, encryption, oauth, control, operations, resolve, raw, worker },
-    ...{ database, configFile, sessions: ports.sessions, sizeBytesMax: config.message.sizeBytesMax },
-  };
+  const ofPage = { store, log, encryption, oauth, control, operations, resolve, database, configFile };
+  const page = { ...ports, ...ofPage, sizeBytesMax: config.message.sizeBytesMax };
   const reload = createReload({
     ...{ load: reloads.load, log, serviceManager, nowMs: systemClock.nowMs },
     current: () => active.config,

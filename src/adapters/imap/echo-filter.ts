@@ -10,7 +10,7 @@
  */
 import type { Credential } from '../../ingest/ports.ts';
 import { copySecret, secretBuffer } from '../../secret/secret-bytes.ts';
-import { isBase64Byte, writeBase64 } from './base64.ts';
+import { isBase64Byte, writeBase64 } from './sasl/base64.ts';
 
 /** Below it, a secret may be a tag, a status or part of a number. */
 const secretBytesMin = 5;

@@ -15,7 +15,7 @@ import { secretBuffer } from '../../secret/secret-bytes.ts';
 import { EchoFilter } from './echo-filter.ts';
 import { type ContinuationRequest, continuationText, filterResponses, internals } from './imapflow-internals.ts';
 import { ResponseFilter } from './responses/response-filter.ts';
-import { chooseMethod, type LoginIdentity, type LoginMethod, scratchBytes, writeLine } from './sasl.ts';
+import { chooseMethod, type LoginIdentity, type LoginMethod, scratchBytes, writeLine } from './sasl/sasl.ts';
 import { readChallenge, type TokenChallenge } from './token-failures.ts';
 
 /** Writes one line and waits until the socket has taken it; always wipes the scratch buffer. */

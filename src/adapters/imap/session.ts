@@ -7,26 +7,15 @@
  * folder knows imapflow.
  */
 
-import { TLSSocket } from 'node:tls';
 import type { FetchMessageObject } from 'imapflow';
 import { copyIn } from '../../async/buffer-pool.ts';
 import { Failure, isFailure } from '../../errors.ts';
 import type { Connection, PostAction } from '../../ingest/model.ts';
-import type {
-  Credential,
-  FetchedSource,
-  FolderState,
-  IdleEnd,
-  ListedMessage,
-  ProbeReport,
-  Session,
-  Sessions,
-} from '../../ingest/ports.ts';
+import type { FetchedSource, FolderState, IdleEnd, ListedMessage, Session, Sessions } from '../../ingest/ports.ts';
 import type { ImapOptions } from './client.ts';
 import { ImapConnection } from './connection.ts';
 import {
   applyAction,
-  listFolders,
   type SearchCriteria,
   type SearchResult,
   search,
@@ -36,9 +25,9 @@ import {
 } from './folder.ts';
 import { idle, NewMailAnnouncements } from './idle.ts';
 import { commandBytesMax, idleBytesMax } from './limits.ts';
+import { probe } from './probe.ts';
 import { listedMax, uidMax } from './responses/uid-collector.ts';
-import { certificateNotAfterMs, describeCertificate } from './tls.ts';
-import type { ConnectionStage } from './transport.ts';
+import { certificateNotAfterMs } from './tls.ts';
 
 const dayMs = 24 * 60 * 60 * 1000;
 const datesPerFetch = 500;
@@ -377,89 +366,4 @@ export function imapSessions(options: () => ImapOptions): Sessions {
     },
     probe: (connection, credential, step) => probe(connection, credential, options(), step),
   };
-}
-
-const foldersTextLengthMax = 500;
-const reportedStages: ReadonlySet<ConnectionStage> = new Set<ConnectionStage>([
-  'name',
-  'connect',
-  'tls',
-  'login',
-  'folder',
-]);
-
-async function examine(opened: ImapConnection, path: string, folders: readonly string[]): Promise<FolderState> {
-  try {
-    return await selectFolder(opened, path, true);
-  } catch (error) {
-    if (!isFailure(error, 'folder_missing')) throw error;
-    const fields = { ...error.fields, folders: folders.join(', ').slice(0, foldersTextLengthMax) };
-    throw new Failure('folder_missing', error.message, { fields, cause: error.cause });
-  }
-}
-
-async function report(opened: ImapConnection, connection: Connection): Promise<ProbeReport> {
-  const socket = opened.transport.socket();
-  const address = `${socket?.remoteAddress ?? connection.host}:${socket?.remotePort ?? connection.port}`;
-  const certificate = socket instanceof TLSSocket ? describeCertificate(socket) : null;
-  const folders = await listFolders(opened);
-  const folder = await examine(opened, connection.folder, folders);
-  const { capabilities, mechanism } = opened.imap;
-  return { address, certificate, mechanism, capabilities: [...capabilities.keys()].sort(), folder, folders };
-}
-
-const untrusted = ['tls_untrusted', 'tls_name_mismatch', 'tls_expired'] as const;
-const noFingerprint = '0'.repeat(64);
-
-/**
- * A second handshake, pinned to a fingerprint that no certificate has: it ends with the certificate that the server
- * shows, and before anything is sent.
- */
-async function withCertificate(
-  failure: Failure,
-  connection: Connection,
-  credential: Credential,
-  options: ImapOptions,
-): Promise<Failure> {
-  const pinned = { ...connection, caPem: null, fingerprint: noFingerprint };
-  const ignore = (): void => undefined;
-  try {
-    const opened = await ImapConnection.open(pinned, credential, options, new AbortController().signal, ignore);
-    await opened.close();
-  } catch (error) {
-    if (!isFailure(error, 'tls_pin_mismatch')) return failure;
-    const { pinned: _, shown: __, ...fields } = error.fields;
-    const { code, message, hint, cause } = failure;
-    return new Failure(code, message, { fields: { ...failure.fields, ...fields }, hint, cause });
-  }
-  return failure;
-}
-
-/**
- * Read-only probe of a mail server: name, connection, certificate, login, folder (EXAMINE, RFC 9051 section 6.3.3),
- * list of folders and capabilities. Calls `step` with `name`, `connect`, `tls`, `login`, `folder` as each stage begins.
- * Fails like a session, at the first stage that fails; a missing folder is reported with the existing ones, and a
- * certificate that is not trusted with its subject, issuer, dates and fingerprint.
- */
-async function probe(
-  connection: Connection,
-  credential: Credential,
-  options: ImapOptions,
-  step: (name: string) => void,
-): Promise<ProbeReport> {
-  const enter = (stage: ConnectionStage): void => {
-    if (reportedStages.has(stage)) step(stage);
-  };
-  const signal = new AbortController().signal;
-  const opened = await ImapConnection.open(connection, credential, options, signal, enter).catch(
-    async (error: unknown) => {
-      throw isFailure(error, ...untrusted) ? await withCertificate(error, connection, credential, options) : error;
-    },
-  );
-  try {
-    step('folder');
-    return await report(opened, connection);
-  } finally {
-    await opened.close();
-  }
 }

@@ -310,7 +310,7 @@ async function newSignIn(
 ): Promise<SelectedGrant | null | 'as_before'> {
   if (oauth === passwordSignIn) return before.grant === null ? 'as_before' : null;
   const present = before.grant === null ? null : await ports.store.grantByName(before.grant);
-  // A mailbox keeps the grant of this provider that it has, also one that nobody consented to yet.
+  // A mailbox keeps the grant of this provider that it has, also one without a consent so far.
   if (before.grant !== null && (present === null || present.provider === oauth) && grant === before.grant)
     return 'as_before';
   return await selectGrant(ports, { oauth, ...(grant === '' ? {} : { grant }) }, after);

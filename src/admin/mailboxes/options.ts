@@ -1,6 +1,6 @@
 /**
- * Option parser of `mailbox add`, `mailbox set` and the forms of the page: validates texts and returns a mailbox without
- * its password.
+ * Option parser of `mailbox add`, `mailbox set` and the forms of the page: checks texts, returns a mailbox without its
+ * password.
  *
  * Pure: files and the clock are passed in. Each mistake is one `usage` failure with the option, what is allowed, and
  * what was given; a password on an unencrypted connection to another machine is `plaintext_refused`.

@@ -3,7 +3,7 @@
  *
  * A person who is signed in makes the daemon connect to any host (server-side request forgery), as the command does. So
  * the result holds words of this program, and what IMAP and TLS define: never the text of another kind of server. A
- * probe that is given up ends by itself; the next one waits for that.
+ * probe that is given up ends at its own deadlines; the next one waits for that.
  */
 import type { Clock } from '../../async/clock.ts';
 import { within } from '../../async/deadline.ts';

@@ -83,15 +83,7 @@ export function memoryService(instead: Partial<AdminService> = {}): MemoryServic
       done.push(`confirm ${name} ${digest} ${by}`);
       return { isDone: digest === unconfirmedMailbox.digest, sentence: 'So it is.' };
     },
-    providers: () => [{ name: 'm365', label: 'Microsoft' }],
-    addMailbox: async (texts, request) => mailboxDone(service, 'add', texts.name, request, texts),
-    changeMailbox: async ({ name, version }, texts, request) =>
-      mailboxDone(service, `change ${version}`, name, request, texts),
-    setMailboxPassword: async ({ name, version }, request) =>
-      mailboxDone(service, `set password ${version}`, name, request),
-    testMailbox: async ({ name, version }) => mailboxDone(service, `test ${version}`, name),
-    setMailboxState: async ({ name, version }, state) => mailboxDone(service, `${state} ${version}`, name),
-    removeMailbox: async ({ name, version }, request) => mailboxDone(service, `remove ${version}`, name, request),
+    ...mailboxForms(() => service),
     async connectMailbox(name, provider, { redirectUri, by }) {
       done.push(`connect ${name} ${provider} ${redirectUri} ${by}`);
       return { ...begunSignIn, mailbox: name, redirectUri };
@@ -126,6 +118,21 @@ async function signIn(
   const session = { name, csrf: randomBytes(32).toString('base64url') };
   service.sessions.set(token, session);
   return { kind: 'signed_in', token, session };
+}
+
+/** The forms of a mailbox, all of them accepted. */
+function mailboxForms(service: () => MemoryService) {
+  return {
+    providers: () => [{ name: 'm365', label: 'Microsoft' }],
+    addMailbox: async (texts, request) => mailboxDone(service(), 'add', texts.name, request, texts),
+    changeMailbox: async ({ name, version }, texts, request) =>
+      mailboxDone(service(), `change ${version}`, name, request, texts),
+    setMailboxPassword: async ({ name, version }, request) =>
+      mailboxDone(service(), `set password ${version}`, name, request),
+    testMailbox: async ({ name, version }) => mailboxDone(service(), `test ${version}`, name),
+    setMailboxState: async ({ name, version }, state) => mailboxDone(service(), `${state} ${version}`, name),
+    removeMailbox: async ({ name, version }, request) => mailboxDone(service(), `remove ${version}`, name, request),
+  } satisfies Partial<AdminService>;
 }
 
 /** A form of a mailbox that is accepted; both passwords are remembered as they arrived. */

@@ -100,6 +100,7 @@ onBoth('failing mailboxes are listed first, then all by name, the paused ones am
   expect(counts).toEqual({ ok: 1, failing: 1, waiting: 0, paused: 1, unknown: 3 });
   expect(isReady).toBe(true);
   expect(failingChecks.map(({ check, reason }) => `${check}: ${reason}`)).toEqual([
+    'passwords: passwords_readable: 6 passwords are readable in the database',
     ...['clock: not compared yet', 'mailboxes: 1 of 5 fail'],
   ]);
   expect(workers).toEqual([

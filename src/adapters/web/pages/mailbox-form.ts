@@ -158,7 +158,7 @@ function signInGroup(form: Form): Markup {
   );
 }
 
-/** Not one that a browser fills in: it is a password of somebody else. */
+/** A browser must not fill in the password of the sign-in. */
 function secret(name: string, label: string, hint: string): Markup {
   return markup`<div><label for="${name}">${label}</label><input id="${name}" name="${name}" type="password" autocomplete="new-password" maxlength="1024" aria-describedby="${name}-hint"><p class="hint" id="${name}-hint">${hint}</p></div>`;
 }

@@ -60,9 +60,9 @@ function isGrave(failing: OverviewView['failingChecks']): boolean {
   return failing.some(({ check }) => check === 'vault' || check === 'switch');
 }
 
-/** Warnings about mailboxes and quarantine are what their own parts of the page show. */
+/** While it is ready, the parts about mailboxes and quarantine show what is wrong with those. */
 function failingChecks({ isReady, failingChecks: all }: OverviewView): Markup {
-  const failing = all.filter(({ check, isWarning }) => !isWarning || !['mailboxes', 'quarantine'].includes(check));
+  const failing = all.filter(({ check }) => !isReady || !['mailboxes', 'quarantine'].includes(check));
   if (failing.length === 0) return nothing;
   const rows = failing.map(({ check, reason, hint }) => {
     const where = ['vault', 'switch', 'passwords'].includes(check)

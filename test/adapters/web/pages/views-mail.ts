@@ -52,7 +52,7 @@ const certificate = {
   ...{ validUntilMs: nowMs + 300 * dayMs, fingerprint: '0123456789abcdef'.repeat(4) },
 };
 
-/** A server whose certificate nobody signed. */
+/** A server with a certificate that no authority signed. */
 export const untrustedProbe: ProbeView = {
   stages: [
     { stage: 'name', result: 'passed' },

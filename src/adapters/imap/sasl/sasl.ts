@@ -6,12 +6,12 @@
  * that takes the kind of credential and that the server offers is used: a token never goes by a mechanism for
  * passwords, nor a password by one for tokens. XOAUTH2 is preferred to OAUTHBEARER, as Exchange has it alone.
  */
-import { Failure } from '../../errors.ts';
-import type { Credential } from '../../ingest/ports.ts';
-import { copySecret } from '../../secret/secret-bytes.ts';
-import { hints } from '../../text/hints.ts';
+import { Failure } from '../../../errors.ts';
+import type { Credential } from '../../../ingest/ports.ts';
+import { copySecret } from '../../../secret/secret-bytes.ts';
+import { hints } from '../../../text/hints.ts';
+import type { CommandToken } from '../imapflow-internals.ts';
 import { writeBase64 } from './base64.ts';
-import type { CommandToken } from './imapflow-internals.ts';
 
 /** Writes one response line into the scratch buffer, from its start; returns its length in bytes. */
 type WriteResponse = (scratch: Uint8Array<ArrayBuffer>) => number;
