@@ -65,9 +65,13 @@ async function messages(parts: Parts): Promise<void> {
     'two messages wait',
     async () => (await scene.rows(`select count(*) from outcome where outcome = 'quarantined'`))[0] === '2',
   );
-  await until('one fails', async () => (await ada.get('/admin/overview?show=failing')).text.includes('press'));
+  await until('one fails', async () => (await ada.get('/admin/mailboxes?show=failing')).text.includes('press'));
   await open(parts, '/admin/overview');
   await shoot('overview');
+  await open(parts, '/admin/mailboxes');
+  await shoot('mailboxes');
+  await open(parts, '/admin/mailboxes/add');
+  await shoot('mailbox-add');
   await open(parts, '/admin/quarantine');
   await shoot('quarantine');
 }

@@ -116,15 +116,15 @@ test('what hostile message, servers and rows say is shown and never runs', async
   await until(
     'the mailboxes fail',
     async () =>
-      /failing=?[^0]*/.test((await ada.get('/admin/overview?show=failing')).text) &&
+      /failing=?[^0]*/.test((await ada.get('/admin/mailboxes?show=failing')).text) &&
       (await ada.get('/admin/overview')).text.includes('onerror'),
   );
   const seen = [
     await show('/admin/overview', 'hostile-overview'),
-    await show('/admin/overview?show=failing', 'hostile-failing'),
+    await show('/admin/mailboxes?show=failing', 'hostile-failing'),
     await show('/admin/quarantine', 'hostile-quarantine'),
     await show(encryptionPath, 'hostile-encryption'),
-    await show(`/admin/overview?search=${encodeURIComponent(hostile[0])}`, 'hostile-search'),
+    await show(`/admin/mailboxes?search=${encodeURIComponent(hostile[0])}`, 'hostile-search'),
   ].join('\n');
   for (const part of [
     '<script>document.documentElement.dataset.ran=1;alert(1)</script>',

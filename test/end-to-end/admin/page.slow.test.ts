@@ -126,6 +126,38 @@ test('a stranger comes to the sign-in page, and an admin to the overview', async
   await picture('quarantine-empty');
 }, 120_000);
 
+test('a mailbox is added with a pinned certificate, tested and removed', async () => {
+  const { dovecot } = scene;
+  const user = dovecot.newUser();
+  await dovecot.createFolder(user, 'INBOX');
+  await page.getByRole('link', { name: 'Mailboxes' }).first().click();
+  await picture('mailboxes');
+  await page.getByRole('link', { name: 'Add a mailbox' }).click();
+  await page.getByLabel('Name', { exact: true }).fill('desk');
+  await page.getByLabel('Server', { exact: true }).fill('localhost');
+  await page.getByLabel('Port', { exact: true }).fill(`${dovecot.tlsPort}`);
+  await page.getByLabel('User', { exact: true }).fill(user);
+  await page.getByLabel('Password of the mailbox', { exact: true }).fill('pw');
+  await press('Test and add');
+  await page.getByText('The certificate of the server is not trusted').waitFor();
+  await picture('mailbox-untrusted');
+  await page.getByText('Trust it alone (pin)').click();
+  await page.getByLabel('Password of the mailbox', { exact: true }).fill('pw');
+  await press('Test and add');
+  await page.waitForURL('**/admin/mailbox?name=desk');
+  expect(await flashText()).toBe('desk is added.');
+  await press('Test');
+  await page.getByText('The test passed').waitFor();
+  await picture('mailbox-tested');
+  await page.getByText('Remove this mailbox').click();
+  await page.getByLabel('Type its name').fill('desk');
+  await page.getByLabel('Your own password', { exact: true }).fill(adminPassword);
+  await press('Remove it');
+  await page.waitForURL('**/admin/mailboxes');
+  expect(await flashText()).toContain('desk is removed');
+  sent.length = 0;
+}, 60_000);
+
 test('the button answers when both boxes are ticked, and not before', async () => {
   await page.getByRole('link', { name: 'Server › Encryption' }).click();
   expect(await mainText()).toMatch(/losing the key file loses the passwords/i);
@@ -318,6 +350,7 @@ test('every message became one ticket, no poll failed, and everything is in the 
     .filter((action) => !action.startsWith('password.'));
   expect(actions.toReversed()).toMatchInlineSnapshot(`
     [
+      "mailbox.removed",
       "key.created",
       "switch.enabling",
       "switch.on",
@@ -344,9 +377,9 @@ test('every message became one ticket, no poll failed, and everything is in the 
 
 test('nothing is wrong with any state in any look', () => {
   expect(wrong).toEqual([]);
-  // The refused sign-in, and the time without a daemon.
+  // The refused sign-in, the refused mailbox, and the time without a daemon.
   const expected =
-    /^console: Failed to load resource: (the server responded with a status of 403|net::ERR_CONNECTION_REFUSED)/;
+    /^console: Failed to load resource: (the server responded with a status of (403|422)|net::ERR_CONNECTION_REFUSED)/;
   expect(opened.troubles.filter((line) => !expected.test(line))).toEqual([]);
   expect(opened.troubles.filter((line) => line.includes('403'))).toHaveLength(1);
 });
