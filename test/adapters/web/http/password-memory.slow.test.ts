@@ -65,7 +65,10 @@ test.each(['http', 'https'] as const)(
   180_000,
 );
 
-test('a mailbox password that was typed into a form is sealed, and in no memory of the daemon', async () => {
+test('a mailbox password that was typed into a form is sealed, and in no memory of the daemon', {
+  tags: ['long'],
+  timeout: 180_000,
+}, async () => {
   const canary = newCanary(24);
   await using folder = await temporaryFolder('password-memory');
   const address = `http://127.0.0.1:${await freePort()}`;
@@ -92,4 +95,4 @@ test('a mailbox password that was typed into a form is sealed, and in no memory 
   const { hits, searchedBytes } = await searchMemory(daemon.pid, canary);
   expect(hits).toEqual([]);
   expect(searchedBytes).toBeGreaterThan(10_000_000);
-}, 180_000);
+});
