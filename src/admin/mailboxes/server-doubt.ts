@@ -2,8 +2,8 @@
  * Authentication of the server before a new password is sent to it: settings seal, and binding of the stored password.
  *
  * Write access to the database could have pointed the row elsewhere, or swapped two names. While encryption is on, the
- * settings seal vouches for the server (secret/settings-seal.ts): a command or the page confirmed name and connection. A
- * stored password proves nothing.
+ * settings seal vouches for the server (secret/settings-seal.ts): a command or the page confirmed name and connection.
+ * A stored password proves nothing.
  */
 import type { Confirmations } from '../../encryption/confirmations.ts';
 import type { PasswordAccess } from '../../encryption/passwords.ts';

@@ -1,6 +1,6 @@
 /**
- * The Mailboxes page over a real database and a real mail server in this process: forms as a browser sends them, rows as
- * the database has them.
+ * The Mailboxes page over a real database and a real mail server in this process: forms as a browser sends them, rows
+ * as the database has them.
  */
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';

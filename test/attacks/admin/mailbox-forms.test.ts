@@ -1,6 +1,6 @@
 /**
- * Attacks on the forms of a mailbox: other origins, sessions of others, rows that a writer of the database changed while
- * the form was open, servers that answer with hostile texts, and a stolen session.
+ * Attacks on the forms of a mailbox: other origins, sessions of others, rows that a writer of the database changed
+ * while the form was open, servers that answer with hostile texts, and a stolen session.
  */
 import { createServer } from 'node:net';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';

@@ -158,7 +158,8 @@ export function postForm(
 }
 
 /**
- * An action that needs a second click: `summary` opens the explanation, below which `form` and Cancel stand side by side.
+ * An action that needs a second click: `summary` opens the explanation, below which `form` and Cancel stand side by
+ * side.
  */
 export function confirmation(summary: string, explanation: Markup, form: Markup, isDanger = false): Markup {
   const style = isDanger ? ' danger' : '';

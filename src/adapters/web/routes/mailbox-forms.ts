@@ -128,8 +128,8 @@ function doneAt(to: string, { request, context }: Of, { sentence }: { readonly s
 }
 
 /**
- * A name that no mailbox has leads to the list. A refused form names the row that was shown first: where that is another
- * one by now, it is refused until the page is opened again.
+ * A name that no mailbox has leads to the list. A refused form names the row that was shown first: where that is
+ * another one by now, it is refused until the page is opened again.
  */
 async function showSettings(
   { request, context }: Of,
