@@ -44,6 +44,7 @@ import {
   addOptions,
   addressesIn,
   changeOptions,
+  grantAsBefore,
   inWordsOfForm,
   type MailboxTexts,
   passwordSignIn,
@@ -308,6 +309,7 @@ async function newSignIn(
   before: Mailbox,
   { sign_in: oauth, grant }: MailboxTexts,
 ): Promise<SelectedGrant | null | 'as_before'> {
+  if (oauth === grantAsBefore && before.grant !== null) return 'as_before';
   if (oauth === passwordSignIn) return before.grant === null ? 'as_before' : null;
   const present = before.grant === null ? null : await ports.store.grantByName(before.grant);
   // A mailbox keeps the grant of this provider that it has, also one without a consent so far.

@@ -81,7 +81,7 @@ async function settingsView(found: VersionedMailbox, ports: MailboxConfirmationP
   const verdicts = ports.confirmations.verify(mailbox, settingsSeal);
   const isConfirmed = verdicts?.connection === 'valid' && verdicts.action === 'valid';
   const signIn = await ports.signInOf(mailbox);
-  const providerName = signIn.kind === 'oauth' ? (signIn.providerName ?? '') : null;
+  const providerName = signIn.kind === 'oauth' ? signIn.providerName : null;
   return {
     ...{ name, server: serverText(connection), folder: nameText(connection.folder) },
     startMs: start.from === 'all' ? null : start.atMs,

@@ -22,20 +22,23 @@ export type MailboxTexts = Readonly<Record<(typeof mailboxFields)[number], strin
 /** `sign_in` of a mailbox with a password; any other value names a provider of OAuth 2. */
 export const passwordSignIn = 'password:';
 
+/** `sign_in` of a mailbox with a grant whose provider is not known. */
+export const grantAsBefore = 'grant:';
+
 export const newMailboxTexts: MailboxTexts = {
   ...{ name: '', host: '', port: '', tls: 'implicit', allow_plaintext: '', trust: 'system', fingerprint: '' },
   ...{ authorities: '', user: '', sign_in: passwordSignIn, grant: '', folder: 'INBOX', since: 'now' },
   ...{ action: 'seen', target: '', interval: '', addresses: '' },
 };
 
-/** The present settings. `provider`: of its grant; null: a password. */
+/** The present settings. `provider`: of its grant; null: not known, or a password. */
 export function textsOf({ name, connection, postAction, ...rest }: Mailbox, provider: string | null): MailboxTexts {
   const { host, port, tls, allowPlaintext, caPem, fingerprint, user, folder } = connection;
   return {
     ...{ name, host, port: `${port}`, tls, user, folder, authorities: '', grant: rest.grant ?? '', since: '' },
     allow_plaintext: allowPlaintext ? 'yes' : '',
     ...{ trust: fingerprint !== null ? 'pin' : caPem !== null ? 'stored' : 'system', fingerprint: fingerprint ?? '' },
-    sign_in: provider ?? passwordSignIn,
+    sign_in: provider ?? (rest.grant === null ? passwordSignIn : grantAsBefore),
     ...{ action: postAction.kind, target: targetFolder(postAction) ?? '' },
     interval: rest.pollIntervalMs === null ? '' : `${rest.pollIntervalMs / 1000}`,
     addresses: rest.addresses.join(' '),

@@ -5,6 +5,7 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { systemClock } from '../../../src/adapters/clock/clock.ts';
 import { createProbeRunner } from '../../../src/admin/mailboxes/probe-runner.ts';
+import type { OAuthProvider } from '../../../src/config/oauth-provider.ts';
 import { type Dovecot, startDovecot } from '../../support/servers/dovecot.ts';
 import { fieldsOf, type MailboxPageScene, openMailboxPageScene, own } from './mailbox-page-scene.ts';
 
@@ -207,6 +208,53 @@ describe('settings', () => {
       expect(fieldsOf(got.text, 'mailbox/set')['version']).toBe(fields['version']);
     }
     expect((await stored())?.pollIntervalMs).toBeNull();
+  });
+});
+
+describe('a mailbox of a provider of OAuth 2', () => {
+  const provider = {
+    ...{ name: 'm365', kind: 'microsoft', flow: 'person', mailboxes: [], caPem: null },
+    imapHosts: [{ host: 'imap.example.org', port: 993 }],
+  } as unknown as OAuthProvider;
+  const fields = {
+    user: 'desk@example.org',
+    port: '',
+    trust: 'system',
+    fingerprint: '',
+    sign_in: 'm365',
+    password: '',
+  };
+
+  test('is stored without a login, and leads to the page where a person signs in', async () => {
+    await using other = await openMailboxPageScene({ providers: [provider] });
+    const form = await addForm(fields);
+    const foreign = await other.form('mailbox/add', form);
+    expect([foreign.status, mainOf(foreign.text)]).toEqual([422, expect.stringContaining('imap.example.org:993')]);
+    const got = await other.form('mailbox/add', { ...form, host: 'imap.example.org' });
+    expect([got.status, other.logins]).toEqual([303, []]);
+    const { text } = await other.ada.get(got.headers.location ?? '');
+    expect(text).toContain('Now connect it');
+    expect(text).toContain('action="/admin/mailbox/connect"');
+    expect((await other.app.store.listMailboxes())[0]).toMatchObject({ name, grant: name });
+  });
+
+  test('keeps its grant when other settings change, and takes a password in its place', async () => {
+    await using other = await openMailboxPageScene({ providers: [provider] });
+    await other.form('mailbox/add', await addForm({ ...fields, host: 'imap.example.org' }));
+    const change = async (more: Record<string, string>) => {
+      const { text } = await other.ada.get(`/admin/mailbox/settings?${new URLSearchParams({ name })}`);
+      const shown = fieldsOf(text, 'mailbox/set');
+      expect(shown['sign_in']).toBe('grant:');
+      return await other.form('mailbox/set', { ...shown, ...more });
+    };
+    expect((await change({ interval: '44' })).status).toBe(303);
+    expect((await other.app.store.listMailboxes())[0]).toMatchObject({ grant: name, pollIntervalMs: 44_000 });
+    const noPassword = await change({ sign_in: 'password:' });
+    expect([noPassword.status, noPassword.text]).toEqual([422, expect.stringContaining('password of the mailbox is')]);
+    const server = { host: 'localhost', port: `${dovecot.tlsPort}`, trust: 'pin', fingerprint: dovecot.fingerprint };
+    const got = await change({ sign_in: 'password:', password: 'pw', user, ...server });
+    expect(got.status).toBe(303);
+    expect((await other.app.store.listMailboxes())[0]).toMatchObject({ grant: null });
   });
 });
 

@@ -10,6 +10,7 @@ import { createMailboxConfirmation } from '../../../src/admin/mailboxes/confirma
 import { createProbeRunner, type ProbeRunner } from '../../../src/admin/mailboxes/probe-runner.ts';
 import { createOAuthSignIn } from '../../../src/admin/oauth-sign-in.ts';
 import type { App } from '../../../src/compose/compose.ts';
+import type { OAuthProvider } from '../../../src/config/oauth-provider.ts';
 import { enable } from '../../../src/encryption/operations/enable.ts';
 import type { Sessions } from '../../../src/ingest/ports.ts';
 import { adminPassword, type MemoryService, memoryService } from '../../adapters/web/memory-service.ts';
@@ -39,12 +40,14 @@ export type SceneOptions = {
   /** Instead of a mail server. */
   readonly probe?: Sessions['probe'];
   readonly probes?: ProbeRunner;
+  readonly providers?: readonly OAuthProvider[];
 };
 
 export async function openMailboxPageScene(options: SceneOptions = {}): Promise<MailboxPageScene> {
   await using building = new AsyncDisposableStack();
   const { app, config } = building.use(await testApp(null));
   const database = building.adopt(new DatabaseSync(join(config.dataDir, 'ticketmaild.db')), (open) => open.close());
+  const configured = options.providers ?? [];
   const logins: string[] = [];
   const sessions: Pick<Sessions, 'probe'> = {
     probe: async (connection, credential, step) => {
@@ -55,13 +58,13 @@ export async function openMailboxPageScene(options: SceneOptions = {}): Promise<
   };
   const ports = { ...app, clock: systemClock, sessions, probes: options.probes ?? createProbeRunner(systemClock) };
   const actions = createMailboxActions({
-    ...ports,
+    ...{ ...ports, oauth: { ...app.oauth, providers: () => configured } },
     changed: () => undefined,
     verifyPassword: async (_name, password) =>
       password.use((bytes) => Buffer.from(bytes).toString()) === own ? 'right' : 'wrong',
   });
-  const { signInOf } = createOAuthSignIn({ ...ports, ...app.oauth });
-  const providers = () => [];
+  const { signInOf } = createOAuthSignIn({ ...ports, ...app.oauth, providers: () => configured });
+  const providers = () => configured.map(({ name }) => ({ name, label: name }));
   const confirmation = createMailboxConfirmation({ ...ports, signInOf, providers });
   const service = memoryService({ ...actions, ...confirmation });
   const page = building.use(await openPage(service));
@@ -76,7 +79,7 @@ export async function openMailboxPageScene(options: SceneOptions = {}): Promise<
       const quiet = { step: () => undefined, passwords: () => undefined, workersWithoutKey: () => undefined };
       await enable(app.operation(quiet), { force: false, waitMs: 0, signal: new AbortController().signal });
     },
-    form: (path, fields) => ada.post(`/admin/${path}`, { csrf, ...fields }),
+    form: (path, fields) => ada.post(`/admin/${path}`, { ...fields, csrf }),
     async row(name) {
       const { text } = await ada.get(`/admin/mailbox?${new URLSearchParams({ name })}`);
       return { mailbox: name, version: /name="version" value="([^"]*)"/.exec(text)?.[1] ?? '' };

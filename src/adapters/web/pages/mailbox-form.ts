@@ -139,10 +139,14 @@ function signInGroup(form: Form): Markup {
     stored === null
       ? 'It is sent to the mail server alone.'
       : 'Needed for another server, port, encryption, certificate or user: the stored one is never sent elsewhere. Otherwise leave it empty.';
+  const known = [passwordSignIn, ...providers.map(({ name }) => name)];
+  const present = form.texts.sign_in;
+  const asNow = known.includes(present) ? [] : ([[present, 'OAuth 2, as now']] as const);
   const ways =
-    providers.length === 0
+    providers.length + asNow.length === 0
       ? markup`<input type="hidden" name="sign_in" value="${passwordSignIn}">`
       : select(form, 'sign_in', 'Signs in with', [
+          ...asNow,
           [passwordSignIn, 'a password'],
           ...providers.map(
             ({ name, label }) => [name, `OAuth 2: ${label}${label === name ? '' : ` (${name})`}`] as const,
