@@ -165,7 +165,7 @@ async function setState(of: FormOf, shown: ShownMailbox, state: 'active' | 'paus
 async function remove(of: FormOf, shown: ShownMailbox): Promise<FormResponse> {
   const typed = (of.form.fields.get('typed_name') ?? '').trim().normalize('NFC');
   const result: MailboxResult =
-    typed === shown.name.normalize('NFC')
+    typed === shown.name.trim().normalize('NFC')
       ? await of.context.service.removeMailbox(shown, requestOf(of))
       : { kind: 'refused', sentence: 'Nothing was removed: the name that was typed is not that of the mailbox.' };
   return result.kind === 'done' ? doneAt(paths.mailboxes, of, result) : await answer(of, shown, result);

@@ -69,10 +69,8 @@ export const pages: Readonly<Record<string, () => string>> = {
   'mailbox-tested': () =>
     mailboxPage(frame, mail.confirmedMailbox, redirectUri, { error: null, probe: mail.passedProbe }),
   mailboxes: () => mailboxesPage(frame, mail.overview),
-  'mailboxes-none': () => mailboxesPage(frame, mail.overviewCalm),
   'mailbox-add': () => addMailboxPage(frame, { ...emptyForm, providers: mail.unconfirmedMailbox.providers }),
   'mailbox-add-untrusted': () => addMailboxPage(frame, { ...emptyForm, providers: [], probe: mail.untrustedProbe }),
-  'mailbox-add-refused': () => addMailboxPage(frame, { ...emptyForm, providers: [], error: 'Name must be shorter.' }),
   'mailbox-settings': () => mailboxSettingsPage(frame, mail.doubtfulMailbox, null),
   ...Object.fromEntries(
     Object.entries(mail.signIns).map(([name, signIn]) => [
