@@ -35,9 +35,19 @@ export async function copyDatabase(options: CopyDatabaseOptions, context: Contex
   return await withApp(options, context, async (app, config) => {
     refuseSameFile(config.database, target);
     const report = await copied(app, target, context);
-    const rows = report.tables.reduce((sum, table) => sum + table.rows, 0);
-    const fields = { rows, resumed: report.wasResumed, tables: report.tables, to: settings };
-    const text = `${countText(rows, 'row')} of ${report.tables.length} tables copied, and compared with the source`;
+    const { before, tables } = report;
+    const rows = tables.reduce((sum, table) => sum + table.rows, 0);
+    const fields = {
+      rows,
+      resumed: before === 'unfinished',
+      was_complete: before === 'complete',
+      tables,
+      to: settings,
+    };
+    const text =
+      before === 'complete'
+        ? 'the target is a complete copy already; nothing was changed'
+        : `${countText(rows, 'row')} of ${tables.length} tables copied, and compared with the source`;
     await printResult(options, context, fields, text, 'green');
     await printLines(options, context, nextSteps(settings, target, config.database));
     return 0;

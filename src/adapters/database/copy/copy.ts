@@ -3,7 +3,7 @@
  *
  * A chunk is one transaction, and a copy that was interrupted goes on after the last key in the target. When all chunks
  * are there, each table is read from both sides: one that differs although it was resumed (the source went on in
- * between) is copied again from its beginning, once. The last transaction copies what acts or holds a secret and removes
+ * between) is copied again from its beginning, once. The last transaction copies what acts or holds a secret and completes
  * the marker. A lost connection is opened again for a minute.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -22,17 +22,17 @@ import {
   rowName,
 } from './columns.ts';
 import { createDigests, isSameDigest, type TableDigest } from './digest.ts';
-import { markerOf, readMarker, removeMarker } from './marker.ts';
+import { completeMarker, markerOf, readMarkers } from './marker.ts';
 import { countRows, lastKey, type RowKey, readPages } from './pages.ts';
 import { type WorkerLiveness, withLockedSource } from './source.ts';
-import { prepareTarget } from './target.ts';
+import { prepareTarget, type TargetState } from './target.ts';
 
 export type CopyProgress = (step: 'copying' | 'comparing', rowsDone: number, rowsTotal: number) => void;
 
 export type CopyReport = {
-  /** It went on with an unfinished copy. */
-  readonly wasResumed: boolean;
-  /** The rows of each table, the same in both databases. */
+  /** What was there before: nothing, an unfinished copy of this source, or a complete one, which stays as it is. */
+  readonly before: TargetState;
+  /** The rows of each table, the same in both databases; none of a copy that was complete. */
   readonly tables: readonly { readonly table: string; readonly rows: number }[];
 };
 
@@ -59,7 +59,8 @@ export async function copyDatabase(
 ): Promise<CopyReport> {
   return await withLockedSource(source, liveness, async (reader) => {
     const marker = await markerOf(reader);
-    const wasResumed = await prepareTarget(target, marker, liveness);
+    const before = await prepareTarget(target, marker, liveness);
+    if (before === 'complete') return { before, tables: [] };
     let total = 0;
     for (const table of copiedTables) total += await countRows(reader, table);
     const tables = await withReconnects(target, async (connection) => {
@@ -72,7 +73,7 @@ export async function copyDatabase(
       const copying: Copying = { source: reader, target: connection, digestOf: createDigests(), count };
       return await copyTables(copying, marker);
     });
-    return { wasResumed, tables };
+    return { before, tables };
   });
 }
 
@@ -86,7 +87,7 @@ async function copyTables(copying: Copying, marker: string): Promise<CopyReport[
     report.push({ table: table.name, rows: await compared(copying, table, wasResumed) });
   }
   // The commit of the last transaction may have reached the target before the connection was lost.
-  const isComplete = (await readMarker(copying.target)) !== marker;
+  const isComplete = (await readMarkers(copying.target)).complete === marker;
   for (const table of isComplete ? activatingTables : [])
     report.push({ table: table.name, rows: await compared(copying, table, false) });
   if (!isComplete) report.push(...(await inTransaction(copying.target, (target) => activate({ ...copying, target }))));
@@ -212,7 +213,7 @@ async function activate(copying: Copying): Promise<{ table: string; rows: number
     }
     report.push({ table: table.name, rows: await compared(copying, table, false) });
   }
-  await removeMarker(target);
+  await completeMarker(target);
   return report;
 }
 

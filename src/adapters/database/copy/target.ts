@@ -10,25 +10,35 @@ import { readSwitch } from '../encryption/switch-row.ts';
 import { createMigrations } from '../schema/migrate.ts';
 import type { SqlExecutor } from '../sql/tables.ts';
 import { activatingTables, type CopiedTable, copiedTables } from './columns.ts';
-import { addMarker, readMarker } from './marker.ts';
+import { addMarker, readMarkers } from './marker.ts';
 import { lastKey } from './pages.ts';
 import { refuseWhileInUse, type WorkerLiveness } from './source.ts';
 
-/** True for an unfinished copy of this source, which is continued. Throws `copy_refused`, `worker_running`. */
-export async function prepareTarget(target: SqlExecutor, marker: string, liveness: WorkerLiveness): Promise<boolean> {
-  const found = await orWithoutTables(readMarker(target), null);
-  if (found !== null && found !== marker) throw refusal('The target holds an unfinished copy of another database.');
-  const tables = found === null ? copiedTables : activatingTables;
-  for (const table of tables) {
+/** `complete`: the copy of this source was completed before, and the target may have been used since. */
+export type TargetState = 'new' | 'unfinished' | 'complete';
+
+const noMarkers = { unfinished: null, complete: null };
+
+/** Throws `copy_refused`, `worker_running`. */
+export async function prepareTarget(
+  target: SqlExecutor,
+  marker: string,
+  liveness: WorkerLiveness,
+): Promise<TargetState> {
+  const { unfinished, complete } = await orWithoutTables(readMarkers(target), noMarkers);
+  if (unfinished === null && complete === marker) return 'complete';
+  if (unfinished !== null && unfinished !== marker)
+    throw refusal('The target holds an unfinished copy of another database.');
+  for (const table of unfinished === null ? copiedTables : activatingTables) {
     if (await orWithoutTables(isEmpty(target, table), true)) continue;
     throw refusal(`The target of the copy is not empty: its table ${table.name} has rows.`);
   }
-  if (found !== null) return true;
+  if (unfinished !== null) return 'unfinished';
   await createMigrations(target).apply();
   await refuseOtherCharsets(target);
   await refuseWhileInUse(target, liveness, 'target');
   await addMarker(target, marker);
-  return false;
+  return 'new';
 }
 
 function refusal(message: string): Failure {

@@ -55,7 +55,8 @@ async function status(db: SqlExecutor): Promise<readonly MigrationStatus[]> {
   const applied = await readApplied(db);
   const own = migrations.map(({ number, name }) => ({ number, name, appliedAtMs: null }));
   const byNumber = new Map<number, MigrationStatus>(own.map((row) => [row.number, row]));
-  for (const row of applied) byNumber.set(row.number, row);
+  // A row below is the marker of a complete copy.
+  for (const row of applied) if (row.number > 0) byNumber.set(row.number, row);
   return [...byNumber.values()].sort((a, b) => a.number - b.number);
 }
 
