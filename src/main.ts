@@ -69,7 +69,7 @@ async function makeContext(signal: AbortSignal): Promise<import('./commands/cont
     createFile: createNewFile,
     createFolder: createNewFolder,
     readKeyBackup: async (path) => {
-      const { readKeyBackup } = await import('./adapters/keyfile/key-file.ts');
+      const { readKeyBackup } = await import('./adapters/keyfile/backup.ts');
       return await asPathOwner(path, readKeyBackup);
     },
     loadConfig: async (file) => {

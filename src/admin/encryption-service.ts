@@ -5,16 +5,12 @@
  * To start disabling takes a proof file newer than the request, which only a person with access to the file system can
  * create. The request is in the memory of this daemon, so it is confirmed here.
  */
+import { backupVerifiedAction, compareBackup, keysInUse } from '../encryption/backup.ts';
 import { isFailure } from '../errors.ts';
 import type { Operations } from './operations/operations.ts';
 import { pageActor } from './ports.ts';
 import type { AdminService, BackupVerdict, OperationStart } from './service.ts';
-import {
-  backupVerifiedAction,
-  type EncryptionViewPorts,
-  readEncryptionView,
-  requiredInBackup,
-} from './views/encryption.ts';
+import { type EncryptionViewPorts, readEncryptionView } from './views/encryption.ts';
 
 export type EncryptionServicePorts = EncryptionViewPorts & {
   readonly operations: Pick<Operations, 'start'>;
@@ -50,15 +46,15 @@ export function startResult(result: unknown): OperationStart {
 async function verify(ports: EncryptionServicePorts, given: readonly string[], by: string): Promise<BackupVerdict> {
   const { keyFile, vault, store, actor } = ports;
   const { switch: inForce } = await vault.refresh();
-  const wanted = requiredInBackup(await keyFile.read(), vault);
-  if (wanted.length === 0) return { kind: 'no_key' };
-  const lacks = wanted.filter((id) => !given.includes(id));
-  const isSame = lacks.length === 0;
+  const inUse = keysInUse(await keyFile.read(), vault);
+  if (inUse.wanted.length === 0) return { kind: 'no_key' };
+  const { kind, lacks, former } = await compareBackup(given, inUse, store);
+  const isSame = kind === 'same';
   // Of the ids that a browser sent, only known ones are written to the audit.
-  const held = wanted.filter((id) => given.includes(id));
+  const held = inUse.wanted.filter((id) => given.includes(id));
   const detail = isSame ? held.join(' ') : `lacks ${lacks.join(' ')}`;
   const { keyId, nextKeyId } = inForce;
   const entry = { who: pageActor(by), host: actor.host, keyId, nextKeyId, mailboxId: null, detail };
   await store.audit([{ ...entry, action: isSame ? backupVerifiedAction : 'key.backup_differs' }]);
-  return isSame ? { kind: 'same' } : { kind: 'lacks', keyIds: lacks };
+  return isSame ? { kind } : { kind, keyIds: lacks, formerKeyIds: former.map(({ id }) => id) };
 }

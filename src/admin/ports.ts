@@ -4,7 +4,7 @@
  * Every method rejects with a `Failure` only. Times are milliseconds since 1970 (UTC).
  */
 
-import type { AuditEntry, StoredAuditEntry } from '../encryption/ports.ts';
+import type { AuditEntry } from '../encryption/ports.ts';
 import type { AuditActor } from '../ingest/model.ts';
 import type { HourlyActivity, OperationKind } from './service.ts';
 
@@ -91,8 +91,6 @@ export interface AdminStore {
     next: Pick<StoredOperation, 'number' | 'worker' | 'state' | 'endedAtMs' | 'detail'>,
   ): Promise<boolean>;
 
-  /** The newest audit row of that action. */
-  lastAudit(action: string): Promise<StoredAuditEntry | null>;
   /**
    * By full hours in UTC, by the clock of the database, without empty hours. Messages: outcomes stored since then,
    * duplicates and quarantine included, but not messages that vanished before they were fetched. Tickets: opened by

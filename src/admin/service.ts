@@ -5,6 +5,7 @@
  * contains a secret but the session token of `SignInResult`.
  */
 
+import type { VerifiedBackup } from '../encryption/backup.ts';
 import type { UnopenedSecret } from '../encryption/operations/operation.ts';
 import type { ProofCheck } from '../encryption/ports.ts';
 import type { EncryptionStatus } from '../encryption/status.ts';
@@ -98,8 +99,6 @@ export type ProofRequest = {
   readonly checks: readonly Omit<ProofCheck, 'hint'>[] | null;
 };
 
-export type BackupVerified = { readonly atMs: number; readonly by: string; readonly keyIds: readonly string[] };
-
 export type EncryptionView = {
   /**
    * Main content of the page. `working`: an operation runs or is unfinished. `disabling`: encryption is on, and a
@@ -123,7 +122,7 @@ export type EncryptionView = {
     readonly keyIds: readonly string[];
   };
   /** The last verified backup, if it holds every key that is required now. */
-  readonly backup: BackupVerified | null;
+  readonly backup: VerifiedBackup | null;
   /** For a shell on the host of the daemon. */
   readonly commands: { readonly backup: string; readonly verify: string; readonly status: string };
   /** Where plain-text passwords may remain, and what clears them; while encryption is off, what to prepare. */
@@ -411,9 +410,13 @@ export interface AdminService {
   resolveQuarantined(id: string, way: 'requeue' | 'release' | 'discard', by: string): Promise<ActionResult>;
 }
 
-/** `same`: the backup holds every key of the key file. `lacks`: it lacks these, which are in use. */
+/** `same`: the backup holds every key of the key file. Else it lacks `keyIds` (encryption/backup.ts). */
 export type BackupVerdict =
   | { readonly kind: 'same' }
-  | { readonly kind: 'lacks'; readonly keyIds: readonly string[] }
+  | {
+      readonly kind: 'lacks' | 'former' | 'other';
+      readonly keyIds: readonly string[];
+      readonly formerKeyIds: readonly string[];
+    }
   /** There is no key to compare with. */
   | { readonly kind: 'no_key' };

@@ -4,6 +4,7 @@
  */
 
 import { timingSafeEqual } from 'node:crypto';
+import type { KeyBackup } from '../adapters/keyfile/backup.ts';
 import type { Terminal } from '../adapters/terminal/terminal.ts';
 import type { App } from '../compose/compose.ts';
 import type { StatusReply } from '../compose/control-socket.ts';
@@ -30,8 +31,8 @@ export type Context = {
    * before the configuration is loaded.
    */
   readonly readFile: (path: string, content?: 'public' | 'secret') => Uint8Array;
-  /** Reads a copy of the key file; the caller wipes it. Throws `not_found`, `key_file_refused`. */
-  readonly readKeyBackup: (path: string) => Promise<Uint8Array>;
+  /** Reads a copy of the key file, with its place. Throws `not_found`, `key_file_refused`. */
+  readonly readKeyBackup: (path: string) => Promise<KeyBackup>;
   /** Creates a file that its owner alone can read. Throws `already_exists`, `disk_full`, `disk_failed`, `refused`. */
   readonly createFile: (path: string) => Promise<NewFile>;
   /** Creates a folder for such files, or takes an existing one. Throws as `createFile`. */

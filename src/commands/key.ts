@@ -4,15 +4,24 @@
 
 import { lstat } from 'node:fs/promises';
 import { relative, resolve } from 'node:path';
+import { type BackupPlace, backupPlace } from '../adapters/keyfile/backup.ts';
 import type { App } from '../compose/compose.ts';
 import type { Config } from '../config/config.ts';
 import { thisUser } from '../config/machine.ts';
+import {
+  type BackupComparison,
+  backupVerifiedAction,
+  compareBackup,
+  type FormerKey,
+  type KeysInUse,
+  keysInUse,
+} from '../encryption/backup.ts';
 import { commandLine } from '../encryption/help.ts';
 import type { KeyFileReading } from '../encryption/ports.ts';
 import { causeCode, Failure, isFailure } from '../errors.ts';
 import { type KeyId, keyIds, weakKeyFailure, weakKeyRemedy } from '../secret/key.ts';
 import type { SecretBytes } from '../secret/secret-bytes.ts';
-import { requiredKeyIds } from '../secret/switch.ts';
+import { shortTime } from '../text/time.ts';
 import { askTwice, type CommonOptions, type Context, withApp } from './context.ts';
 import { printLines, printResult } from './output.ts';
 
@@ -101,51 +110,114 @@ function summaryLines({
  * `key verify FILE`: compares the key ids of a backup with the key file and the encryption switch.
  *
  * So a backup can be verified while the key file is lost. Without the database it is compared with the key file alone,
- * and a note says so. Exit code 1 unless it holds every key in use. Throws `key_file_missing`, `key_file_refused` (also
- * for a key that is plainly not random), `key_file_locked`.
+ * and a note says so. Exit code 3 for the key file itself and whatever is in its folder, else 1 unless the backup holds
+ * every key in use. Throws `key_file_missing`, `key_file_refused` (also for a key that is plainly not random),
+ * `key_file_locked`.
  */
 export async function verifyKey(options: CommonOptions & { readonly file: string }, context: Context): Promise<number> {
   const file = resolve(options.file);
   const backup = await context.readKeyBackup(file);
   return await withApp(options, context, async (app) => {
-    const keys = await app.keyFile.keysIn(file, backup);
+    const keys = await app.keyFile.keysIn(file, backup.content);
     const weak = keys.find(({ weakness }) => weakness !== null);
     if (weak !== undefined) throw weakKeyFailure(file, weak, weakKeyRemedy);
-    const inBackup = keyIds(keys);
-    const { ids: inUse, isSwitchRead } = await idsInUse(app, context);
-    const lacks = inUse.filter((id) => !inBackup.includes(id));
-    const extra = inBackup.filter((id) => !inUse.includes(id));
-    const same = lacks.length === 0;
-    const fields = { same, file, key_ids: inBackup, in_use: inUse, lacks, extra, switch_read: isSwitchRead };
-    const text = verifyText(file, inBackup, inUse, lacks);
-    await printResult(options, context, fields, text, same ? 'green' : 'red');
-    if (same && extra.length > 0) context.terminal.note(`It also holds keys that are not in use: ${extra.join(', ')}`);
-    return same ? 0 : 1;
+    const held = keyIds(keys);
+    const { isSwitchRead, ...inUse } = await readKeysInUse(app, context);
+    const place = await backupPlace(backup, app.keyFile.path);
+    const compared = await compareBackup(held, inUse, isSwitchRead ? app.store : null);
+    const verdict: Verdict = { file, held, wanted: inUse.wanted, place, compared, isSwitchRead };
+    const recorded = isBackup(verdict) && (await recordVerified(app, context, verdict));
+    const fields = verdictJson(verdict, recorded);
+    await printResult(options, context, fields, verdictText(verdict), isBackup(verdict) ? 'green' : 'red');
+    for (const note of verdictNotes(verdict)) context.terminal.note(note);
+    if (place === 'key_file' || place === 'data_dir') return 3;
+    return compared.kind === 'same' ? 0 : 1;
   });
 }
 
-function verifyText(
-  file: string,
-  inBackup: readonly KeyId[],
-  inUse: readonly KeyId[],
-  lacks: readonly KeyId[],
-): string {
-  if (lacks.length === 0) return `same: ${file} holds key ${inUse.join(', ')}, which is in use`;
-  if (lacks.length < inUse.length) return `not the same: ${file} lacks key ${lacks.join(', ')}, which is in use`;
-  return `not the same: ${file} is another key, ${inBackup.join(', ')}; in use is ${inUse.join(', ')}`;
+type Verdict = {
+  readonly file: string;
+  /** Keys in the copy, and those that it must hold. */
+  readonly held: readonly KeyId[];
+  readonly wanted: readonly KeyId[];
+  readonly place: BackupPlace;
+  readonly compared: BackupComparison;
+  readonly isSwitchRead: boolean;
+};
+
+function isBackup({ place, compared }: Verdict): boolean {
+  return compared.kind === 'same' && (place === 'elsewhere' || place === 'same_file_system');
 }
 
-type KeysInUse = { readonly ids: readonly KeyId[]; readonly isSwitchRead: boolean };
+function verdictJson(verdict: Verdict, recorded: boolean): Record<string, unknown> {
+  const { file, held, wanted, place, compared, isSwitchRead } = verdict;
+  return {
+    result: place === 'key_file' || place === 'data_dir' ? place : compared.kind,
+    same: isBackup(verdict),
+    file,
+    key_ids: held,
+    in_use: wanted,
+    lacks: compared.lacks,
+    extra: held.filter((id) => !wanted.includes(id)),
+    former: compared.former.map(({ id }) => id),
+    same_file_system: place !== 'elsewhere',
+    switch_read: isSwitchRead,
+    recorded,
+  };
+}
 
-async function idsInUse(app: App, { terminal }: Context): Promise<KeysInUse> {
-  const { state, problem, stored, switch: inForce } = await app.vault.refresh();
+function verdictText({ file, held, wanted, place, compared }: Verdict): string {
+  const [ids, inUse, lacks] = [held.join(', '), wanted.join(', '), compared.lacks.join(', ')];
+  if (place === 'key_file') return `not a backup: ${file} is the key file in use`;
+  if (place === 'data_dir')
+    return `not a backup: ${file} is in data_dir, as the key file is: what destroys one destroys the other`;
+  if (compared.kind === 'same') return `same: ${file} holds key ${inUse}, which is in use`;
+  if (compared.kind === 'lacks') return `not the same: ${file} lacks key ${lacks}, which is in use`;
+  if (compared.kind === 'former') return `former key: ${file} holds ${ids}, no longer in use; in use is ${inUse}`;
+  return `another key: ${file} holds ${ids}; in use is ${inUse}`;
+}
+
+function verdictNotes({ held, wanted, place, compared, isSwitchRead }: Verdict): readonly string[] {
+  const { kind, former } = compared;
+  const extra = held.filter((id) => !wanted.includes(id));
+  if (place === 'key_file') return ['Make one, and move it off this machine: ticketmaild key backup FILE'];
+  if (kind === 'former')
+    return ['Keep it as long as database backups of its time exist: they need it.', ...sourcesOf(former)];
+  if (kind === 'other' && isSwitchRead)
+    return ['The audit log of the database names no such key: it is not known to have been in use here.'];
+  if (kind === 'other') return ['Only the database tells whether it is a former key.'];
+  if (kind !== 'same') return [];
+  return [
+    ...(place === 'data_dir' ? [`It holds key ${wanted.join(', ')}, which is in use.`] : []),
+    ...(extra.length > 0 ? [`It also holds keys that are not in use: ${extra.join(', ')}`] : []),
+    ...(place === 'same_file_system' ? [sameDiskNote] : []),
+  ];
+}
+
+const sameDiskNote =
+  'note: it is on the same file system as the key file: a disk that fails takes both. Keep a copy off this machine.';
+
+/** Where it is known from: a writer of the database can forge the audit. */
+function sourcesOf(former: readonly FormerKey[]): readonly string[] {
+  return former.map(
+    ({ id, namedAtMs }) =>
+      `The audit log of the database, which its writers can change, names ${id} last at ${shortTime(namedAtMs)} UTC.`,
+  );
+}
+
+/** For the page, which then shows a verified backup. */
+async function recordVerified(app: App, context: Context, { held, wanted, isSwitchRead }: Verdict): Promise<boolean> {
+  const known = wanted.filter((id) => held.includes(id)).join(' ');
+  return isSwitchRead && (await recordKeyChange(app, context, backupVerifiedAction, known));
+}
+
+async function readKeysInUse(app: App, { terminal }: Context): Promise<KeysInUse & { readonly isSwitchRead: boolean }> {
+  const { state } = await app.vault.refresh();
   const isSwitchRead = await isDatabaseAvailable(app);
   if (!isSwitchRead) terminal.note('note: the database does not respond: compared with the key file alone', 'yellow');
   if ('failure' in state) terminal.note(`note: compared with the switch alone: ${state.failure.message}`, 'yellow');
-  // The row cannot be verified without its key, which is the lost one.
-  const row = problem?.code === 'key_unknown' && stored !== null ? stored : inForce;
-  const ids = [...new Set([...keyIds(app.vault.keys()), ...requiredKeyIds(row)])];
-  if (ids.length > 0) return { ids, isSwitchRead };
+  const inUse = keysInUse(await app.keyFile.read(), app.vault);
+  if (inUse.wanted.length > 0) return { ...inUse, isSwitchRead };
   throw new Failure('key_file_missing', `no key is in use here: there is no key file at ${app.keyFile.path}`, {
     hint: 'See ticketmaild encryption status, on the host whose key this is a backup of.',
   });

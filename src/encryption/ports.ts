@@ -76,6 +76,14 @@ export type AuditEntry = {
 
 export type StoredAuditEntry = AuditEntry & { readonly atMs: number };
 
+/** Rows of the audit, which a writer of the database can forge. */
+export interface AuditReader {
+  /** The newest row of that action. */
+  lastAudit(action: string): Promise<StoredAuditEntry | null>;
+  /** The newest row about the switch that names the key. */
+  lastSwitchAudit(keyId: KeyId): Promise<StoredAuditEntry | null>;
+}
+
 /** `admin`: accounts, and actions and refusals of the admin page other than those about encryption. */
 export type AuditTopic = 'quarantine' | 'admin';
 

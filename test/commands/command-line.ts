@@ -12,7 +12,7 @@ import { PassThrough, Readable, Writable } from 'node:stream';
 import { stripVTControlCharacters } from 'node:util';
 import { CommanderError } from 'commander';
 import { expect } from 'vitest';
-import { readKeyBackup } from '../../src/adapters/keyfile/key-file.ts';
+import { readKeyBackup } from '../../src/adapters/keyfile/backup.ts';
 import { createNewFile, createNewFolder } from '../../src/adapters/process/new-file.ts';
 import { openTerminal } from '../../src/adapters/terminal/terminal.ts';
 import type { Context, ExternalInputs } from '../../src/commands/context.ts';

@@ -1,5 +1,6 @@
+import { spawnSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { chmod, readFile, rename, stat, writeFile } from 'node:fs/promises';
+import { chmod, link, mkdir, readFile, rename, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { freePort } from '../support/servers/programs.ts';
@@ -89,8 +90,61 @@ describe('key backup and verify', () => {
     const same = await cli.run(['key', 'verify', file]);
     expect(same).toMatchObject({ code: 0, out: `same: ${file} holds key ${id}, which is in use\n` });
     expect(only(await cli.run(['key', 'verify', file, '--json']))).toEqual({
-      ...{ same: true, file, key_ids: [id], in_use: [id], lacks: [], extra: [], switch_read: true },
+      ...{ result: 'same', same: true, file, key_ids: [id], in_use: [id], lacks: [], extra: [], former: [] },
+      ...{ same_file_system: true, switch_read: true, recorded: true },
     });
+  });
+
+  test('the key file in use and a copy beside it are never a backup, whatever leads to them', async () => {
+    await cli.run(['migrate']);
+    const id = await enable();
+    const linked = join(cli.folder, 'linked.bin');
+    const symbolic = join(cli.folder, 'symbolic.bin');
+    await link(keyFile, linked);
+    await symlink(keyFile, symbolic);
+    for (const file of [keyFile, linked, symbolic]) {
+      const { code, out, err } = await cli.run(['key', 'verify', file]);
+      expect({ code, out }).toEqual({ code: 3, out: `not a backup: ${file} is the key file in use\n` });
+      expect(err).toBe('Make one, and move it off this machine: ticketmaild key backup FILE\n');
+    }
+    await rm(linked);
+    const folder = join(cli.folder, 'way');
+    await symlink(cli.dataDir, folder);
+    await cli.run(['key', 'backup', join(cli.dataDir, 'copy.bin')]);
+    const beside = await cli.run(['key', 'verify', join(folder, 'copy.bin')]);
+    expect(beside).toMatchObject({ code: 3, err: `It holds key ${id}, which is in use.\n` });
+    expect(beside.out).toContain('is in data_dir, as the key file is: what destroys one destroys the other');
+    expect(only(await cli.run(['key', 'verify', keyFile, '--json']))).toMatchObject({
+      ...{ result: 'key_file', same: false, recorded: false },
+    });
+    const rows = (await cli.run(['encryption', 'log', '--json'])).json;
+    expect(rows.filter(({ action }) => action === 'key.backup_verified')).toEqual([]);
+    const copy = join(cli.folder, 'copy.bin');
+    await cli.run(['key', 'backup', copy]);
+    expect((await cli.run(['key', 'verify', copy])).err).toMatch(
+      /^note: it is on the same file system as the key file/,
+    );
+    const [row] = (await cli.run(['encryption', 'log', '--json', '--limit', '1'])).json;
+    expect(row).toMatchObject({ action: 'key.backup_verified', key_id: id, detail: id });
+  });
+
+  test.each([
+    ['a folder', (path: string) => mkdir(path), 'is a folder'],
+    ['a named pipe', async (path: string) => void spawnSync('mkfifo', [path]), 'is a named pipe'],
+    ['an empty file', (path: string) => writeFile(path, ''), 'it has 0 bytes'],
+    ['half a key', (path: string) => writeFile(path, randomBytes(31)), 'it has 31 bytes'],
+    ['zeros', (path: string) => writeFile(path, Buffer.alloc(32)), 'all its bytes are equal'],
+    ['a link to nowhere', (path: string) => symlink(`${path}.gone`, path), 'there is no file at'],
+  ])('verify says in one line what is wrong with %s', async (_, make, what) => {
+    await cli.run(['migrate']);
+    await enable();
+    const file = join(cli.folder, 'backup.bin');
+    await make(file);
+    const { code, out, err } = await cli.run(['key', 'verify', file]);
+    expect(code).toBeGreaterThan(0);
+    expect(out).toBe('');
+    expect(err).toMatch(/^[^\n]+\nhint: [^\n]+\n$/);
+    expect(err).toContain(what);
   });
 
   test('never overwrite a file, and print one object', async () => {
@@ -125,12 +179,23 @@ describe('key backup and verify', () => {
     const id = String(only(await cli.run(['encryption', 'rotate', '--json'])).key_id);
     expect(await cli.run(['key', 'verify', file])).toMatchObject({
       code: 1,
-      out: `not the same: ${file} is another key, ${former}; in use is ${id}\n`,
+      out: `former key: ${file} holds ${former}, no longer in use; in use is ${id}\n`,
+      err: expect.stringMatching(
+        /^Keep it as long as database backups of its time exist: .+\nThe audit log .+ UTC\.\n$/,
+      ),
     });
+    expect(only(await cli.run(['key', 'verify', file, '--json']))).toMatchObject({
+      ...{ result: 'former', same: false, former: [former], lacks: [id], recorded: false },
+    });
+    const foreign = join(cli.folder, 'foreign.bin');
+    await writeFile(foreign, randomBytes(32));
+    const stranger = await cli.run(['key', 'verify', foreign]);
+    expect(stranger).toMatchObject({ code: 1, err: expect.stringContaining('names no such key') });
+    expect(stranger.out).toMatch(new RegExp(`^another key: ${foreign} holds [0-9a-f]{16}; in use is ${id}\n$`));
     await writeFile(both, Buffer.concat([await readFile(file), await readFile(keyFile)]));
     expect(await cli.run(['key', 'verify', both])).toMatchObject({
       code: 0,
-      err: `It also holds keys that are not in use: ${former}\n`,
+      err: expect.stringContaining(`It also holds keys that are not in use: ${former}\n`),
     });
     // A key file that still holds the former key: a backup with the new one alone lacks it.
     const alone = join(cli.folder, 'alone.bin');

@@ -7,7 +7,7 @@
 import { type Dialect, Kysely, sql } from 'kysely';
 import type { AdminStore } from '../../admin/ports.ts';
 import type { DatabaseConfig, DatabaseLogin } from '../../config/config.ts';
-import type { EncryptionStore } from '../../encryption/ports.ts';
+import type { AuditReader, EncryptionStore } from '../../encryption/ports.ts';
 import type { StoredSource } from '../../ingest/model.ts';
 import type { DatabaseHealth, QuarantineReader, ReadableSecretsReader } from '../../ingest/ports.ts';
 import type { PoolCheck } from '../../ingest/readiness.ts';
@@ -54,6 +54,7 @@ export type Database = MailboxStore &
   ReconcileStore &
   ReprocessStore &
   EncryptionStore &
+  AuditReader &
   ReadableSecretsReader &
   GrantStore &
   AdminStore &

@@ -85,13 +85,6 @@ async function readingOf(reader: KeyReader): Promise<KeyFileReading> {
   }
 }
 
-/** The content of a copy of the key file, of any owner. Throws `not_found`, `key_file_refused`. */
-export async function readKeyBackup(path: string): Promise<Uint8Array> {
-  const found = await readSmallFile(path, backupFileRules);
-  if (found?.content != null) return found.content;
-  throw new Failure('not_found', `there is no file at ${path}`, { hint: `Check the path: ls -l ${shellArg(path)}` });
-}
-
 async function replaceKeys(file: KeyFileContext, keys: KeySet): Promise<void> {
   const before = await takeSnapshot(file.path);
   const { wrapped } = before;

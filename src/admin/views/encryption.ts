@@ -2,6 +2,7 @@
  * View model of the page Server > Encryption: status, diagnostics, the last operation and its progress, the key file,
  * the last verified backup.
  */
+import { keysInUse, lastVerifiedBackup } from '../../encryption/backup.ts';
 import type { DisableRequest, EncryptionControl } from '../../encryption/control.ts';
 import {
   commandLine,
@@ -11,24 +12,30 @@ import {
   sharedBackupAdvice,
 } from '../../encryption/help.ts';
 import { describeStep } from '../../encryption/operations/steps.ts';
-import type { EncryptionStore, KeyFile, KeyFileReading, ProofCheck, ProofFile } from '../../encryption/ports.ts';
+import type {
+  AuditReader,
+  EncryptionStore,
+  KeyFile,
+  KeyFileReading,
+  ProofCheck,
+  ProofFile,
+} from '../../encryption/ports.ts';
 import { type EncryptionStatus, encryptionStatus } from '../../encryption/status.ts';
 import type { Vault } from '../../encryption/vault.ts';
 import { hintOf } from '../../errors.ts';
 import type { AuditActor } from '../../ingest/model.ts';
 import type { WorkerIdentity } from '../../ingest/ports.ts';
-import { isKeyId, type KeyId, keyIds } from '../../secret/key.ts';
-import { requiredKeyIds } from '../../secret/switch.ts';
+import { isKeyId, keyIds } from '../../secret/key.ts';
 import { shellArg } from '../../text/shell.ts';
 import { actorIn } from '../operations/operations.ts';
 import { type OperationRecord, parseRecord } from '../operations/record.ts';
 import { unfinishedKind } from '../operations/switch-rules.ts';
 import type { AdminStore, StoredOperation } from '../ports.ts';
-import type { BackupVerified, EncryptionView, OperationKind, OperationView, ProofRequest } from '../service.ts';
+import type { EncryptionView, OperationKind, OperationView, ProofRequest } from '../service.ts';
 import { diagnose } from './diagnostics.ts';
 
 export type EncryptionViewPorts = {
-  readonly store: EncryptionStore & Pick<AdminStore, 'readOperation' | 'lastAudit'>;
+  readonly store: EncryptionStore & AuditReader & Pick<AdminStore, 'readOperation'>;
   readonly vault: Vault;
   readonly keyFile: Pick<KeyFile, 'path' | 'read'>;
   readonly proof: Pick<ProofFile, 'path'>;
@@ -42,9 +49,6 @@ export type EncryptionViewPorts = {
   readonly user: string;
   readonly database: DatabaseLocation;
 };
-
-/** Audit action of a backup that holds every key; its detail is their ids. */
-export const backupVerifiedAction = 'key.backup_verified';
 
 export async function readEncryptionView(ports: EncryptionViewPorts): Promise<EncryptionView> {
   const { store, keyFile, vault, control, configFile, database, worker, actor } = ports;
@@ -63,7 +67,7 @@ export async function readEncryptionView(ports: EncryptionViewPorts): Promise<En
     operation,
     proofRequest: request && proofRequest(request, ports.proof.path),
     keyFile: keyFileView(keyFile.path, reading, vault),
-    backup: await lastVerified(ports, requiredInBackup(reading, vault)),
+    backup: await lastVerifiedBackup(store, keysInUse(reading, vault)),
     commands: {
       backup: commandLine(`key backup ${backupPath(status)}`, configFile),
       verify: commandLine(`key verify ${backupPath(status)}`, configFile),
@@ -105,26 +109,6 @@ function keyFileView(path: string, reading: KeyFileReading, vault: Vault): Encry
   const isLocked = reading.kind === 'refused' && reading.failure.code === 'key_file_locked';
   const isProtected = isLocked || (reading.kind === 'keys' && reading.wrapped !== null);
   return { path, isProtected, keyIds: keyIds(reading.kind === 'keys' ? reading.keys : vault.keys()) };
-}
-
-/**
- * Keys that a backup must hold: every key of the key file, and those that the switch requires, which a replaced file
- * may lack. When the file cannot be read: the keys in memory, and those that the stored switch names, even if it cannot
- * be verified.
- */
-export function requiredInBackup(reading: KeyFileReading, { view, keys }: Vault): readonly KeyId[] {
-  const { problem, stored, switch: inForce } = view;
-  const row = problem?.code === 'key_unknown' && stored !== null ? stored : inForce;
-  const inFile = keyIds(reading.kind === 'keys' ? reading.keys : keys());
-  return [...new Set([...inFile, ...requiredKeyIds(row)])];
-}
-
-/** null when the backup compared last lacks a key that is required now. */
-async function lastVerified({ store }: EncryptionViewPorts, wanted: readonly KeyId[]): Promise<BackupVerified | null> {
-  const row = wanted.length === 0 ? null : await store.lastAudit(backupVerifiedAction);
-  if (row === null) return null;
-  const held = (row.detail ?? '').split(' ').filter(isKeyId);
-  return wanted.every((id) => held.includes(id)) ? { atMs: row.atMs, by: row.who, keyIds: held } : null;
 }
 
 export type OperationProgress = Pick<EncryptionView, 'mode' | 'progress' | 'unfinished'>;

@@ -5,12 +5,8 @@
 import { randomFillSync } from 'node:crypto';
 import { join } from 'node:path';
 import { inspect } from 'node:util';
-import {
-  createKeyFile,
-  type KeyFileMaintenance,
-  type KeyFileOptions,
-  readKeyBackup,
-} from '../../../src/adapters/keyfile/key-file.ts';
+import { readKeyBackup } from '../../../src/adapters/keyfile/backup.ts';
+import { createKeyFile, type KeyFileMaintenance, type KeyFileOptions } from '../../../src/adapters/keyfile/key-file.ts';
 import { createNewFile } from '../../../src/adapters/process/new-file.ts';
 import type { KeyFile, KeyFileReading } from '../../../src/encryption/ports.ts';
 import type { Failure } from '../../../src/errors.ts';
@@ -113,5 +109,5 @@ export async function copyTo(keyFile: TestKeyFile, path: string): Promise<void> 
 
 /** The keys of a copy, as `key verify` reads them. */
 export async function keysIn(keyFile: TestKeyFile, path: string): Promise<KeySet> {
-  return await keyFile.keysIn(path, await readKeyBackup(path));
+  return await keyFile.keysIn(path, (await readKeyBackup(path)).content);
 }

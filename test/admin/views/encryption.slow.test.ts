@@ -119,8 +119,9 @@ describe('the page', () => {
     const [keyId = ''] = on.keyFile.keyIds;
     expect(on.status.key_id).toBe(keyId);
     expect(await service.verifyBackup(['0123456789abcdef', '<script>'], 'ann')).toEqual({
-      kind: 'lacks',
+      kind: 'other',
       keyIds: [keyId],
+      formerKeyIds: [],
     });
     expect((await service.encryption()).backup).toBeNull();
     expect(await service.verifyBackup(['0123456789abcdef', keyId], 'ben')).toEqual({ kind: 'same' });
@@ -134,6 +135,12 @@ describe('the page', () => {
     await service.startOperation('rotate', 'ann');
     const rotated = await viewWhen((view) => hasEnded(view) && view.operation?.kind === 'rotate');
     expect(rotated).toMatchObject({ mode: 'on', backup: null, operation: { state: 'done' } });
+    expect(await service.verifyBackup([keyId], 'ben')).toEqual({
+      kind: 'former',
+      keyIds: [rotated.status.key_id],
+      formerKeyIds: [keyId],
+    });
+    expect((await service.encryption()).backup).toBeNull();
   });
 
   test('shows that a key file is protected, and its keys, also when it is locked', async () => {
@@ -143,7 +150,8 @@ describe('the page', () => {
     const locked = await restarted();
     expect((await locked.service.encryption()).keyFile).toEqual({ path: keyFile, isProtected: true, keyIds: [] });
     expect(await locked.service.verifyBackup([keyId], 'ann')).toEqual({ kind: 'same' });
-    expect(await locked.service.verifyBackup(['0123456789abcdef'], 'ann')).toEqual({ kind: 'lacks', keyIds: [keyId] });
+    const other = { kind: 'other', keyIds: [keyId], formerKeyIds: [] };
+    expect(await locked.service.verifyBackup(['0123456789abcdef'], 'ann')).toEqual(other);
   });
 
   test('does not mistake another key file for the one in use', async () => {
@@ -151,7 +159,7 @@ describe('the page', () => {
     const other = generateKey(app.operation(silent).random);
     await app.keyFile.replace([other]);
     const { service: there } = await restarted();
-    expect(await there.verifyBackup([other.id], 'ann')).toEqual({ kind: 'lacks', keyIds: [keyId] });
+    expect(await there.verifyBackup([other.id], 'ann')).toEqual({ kind: 'other', keyIds: [keyId], formerKeyIds: [] });
   });
 });
 

@@ -5,7 +5,6 @@ import { type ExpressionBuilder, sql } from 'kysely';
 import type { AdminStore } from '../../../admin/ports.ts';
 import type { HourlyActivity } from '../../../admin/service.ts';
 import { allOutcomes, outcomeRules } from '../../../ingest/model.ts';
-import { lastAudit } from '../rows/audit.ts';
 import { bindDatabase } from '../sql/statements.ts';
 import { fromForeignTime, type SqlExecutor, type Tables, toDatabaseTime } from '../sql/tables.ts';
 import { adminAccounts } from './accounts.ts';
@@ -17,7 +16,7 @@ export function adminStore(db: SqlExecutor): AdminStore {
     ...adminAccounts(db),
     ...adminAttempts(db),
     ...adminOperation(db),
-    ...bindDatabase(db, { lastAudit, activitySince }),
+    ...bindDatabase(db, { activitySince }),
   };
 }
 

@@ -6,10 +6,16 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { sql } from 'kysely';
-import type { EncryptionStore, PasswordBatchResult, PlaintextPeriod, SealCounts } from '../../../encryption/ports.ts';
+import type {
+  AuditReader,
+  EncryptionStore,
+  PasswordBatchResult,
+  PlaintextPeriod,
+  SealCounts,
+} from '../../../encryption/ports.ts';
 import { Failure } from '../../../errors.ts';
 import type { ReadableSecrets, ReadableSecretsReader } from '../../../ingest/ports.ts';
-import { addAudit, readAudit } from '../rows/audit.ts';
+import { addAudit, lastAudit, lastSwitchAudit, readAudit } from '../rows/audit.ts';
 import { isSealableToken } from '../rows/grants.ts';
 import { holdsPassword, isSealable, lacksOpenKey, mailboxColumn } from '../rows/mailbox-columns.ts';
 import { listWorkers, removeWorker, reportWorker } from '../rows/workers.ts';
@@ -24,7 +30,7 @@ import { dropAccessTokens, replaceSwitchKey, rewriteTokens, tokenCounts } from '
 const truncateTriesMax = 100;
 const truncateRetryMs = 50;
 
-export function encryptionStore(db: SqlExecutor): EncryptionStore & ReadableSecretsReader {
+export function encryptionStore(db: SqlExecutor): EncryptionStore & AuditReader & ReadableSecretsReader {
   const rewrite = db.dialect.kind === 'mysql' ? onServer(db) : inFile(db);
   return {
     rewritePasswords: rewrite(rewritePasswords),
@@ -44,6 +50,8 @@ export function encryptionStore(db: SqlExecutor): EncryptionStore & ReadableSecr
       isUndoScrubbed,
       passwordCounts,
       readableSecrets,
+      lastAudit,
+      lastSwitchAudit,
       tokenCounts,
       dropAccessTokens,
       replaceSwitchKey,

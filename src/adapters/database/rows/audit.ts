@@ -61,6 +61,19 @@ export async function lastAudit(db: SqlExecutor, action: string): Promise<Stored
   return row === undefined ? null : toStoredAudit(row);
 }
 
+/** Without an index on the keys: asked by people alone. */
+export async function lastSwitchAudit(db: SqlExecutor, keyId: string): Promise<StoredAuditEntry | null> {
+  const row = await db
+    .selectFrom('audit')
+    .select(auditColumns)
+    .where('action', 'like', 'switch.%')
+    .where((where) => where.or([where('key_id', '=', keyId), where('next_key_id', '=', keyId)]))
+    .orderBy('id', 'desc')
+    .limit(1)
+    .executeTakeFirst();
+  return row === undefined ? null : toStoredAudit(row);
+}
+
 function toStoredAudit(row: { readonly [K in keyof typeof textColumns]: string | null }): StoredAuditEntry {
   return {
     who: textOf(row.actor),

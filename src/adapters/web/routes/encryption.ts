@@ -3,7 +3,7 @@
  *
  * The server checks the acknowledgements, and that an operation to continue was begun, whatever the page offered.
  */
-import type { OperationKind, OperationStart } from '../../../admin/service.ts';
+import type { BackupVerdict, OperationKind, OperationStart } from '../../../admin/service.ts';
 import type { FormFields } from '../http/form.ts';
 import { encryptionPage } from '../pages/encryption.ts';
 import { proofFaults } from '../pages/encryption-disable.ts';
@@ -146,5 +146,13 @@ async function verifyBackup(
   const verdict = await context.service.verifyBackup(keyIds, request.session.name);
   if (verdict.kind === 'same') return flashed('good', 'The copy holds every key of the key file.');
   if (verdict.kind === 'no_key') return flashed('bad', 'There is no key here to compare with.');
-  return flashed('bad', `The copy lacks keys that are in use: ${verdict.keyIds.join(', ')}. Make a new copy.`);
+  return flashed('bad', differenceText(verdict));
+}
+
+function differenceText({ kind, keyIds, formerKeyIds }: Exclude<BackupVerdict, { kind: 'same' | 'no_key' }>): string {
+  const inUse = keyIds.join(', ');
+  if (kind === 'lacks') return `The copy lacks keys that are in use: ${inUse}. Make a new copy.`;
+  if (kind === 'other') return `This is no key of this installation, as far as it is known here. In use is ${inUse}.`;
+  const former = `This is a former key, ${formerKeyIds.join(', ')}: keep it as long as database backups of its time exist.`;
+  return `${former} In use is ${inUse}: make a copy of that, too.`;
 }

@@ -118,8 +118,14 @@ describe('what is asked', () => {
       return (await user.get(encryption)).text;
     };
     expect(await ask('0123456789abcdef')).toContain('The copy holds every key of the key file.');
-    service.verdict = { kind: 'lacks', keyIds: ['fedcba9876543210'] };
+    service.verdict = { kind: 'lacks', keyIds: ['fedcba9876543210'], formerKeyIds: [] };
     expect(await ask('0123456789abcdef')).toContain('The copy lacks keys that are in use: fedcba9876543210.');
+    service.verdict = { kind: 'former', keyIds: ['fedcba9876543210'], formerKeyIds: ['0123456789abcdef'] };
+    const former = await ask('0123456789abcdef');
+    expect(former).toContain('This is a former key, 0123456789abcdef: keep it as long as database backups of its time');
+    expect(former).toContain('In use is fedcba9876543210');
+    service.verdict = { kind: 'other', keyIds: ['fedcba9876543210'], formerKeyIds: [] };
+    expect(await ask('0123456789abcdef')).toContain('This is no key of this installation, as far as it is known here.');
     service.verdict = { kind: 'no_key' };
     expect(await ask('0123456789abcdef')).toContain('There is no key here to compare with.');
     expect(service.refusals).toEqual([]);
