@@ -4,11 +4,11 @@
  */
 
 import { timingSafeEqual } from 'node:crypto';
-import type { KeyBackup } from '../adapters/keyfile/backup.ts';
 import type { Terminal } from '../adapters/terminal/terminal.ts';
 import type { App } from '../compose/compose.ts';
 import type { StatusReply } from '../compose/control-socket.ts';
 import type { Config } from '../config/config.ts';
+import type { KeyBackup } from '../encryption/ports.ts';
 import { Failure, isFailure } from '../errors.ts';
 import type { SecretBytes } from '../secret/secret-bytes.ts';
 import { withSuggestion } from './help/suggestion.ts';

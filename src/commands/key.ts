@@ -4,7 +4,6 @@
 
 import { lstat } from 'node:fs/promises';
 import { relative, resolve } from 'node:path';
-import { type BackupPlace, backupPlace } from '../adapters/keyfile/backup.ts';
 import type { App } from '../compose/compose.ts';
 import type { Config } from '../config/config.ts';
 import { thisUser } from '../config/machine.ts';
@@ -17,7 +16,7 @@ import {
   keysInUse,
 } from '../encryption/backup.ts';
 import { commandLine } from '../encryption/help.ts';
-import type { KeyFileReading } from '../encryption/ports.ts';
+import type { BackupPlace, KeyFileReading } from '../encryption/ports.ts';
 import { causeCode, Failure, isFailure } from '../errors.ts';
 import { type KeyId, keyIds, weakKeyFailure, weakKeyRemedy } from '../secret/key.ts';
 import type { SecretBytes } from '../secret/secret-bytes.ts';
@@ -123,7 +122,7 @@ export async function verifyKey(options: CommonOptions & { readonly file: string
     if (weak !== undefined) throw weakKeyFailure(file, weak, weakKeyRemedy);
     const held = keyIds(keys);
     const { isSwitchRead, ...inUse } = await readKeysInUse(app, context);
-    const place = await backupPlace(backup, app.keyFile.path);
+    const place = await app.keyFile.placeOf(backup);
     const compared = await compareBackup(held, inUse, isSwitchRead ? app.store : null);
     const verdict: Verdict = { file, held, wanted: inUse.wanted, place, compared, isSwitchRead };
     const recorded = isBackup(verdict) && (await recordVerified(app, context, verdict));
@@ -185,7 +184,7 @@ function verdictNotes({ held, wanted, place, compared, isSwitchRead }: Verdict):
     return ['Keep it as long as database backups of its time exist: they need it.', ...sourcesOf(former)];
   if (kind === 'other' && isSwitchRead)
     return ['The audit log of the database names no such key: it is not known to have been in use here.'];
-  if (kind === 'other') return ['Only the database tells whether it is a former key.'];
+  if (kind === 'other') return ['Only the database names former keys.'];
   if (kind !== 'same') return [];
   return [
     ...(place === 'data_dir' ? [`It holds key ${wanted.join(', ')}, which is in use.`] : []),

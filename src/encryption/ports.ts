@@ -36,6 +36,15 @@ export interface KeyFile {
   setAside(reason: 'disabled' | 'damaged'): Promise<string | null>;
 }
 
+/** A file as the kernel knows it. `path`: the real one. */
+export type FilePlace = { readonly device: bigint; readonly inode: bigint; readonly path: string };
+
+/** The content of a copy of the key file. The caller wipes it. */
+export type KeyBackup = FilePlace & { readonly content: Uint8Array };
+
+/** `key_file`: it is the key file itself. `data_dir`: it is below the folder of the key file. */
+export type BackupPlace = 'key_file' | 'data_dir' | 'same_file_system' | 'elsewhere';
+
 /** The switch row that was accepted last, and those that were issued since, in `data/switch-state`. */
 export interface SwitchStateFile {
   /** null: no row was ever accepted here. Throws `disk_failed` for a damaged file. */

@@ -1,5 +1,5 @@
 /**
- * Backup of the key file, read with its place: device, inode and real path, by which it is told from the key file.
+ * Backup of the key file, read with its place: device, inode and real path, which distinguish it from the key file.
  *
  * Symbolic and hard links, and bind mounts of the file, the data folder or a folder above it, lead to the same device
  * and inode. A snapshot, a loop device and a subvolume do not.
@@ -7,18 +7,13 @@
 import { constants } from 'node:fs';
 import { open, readlink, stat } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
+import type { BackupPlace, FilePlace, KeyBackup } from '../../encryption/ports.ts';
 import { causeCode, Failure } from '../../errors.ts';
 import { shellArg } from '../../text/shell.ts';
 import { backupFileRules } from './reader.ts';
 import { readSmallFile } from './small-file.ts';
 
-type Inode = { readonly device: bigint; readonly inode: bigint };
-
-/** The caller wipes the content. */
-export type KeyBackup = Inode & { readonly content: Uint8Array; readonly path: string };
-
-/** `key_file`: it is the key file itself. `data_dir`: it is below the folder of the key file. */
-export type BackupPlace = 'key_file' | 'data_dir' | 'same_file_system' | 'elsewhere';
+type Inode = Omit<FilePlace, 'path'>;
 
 /** The content of a copy of the key file, of any owner. Throws `not_found`, `key_file_refused`. */
 export async function readKeyBackup(path: string): Promise<KeyBackup> {
@@ -28,7 +23,7 @@ export async function readKeyBackup(path: string): Promise<KeyBackup> {
 }
 
 /** Root reaches the file through a link in /proc, as its owner: its real path is known from the open file alone. */
-async function placeOf(path: string): Promise<Inode & { readonly path: string }> {
+async function placeOf(path: string): Promise<FilePlace> {
   await using file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK);
   const { dev: device, ino: inode } = await file.stat({ bigint: true });
   return { device, inode, path: await openPath(file.fd, path) };
@@ -44,7 +39,7 @@ async function openPath(descriptor: number, path: string): Promise<string> {
 }
 
 /** As far as it is seen by this process: a folder that it cannot enter is taken for another one. */
-export async function backupPlace(backup: Inode & Pick<KeyBackup, 'path'>, keyFile: string): Promise<BackupPlace> {
+export async function backupPlace(backup: FilePlace, keyFile: string): Promise<BackupPlace> {
   const [itself, folder] = [await inodeAt(keyFile), await inodeAt(dirname(keyFile))];
   if (isSame(backup, itself)) return 'key_file';
   for (let path = dirname(backup.path); ; path = dirname(path)) {

@@ -11,13 +11,14 @@ import { randomBytes } from 'node:crypto';
 import { rename } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { createMutex } from '../../async/mutex.ts';
-import type { KeyFile, KeyFileReading } from '../../encryption/ports.ts';
+import type { BackupPlace, FilePlace, KeyFile, KeyFileReading } from '../../encryption/ports.ts';
 import { causeCode, Failure, isFailure } from '../../errors.ts';
 import { checkKeyFileSize, type KeySet, serializeKeySet } from '../../secret/key.ts';
 import { passphraseProblem } from '../../secret/passphrase.ts';
 import type { SecretBytes } from '../../secret/secret-bytes.ts';
 import { shellArg } from '../../text/shell.ts';
 import { cachePassphrase, isWrapped, type PassphraseSource, unwrapKeys, workFactorDefault, wrapKeys } from './age.ts';
+import { backupPlace } from './backup.ts';
 import { backupFileRules, createKeyReader, type KeyReader, keyFileRules, withPathInErrors } from './reader.ts';
 import { type FileRules, onDiskAt, readSmallFile, syncFolder, writeNew, writeOver } from './small-file.ts';
 
@@ -31,6 +32,8 @@ export type KeyFileMaintenance = {
   copyTo(write: (content: Uint8Array) => Promise<void>): Promise<void>;
   /** The keys in `content` of another file, at `path`; wipes it. Throws `key_file_refused`, `key_file_locked`. */
   keysIn(path: string, content: Uint8Array): Promise<KeySet>;
+  /** Where a backup is, as seen from the key file. */
+  placeOf(backup: FilePlace): Promise<BackupPlace>;
 };
 
 export type KeyFileOptions = {
@@ -72,6 +75,7 @@ export function createKeyFile(options: KeyFileOptions): KeyFile & KeyFileMainten
     unprotect: () => mutex.run(() => unprotectKeys(context)),
     copyTo: (write) => mutex.run(() => copyKeyFile(context, write)),
     keysIn: (other, content) => mutex.run(() => reader.keysOfOther(other, content)),
+    placeOf: (backup) => backupPlace(backup, path),
   };
 }
 
