@@ -19,6 +19,8 @@ const needs: readonly Need[] = [
   { program: 'mariadbd', packageName: 'mariadb-server-core' },
   { program: 'mariadb-install-db', packageName: 'mariadb-server-core' },
   { program: 'mariadb', packageName: 'mariadb-client-core' },
+  { program: 'mariadb-dump', packageName: 'mariadb-client' },
+  { program: 'sqlite3', packageName: 'sqlite3' },
   { program: 'openssl', packageName: 'openssl' },
   { program: 'gcore', packageName: 'gdb' },
   { program: 'age', packageName: 'age' },

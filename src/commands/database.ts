@@ -1,8 +1,8 @@
 /**
  * `database copy`: moves everything from the configured database into an empty one, of the other dialect or the same.
  *
- * The daemon then goes on with the other database: cursors, outcomes, tickets, sealed passwords and the encryption switch
- * are the same rows. The source stays as it is.
+ * The daemon then goes on with the other database: cursors, outcomes, tickets, sealed passwords and the encryption
+ * switch are the same rows. The source stays as it is.
  */
 import { silentProgress } from '../adapters/terminal/screen.ts';
 import type { App } from '../compose/compose.ts';
@@ -24,8 +24,8 @@ export type CopyDatabaseOptions = CommonOptions & {
 type CopyReport = Awaited<ReturnType<App['copyTo']>>;
 
 /**
- * `database copy`. Throws `usage`, `worker_running` and `operation_running` while the database is in use, `copy_refused`
- * for a target that is not empty, `copy_mismatch`, and the failures of both databases.
+ * `database copy`. Throws `usage`, `worker_running` and `operation_running` while the database is in use,
+ * `copy_refused` for a target that is not empty, `copy_mismatch`, and the failures of both databases.
  */
 export async function copyDatabase(options: CopyDatabaseOptions, context: Context): Promise<number> {
   const settings = settingsOf(options);
@@ -111,12 +111,13 @@ function nextSteps(settings: TargetSettings, target: DatabaseConfig, source: Dat
   const former = source.kind === 'sqlite' ? source.path : `the database ${source.database}`;
   return [
     '',
-    'Put this into the configuration file, in place of the former lines, then start the daemon:',
+    'Put this into the configuration file in place of the former lines:',
     '',
     '[database]',
     ...entries.map(([key, value]) => `${key} = ${JSON.stringify(value)}`),
     '',
-    `Nothing was changed in ${former}, which still holds every password: delete it`,
-    'once the daemon runs, and never let it use both.',
+    'Then start the daemon. data_dir stays as it is: attachments and raw sources are files there.',
+    `Nothing was changed in ${former}.`,
+    'It still holds every password: never run a daemon on it again, and delete it soon.',
   ];
 }

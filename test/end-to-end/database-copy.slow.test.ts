@@ -1,6 +1,6 @@
 /**
- * Database copy with real servers: a helpdesk on SQLite with encryption goes on with MariaDB after `database copy`, which
- * was killed again and again; nothing is lost or doubled, and every secret still opens.
+ * Database copy with real servers: a helpdesk on SQLite with encryption goes on with MariaDB after `database copy`,
+ * which was killed again and again; nothing is lost or doubled, and every secret still opens.
  */
 import { createHash } from 'node:crypto';
 import { writeFile } from 'node:fs/promises';
@@ -189,7 +189,7 @@ async function story(size: Size): Promise<void> {
   await using daemon = startDaemon(['run'], { env });
   await untilStored(to.url, count + later);
   // The next polls would double what they do not recognize.
-  await sleep(2500);
+  await sleep(1500);
   const sent = [...first.messages, ...second.messages];
   const verification = await verifyStored({ sent, databaseUrl: to.url, dataDir: instance.dataDir });
   expect(verification).toMatchObject({ messages: count + later, findings: noFindings });
@@ -209,6 +209,6 @@ describe('a daemon goes on with the copy', () => {
   );
 
   test('of 20,000 messages, killed 20 times, then 100 more', { tags: ['long'], timeout: 1_200_000 }, () =>
-    story({ count: 20_000, kills: 20, killsMin: 20, later: 100, lifeMsMax: 1500 }),
+    story({ count: 20_000, kills: 20, killsMin: 20, later: 100, lifeMsMax: 700 }),
   );
 });

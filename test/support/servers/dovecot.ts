@@ -34,6 +34,8 @@ export type Dovecot = {
   deleteFolder(user: string, folder: string): Promise<void>;
   /** Flags by UID, `\Recent` left out. */
   listFlags(user: string, folder: string): Promise<Map<number, ReadonlySet<string>>>;
+  /** All messages of a folder into another one, where they get new UIDs. */
+  move(user: string, from: string, to: string): Promise<void>;
   expunge(user: string, folder: string, uids: readonly number[]): Promise<void>;
   /** The messages stay and get UIDs from 1 under a new UIDVALIDITY, as after a restored backup. */
   changeUidValidity(user: string, folder: string): Promise<void>;
@@ -157,6 +159,7 @@ function mailActions(folder: string): MailActions {
     deleteFolder: async (user, name) => void (await doveadm('mailbox', 'delete', '-u', user, '-s', name)),
     listFlags: async (user, name) =>
       parseFlags(await doveadm('-f', 'tab', 'fetch', '-u', user, 'uid flags', 'mailbox', name, 'all')),
+    move: async (user, from, to) => void (await doveadm('move', '-u', user, to, 'mailbox', from, 'all')),
     expunge: async (user, name, uids) =>
       void (await doveadm('expunge', '-u', user, 'mailbox', name, 'uid', uids.join(','))),
     changeUidValidity: (user, name) => forgetNumbers(maildir(user, name)),

@@ -1,10 +1,10 @@
 /**
  * Column mapping for copies between dialects: which columns a table has, how each is read, and its value in the target.
  *
- * Everything is derived from the baseline schema, so a new table or column is copied without a line here. Bytes are read
- * as bytes, also where another program wrote a password as text. MySQL takes exact times alone (`DATETIME`), SQLite any
- * text: a time that has no exact form is refused, never guessed. Leases and claims belong to processes, and are not
- * copied.
+ * Everything is derived from the baseline schema, so a new table or column is copied without a line here. Bytes are
+ * read as bytes, also where another program wrote a password as text. MySQL takes exact times alone (`DATETIME`),
+ * SQLite any text: a time that has no exact form is refused, never guessed. Leases and claims belong to processes, and
+ * are not copied.
  */
 import { type RawBuilder, sql } from 'kysely';
 import { Failure } from '../../../errors.ts';

@@ -3,8 +3,8 @@
  *
  * A chunk is one transaction, and a copy that was interrupted goes on after the last key in the target. When all chunks
  * are there, each table is read from both sides: one that differs although it was resumed (the source went on in
- * between) is copied again from its beginning, once. The last transaction copies what acts or holds a secret and completes
- * the marker. A lost connection is opened again for a minute.
+ * between) is copied again from its beginning, once. The last transaction copies what acts or holds a secret and
+ * completes the marker. A lost connection is opened again for a minute.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { sql } from 'kysely';
@@ -168,8 +168,11 @@ async function compare(copying: Copying, table: CopiedTable) {
 async function digestSource({ source, target, digestOf, count }: Copying, table: CopiedTable): Promise<TableDigest> {
   const digest = digestOf(table);
   for await (const page of readPages(source, table)) {
-    for (const row of page) digest.add(convertedRow(table, row, source.dialect, target.dialect));
-    wipe(page);
+    try {
+      for (const row of page) digest.add(convertedRow(table, row, source.dialect, target.dialect));
+    } finally {
+      wipe(page);
+    }
     count('comparing', page.length);
   }
   return digest.result();
@@ -203,13 +206,13 @@ async function activate(copying: Copying): Promise<{ table: string; rows: number
   for (const table of activatingTables) {
     await sql`delete from ${sql.table(table.name)}`.execute(target);
     for await (const page of readPages(source, table)) {
-      const rows = page.map((row) => convertedRow(table, row, source.dialect, target.dialect));
       try {
+        const rows = page.map((row) => convertedRow(table, row, source.dialect, target.dialect));
         await insertNamed(table, rows, (some) => insertInto(target, table, some));
       } finally {
         wipe(page);
       }
-      count('copying', rows.length);
+      count('copying', page.length);
     }
     report.push({ table: table.name, rows: await compared(copying, table, false) });
   }

@@ -1,5 +1,6 @@
 /**
- * Table digest: a keyed SHA-256 of each row, summed over all rows (a multiset hash), so that their order does not matter.
+ * Table digest: a keyed SHA-256 of each row, summed over all rows (a multiset hash), so that their order does not
+ * matter.
  *
  * The key is random for each run and never shown: a plain hash of a row would let a password be guessed offline. Two
  * tables with the same digest under one key have the same rows.

@@ -1,5 +1,6 @@
 /**
- * Preparation of the target of a copy: empty tables of this schema with the marker, or an unfinished copy of this source.
+ * Preparation of the target of a copy: empty tables of this schema with the marker, or an unfinished copy of this
+ * source.
  *
  * Whatever else is there stays as it is: `copy_refused`.
  */

@@ -87,7 +87,7 @@ async function rowsBack(to: DatabaseConfig) {
 }
 
 test('every row and column comes back the same from SQLite through MariaDB', { timeout: 60_000 }, async () => {
-  const { source, file, to } = await scene(300);
+  const { source, file, to } = await scene(60);
   const before = rowsOf(file);
   const report = await source.copyTo(to.config, options);
   expect(report.before).toBe('new');

@@ -28,12 +28,12 @@ export function fillTables(file: string, count: number, only: readonly string[] 
     const marks = columns.map(() => '?').join(', ');
     const insert = database.prepare(`insert into ${name} values (${marks})`);
     for (let at = 1; at <= (single ? 1 : count); at += 1)
-      insert.run(...columns.map(([column, { mysql }]) => valueOf(column, mysql, at)));
+      insert.run(...columns.map(([column, { mysql }]) => sampleOf(column, mysql, at)));
   }
   database.exec('commit');
 }
 
-function valueOf(column: string, type: string, at: number): SQLInputValue {
+function sampleOf(column: string, type: string, at: number): SQLInputValue {
   if (/ null\b/.test(type) && !type.includes('not null') && at % 3 === 0) return null;
   if (column === 'id' && /^(tinyint|int|bigint)/.test(type)) return at;
   if (type.startsWith('datetime(6)') || column === 'login_failed_version')

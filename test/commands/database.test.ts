@@ -1,0 +1,84 @@
+/** `database copy` between two SQLite files: what it prints, what it refuses, and that no secret is in any of it. */
+import { randomUUID } from 'node:crypto';
+import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
+import { expect, test } from 'vitest';
+import { type CommandLine, openCommandLine } from './command-line.ts';
+
+const password = 'canary-password-7312';
+const token = 'canary-refresh-token-7312';
+
+/** A mailbox and a grant, in plain text as a helpdesk writes them. */
+async function withSecrets(): Promise<CommandLine & { readonly to: string }> {
+  const line = await openCommandLine();
+  await line.run(['migrate']);
+  line.sql(
+    `insert into mailboxes (name, host, username, password) values ('box', 'h', 'u@x', '${password}')`,
+    `insert into oauth_grant (name, provider, refresh) values ('g', 'p', '${token}')`,
+  );
+  return { ...line, to: join(line.folder, 'other.db') };
+}
+
+test('it prints what was copied and what to write into the configuration', async () => {
+  await using line = await withSecrets();
+  const copied = await line.run(['database', 'copy', '--to', `sqlite:${line.to}`]);
+  expect(copied).toMatchObject({ code: 0, err: '' });
+  expect(copied.out.split('\n')).toEqual([
+    expect.stringMatching(/^\d+ rows of 17 tables copied, and compared with the source$/),
+    '',
+    'Put this into the configuration file in place of the former lines:',
+    '',
+    '[database]',
+    `url = "sqlite:${line.to}"`,
+    '',
+    'Then start the daemon. data_dir stays as it is: attachments and raw sources are files there.',
+    `Nothing was changed in ${join(line.dataDir, 'ticketmaild.db')}.`,
+    'It still holds every password: never run a daemon on it again, and delete it soon.',
+    '',
+  ]);
+  using target = new DatabaseSync(line.to, { readOnly: true });
+  expect(target.prepare('select cast(password as text) as password from mailboxes').all()).toEqual([{ password }]);
+  line.expectNothingLeaked([password, token]);
+});
+
+test('run again, it says that the copy is complete; as JSON too', async () => {
+  await using line = await withSecrets();
+  const args = ['database', 'copy', '--to', `sqlite:${line.to}`, '--json'];
+  const first = await line.run(args);
+  expect(first.json[0]).toMatchObject({ resumed: false, was_complete: false, to: { url: `sqlite:${line.to}` } });
+  expect(first.json[0]?.['tables']).toContainEqual({ table: 'mailboxes', rows: 1 });
+  expect((await line.run(args)).json).toMatchObject([{ rows: 0, was_complete: true, tables: [] }]);
+  line.expectNothingLeaked([password, token]);
+});
+
+test('a refused row of a table with passwords is named by its id alone', async () => {
+  await using line = await withSecrets();
+  const id = randomUUID();
+  line.sql(`insert into oauth_grant (id, name, provider, refresh) values ('${id}', 'g2', 'p', '${token}')`);
+  {
+    await line.run(['migrate']);
+    using target = new DatabaseSync(line.to);
+    target.exec('create table oauth_grant (id text)');
+  }
+  const refused = await line.run(['database', 'copy', '--to', `sqlite:${line.to}`]);
+  expect(refused.code).not.toBe(0);
+  line.expectNothingLeaked([password, token]);
+});
+
+test('a password in the URL, the same file and an invalid target are refused', async () => {
+  await using line = await withSecrets();
+  const copy = (...args: readonly string[]) => line.run(['database', 'copy', ...args]);
+  expect(await copy('--to', 'mysql://app:canary-in-url@127.0.0.1/db')).toMatchObject({
+    code: 2,
+    err: expect.stringContaining('--to must not contain the password: other users see the arguments of a process\n'),
+  });
+  expect((await copy('--to', `sqlite:${join(line.dataDir, 'ticketmaild.db')}`)).err).toContain(
+    '--to names the configured database itself\n',
+  );
+  expect((await copy('--to', 'postgres://x')).err).toMatch(/^--to must be sqlite:PATH, mysql:\/\/USER/);
+  expect((await copy('--to', 'mysql://u@h/db', '--to-tls', 'maybe')).err).toMatch(/^--to-tls must be/);
+  expect((await copy('--to', 'mysql://u@h/db', '--to-password-file', '/nowhere')).err).toMatch(
+    /^--to-password-file names a file that cannot be read \(ENOENT\)/,
+  );
+  line.expectNothingLeaked(['canary-in-url', password, token]);
+});
