@@ -14,10 +14,7 @@ const leaves = leafCommands(program()).map(({ path }) => path);
 
 /** The words of an example, as a shell splits them; examples have no quotes. */
 function wordsOf(example: string): readonly string[] {
-  return example
-    .replace(/ > .*$/, '')
-    .replaceAll('\\\n', '')
-    .split(/\s+/);
+  return example.replaceAll('\\\n', '').replace(/ >.*$/, '').split(/\s+/);
 }
 
 test.each(leaves)('%s: its help has examples that the parser takes', async (path) => {
