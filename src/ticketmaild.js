@@ -13,7 +13,7 @@ const oldestNode = 26;
 if (Number.parseInt(process.versions.node, 10) < oldestNode) {
   process.stderr.write(
     `ticketmaild: Node ${oldestNode} or newer is needed, this is ${process.versions.node}\n` +
-      'hint: In a checkout, start it with npm run ticketmaild -- COMMAND.\n',
+      'hint: In a checkout, start it with src/ticketmaild COMMAND.\n',
   );
   process.exitCode = 2;
 } else {

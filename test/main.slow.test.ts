@@ -43,7 +43,7 @@ test('an old Node reports the required version', async () => {
   expect({ code, stdout }).toEqual({ code: 2, stdout: '' });
   expect(stderr).toBe(
     'ticketmaild: Node 26 or newer is needed, this is 20.20.2\n' +
-      'hint: In a checkout, start it with npm run ticketmaild -- COMMAND.\n',
+      'hint: In a checkout, start it with src/ticketmaild COMMAND.\n',
   );
 });
 
@@ -109,7 +109,7 @@ describe('a usage error is one line, a hint and exit code 2', () => {
     [['mailbox', 'add', '--password', 'hunter2'], "unknown option '--password'", seeHelp],
     [['mailbox', 'add', '--name'], "option '--name <name>' argument missing", seeHelp],
     [['mailbox', 'add', '--name', 'x'], 'missing: --host, --user', seeHelp],
-    [['mailbox', 'set-password', 'x', 'hunter2'], "too many arguments for 'set-password'", seeHelp],
+    [['mailbox', 'set-password', '--no-probe', 'x', 'hunter2'], "too many arguments for 'set-password'", seeHelp],
     [['mailbox', 'show'], "missing required argument 'name'", seeHelp],
   ])('%j', async (args, message, hint) => {
     const { code, stdout, stderr } = await run(args);

@@ -24,8 +24,8 @@ const copied = {
   'README.md': 'README.md',
   config: 'config',
   'src/adapters/web/assets': 'lib/assets',
+  'src/ticketmaild': 'ticketmaild',
   systemd: 'systemd',
-  'systemd/packaging/ticketmaild': 'ticketmaild',
 };
 
 /** For checkouts alone. */
