@@ -169,9 +169,10 @@ function addMailboxChanges(mailbox: Command, add: AddTo): void {
     .configured('set-addresses', 'Set the addresses whose mail a mailbox receives', 'setMailboxAddresses')
     .argument(...mailboxName)
     .argument('[addresses...]', 'all of them (none: the user, if it is an address)');
-  configured('set-password', 'Store another password', 'setMailboxPassword')
+  configured('set-password', 'Probe another password and store it', 'setMailboxPassword')
     .argument(...mailboxName)
     .option(...passwordStdin)
+    .option('--no-probe', 'store it without a probe')
     .option('--accept-connection', 'acknowledge that the server is yours, although no command has confirmed it');
   add(mailbox, () => import('./mailbox/confirm.ts'))
     .configured('confirm', 'Confirm the settings of a mailbox, so that delete and move act', 'confirmMailbox')
@@ -403,7 +404,7 @@ function addOAuthCommands(program: Command, add: AddTo): void {
 
 function addDatabaseCommands(program: Command, add: AddTo): void {
   const database = program.command('database').description('Copy everything into another database');
-  add(database, () => import('./database.ts'))
+  add(database, () => import('./database/copy.ts'))
     .reporting('copy', 'Copy everything into an empty database, or continue such a copy', 'copyDatabase')
     .requiredOption('--to <url>', 'the other database: sqlite:PATH, or mysql://USER@HOST/NAME without the password')
     .option('--to-password-file <file>', 'file that contains its password (default: asked for at a terminal)')

@@ -22,7 +22,7 @@ import { createStorageQuota } from '../ingest/fetch/storage-quota.ts';
 import type { Mailbox } from '../ingest/model.ts';
 import { pollMailbox } from '../ingest/poll/poll.ts';
 import type { PollObserver, PollPorts, PollSummary } from '../ingest/poll/poll-context.ts';
-import type { Blobs, Credentials, MessageParser, RawSources, Sessions } from '../ingest/ports.ts';
+import type { Blobs, Credentials, MessageParser, RawSources, Sessions, WorkerIdentity } from '../ingest/ports.ts';
 import { noMeter } from '../ingest/ports.ts';
 import { createResolver, type Resolver } from '../ingest/quarantine/resolve.ts';
 import { type ReprocessResult, reprocessMessage } from '../ingest/repair/reprocess.ts';
@@ -111,7 +111,7 @@ export async function compose(
   const { resolve, restore } = building.use(createResolver({ ...ports, store }, daemonSettings(config)));
   const built = building.move();
   return {
-    ...{ ...encryption, resolve, restore },
+    ...{ ...encryption, resolve, restore, copyTo: copierOf(store, worker) },
     reprocess: (id) => reprocessMessage(id, { ...ports, store }, daemonSettings(config)),
     ...{ store, migrations: store.migrations, credentials: oauth.credentials, oauth, sessions, raw, blobs },
     pollOnce: async (mailbox, stop, observe) => {
@@ -120,11 +120,13 @@ export async function compose(
       const settings = daemonSettings(config);
       return await pollMailbox(mailbox, ports, () => settings, { due, stop }, observe);
     },
-    copyTo: (target, onProgress) =>
-      store.copyTo(target, { liveness: { liveMs: workerLiveMs, isDead: worker.isDead }, onProgress }),
     serve: (stop, reloads) => serveDaemon({ active, log, store, ports, openDaemon, encryption, oauth }, stop, reloads),
     [Symbol.asyncDispose]: () => built.disposeAsync(),
   };
+}
+
+function copierOf(store: Database, { isDead }: WorkerIdentity): App['copyTo'] {
+  return (target, onProgress) => store.copyTo(target, { liveness: { liveMs: workerLiveMs, isDead }, onProgress });
 }
 
 /** Loads the IMAP client on first use: most commands ask no mail server. */

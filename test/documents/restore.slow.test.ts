@@ -40,7 +40,7 @@ function script(lines: readonly string[], kind: DatabaseKind): readonly string[]
 }
 
 const idOf = (number: number): string => `<r${number}@x>`;
-const mails = (from: number, count: number): readonly Buffer[] =>
+const messagesFrom = (from: number, count: number): readonly Buffer[] =>
   Array.from({ length: count }, (_, index) =>
     Buffer.from(
       `From: ada@example.test\r\nSubject: ${from + index}\r\nMessage-ID: ${idOf(from + index)}\r\n\r\nHello\r\n`,
@@ -77,13 +77,13 @@ async function story(kind: DatabaseKind): Promise<void> {
   {
     await using daemon = startDaemon(['run'], { env });
     await daemon.waitFor(named('daemon.ready'));
-    await dovecot.append(seen, 'INBOX', mails(0, 10));
-    await dovecot.append(moved, 'INBOX', mails(100, 10));
+    await dovecot.append(seen, 'INBOX', messagesFrom(0, 10));
+    await dovecot.append(moved, 'INBOX', messagesFrom(100, 10));
     await stored(20);
     await untilMoved(moved, 10);
     paste(script(backup, kind));
-    await dovecot.append(seen, 'INBOX', mails(10, 5));
-    await dovecot.append(moved, 'INBOX', mails(110, 5));
+    await dovecot.append(seen, 'INBOX', messagesFrom(10, 5));
+    await dovecot.append(moved, 'INBOX', messagesFrom(110, 5));
     await stored(30);
     await untilMoved(moved, 15);
   }

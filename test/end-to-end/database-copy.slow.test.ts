@@ -1,5 +1,5 @@
 /**
- * Database copy with real servers: a helpdesk on SQLite with encryption goes on with MariaDB after `database copy`,
+ * Database copy with real servers: a helpdesk on SQLite with encryption continues with MariaDB after `database copy`,
  * which was killed again and again; nothing is lost or doubled, and every secret still opens.
  */
 import { createHash } from 'node:crypto';
@@ -35,7 +35,7 @@ type Size = {
   readonly lifeMsMax: number;
 };
 
-type Sent = { readonly mails: readonly Buffer[]; readonly messages: readonly SentMessage[] };
+type Sent = { readonly sources: readonly Buffer[]; readonly messages: readonly SentMessage[] };
 
 const idOf = (number: number): string => `<m${number}@x>`;
 
@@ -46,7 +46,7 @@ const mail = (number: number, headers: string): Buffer =>
   );
 
 /** Every third message replies to the one `back` before it. */
-function mails(from: number, count: number, back: number): Sent {
+function messagesFrom(from: number, count: number, back: number): Sent {
   const numbers = Array.from({ length: count }, (_, index) => from + index);
   const replyTo = (number: number) => (number % 3 === 2 && number >= back ? number - back : null);
   const rootOf = (number: number): number => {
@@ -54,7 +54,7 @@ function mails(from: number, count: number, back: number): Sent {
     return before === null ? number : rootOf(before);
   };
   return {
-    mails: numbers.map((number) => {
+    sources: numbers.map((number) => {
       const before = replyTo(number);
       return mail(number, before === null ? '' : `In-Reply-To: ${idOf(before)}\r\n`);
     }),
@@ -98,7 +98,7 @@ async function helpdesk(stack: AsyncDisposableStack, sent: Sent): Promise<{ inst
   await writeFile(config, '[oauth.p]\nkind = "microsoft"\ntenant = "example.org"\nflow = "person"\nclient_id = "c"\n');
   const instance = stack.use(await openInstance({ env: { TICKETMAILD_CONFIG: config } }));
   const user = dovecot.newUser();
-  await dovecot.append(user, 'INBOX', sent.mails);
+  await dovecot.append(user, 'INBOX', sent.sources);
   const refresh = {
     form: 'plain',
     token: SecretBytes.take(Buffer.from('refresh-token-of-g')),
@@ -111,7 +111,7 @@ async function helpdesk(stack: AsyncDisposableStack, sent: Sent): Promise<{ inst
   const env = instance.env;
   await mustRun(runCommand(['admin', 'add', adminName, '--password-stdin'], { env, input: adminPassword }));
   await using daemon = instance.start();
-  await untilStored(sqliteUrl(instance), sent.mails.length);
+  await untilStored(sqliteUrl(instance), sent.sources.length);
   daemon.signal('SIGTERM');
   await daemon.exit;
   return { instance, user };
@@ -171,7 +171,7 @@ async function refusesTheUnfinished({ env }: Instance, to: TestDatabase): Promis
 async function story(size: Size): Promise<void> {
   await using stack = new AsyncDisposableStack();
   const { count, killsMin, later } = size;
-  const first = mails(0, count, 2);
+  const first = messagesFrom(0, count, 2);
   const { instance, user } = await helpdesk(stack, first);
   const from = sqliteUrl(instance);
   const before = await hashes(from);
@@ -184,8 +184,8 @@ async function story(size: Size): Promise<void> {
   expect(await hashes(from)).toEqual(before);
 
   const env = { ...instance.env, TICKETMAILD_DATABASE_URL: to.url, TICKETMAILD_ADMIN_LISTEN: '127.0.0.1:0' };
-  const second = mails(count, later, 3 * later + 2);
-  await dovecot.append(user, 'INBOX', second.mails);
+  const second = messagesFrom(count, later, 3 * later + 2);
+  await dovecot.append(user, 'INBOX', second.sources);
   await using daemon = startDaemon(['run'], { env });
   await untilStored(to.url, count + later);
   // The next polls would double what they do not recognize.
@@ -201,7 +201,7 @@ async function story(size: Size): Promise<void> {
   expect(rotated).toMatchObject({ resealed: 1, resealed_tokens: 1, unopened: [] });
 }
 
-describe('a daemon goes on with the copy', () => {
+describe('a daemon continues with the copy', () => {
   test(
     'of 90 messages, killed 3 times, then 20 more',
     () => story({ count: 90, kills: 3, killsMin: 1, later: 20, lifeMsMax: 300 }),

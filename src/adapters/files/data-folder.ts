@@ -3,9 +3,10 @@
 import { existsSync } from 'node:fs';
 import { mkdir, open, rm, stat, statfs } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { causeCode, Failure, onDisk } from '../../errors.ts';
+import { causeCode, Failure } from '../../errors.ts';
 import type { Disk } from '../../ingest/ports.ts';
 import { shellArg } from '../../text/shell.ts';
+import { onDisk } from '../process/disk-errors.ts';
 
 const writableByOthers = 0o002;
 

@@ -13,9 +13,10 @@ import { type BigIntStats, constants } from 'node:fs';
 import { type FileHandle, link, lstat, open, readdir, rename, rm, stat } from 'node:fs/promises';
 import { userInfo } from 'node:os';
 import { basename, dirname, join } from 'node:path';
-import { causeCode, Failure, onDisk } from '../../errors.ts';
+import { causeCode, Failure } from '../../errors.ts';
 import { secretBuffer } from '../../secret/secret-bytes.ts';
 import { shellArg } from '../../text/shell.ts';
+import { onDisk } from '../process/disk-errors.ts';
 
 // Writing.
 

@@ -11,8 +11,9 @@ import { once } from 'node:events';
 import { closeSync } from 'node:fs';
 import { type FileHandle, mkdir, open, rm } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
-import { causeCode, Failure, onDisk } from '../../errors.ts';
+import { causeCode, Failure } from '../../errors.ts';
 import { shellArg } from '../../text/shell.ts';
+import { onDisk } from './disk-errors.ts';
 import { inheritances, isRoot, nowhere, type OutputFolder, openOutputFolder } from './privileges.ts';
 
 /** Disposing removes a file that was not written. */

@@ -1,9 +1,9 @@
 /**
  * Database copy: every table in resumable chunks, compared by digests, and completed by one transaction.
  *
- * A chunk is one transaction, and a copy that was interrupted goes on after the last key in the target. When all chunks
- * are there, each table is read from both sides: one that differs although it was resumed (the source went on in
- * between) is copied again from its beginning, once. The last transaction copies what acts or holds a secret and
+ * A chunk is one transaction, and an interrupted copy continues after the last key in the target. When all chunks are
+ * there, each table is read from both sides: one that differs although it was resumed (the source changed in between)
+ * is copied again from its beginning, once. The last transaction copies what acts or holds a secret and
  * completes the marker. A lost connection is opened again for a minute.
  */
 import { setTimeout as sleep } from 'node:timers/promises';

@@ -63,7 +63,7 @@ async function isEmpty(target: SqlExecutor, table: CopiedTable): Promise<boolean
   return (await readSwitch(target)).row?.revision === initialSwitchRow.revision;
 }
 
-/** Tables that somebody created or converted before: other character sets lose letters. */
+/** Tables that were created or converted before: other character sets lose letters. */
 async function refuseOtherCharsets(target: SqlExecutor): Promise<void> {
   if (target.dialect.kind === 'sqlite') return;
   const names = copiedTables.map(({ name }) => name);

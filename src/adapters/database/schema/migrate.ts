@@ -18,7 +18,7 @@ export type MigrationStatus = { readonly number: number; readonly name: string; 
 export type Migrations = {
   /** The steps of this program, and those of a newer one that the database has; null: not applied. */
   status(): Promise<readonly MigrationStatus[]>;
-  /** Applies the missing steps and returns their number. Throws `database_outdated` on newer tables, `copy_unfinished`. */
+  /** Applies the missing steps; returns their number. Throws `database_outdated` on newer tables, `copy_unfinished`. */
   apply(onEach?: (migration: { readonly number: number; readonly name: string }) => void): Promise<number>;
   /** Throws `database_outdated` when steps are missing, or the tables are newer than this program. */
   check(): Promise<void>;

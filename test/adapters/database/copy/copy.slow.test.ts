@@ -100,7 +100,7 @@ test('every row and column comes back the same from SQLite through MariaDB', { t
   expect(rowsOf(file)).toEqual(before);
 });
 
-test('a copy that died at any number of rows goes on, and no row is there twice', { timeout: 60_000 }, async () => {
+test('a copy that died at any number of rows continues, and no row is there twice', { timeout: 60_000 }, async () => {
   const { source, file, to } = await scene();
   for (const rows of [1, 40, 41, 100, 250, 480]) await dieAfter(source, to.config, rows);
   const report = await source.copyTo(to.config, options);
@@ -187,7 +187,7 @@ describe('a target is refused, and stays as it is', () => {
   });
 });
 
-test('a row that the target refuses is named, and the copy goes on once it is corrected', async () => {
+test('a row that the target refuses is named, and the copy continues once it is corrected', async () => {
   const { source, file, to } = await scene();
   using database = new DatabaseSync(file);
   const [row] = database.prepare('select max(id) as id from ticket').all();

@@ -1,17 +1,17 @@
 /**
  * `database copy`: moves everything from the configured database into an empty one, of the other dialect or the same.
  *
- * The daemon then goes on with the other database: cursors, outcomes, tickets, sealed passwords and the encryption
+ * The daemon then continues with the other database: cursors, outcomes, tickets, sealed passwords and the encryption
  * switch are the same rows. The source stays as it is.
  */
-import { silentProgress } from '../adapters/terminal/screen.ts';
-import type { App } from '../compose/compose.ts';
-import type { DatabaseConfig } from '../config/config.ts';
-import { readTargetDatabase, type TargetSettings } from '../config/target-database.ts';
-import { Failure, isFailure } from '../errors.ts';
-import { countText } from '../text/units.ts';
-import { type CommonOptions, type Context, withApp } from './context.ts';
-import { printLines, printResult } from './output.ts';
+import { silentProgress } from '../../adapters/terminal/screen.ts';
+import type { App } from '../../compose/compose.ts';
+import type { DatabaseConfig } from '../../config/config.ts';
+import { readTargetDatabase, type TargetSettings } from '../../config/target-database.ts';
+import { Failure, isFailure } from '../../errors.ts';
+import { countText } from '../../text/units.ts';
+import { type CommonOptions, type Context, withApp } from '../context.ts';
+import { printLines, printResult } from '../output.ts';
 
 export type CopyDatabaseOptions = CommonOptions & {
   readonly to: string;

@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { expect, test } from 'vitest';
-import { type CommandLine, openCommandLine } from './command-line.ts';
+import { type CommandLine, openCommandLine } from '../command-line.ts';
 
 const password = 'canary-password-7312';
 const token = 'canary-refresh-token-7312';
@@ -37,7 +37,8 @@ test('it prints what was copied and what to write into the configuration', async
     '',
   ]);
   using target = new DatabaseSync(line.to, { readOnly: true });
-  expect(target.prepare('select cast(password as text) as password from mailboxes').all()).toEqual([{ password }]);
+  const stored = 'select typeof(password) as type, cast(password as text) as password from mailboxes';
+  expect(target.prepare(stored).all()).toEqual([{ type: 'blob', password }]);
   line.expectNothingLeaked([password, token]);
 });
 
