@@ -98,11 +98,19 @@ async function copied(app: App, target: DatabaseConfig, { terminal }: Context): 
       notedAtMs = performance.now();
       terminal.note(`${step === 'copying' ? 'copied' : 'compared'} ${done} of ${total} rows`);
     });
+  } catch (error) {
+    throw isFailure(error, 'disk_full', 'database_unavailable') ? resumable(error) : error;
   } finally {
     clearInterval(keepAlive);
     bars.comparing.clear();
     bars.copying.clear();
   }
+}
+
+/** The message names the database; the hint of the code is for the one of the configuration. */
+function resumable({ code, message, fields, cause }: Failure): Failure {
+  const hint = 'Correct that, then run the same command again: a copy that has begun continues where it ended.';
+  return new Failure(code, message, { fields, cause, hint });
 }
 
 function nextSteps(settings: TargetSettings, target: DatabaseConfig, source: DatabaseConfig): readonly string[] {

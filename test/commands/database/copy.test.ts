@@ -81,5 +81,9 @@ test('a password in the URL, the same file and an invalid target are refused', a
   expect((await copy('--to', 'mysql://u@h/db', '--to-password-file', '/nowhere')).err).toMatch(
     /^--to-password-file names a file that cannot be read \(ENOENT\)/,
   );
+  expect((await copy('--to', 'sqlite:/nowhere/x.db')).err).toBe(
+    "The database cannot be used right now, /nowhere/x.db: ENOENT: no such file or directory, open '/nowhere/x.db'.\n" +
+      'hint: Correct that, then run the same command again: a copy that has begun continues where it ended.\n',
+  );
   line.expectNothingLeaked(['canary-in-url', password, token]);
 });
