@@ -8,6 +8,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
+import { prettyLine } from '../../src/adapters/terminal/log-lines.ts';
 import { events } from '../../src/events.ts';
 import { findProgram } from '../support/servers/programs.ts';
 
@@ -41,7 +42,7 @@ export function startDaemon(mainFile: string, configFile: string, show: (line: s
   eachLine(child.stdout, (line) => {
     const { event, level } = logLine(line);
     if (event.startsWith(storedPrefix) || event === events.pollFinished) changes.open();
-    if (!['trace', 'debug', 'info'].includes(level)) show(line);
+    if (!['trace', 'debug', 'info'].includes(level)) show(level === '' ? line : prettyLine(line, false));
   });
   eachLine(child.stderr, show);
   return {

@@ -16,7 +16,7 @@ import { runMeasured } from '../support/processes/child.ts';
 import { freePort } from '../support/servers/programs.ts';
 import { temporaryFolder } from '../support/temporary.ts';
 import { type Daemon, startDaemon } from './daemon.ts';
-import { type ListedMessage, messageLine } from './lines.ts';
+import { type ListedMessage, messageLines } from './lines.ts';
 import { type DemoMailServer, startMailServer } from './mail-server.ts';
 import { arrivingMail, waitingMessages } from './messages.ts';
 import { stopSignal } from './stop-signals.ts';
@@ -62,8 +62,11 @@ async function story({ once, waiting, mailServer, settings, daemon, stop }: Scen
   const showUntil = messageDisplay(daemon, settings, stop);
   say(heading('\nTickets'));
   const [first] = await showUntil(waiting);
-  say(`\nHealth: ${settings.healthAddress}/readyz\nAdmin page: ${settings.adminAddress}`);
-  say(nextCommands(first?.ticket ?? 'REF', settings.configFile));
+  // With --once they are gone before anyone can use them.
+  if (!once) {
+    say(`\nHealth: ${settings.healthAddress}/readyz\nAdmin page: ${settings.adminAddress}`);
+    say(nextCommands(first?.ticket ?? 'REF', settings.configFile));
+  }
   await sleep(arrivalAfterMs, undefined, { signal: stop });
   say(heading('Another mail arrives'));
   mailServer.deliver(arrivingMail(Date.now()));
@@ -107,7 +110,7 @@ function messageDisplay(daemon: Daemon, settings: Settings, stop: AbortSignal): 
       const listed = await listMessages(settings);
       for (const message of listed.filter(({ uid }) => !shown.has(uid))) {
         shown.set(message.uid, message);
-        say(messageLine(message));
+        for (const line of messageLines(message, process.stdout.columns)) say(line);
       }
     }
     return [...shown.values()];
@@ -130,8 +133,8 @@ function nextCommands(ref: string, configFile: string): string {
     'check',
     'admin add ada',
   ];
-  const lines = commands.map((command) => `  npm run -s ticketmaild -- ${command} --config ${configFile}`);
-  return ['Try in a second terminal, in this folder:', ...lines, ''].join('\n');
+  const lines = [`export TICKETMAILD_CONFIG=${configFile}`, ...commands.map((command) => `src/ticketmaild ${command}`)];
+  return ['Try in a second terminal, in this folder:', ...lines.map((line) => `  ${line}`), ''].join('\n');
 }
 
 function heading(text: string): string {
