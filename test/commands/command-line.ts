@@ -41,7 +41,9 @@ export type CommandLine = AsyncDisposable & {
   readonly folder: string;
   readonly dataDir: string;
   readonly env: Readonly<Record<string, string>>;
-  /** Runs one command line; failures end as in `main.ts`: message and hint on standard error, with `--json` an object. */
+  /**
+   * Runs one command line; failures end as in `main.ts`: message and hint on standard error, with `--json` an object.
+   */
   run(args: readonly string[], input?: string): Promise<Ran>;
   /** The same at a terminal. */
   typed(args: readonly string[], answers: Answers): Promise<Ran>;

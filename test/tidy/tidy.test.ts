@@ -27,7 +27,7 @@ import {
 } from './words.ts';
 
 const root = join(import.meta.dirname, '../..');
-const notOurs = new Set(['node_modules', '.git', '.vitest', 'data']);
+const notOurs = new Set(['node_modules', '.git', '.vitest', 'data', 'dist']);
 
 /** Every text file of the checkout. */
 const files: readonly Source[] = readdirSync(root, { recursive: true, withFileTypes: true })

@@ -9,7 +9,29 @@ import { type CompletionEntry, casePattern, namesCommand, singleQuoted, valueCas
 import type { ValueKind } from './values.ts';
 
 export function bashScript(entries: readonly CompletionEntry[]): string {
-  return `# bash completion of ticketmaild, made by: ticketmaild completion bash
+  return `${mainFunction}
+
+${splitFunction}
+
+${walkFunction(entries)}
+
+${hasFunction(entries)}
+
+${commandsFunction(entries)}
+
+${wordsFunction(entries)}
+
+${valuesFunction(entries)}
+
+${namesFunction}
+
+${replyFunction}
+
+complete -F _ticketmaild ticketmaild
+`;
+}
+
+const mainFunction = `# bash completion of ticketmaild, made by: ticketmaild completion bash
 _ticketmaild() {
   local -a words=() candidates=()
   local cur='' quote='' at='' position=0 help='' config='' want='' ended='' lookup=''
@@ -25,9 +47,9 @@ _ticketmaild() {
     folders) compopt -o dirnames ;;
     *) _ticketmaild_reply "$2" ;;
   esac
-}
+}`;
 
-# The words before the cursor, and the one at it, by the rules of the shell for quotes; nothing is expanded.
+const splitFunction = `# The words before the cursor, and the one at it, by the rules of the shell for quotes; nothing is expanded.
 _ticketmaild_split() {
   local line=\${COMP_LINE:0:COMP_POINT} word='' started='' one i
   for ((i = 0; i < \${#line}; i++)); do
@@ -47,9 +69,10 @@ _ticketmaild_split() {
   cur=$word
   # Words before the command, such as assignments.
   while [[ \${#words[@]} -gt 1 && \${words[0]##*/} != ticketmaild ]]; do words=("\${words[@]:1}"); done
-}
+}`;
 
-# The command that the words name, the number of its arguments, and the option whose value is at the cursor.
+function walkFunction(entries: readonly CompletionEntry[]): string {
+  return `# The command that the words name, the number of its arguments, and the option whose value is at the cursor.
 _ticketmaild_walk() {
   local i word
   for ((i = 1; i < \${#words[@]}; i++)); do
@@ -67,17 +90,21 @@ _ticketmaild_walk() {
     elif _ticketmaild_has "$at" "$word"; then at="\${at:+$at }$word"
     else position=$((position + 1)); fi
   done
+}`;
 }
 
-# True when the group $1 has the command $2.
+function hasFunction(entries: readonly CompletionEntry[]): string {
+  return `# True when the group $1 has the command $2.
 _ticketmaild_has() {
   case "$1 $2" in
     ${entries.flatMap(({ path, commands }) => commands.map(({ name }) => singleQuoted(`${path} ${name}`))).join(' | \\\n    ')}) return 0 ;;
   esac
   return 1
+}`;
 }
 
-# The commands of the group $1.
+function commandsFunction(entries: readonly CompletionEntry[]): string {
+  return `# The commands of the group $1.
 _ticketmaild_commands() {
   case $1 in
 ${entries
@@ -87,9 +114,11 @@ ${entries
   )
   .join('\n')}
   esac
+}`;
 }
 
-# Options, commands or arguments at the cursor.
+function wordsFunction(entries: readonly CompletionEntry[]): string {
+  return `# Options, commands or arguments at the cursor.
 _ticketmaild_words() {
   if [[ $cur == -* && -z $ended ]]; then
     case $at in
@@ -99,9 +128,11 @@ ${entries.map(({ path, options }) => `      ${singleQuoted(path)}) candidates=($
     _ticketmaild_commands "$at"
     _ticketmaild_values "$at $position"
   fi
+}`;
 }
 
-# The values of an option ('mailbox add --tls'), or of the argument at a position ('mailbox show 0').
+function valuesFunction(entries: readonly CompletionEntry[]): string {
+  return `# The values of an option ('mailbox add --tls'), or of the argument at a position ('mailbox show 0').
 _ticketmaild_values() {
   case $1 in
 ${entries
@@ -109,9 +140,10 @@ ${entries
   .map(({ key, value }) => `    ${casePattern(key)}) ${action(value)} ;;`)
   .join('\n')}
   esac
+}`;
 }
 
-# Names of the given kinds, one a line; none where the program cannot tell.
+const namesFunction = `# Names of the given kinds, one a line; none where the program cannot tell.
 _ticketmaild_names() {
   local kind program=\${words[0]} name
   if [[ $program == '~/'* ]]; then program=$HOME/\${program:2}; fi
@@ -120,9 +152,9 @@ _ticketmaild_names() {
       "$program" ${namesCommand} "$kind" \${config:+"--config=$config"} </dev/null 2>/dev/null
     )
   done
-}
+}`;
 
-# Candidates that begin as the word at the cursor; $1 is the part of it that readline replaces.
+const replyFunction = `# Candidates that begin as the word at the cursor; $1 is the part of it that readline replaces.
 _ticketmaild_reply() {
   local one replaced=\${1#[\\'\\"]}
   local kept=\${cur%"\${replaced//\\\\/}"}
@@ -135,11 +167,7 @@ _ticketmaild_reply() {
     if [[ $one == *: ]]; then compopt -o nospace; fi
     COMPREPLY+=("$one")
   done
-}
-
-complete -F _ticketmaild ticketmaild
-`;
-}
+}`;
 
 function longFlags(options: CompletionEntry['options']): string {
   return options.flatMap(({ flags }) => flags.filter((flag) => flag.startsWith('--'))).join(' ');

@@ -12,7 +12,7 @@ import { zshScript } from './zsh.ts';
 
 const scripts = { bash: bashScript, zsh: zshScript, fish: fishScript } as const;
 
-export const completedShells = Object.keys(scripts) as readonly (keyof typeof scripts)[];
+const completedShells = Object.keys(scripts) as readonly (keyof typeof scripts)[];
 
 /** `program` is the one that is completed. Throws `usage` for another shell. */
 export async function printCompletion(

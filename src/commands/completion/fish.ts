@@ -8,6 +8,21 @@ import { type CompletionEntry, namesCommand, valueCases, valueFlags } from './gr
 import type { ValueKind } from './values.ts';
 
 export function fishScript(entries: readonly CompletionEntry[]): string {
+  return `${mainFunction(entries)}
+
+${commandsFunction(entries)}
+
+${optionsFunction(entries)}
+
+${valuesFunction(entries)}
+
+${namesFunction}
+
+complete -c ticketmaild -f -a '(__ticketmaild)'
+`;
+}
+
+function mainFunction(entries: readonly CompletionEntry[]): string {
   return `# fish completion of ticketmaild, made by: ticketmaild completion fish
 function __ticketmaild
     set -l tokens (commandline -opc)
@@ -52,9 +67,11 @@ function __ticketmaild
         __ticketmaild_commands "$at"
         __ticketmaild_values "$at $position" "$help" "$program" $config
     end
-end
+end`;
+}
 
-function __ticketmaild_commands
+function commandsFunction(entries: readonly CompletionEntry[]): string {
+  return `function __ticketmaild_commands
     switch "$argv[1]"
 ${entries
   .filter(({ commands }) => commands.length > 0)
@@ -66,9 +83,11 @@ ${entries
   )
   .join('\n')}
     end
-end
+end`;
+}
 
-function __ticketmaild_options
+function optionsFunction(entries: readonly CompletionEntry[]): string {
+  return `function __ticketmaild_options
     switch "$argv[1]"
 ${entries
   .map(({ path, options }) =>
@@ -79,9 +98,11 @@ ${entries
   )
   .join('\n')}
     end
-end
+end`;
+}
 
-# The values of an option ('mailbox add --tls'), or of the argument at a position ('mailbox show 0').
+function valuesFunction(entries: readonly CompletionEntry[]): string {
+  return `# The values of an option ('mailbox add --tls'), or of the argument at a position ('mailbox show 0').
 function __ticketmaild_values
     set -l help $argv[2]
     set -l program $argv[3]
@@ -92,9 +113,10 @@ ${entries
   .map(({ key, value }) => `        case ${quotedWord(key)}\n            ${action(value)}`)
   .join('\n')}
     end
-end
+end`;
+}
 
-# Names of the given kinds, one a line; none where the program cannot tell.
+const namesFunction = `# Names of the given kinds, one a line; none where the program cannot tell.
 function __ticketmaild_names
     set -l program (string replace -r '^~/' "$HOME/" -- "$argv[1]")
     set -l config (string match -- '--config=*' "$argv[2]")
@@ -102,11 +124,7 @@ function __ticketmaild_names
     for kind in $argv[3..-1]
         command $program ${namesCommand} $kind $config </dev/null 2>/dev/null
     end
-end
-
-complete -c ticketmaild -f -a '(__ticketmaild)'
-`;
-}
+end`;
 
 /** A word in single quotes, for fish. */
 function quotedWord(text: string): string {

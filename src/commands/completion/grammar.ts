@@ -1,5 +1,6 @@
 /**
- * Completion grammar: groups, commands, options and arguments of the command line, read from its definitions (commander).
+ * Completion grammar: groups, commands, options and arguments of the command line, read from its definitions
+ * (commander).
  */
 
 import type { Command } from 'commander';
@@ -52,7 +53,9 @@ export function valueFlags(entries: readonly CompletionEntry[]): readonly string
   return [...new Set(flags)].sort();
 }
 
-/** Keys of an entry that have values: `mailbox add --tls` for an option, `mailbox show 0` for an argument, `*` for any. */
+/**
+ * Keys of an entry that have values: `mailbox add --tls` for an option, `mailbox show 0` for an argument, `*` for any.
+ */
 export function valueCases({
   path,
   options,

@@ -2,8 +2,8 @@
  * `complete-names KIND`: names for the completion of a shell, one a line; a hidden command.
  *
  * It prints nothing on any failure, asks for nothing, and gives up after a second. The names come from the database, so
- * from anyone who can write to it: one with control or invisible characters, or that would be read as an option, is left
- * out, and so is what exceeds a few hundred. The scripts of the shells evaluate none of them.
+ * from anyone who can write to it: one with control or invisible characters, or that would be read as an option, is
+ * left out, and so is what exceeds a few hundred. The scripts of the shells evaluate none of them.
  */
 
 import { existsSync } from 'node:fs';

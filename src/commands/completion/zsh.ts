@@ -8,6 +8,27 @@ import { type CompletionEntry, casePattern, namesCommand, singleQuoted, valueCas
 import type { ValueKind } from './values.ts';
 
 export function zshScript(entries: readonly CompletionEntry[]): string {
+  return `${mainFunction(entries)}
+
+${hasFunction(entries)}
+
+${commandsFunction(entries)}
+
+${optionsFunction(entries)}
+
+${valuesFunction(entries)}
+
+${namesFunction}
+
+if [[ \${zsh_eval_context[-1]} == loadautofunc ]]; then
+  _ticketmaild "$@"
+else
+  compdef _ticketmaild ticketmaild
+fi
+`;
+}
+
+function mainFunction(entries: readonly CompletionEntry[]): string {
   return `#compdef ticketmaild
 # zsh completion of ticketmaild, made by: ticketmaild completion zsh
 _ticketmaild() {
@@ -38,17 +59,21 @@ _ticketmaild() {
     _ticketmaild_commands "$at"
     _ticketmaild_values "$at $position"
   fi
+}`;
 }
 
-# True when the group $1 has the command $2.
+function hasFunction(entries: readonly CompletionEntry[]): string {
+  return `# True when the group $1 has the command $2.
 _ticketmaild_has() {
   case "$1 $2" in
     (${entries.flatMap(({ path, commands }) => commands.map(({ name }) => singleQuoted(`${path} ${name}`))).join('|\\\n    ')}) return 0 ;;
   esac
   return 1
+}`;
 }
 
-# The commands of the group $1.
+function commandsFunction(entries: readonly CompletionEntry[]): string {
+  return `# The commands of the group $1.
 _ticketmaild_commands() {
   local -a list
   case $1 in
@@ -62,9 +87,11 @@ ${entries
     (*) return ;;
   esac
   _describe 'command' list
+}`;
 }
 
-# The options of the command $1.
+function optionsFunction(entries: readonly CompletionEntry[]): string {
+  return `# The options of the command $1.
 _ticketmaild_options() {
   local -a list
   case $1 in
@@ -76,9 +103,11 @@ ${entries
   .join('\n')}
   esac
   _describe -o 'option' list
+}`;
 }
 
-# The values of an option ('mailbox add --tls'), or of the argument at a position ('mailbox show 0').
+function valuesFunction(entries: readonly CompletionEntry[]): string {
+  return `# The values of an option ('mailbox add --tls'), or of the argument at a position ('mailbox show 0').
 _ticketmaild_values() {
   case $1 in
 ${entries
@@ -86,9 +115,10 @@ ${entries
   .map(({ key, value }) => `    (${casePattern(key)}) ${action(value)} ;;`)
   .join('\n')}
   esac
+}`;
 }
 
-# Names of the given kinds, one a line; none where the program cannot tell.
+const namesFunction = `# Names of the given kinds, one a line; none where the program cannot tell.
 _ticketmaild_names() {
   local kind
   local -a names
@@ -98,15 +128,7 @@ _ticketmaild_names() {
   done
   names=("\${(@)names:#}")
   compadd -a names
-}
-
-if [[ \${zsh_eval_context[-1]} == loadautofunc ]]; then
-  _ticketmaild "$@"
-else
-  compdef _ticketmaild ticketmaild
-fi
-`;
-}
+}`;
 
 /** An entry of \`_describe\`. */
 function described(name: string, description: string): string {

@@ -72,7 +72,9 @@ while read -l line
     printf '%s\\n' --
 end`;
 
-/** What a shell offers for each line, in its order. bash prints \`(default)\` or \`(dirnames)\` for files and folders. */
+/**
+ * What a shell offers for each line, in its order. bash prints \`(default)\` or \`(dirnames)\` for files and folders.
+ */
 export async function offered(
   shell: ShellName,
   lines: readonly string[],
