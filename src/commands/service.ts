@@ -65,11 +65,15 @@ function migrationJson({ number, name, appliedAtMs }: MigrationStatus): Record<s
   return { number, name, applied_at: isoTime(appliedAtMs) };
 }
 
-/** Lists every migration with its time; `--status` applies none. Exit code 0 also when none is pending. */
+/** Lists every migration with its time, in one line if none was pending; `--status` applies none. Exit code 0. */
 export async function migrate(options: CommonOptions & { status?: boolean }, context: Context): Promise<number> {
   return await withApp(options, context, async (app) => {
     const applied = options.status === true ? 0 : await app.migrations.apply();
     const migrations = await app.migrations.status();
+    if (options.status !== true && options.json !== true && applied === 0) {
+      await context.terminal.line(`nothing to do: all ${migrations.length} migrations are applied`);
+      return 0;
+    }
     const view = { columns, json: migrationJson, whenEmpty: 'There is no migration.' };
     await printList(migrations, view, options, context);
     if (options.json === true) return 0;

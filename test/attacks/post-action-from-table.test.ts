@@ -135,7 +135,10 @@ describe('honest use', () => {
     const replaced = await at.cli.run(['encryption', 'replace-lost-key', '--accept-password-loss']);
     expect(replaced).toMatchObject({ ...ok, out: expect.stringContaining('ticketmaild mailbox confirm NAME') });
     expect(
-      await at.cli.run(['mailbox', 'set-password', 'one', '--password-stdin', '--accept-connection'], 'pw'),
+      await at.cli.run(
+        ['mailbox', 'set-password', '--no-probe', 'one', '--password-stdin', '--accept-connection'],
+        'pw',
+      ),
     ).toMatchObject(ok);
     await at.dovecot.append(at.user, 'INBOX', [mail('third')]);
     await polled();
@@ -148,6 +151,6 @@ describe('honest use', () => {
   test('confirm is refused while encryption is off, and for a mailbox that is not there', async () => {
     await add('--on-success', 'delete');
     expect(await at.cli.run(confirm)).toMatchObject({ code: 3, err: expect.stringContaining('encryption is off') });
-    expect(await at.cli.run(['mailbox', 'confirm', 'none', '--yes'])).toMatchObject({ code: 2 });
+    expect(await at.cli.run(['mailbox', 'confirm', 'none', '--yes'])).toMatchObject({ code: 4 });
   });
 });

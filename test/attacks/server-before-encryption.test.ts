@@ -19,7 +19,7 @@ afterEach(async () => {
 const secret = 'Kupfer-und-Zinn-17';
 const theirs = 'for desk at 127.0.0.1:1143 (no TLS)';
 const setPassword = (...more: readonly string[]) =>
-  cli.run(['mailbox', 'set-password', 'one', '--password-stdin', ...more], secret);
+  cli.run(['mailbox', 'set-password', '--no-probe', 'one', '--password-stdin', ...more], secret);
 
 async function enabledAfter(change: string | null): Promise<void> {
   const server = ['--host', 'mail.example', '--user', 'desk', '--no-probe', '--password-stdin'];
@@ -38,13 +38,19 @@ test('a server that was in the table before enable gets a new password only afte
   expect(refused.err).toContain(`no command has confirmed it since encryption was enabled.\n`);
   expect(refused.err).toContain(`The new password will be sent to this server:\n${theirs}\n`);
   expect(refused.err).toContain('add --accept-connection');
-  const asked = await cli.typed(['mailbox', 'set-password', 'one'], [['Is this your mail server? [y/N]', 'n\n']]);
+  const asked = await cli.typed(
+    ['mailbox', 'set-password', '--no-probe', 'one'],
+    [['Is this your mail server? [y/N]', 'n\n']],
+  );
   expect(asked).toMatchObject({ code: 1, out: '', err: expect.stringContaining(theirs) });
 });
 
 test.each([
   ['mailbox confirm', ['mailbox', 'confirm', 'one', '--yes']],
-  ['set-password --accept-connection', ['mailbox', 'set-password', 'one', '--password-stdin', '--accept-connection']],
+  [
+    'set-password --accept-connection',
+    ['mailbox', 'set-password', '--no-probe', 'one', '--password-stdin', '--accept-connection'],
+  ],
 ])('once confirmed by %s it is not asked for again, until the row is changed', async (_title, confirming) => {
   await enabledAfter(null);
   expect(await setPassword()).toMatchObject({ code: 3 });

@@ -22,7 +22,8 @@ afterEach(async () => {
 });
 
 const secret = 'Kupfer-und-Zinn-17';
-const setPassword = (name: string) => cli.run(['mailbox', 'set-password', name, '--password-stdin'], secret);
+const setPassword = (name: string) =>
+  cli.run(['mailbox', 'set-password', '--no-probe', name, '--password-stdin'], secret);
 
 async function added(name: string, code = 0): Promise<string> {
   const server = ['--host', `${name.toLowerCase()}.example`, '--user', 'desk', '--no-probe', '--password-stdin'];

@@ -20,7 +20,7 @@ beforeEach(async () => {
 const ok = { code: 0 };
 const enable = () => at.cli.run(['encryption', 'enable', '--accept-key-loss', '--backup-prepared']);
 const refused = { code: 3, out: '', err: expect.stringMatching(/^there is a key file.+\nhint: Run .+ enable.+\n$/m) };
-const setPassword = ['mailbox', 'set-password', 'one', '--password-stdin'];
+const setPassword = ['mailbox', 'set-password', '--no-probe', 'one', '--password-stdin'];
 
 function adding(name: string): readonly string[] {
   return [

@@ -61,7 +61,7 @@ test('disabling, of a key that the operator appended: the next new password is s
     ...ok,
     out: expect.stringContaining('encryption is on'),
   });
-  const set = ['mailbox', 'set-password', 'one', '--password-stdin', '--accept-connection'];
+  const set = ['mailbox', 'set-password', '--no-probe', 'one', '--password-stdin', '--accept-connection'];
   expect(await at.cli.run(set, 'pw')).toMatchObject(ok);
   using database = new DatabaseSync(join(at.cli.dataDir, 'ticketmaild.db'));
   expect(database.prepare('select password_form as form from mailboxes').all()).toEqual([{ form: 'sealed' }]);

@@ -118,7 +118,7 @@ test('case 110 (warmbly/warmbly#105): all that writes a password seals it, and a
   const server = ['--host', '127.0.0.1', '--port', `${dovecot.port}`, '--tls', 'none', '--since', 'all'];
   await succeeds(['mailbox', 'add', '--name', 'fourth', '--user', 'fourth', '--password-stdin', ...server], canary);
   // The helpdesk wrote the password that is stored.
-  await succeeds(['mailbox', 'set-password', 'third', '--password-stdin', '--accept-connection'], canary);
+  await succeeds(['mailbox', 'set-password', '--no-probe', 'third', '--password-stdin', '--accept-connection'], canary);
   expect(await unsealed()).toBe(0);
   expect(hits(await tables())).toEqual([]);
   // Read while it is readable still: by a command that does not wait for the daemon.
@@ -167,7 +167,7 @@ test('case 108 (EE commits 5c62ac4, 52f0527, e577825): no secret file is for oth
   await sql(`UPDATE mailboxes SET password = 'wrong', password_form = 'plain' WHERE name = 'second'`);
   await Promise.all([
     succeeds(['encryption', 'rotate']),
-    succeeds(['mailbox', 'set-password', 'second', '--password-stdin', '--accept-connection'], canary),
+    succeeds(['mailbox', 'set-password', '--no-probe', 'second', '--password-stdin', '--accept-connection'], canary),
   ]);
   expect(await unsealed()).toBe(0);
   await works('second');
@@ -257,7 +257,10 @@ test('case 104 (SplitTime/OpenSplitTime#1889): with a key that does not match, e
   expect([200, 503]).toContain((await readiness(daemon)).status);
   await rename(setting.keyFile, `${setting.keyFile}.wrong`);
   await succeeds(['encryption', 'replace-lost-key', '--accept-password-loss']);
-  await succeeds(['mailbox', 'set-password', 'second', '--password-stdin', '--accept-connection'], canary);
+  await succeeds(
+    ['mailbox', 'set-password', '--no-probe', 'second', '--password-stdin', '--accept-connection'],
+    canary,
+  );
   await works('second');
   // Case 99: the right key beside the new one, and the others are back with what was stored.
   const [right, fresh] = [await readFile(`${setting.keyFile}.right`), await readFile(setting.keyFile)];

@@ -111,7 +111,7 @@ test('case 78 (ZA#3292): while a credential is refused, all that shows it works,
     const shown = await instance.command(...command);
     expect(shown).toMatchObject({ code: 0, stdout: expect.stringMatching(/login_refused/) });
   }
-  const args = ['mailbox', 'set-password', mailbox.name, '--password-stdin'];
+  const args = ['mailbox', 'set-password', '--no-probe', mailbox.name, '--password-stdin'];
   expect(await runCommand(args, { env: instance.env, input: 'pw' })).toMatchObject({ code: 0 });
   await until('the mail', () => opened(daemon, mailbox.name) === 1);
   await until('it is well', async () => (await checkOf(daemon, mailbox.name))?.status === 'ok');
@@ -180,7 +180,7 @@ test('case 81 (znuny/Znuny#230): a credential is not lost by an attempt to set a
   const mailbox = await instance.add(at.dovecot, user, { name: 'eighty-one' });
   const before = await passwordOf(mailbox.name);
   for (const input of ['', 'x\0y']) {
-    const ran = await runCommand(['mailbox', 'set-password', mailbox.name, '--password-stdin'], {
+    const ran = await runCommand(['mailbox', 'set-password', '--no-probe', mailbox.name, '--password-stdin'], {
       env: instance.env,
       input,
     });

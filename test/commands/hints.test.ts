@@ -40,7 +40,7 @@ test.each(['box;touch$IFS./pwned;#', "$(touch pwned)'", '--yes', '-x', 'a  b\\']
   expect(paused).toMatchObject({ code: 3 });
   const remove = typed(paused.err);
   rename(name, 'active');
-  const set = await cli.run(['mailbox', 'set-password', '--password-stdin', '--', name], 'pw2');
+  const set = await cli.run(['mailbox', 'set-password', '--no-probe', '--password-stdin', '--', name], 'pw2');
   expect(set.code).toBe(0);
   expect(typed(set.out).slice(0, 2)).toEqual(['mailbox', 'test']);
   expect(typed(set.out).at(-1)).toBe(name);

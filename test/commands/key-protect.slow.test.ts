@@ -131,7 +131,7 @@ test('at a terminal the passphrase is asked for once, before anything else, howe
     former_key_retained: false,
   });
   const typed = await cli.typed(
-    ['mailbox', 'set-password', 'one'],
+    ['mailbox', 'set-password', '--no-probe', 'one'],
     [...once, ['Is this your mail server? [y/N]', 'y\n'], ['Password of "desk": ', `${secret}\r`]],
   );
   expect(typed).toMatchObject({ code: 0 });

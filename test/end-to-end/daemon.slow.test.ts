@@ -136,7 +136,7 @@ test('a wrong password is shown with its hint, keeps no other mailbox waiting, a
   expect(failed).toMatchObject({ mailbox: wrong, error: { code: 'login_refused' } });
   await daemon.waitFor((line) => line['event'] === 'message.ticket_opened' && line['mailbox'] === right);
   expect(daemon.stdout() + daemon.stderr()).not.toContain('not the password');
-  await runCommand(['mailbox', 'set-password', wrong, '--password-stdin'], { env, input: 'pw\n' });
+  await runCommand(['mailbox', 'set-password', '--no-probe', wrong, '--password-stdin'], { env, input: 'pw\n' });
   await daemon.waitFor((line) => line['event'] === 'message.ticket_opened' && line['mailbox'] === wrong);
 });
 

@@ -79,7 +79,11 @@ GRANT INSERT (name, provider, account, refresh) ON NAME.oauth_grant TO WHO;
 GRANT UPDATE (account, refresh, refresh_form, state, retry_at) ON NAME.oauth_grant TO WHO;`;
 
 /** Commands that need no database, or run until they are stopped. */
-const notAsked = ['run', 'logs', 'status', 'log-level'];
+const notAsked = [
+  ...['run', 'logs', 'status', 'log-level', 'help', 'completion', 'complete-names'],
+  // It reads and fills another database.
+  'database copy',
+];
 
 let mariadb: Mariadb;
 let dovecot: Dovecot;

@@ -2,7 +2,7 @@
  * Shell quoting, run by real shells: any name from the database arrives as exactly one argument, and nothing else runs.
  */
 import { spawnSync } from 'node:child_process';
-import { readdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { systemClock } from '../../src/adapters/clock/clock.ts';
@@ -28,6 +28,8 @@ let folder: TemporaryFolder;
 
 beforeAll(async () => {
   folder = await temporaryFolder('shell');
+  // fish creates its folders there.
+  mkdirSync(join(folder.path, 'home'));
   const stub = '#!/bin/sh\nfor one in "$@"; do printf "%s\\n" "$one"; done\n';
   writeFileSync(join(folder.path, 'ticketmaild'), stub, { mode: 0o755 });
 });
@@ -48,10 +50,10 @@ const notForShells = [
 /** The arguments that `ticketmaild` receives from these lines. */
 function argumentsOf(lines: readonly string[], shell = 'sh'): readonly string[] {
   const line = lines.join('\n');
-  const env = { PATH: `${folder.path}:${process.env.PATH ?? ''}`, HOME: '/nowhere' };
+  const env = { PATH: `${folder.path}:${process.env.PATH ?? ''}`, HOME: join(folder.path, 'home') };
   const { stdout, stderr, status } = spawnSync(shell, ['-c', line], { cwd: folder.path, env, encoding: 'utf8' });
   expect({ stderr, status, files: readdirSync(folder.path) }, line).toEqual({
-    ...{ stderr: '', status: 0, files: ['ticketmaild'] },
+    ...{ stderr: '', status: 0, files: ['home', 'ticketmaild'] },
   });
   return stdout.split('\n').slice(0, -1);
 }

@@ -30,7 +30,11 @@ export async function probeMailbox(
   try {
     return await app.sessions.probe(connection, credential, (stage) => terminal.stage(`probing: ${stage} …`));
   } catch (error) {
-    throw isFailure(error) ? withLocation(error, connection, { name, loginHint }) : error;
+    if (!isFailure(error)) throw error;
+    // The stage would be on the same line.
+    terminal.stage('');
+    for (const line of certificateLines(error)) terminal.note(line);
+    throw withLocation(error, connection, { name, loginHint });
   } finally {
     terminal.stage('');
   }
@@ -47,18 +51,44 @@ function withLocation(
   const folders = code === 'folder_missing' && typeof fields.folders === 'string' ? fields.folders : null;
   const pinned = code === 'tls_pin_mismatch' && typeof fields.shown === 'string' ? fields.shown : null;
   const isPassword = code === 'login_refused' && fields['credential'] !== 'token';
-  const special = isPassword ? loginHint : pinned === null ? null : pinHint(name, pinned);
+  const fingerprint = pinned ?? pinnable(failure);
+  const special = isPassword ? loginHint : fingerprint === null ? null : pinHint(name, fingerprint);
   const usualHint = special ?? failure.hint;
   const hint = folders === null ? usualHint : `Existing folders: ${folders}`;
   const shown = pinned === null ? '' : ` It shows ${pinned}.`;
   return new Failure(code, `${location}: ${failure.message}${shown}`, { fields, cause, hint });
 }
 
+/** Lines on the certificate of a refused handshake: words of the server, printable and bounded by the probe. */
+function certificateLines({ fields }: Failure): readonly string[] {
+  const { subject, issuer, valid_from: from, valid_until: until, fingerprint } = fields;
+  if (typeof fingerprint !== 'string') return [];
+  return [
+    'The server shows this certificate:',
+    `  subject  ${subject ?? ''}`,
+    `  issuer   ${issuer ?? ''}`,
+    `  valid    from ${day(from)} until ${day(until)}`,
+    `  SHA-256  ${fingerprint}`,
+  ];
+}
+
+function day(time: unknown): string {
+  return typeof time === 'string' && time !== '' ? time.slice(0, 10) : 'unknown';
+}
+
+/** The fingerprint of a certificate that a pin would accept; null: none was shown, or it has expired. */
+function pinnable({ code, fields }: Failure): string | null {
+  const { fingerprint } = fields;
+  if (code !== 'tls_untrusted' && code !== 'tls_name_mismatch') return null;
+  return typeof fingerprint === 'string' && /^[0-9a-f]{64}$/.test(fingerprint) ? fingerprint : null;
+}
+
 /** `mailbox set` keeps the cursor, so no waiting message is skipped. */
 function pinHint(name: string | null, fingerprint: string): string {
-  const check = 'Check with the operator of the mail server that the certificate is genuine, then';
-  if (name === null) return `${check} repeat the command with --fingerprint ${fingerprint}`;
-  return `${check}: ${commandOrNotice(shellCommand(`mailbox set --fingerprint ${fingerprint}`, name))}`;
+  const check = 'Compare the fingerprint with the operator of the mail server, not over this connection';
+  if (name === null)
+    return `${check}. Only if it is the same, repeat the command with --fingerprint ${fingerprint}, or name its authority with --ca-file.`;
+  return `${check}; only if it is the same: ${commandOrNotice(shellCommand(`mailbox set --fingerprint ${fingerprint}`, name))}`;
 }
 
 /** One phrase about the certificate. */

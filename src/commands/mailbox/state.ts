@@ -16,13 +16,18 @@ import { type CommonOptions, type Context, withApp } from '../context.ts';
 import { revokeUnusedGrant } from '../oauth/revoke.ts';
 import { isConfirmed, nothingChanged } from '../output.ts';
 import { newPassword } from './add.ts';
+import { probedText, probeMailbox } from './probe.ts';
 import { noteWarning, readableWarning } from './readable-warning.ts';
+
+const refusedHint = 'Nothing was changed: check the password. To store it without a login: --no-probe.';
 
 type NameOptions = CommonOptions & { readonly name: string };
 
 export type SetPasswordOptions = NameOptions & {
   readonly passwordStdin?: boolean;
   readonly acceptConnection?: boolean;
+  /** False for `--no-probe`. */
+  readonly probe: boolean;
 };
 
 /** The running daemon stops polling it after the poll in progress. Throws `not_found`. */
@@ -81,9 +86,9 @@ export async function removeMailbox(options: NameOptions & { yes?: boolean }, co
 }
 
 /**
- * Stores another password, sealed while encryption is on; the mailbox is due at once. The server that gets the password
- * is shown before it is asked for. Throws `not_found`, `password_missing`, `refused` for a server that nothing vouches
- * for, and the failures of sealing.
+ * Stores another password, sealed while encryption is on, once a login with it succeeded; the mailbox is due at once.
+ * The server that gets the password is shown before it is asked for. Throws `not_found`, `password_missing`, `refused`
+ * for a server that nothing vouches for, and the failures of a probe and of sealing.
  */
 export async function setMailboxPassword(options: SetPasswordOptions, context: Context): Promise<number> {
   const { terminal } = context;
@@ -96,10 +101,16 @@ export async function setMailboxPassword(options: SetPasswordOptions, context: C
     await app.vault.refresh();
     if (!(await isServerAccepted(app, stored, options, context))) return nothingChanged(context);
     using password = await newPassword(app, options, mailbox, context);
+    const report = options.probe
+      ? await probeMailbox(app, mailbox.connection, { kind: 'password', secret: password }, context, {
+          ...{ name: mailbox.name, loginHint: refusedHint },
+        })
+      : null;
     await replacePassword(app, stored, password);
     if (options.passwordStdin === true) noteWarning(context, await readableWarning(app, mailbox, options));
     const test = commandOrNotice(shellCommand('mailbox test', mailbox.name));
-    await terminal.line(`set the password of ${mailbox.name}; try it with: ${test}`);
+    const tried = report === null ? `; try it with: ${test}` : ` (${probedText(report)})`;
+    await terminal.line(`set the password of ${mailbox.name}${tried}`);
     return 0;
   });
 }

@@ -61,7 +61,7 @@ test('by the command line, at a trigger that refuses the write', async () => {
   cli.sql(`create trigger refuses before update on mailboxes begin select raise(abort, 'no'); end`);
   for (const args of [
     ['mailbox', 'set', 'one', '--on-success', 'delete'],
-    ['mailbox', 'set-password', 'one', '--password-stdin', '--accept-connection'],
+    ['mailbox', 'set-password', '--no-probe', 'one', '--password-stdin', '--accept-connection'],
   ])
     expect(await cli.run(args, 'pw')).toMatchObject({
       code: 1,

@@ -292,7 +292,9 @@ describe('encryption status and log', () => {
     expect(out).toMatch(/^in table {3}off, revision 3$/m);
     const add = ['mailbox', 'add', '--name', 'two', '--host', 'h', '--user', 'u', '--no-probe', '--password-stdin'];
     expect(await cli.run(add, secret)).toMatchObject({ code: 3, out: '' });
-    expect(await cli.run(['mailbox', 'set-password', 'one', '--password-stdin'], secret)).toMatchObject({ code: 3 });
+    expect(await cli.run(['mailbox', 'set-password', '--no-probe', 'one', '--password-stdin'], secret)).toMatchObject({
+      code: 3,
+    });
     expect((await cli.run(['mailbox', 'list', '--json'])).json).toHaveLength(1);
   });
 
@@ -426,7 +428,7 @@ describe('encryption rotate and reseal', () => {
     expect(err).toMatch(/^not opened: mailbox one: .+ \(password_binding_mismatch\)$/m);
     const again = await cli.run(['encryption', 'reseal', '--json']);
     expect(again).toMatchObject({ code: 1, json: [{ unopened: [{ mailbox: 'one' }], dropped_key_ids: [] }] });
-    const set = ['mailbox', 'set-password', 'one', '--password-stdin', '--accept-connection'];
+    const set = ['mailbox', 'set-password', '--no-probe', 'one', '--password-stdin', '--accept-connection'];
     expect(await cli.run(set, secret)).toMatchObject({ code: 0 });
     expect(await report('encryption', 'reseal')).toMatchObject({ unopened: [], dropped_key_ids: [former] });
   });
@@ -488,7 +490,7 @@ describe('encryption disable', () => {
       ...{ code: 1, state: 'disabling', count: 1 },
     });
     expect(err).toMatch(/^not opened: mailbox one: /m);
-    await cli.run(['mailbox', 'set-password', 'one', '--password-stdin', '--accept-connection'], secret);
+    await cli.run(['mailbox', 'set-password', '--no-probe', 'one', '--password-stdin', '--accept-connection'], secret);
     expect(await report('encryption', 'disable', '--yes')).toMatchObject({ state: 'off', unopened: [] });
   });
 
@@ -603,7 +605,7 @@ describe('encryption replace-lost-key', () => {
     const id = expect.stringMatching(/^[0-9a-f]{16}$/);
     expect(json).toEqual([{ state: 'on', key_id: id, lost_key_id: former, lost: 1, lost_tokens: 0, set_aside: null }]);
     expect(await report('encryption', 'status')).toMatchObject({ state: 'on', problem: null, waiting: 1 });
-    const set = ['mailbox', 'set-password', 'one', '--password-stdin'];
+    const set = ['mailbox', 'set-password', '--no-probe', 'one', '--password-stdin'];
     expect(await cli.run(set, secret)).toMatchObject({ code: 3, out: '' });
     expect(await cli.run([...set, '--accept-connection'], secret)).toMatchObject({ code: 0 });
     expect(await report('encryption', 'status')).toMatchObject({ waiting: 0, sealed: 1 });
@@ -617,14 +619,14 @@ describe('mailbox commands while encryption is on', () => {
     const { key_id: id } = await report('encryption', 'enable', ...flags);
     await addMailbox('one');
     expect(await report('mailbox', 'show', 'one')).toMatchObject({ password_form: 'sealed', password_key_id: id });
-    await cli.run(['mailbox', 'set-password', 'one', '--password-stdin'], `${secret}!`);
+    await cli.run(['mailbox', 'set-password', '--no-probe', 'one', '--password-stdin'], `${secret}!`);
     expect((await cli.run(['mailbox', 'list', '--json'])).json).toMatchObject([
       { name: 'one', password_form: 'sealed', password_key_id: id },
     ]);
     await rename(keyFile, join(cli.folder, 'away'));
     const refusals: Ran[] = [
       await cli.run(['mailbox', 'add', '--name', 'two', ...server], secret),
-      await cli.run(['mailbox', 'set-password', 'one', '--password-stdin'], secret),
+      await cli.run(['mailbox', 'set-password', '--no-probe', 'one', '--password-stdin'], secret),
       await cli.run(['mailbox', 'test', 'one']),
       await cli.run(['poll', 'one']),
     ];

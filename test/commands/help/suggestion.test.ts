@@ -19,7 +19,10 @@ test.each([
   [['mailbox', 'show', 'suport'], 'Did you mean support? See ticketmaild mailbox list.'],
   [['mailbox', 'pause', 'spuport'], 'Did you mean support? See ticketmaild mailbox list.'],
   [['mailbox', 'set', 'sale', '--interval', '30'], 'Did you mean sales? See ticketmaild mailbox list.'],
-  [['mailbox', 'set-password', 'sale', '--password-stdin'], 'Did you mean sales? See ticketmaild mailbox list.'],
+  [
+    ['mailbox', 'set-password', '--no-probe', 'sale', '--password-stdin'],
+    'Did you mean sales? See ticketmaild mailbox list.',
+  ],
   [['poll', 'suppport'], 'Did you mean support? See ticketmaild mailbox list.'],
   [['message', 'list', '--mailbox', 'saels'], 'Did you mean sales? See ticketmaild mailbox list.'],
   [['mailbox', 'show', 'warehouse'], 'See ticketmaild mailbox list.'],

@@ -132,11 +132,25 @@ describe('mailbox add', () => {
     );
     const failures = [wrongPassword, wrongFolder, untrusted, refused];
     expect(failures.map(({ code, out }) => ({ code, out }))).toEqual(failures.map(() => ({ code: 1, out: '' })));
-    for (const { err } of failures) expect(err).toMatch(/^\S+:\d+.*: [^\n]+\nhint: [^\n]+\n$/);
+    for (const { err } of failures) expect(err).toMatch(/^\S+:\d+.*: [^\n]+\nhint: [^\n]+\n$/m);
     expect(wrongFolder.err).toContain(`localhost:${dovecot.tlsPort}, folder "Inbocks": `);
     expect(wrongFolder.err).toMatch(/hint: Existing folders: .*INBOX/);
     expect(untrusted.err).toContain('--ca-file');
     expect((await cli.run(['mailbox', 'show', 'bad'])).err).toContain('There is no mailbox named "bad"');
+  });
+
+  test('shows the certificate that nothing vouches for, and how to pin it once it was compared', async () => {
+    const args = ['mailbox', 'add', '--name', 'unknown', '--host', 'localhost', '--port', `${dovecot.tlsPort}`];
+    const { code, err } = await cli.run([...args, '--user', dovecot.newUser(), '--password-stdin'], 'pw');
+    const fingerprint = dovecot.fingerprint.replaceAll(':', '').toLowerCase();
+    expect(code).toBe(1);
+    expect(err).toContain(
+      `The server shows this certificate:\n  subject  CN=localhost\n  issuer   CN=Test authority\n  valid    from 20`,
+    );
+    expect(err).toContain(`\n  SHA-256  ${fingerprint}\n`);
+    expect(err).toMatch(
+      new RegExp(`^hint: Compare the fingerprint with the operator .+ --fingerprint ${fingerprint}, `, 'm'),
+    );
   });
 
   test('stores it untried with --no-probe', async () => {
@@ -239,15 +253,34 @@ test('the list names a mailbox with an invalid row, one without its key, and one
 });
 
 describe('mailbox pause, resume, set-password and remove', () => {
+  test('set-password stores what the server accepts, and nothing else', async () => {
+    await add('tried', dovecot.newUser());
+    const wrong = await cli.run(['mailbox', 'set-password', 'tried', '--password-stdin'], 'wrong');
+    expect(wrong).toMatchObject({ code: 1, out: '' });
+    expect(wrong.err).toMatch(
+      /^hint: Nothing was changed: check the password\. To store it without a login: --no-probe\.$/m,
+    );
+    expect((await cli.run(['mailbox', 'test', 'tried'])).code).toBe(0);
+    const right = await cli.run(['mailbox', 'set-password', 'tried', '--password-stdin'], 'pw');
+    expect(right).toMatchObject({
+      code: 0,
+      out: expect.stringMatching(/^set the password of tried \(0 messages there; /),
+    });
+  });
+
   test('change the one that is named', async () => {
     await add('changed', dovecot.newUser());
     expect((await cli.run(['mailbox', 'pause', 'changed'])).out).toBe('paused changed\n');
     expect(await shown('changed')).toMatchObject({ state: 'paused' });
     expect((await cli.run(['mailbox', 'resume', 'changed'])).out).toBe('resumed changed\n');
     expect(await shown('changed')).toMatchObject({ state: 'active' });
-    expect((await cli.run(['mailbox', 'set-password', 'changed', '--password-stdin'], 'wrong')).code).toBe(0);
+    expect(
+      (await cli.run(['mailbox', 'set-password', '--no-probe', 'changed', '--password-stdin'], 'wrong')).code,
+    ).toBe(0);
     expect((await cli.run(['mailbox', 'test', 'changed'])).code).toBe(1);
-    expect((await cli.run(['mailbox', 'set-password', 'changed', '--password-stdin'], 'pw')).code).toBe(0);
+    expect((await cli.run(['mailbox', 'set-password', '--no-probe', 'changed', '--password-stdin'], 'pw')).code).toBe(
+      0,
+    );
     expect((await cli.run(['mailbox', 'test', 'changed'])).code).toBe(0);
     expect(await cli.run(['mailbox', 'remove', 'changed'])).toMatchObject({
       code: 2,
@@ -460,7 +493,11 @@ describe('check and migrate', () => {
     const after = (await fresh.run(['migrate', '--json'])).json;
     expect(after.map(({ number }) => number)).toEqual(before.map(({ number }) => number));
     expect(after.every(({ applied_at }) => typeof applied_at === 'string')).toBe(true);
-    expect((await fresh.run(['migrate'])).err).toBe('0 applied\n');
+    expect(await fresh.run(['migrate'])).toMatchObject({
+      code: 0,
+      out: expect.stringMatching(/^nothing to do: all \d+ migrations are applied\n$/),
+      err: '',
+    });
     expect((await fresh.run(['check'])).out).toMatch(/^ok {6}tables: up to date$/m);
   });
 

@@ -67,7 +67,7 @@ async function openedOn(cli: CommandLine): Promise<readonly string[]> {
 
 const server = ['--host', 'mail.example', '--no-probe', '--password-stdin'];
 const commands: readonly (readonly [name: string, args: readonly string[], after: readonly string[]])[] = [
-  ['set-password', ['mailbox', 'set-password', 'one', '--password-stdin'], [secret]],
+  ['set-password', ['mailbox', 'set-password', '--no-probe', 'one', '--password-stdin'], [secret]],
   ['set', ['mailbox', 'set', 'one', '--user', 'other', '--no-probe', '--password-stdin'], [secret]],
   ['add', ['mailbox', 'add', '--name', 'two', '--user', 'other', ...server], [former, secret]],
 ];

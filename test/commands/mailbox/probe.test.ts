@@ -13,7 +13,9 @@ const shown = 'ab'.repeat(32);
 async function probeFailure(name: string | null) {
   const failure = new Failure('tls_pin_mismatch', 'another certificate', { fields: { pinned: 'cd', shown } });
   const app = { sessions: { probe: () => Promise.reject(failure) } } as unknown as Parameters<typeof probeMailbox>[0];
-  const context = { terminal: { stage: () => undefined } } as unknown as Parameters<typeof probeMailbox>[3];
+  const context = { terminal: { stage: () => undefined, note: () => undefined } } as unknown as Parameters<
+    typeof probeMailbox
+  >[3];
   const secret = SecretBytes.take(Buffer.from('pw'));
   return await failureOf(
     probeMailbox(app, mailbox('support').connection, { kind: 'password', secret }, context, { name }),

@@ -174,7 +174,7 @@ describe('a new password goes to no server for which nothing vouches', () => {
     );
     expect(await cli.run(['encryption', 'reseal'])).toMatchObject({ code: 0 });
     expect(await set(...implicit())).toMatchObject({ code: 0 });
-    const given = ['mailbox', 'set-password', 'one', '--password-stdin'];
+    const given = ['mailbox', 'set-password', '--no-probe', 'one', '--password-stdin'];
     expect(await cli.run(given, password)).toMatchObject({
       code: 3,
       err: expect.stringContaining('no command has confirmed it'),

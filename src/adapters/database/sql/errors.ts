@@ -152,11 +152,26 @@ function hintOf(code: FailureCode, error: unknown): { hint?: string } {
   if (code === 'disk_full') return { hint: serverDiskHint };
   const cause = causeCode(error);
   if (cause === 'HANDSHAKE_SSL_ERROR') {
-    return { hint: 'The certificate of the database is not trusted: give its authority with ca, or correct the host.' };
+    return {
+      hint: 'The certificate of the database is not trusted: name the file of its authority in [database] ca_file, or correct the host in url.',
+    };
   }
-  if (cause === 'HANDSHAKE_NO_SSL_SUPPORT') return { hint: 'Enable TLS in the database server, or set tls=off.' };
+  if (cause === 'HANDSHAKE_NO_SSL_SUPPORT')
+    return { hint: 'Enable TLS in the database server, or set tls = "off" in [database].' };
+  const number = numberOf(error, 'errno');
+  if (number === secureTransportRequired) return { hint: tlsHint };
+  if (number === accessDenied)
+    return {
+      hint: `Check user, password and grants of the account. If it requires TLS (REQUIRE SSL): ${tlsHint}`,
+    };
   return {};
 }
+
+const accessDenied = 1045;
+const secureTransportRequired = 3159;
+/** To this machine, `auto` means no TLS. */
+const tlsHint =
+  'Set tls = "verify" in [database], and ca_file to the authority of its certificate if the system does not know it.';
 
 /** Codes for errors of the network and the driver, which have no server number. */
 function connectionCode(error: unknown): FailureCode {

@@ -8,6 +8,7 @@ import { inspect } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type Database, openDatabase } from '../../../../src/adapters/database/database.ts';
 import type { Failure } from '../../../../src/errors.ts';
+import { SecretBytes } from '../../../../src/secret/secret-bytes.ts';
 import { startFaultProxy } from '../../../support/faults/proxy.ts';
 import { failureOf } from '../../../support/promises.ts';
 import { type Mariadb, type MysqlConfig, startMariadb, type TestDatabase } from '../../../support/servers/mariadb.ts';
@@ -295,6 +296,16 @@ describe('TLS', () => {
     const failure = await failureOf(db.ping());
     expect(failure).toMatchObject({ code: 'database_unavailable', fields: { cause: 'HANDSHAKE_SSL_ERROR' } });
     expect(failure.hint).toContain('certificate');
+    expect(failure.hint).toContain('[database] ca_file');
+  });
+
+  test('an account that requires TLS is refused without it, and the hint names tls and ca_file', async () => {
+    await mariadb.query("CREATE USER tlsonly@localhost IDENTIFIED BY 'pw' REQUIRE SSL;");
+    const account = { user: 'tlsonly', password: SecretBytes.take(Buffer.from('pw')) };
+    await using db = await openDatabase({ ...config, ...account, tls: 'off' });
+    const failure = await failureOf(db.ping());
+    expect(failure.code).toBe('database_denied');
+    expect(failure.hint).toMatch(/REQUIRE SSL.+tls = "verify" in \[database\], and ca_file/);
   });
 
   test('a certificate for another address is refused, though it is one for localhost', async () => {
