@@ -13,7 +13,7 @@ import { shortTime } from '../text/time.ts';
 import { type CommonOptions, type Context, migrateFirst, withApp } from './context.ts';
 import { readSince } from './logs.ts';
 import { forEachWithProgress, printList, printResult, type TableColumn } from './output.ts';
-import { outcomeJson, personText } from './ticket.ts';
+import { outcomeJson, personText } from './ticket/ticket.ts';
 
 const columns: readonly TableColumn<OutcomeWithHeader>[] = [
   { title: 'UID', align: 'right', cell: ([{ uid }]) => `${uid}` },

@@ -189,9 +189,16 @@ const ticketRef = ['<ref>', 'reference of the ticket'] as const;
 
 function addTicketCommands(program: Command, add: AddTo): void {
   const ticket = program.command('ticket').description('List, show and close tickets, create reply tokens');
-  const { configured, listing, reporting } = add(ticket, () => import('./ticket.ts'));
+  const { configured, listing, reporting } = add(ticket, () => import('./ticket/ticket.ts'));
   listing('list', 'List tickets, newest first', 'listTickets').option(...limit);
-  listing('show', 'Show one ticket with its messages', 'showTicket').argument(...ticketRef);
+  listing('show', 'Show one ticket with its messages', 'showTicket')
+    .argument(...ticketRef)
+    .option('--full', 'include what messages quote, and signatures');
+  add(ticket, () => import('./ticket/attachment.ts'))
+    .configured('attachment', 'Save one attachment as a file', 'saveAttachment')
+    .argument(...ticketRef)
+    .argument('<number>', 'number of the attachment, as ticket show prints it')
+    .requiredOption('--output <file>', 'file to write; it must not exist yet; - for standard output');
   configured('close', 'Close one ticket; a reply reopens it', 'closeTicket').argument(...ticketRef);
   configured('reopen', 'Reopen one ticket', 'reopenTicket').argument(...ticketRef);
   reporting('reply-address', 'Print an address whose replies join this ticket', 'printReplyAddress')

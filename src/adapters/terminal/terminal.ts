@@ -34,6 +34,8 @@ export interface Terminal {
   line(text: string, style?: Style): Promise<void>;
   /** Text of several lines, made printable. */
   text(text: string): Promise<void>;
+  /** Bytes as they are. Throws `usage` where standard output is a terminal. */
+  bytes(content: Uint8Array): Promise<void>;
   json(value: unknown): Promise<void>;
   table(columns: readonly Column[], rows: readonly (readonly string[])[]): Promise<void>;
   /** Columns and rows of the terminal at standard output; null where it is none. */
@@ -66,6 +68,10 @@ export function openTerminal(streams: TerminalStreams): Terminal {
     isInteractive: stdout.isTTY === true,
     line: (text, style) => out(`${styled(streams, stdout, printableLine(text), style)}\n`),
     text: (text) => out(`${printableText(text)}\n`),
+    async bytes(content) {
+      if (stdout.isTTY === true) throw new Failure('usage', 'standard output is a terminal');
+      await writeAll(stdout, content);
+    },
     json: (value) => out(`${jsonLine(value)}\n`),
     async table(columns, rows) {
       const [head, ...body] = tableLines(columns, rows, stdout.isTTY === true ? widthOf(stdout) : null);
@@ -115,7 +121,7 @@ function sizeOf(output: Output): ScreenSize | null {
   return output.isTTY === true ? { columns: output.columns || 80, rows: output.rows || 24 } : null;
 }
 
-async function writeAll(output: Output, text: string): Promise<void> {
+async function writeAll(output: Output, text: string | Uint8Array): Promise<void> {
   if (!output.write(text)) await once(output, 'drain');
 }
 

@@ -1,7 +1,7 @@
 /**
  * One line of `message list --full --json`, as far as it is compared; and the same of a message that was only parsed.
  */
-import { messageJson } from '../../../src/commands/ticket.ts';
+import { messageJson } from '../../../src/commands/ticket/ticket.ts';
 import type { ParsedMessage } from '../../../src/mail/message.ts';
 
 export type Person = { readonly name: string; readonly address: string };
