@@ -2,7 +2,7 @@
  * Renderer of JSON log lines for people, used by `run --pretty` and `logs`.
  *
  * Local time, level, event, mailbox and ticket come first, then the error as `code: message`, then the fields in
- * reading order, last and dim the ids that connect lines. The hint, and each line of a stack, is a line of its own.
+ * reading order, last and dim the ids that connect lines, of which UUIDs are cut to their last eight digits. The hint, and each line of a stack, is a line of its own.
  * Anything but a log line is shown unchanged.
  */
 import { events } from '../../events.ts';
@@ -103,9 +103,15 @@ function twoDigits(value: number): string {
 function fieldPieces(fields: Readonly<Record<string, unknown>>): readonly Piece[] {
   const names = Object.keys(fields).toSorted((a, b) => rank(a) - rank(b));
   return names.flatMap((name, index): readonly Piece[] => {
-    const shown = `${name}=${value(fields[name])}`;
-    return [index === 0 ? '  ' : ' ', readLast.includes(name) ? [shown, 'dim'] : shown];
+    const isId = readLast.includes(name);
+    const shown = `${name}=${isId ? shortId(value(fields[name])) : value(fields[name])}`;
+    return [index === 0 ? '  ' : ' ', isId ? [shown, 'dim'] : shown];
   });
+}
+
+/** The random end of a UUIDv7 (RFC 9562), which tells it from others and finds it in the JSON lines. */
+function shortId(id: string): string {
+  return /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/.test(id) ? id.slice(-8) : id;
 }
 
 /** A field in neither list keeps its position, between the two. */
