@@ -179,12 +179,14 @@ function reportUncaught(): void {
 
 async function reportFailure(error: unknown): Promise<number> {
   const { CommanderError } = await import('commander');
-  const { printableLine } = await import('./text/printable.ts');
+  const { wrappedProse } = await import('./adapters/terminal/text-layout.ts');
   if (error instanceof CommanderError && error.exitCode === 0) return 0;
   const failure = error instanceof CommanderError ? misuse(error) : asFailure(error);
   await printJson(failure);
   if (await reportToJournal(failure)) return failure.exitCode;
-  process.stderr.write(`ticketmaild: ${printableLine(failure.message)}\nhint: ${printableLine(failure.hint)}\n`);
+  const width = process.stderr.isTTY ? process.stderr.columns || 80 : Number.POSITIVE_INFINITY;
+  for (const line of [`ticketmaild: ${failure.message}`, `hint: ${failure.hint}`])
+    process.stderr.write(`${wrappedProse(line, width).join('\n')}\n`);
   // The stack is the only trace of an unexpected error.
   if (failure.code === 'unexpected' && failure.cause instanceof Error) process.stderr.write(`${failure.cause.stack}\n`);
   return failure.exitCode;

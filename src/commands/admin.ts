@@ -30,8 +30,8 @@ type NameOptions = CommonOptions & { readonly name: string };
 type PasswordOptions = NameOptions & { readonly passwordStdin?: boolean };
 
 const columns: readonly TableColumn<AdminAccount>[] = [
-  { title: 'NAME', shrinks: true, cell: ({ name }) => name },
-  { title: 'ADDED (UTC)', cell: ({ createdAtMs }) => shortTime(createdAtMs) },
+  { title: 'NAME', shrinks: true, main: true, cell: ({ name }) => name },
+  { title: 'ADDED (UTC)', drops: 1, cell: ({ createdAtMs }) => shortTime(createdAtMs) },
   { title: 'PASSWORD SET (UTC)', cell: ({ passwordChangedAtMs }) => shortTime(passwordChangedAtMs) },
   { title: 'LAST SIGN-IN (UTC)', cell: ({ lastSignInAtMs }) => shortTime(lastSignInAtMs) },
 ];

@@ -43,6 +43,8 @@ async function list({ topic, whenEmpty }: AuditLogView, options: LimitOptions, c
 
 const keyColumn: TableColumn<StoredAuditEntry> = {
   title: 'KEY',
+  shrinks: true,
+  drops: 1,
   cell: ({ keyId, nextKeyId }) => keyIdsText(keyId, nextKeyId),
 };
 
@@ -53,7 +55,7 @@ function columns(topic: AuditLogView['topic']): readonly TableColumn<StoredAudit
     { title: 'WHO', shrinks: true, cell: ({ who }) => who },
     { title: 'WHAT', cell: ({ action }) => action },
     ...(topic === undefined ? [keyColumn] : []),
-    { title: 'DETAIL', shrinks: true, cell: ({ detail }) => detail ?? '' },
+    { title: 'DETAIL', shrinks: true, main: true, cell: ({ detail }) => detail ?? '' },
   ];
 }
 

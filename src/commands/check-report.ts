@@ -6,7 +6,6 @@
  */
 import { asFailure, type Failure } from '../errors.ts';
 import type { CommonOptions, Context } from './context.ts';
-import { printResult } from './output.ts';
 
 export type CheckResult<T> =
   | { readonly ok: true; readonly value: T }
@@ -61,7 +60,8 @@ type WithTerminal = Pick<Context, 'terminal'>;
 
 async function printOk(options: CommonOptions, context: WithTerminal, part: string, text: string): Promise<void> {
   const fields = { check: part, ok: true, message: text, code: null, hint: null };
-  await printResult(options, context, fields, `ok      ${part}: ${text}`, 'green');
+  if (options.json === true) await context.terminal.json(fields);
+  else await context.terminal.prose(`ok      ${part}: ${text}`, 'green');
 }
 
 async function printWarning(
@@ -72,8 +72,8 @@ async function printWarning(
   hint: string,
 ): Promise<void> {
   if (options.json === true) return await terminal.json({ check: part, ok: true, message, code: null, hint });
-  await terminal.line(`warning ${part}: ${message}`, 'yellow');
-  await terminal.line(`        hint: ${hint}`);
+  await terminal.prose(`warning ${part}: ${message}`, 'yellow');
+  await terminal.prose(`        hint: ${hint}`);
 }
 
 type FailedPart = Advice & { readonly part: string; readonly failure: Failure };
@@ -97,7 +97,7 @@ async function printFailure(
     return;
   }
   failedFirst.set(reason, part);
-  await terminal.line(`failed  ${part}: ${message}`, 'red');
-  await terminal.line(`        hint: ${hint}`);
+  await terminal.prose(`failed  ${part}: ${message}`, 'red');
+  await terminal.prose(`        hint: ${hint}`);
   for (const step of steps) await terminal.line(`          ${step}`);
 }

@@ -18,10 +18,10 @@ import { outcomeJson, personText } from './ticket/ticket.ts';
 const columns: readonly TableColumn<OutcomeWithHeader>[] = [
   { title: 'UID', align: 'right', cell: ([{ uid }]) => `${uid}` },
   { title: 'OUTCOME', cell: ([{ outcome }]) => outcome },
-  { title: 'REASON', cell: ([row]) => reasonText(row) },
+  { title: 'REASON', shrinks: true, main: true, cell: ([row]) => reasonText(row) },
   { title: 'TICKET', cell: ([{ ticket }]) => ticket ?? '' },
-  { title: 'WHEN (UTC)', cell: ([{ atMs }]) => shortTime(atMs) },
-  { title: 'BYTES', align: 'right', cell: ([{ sizeBytes }]) => `${sizeBytes}` },
+  { title: 'WHEN (UTC)', drops: 1, cell: ([{ atMs }]) => shortTime(atMs) },
+  { title: 'BYTES', align: 'right', drops: 2, cell: ([{ sizeBytes }]) => `${sizeBytes}` },
 ];
 /** `full` also reads the stored messages, and the headers of quarantined ones. */
 const fullColumns: readonly TableColumn<OutcomeWithHeader>[] = [
@@ -34,6 +34,7 @@ const fullColumns: readonly TableColumn<OutcomeWithHeader>[] = [
   {
     title: 'SUBJECT',
     shrinks: true,
+    main: true,
     cell: ([{ message }, header]) => message?.subject ?? header?.subject ?? '',
   },
 ];

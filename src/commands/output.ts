@@ -72,7 +72,7 @@ export async function printResult(
   style?: Style,
 ): Promise<void> {
   if (json === true) await terminal.json(fields);
-  else for (const line of [text].flat()) await terminal.line(line, style);
+  else for (const line of [text].flat()) await terminal.prose(line, style);
 }
 
 /** True when a command line asks for JSON; also one that is refused before its options are known. */

@@ -41,10 +41,10 @@ type MessageWithHeader = readonly [message: QuarantinedMessage, head: HeaderSumm
 const columns: readonly TableColumn<MessageWithHeader>[] = [
   { title: 'ID', cell: ([message]) => quarantineId(message) },
   { title: 'REASON', cell: ([{ reason }]) => reason },
-  { title: 'SINCE (UTC)', cell: ([{ quarantinedAtMs }]) => shortTime(quarantinedAtMs) },
-  { title: 'BYTES', align: 'right', cell: ([{ sizeBytes }]) => `${sizeBytes}` },
-  { title: 'FROM', shrinks: true, cell: ([, head]) => head?.from ?? '' },
-  { title: 'SUBJECT', shrinks: true, cell: ([, head]) => head?.subject ?? '' },
+  { title: 'SINCE (UTC)', drops: 2, cell: ([{ quarantinedAtMs }]) => shortTime(quarantinedAtMs) },
+  { title: 'BYTES', align: 'right', drops: 3, cell: ([{ sizeBytes }]) => `${sizeBytes}` },
+  { title: 'FROM', shrinks: true, drops: 1, cell: ([, head]) => head?.from ?? '' },
+  { title: 'SUBJECT', shrinks: true, main: true, cell: ([, head]) => head?.subject ?? '' },
 ];
 
 /** Throws `not_found`. */
@@ -82,7 +82,7 @@ export async function showQuarantined(options: CommonOptions & { id: string }, c
     const message = await quarantinedById(app.store, options.id);
     const head = await headerOf(app.raw, message);
     if (options.json === true) await terminal.json(quarantinedJson([message, head]));
-    else for (const [name, text] of detailLines(message, head)) await terminal.line(`${name.padEnd(10)}${text}`);
+    else for (const [name, text] of detailLines(message, head)) await terminal.prose(`${name.padEnd(10)}${text}`);
     return 0;
   });
 }

@@ -13,7 +13,15 @@ import type { SecretBytes } from '../../secret/secret-bytes.ts';
 import { jsonLine, printableLine, printableText } from '../../text/printable.ts';
 import { type Keyboard, promptPassword, readPasswordToEnd, type SecretKind } from './password.ts';
 import { createScreen, type Progress, progressBar, type Screen, type ScreenSize, silentProgress } from './screen.ts';
-import { type Column, inStyle, type Style, type StyledLine, styledText, tableLines } from './text-layout.ts';
+import {
+  type Column,
+  inStyle,
+  type Style,
+  type StyledLine,
+  styledText,
+  tableLines,
+  wrappedProse,
+} from './text-layout.ts';
 
 type Output = NodeJS.WritableStream & { readonly isTTY?: boolean; readonly columns?: number; readonly rows?: number };
 type Input = NodeJS.ReadableStream & { readonly isTTY?: boolean };
@@ -32,6 +40,8 @@ export interface Terminal {
   readonly isInteractive: boolean;
   /** One result line, made printable, in `style` where colours are shown. */
   line(text: string, style?: Style): Promise<void>;
+  /** A sentence, in lines that fit the terminal; elsewhere one line. */
+  prose(text: string, style?: Style): Promise<void>;
   /** Text of several lines, made printable. */
   text(text: string): Promise<void>;
   /** Bytes as they are. Throws `usage` where standard output is a terminal. */
@@ -44,7 +54,7 @@ export interface Terminal {
   styled(lines: readonly StyledLine[]): Promise<void>;
   /** A full-screen picture. Throws `usage` where standard output is no terminal. */
   screen(): Promise<Screen>;
-  /** One line on standard error: for people, never for scripts. */
+  /** A sentence on standard error: for people, never for scripts. */
   note(text: string, style?: Style): void;
   /** Shows the current stage in place on standard error, if it is a terminal; '' removes it. */
   stage(text: string): void;
@@ -67,6 +77,9 @@ export function openTerminal(streams: TerminalStreams): Terminal {
   return {
     isInteractive: stdout.isTTY === true,
     line: (text, style) => out(`${styled(streams, stdout, printableLine(text), style)}\n`),
+    async prose(text, style) {
+      for (const line of proseLines(stdout, text)) await out(`${styled(streams, stdout, line, style)}\n`);
+    },
     text: (text) => out(`${printableText(text)}\n`),
     async bytes(content) {
       if (stdout.isTTY === true) throw new Failure('usage', 'standard output is a terminal');
@@ -86,7 +99,9 @@ export function openTerminal(streams: TerminalStreams): Terminal {
       if (stdout.isTTY !== true) throw new Failure('usage', 'standard output is not a terminal');
       return createScreen(out, () => sizeOf(stdout) ?? { columns: 80, rows: 24 }, streams.colours);
     },
-    note: (text, style) => err(`${styled(streams, stderr, printableLine(text), style)}\n`),
+    note(text, style) {
+      for (const line of proseLines(stderr, text)) err(`${styled(streams, stderr, line, style)}\n`);
+    },
     stage(text) {
       if (stderr.isTTY === true) err(`\r\x1b[K${printableLine(text).slice(0, widthOf(stderr) - 1)}`);
     },
@@ -114,6 +129,11 @@ export function openTerminal(streams: TerminalStreams): Terminal {
 function styled(streams: TerminalStreams, output: Output, text: string, style: Style | undefined): string {
   if (style === undefined || output.isTTY !== true || !streams.colours) return text;
   return inStyle(text, style);
+}
+
+function proseLines(output: Output, text: string): readonly string[] {
+  const size = sizeOf(output);
+  return size === null ? [printableLine(text)] : wrappedProse(text, size.columns);
 }
 
 /** A terminal of unknown size reports 0. */

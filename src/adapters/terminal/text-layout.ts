@@ -1,7 +1,8 @@
 /**
  * Text layout for terminals: tables with aligned columns, styled lines, wrapping and truncation by display width.
  *
- * Only columns marked `shrinks` are narrowed to fit, the widest first. Wide East Asian characters count two columns.
+ * Only columns marked `shrinks` are narrowed to fit, the widest first, and the one marked `main` after the others; then
+ * columns marked `drops` are left out. Wide East Asian characters count two columns.
  * Texts are made printable here, so that no control sequence from outside reaches the terminal; styles are added
  * afterwards.
  */
@@ -15,10 +16,17 @@ export type Column = {
   readonly align?: 'left' | 'right';
   /** True when the cells may be cut to make the table fit. */
   readonly shrinks?: boolean;
+  /** True for the one that gets what is left, such as the subject. */
+  readonly main?: boolean;
+  /** Left out where the table does not fit, the highest number first; other commands show it. */
+  readonly drops?: number;
 };
 
 const gap = '  ';
 const shrunkWidthMin = 8;
+/** Below this, another column is dropped rather than cut further. */
+const comfortableWidth = 14;
+const mainWidth = 20;
 const segments = new Intl.Segmenter();
 
 /** Lines of a table, title line first; `width` null: unlimited. */
@@ -29,11 +37,31 @@ export function tableLines(
 ): readonly string[] {
   const all = [columns.map((column) => column.title), ...rows].map((row) => row.map(printableLine));
   const needed = columns.map((_, index) => all.reduce((max, row) => Math.max(max, stringWidth(row[index] ?? '')), 0));
-  const widths = width === null ? needed : fitted(columns, needed, width);
+  const shown = width === null ? columns.map((_, index) => index) : fittingColumns(columns, needed, width);
+  const kept = shown.flatMap((index) => columns[index] ?? []);
+  const keptNeeded = shown.map((index) => needed[index] ?? 0);
+  const widths = width === null ? keptNeeded : fitted(kept, keptNeeded, width);
   return all.map((row) => {
-    const cells = columns.map((column, index) => cell(row[index] ?? '', widths[index] ?? 0, column.align ?? 'left'));
+    const cells = kept.map((column, at) => cell(row[shown[at] ?? 0] ?? '', widths[at] ?? 0, column.align ?? 'left'));
     return cells.join(gap).trimEnd();
   });
+}
+
+/** Indexes of the columns that fit at comfortable widths, or of those that are never dropped. */
+function fittingColumns(columns: readonly Column[], needed: readonly number[], width: number): readonly number[] {
+  let shown = columns.map((_, index) => index);
+  for (;;) {
+    const least = shown.reduce((sum, index) => sum + comfortable(columns[index], needed[index] ?? 0), 0);
+    const droppable = shown.filter((index) => columns[index]?.drops !== undefined);
+    if (least + gap.length * (shown.length - 1) <= width || droppable.length === 0) return shown;
+    const next = droppable.reduce((a, b) => ((columns[b]?.drops ?? 0) > (columns[a]?.drops ?? 0) ? b : a));
+    shown = shown.filter((index) => index !== next);
+  }
+}
+
+function comfortable(column: Column | undefined, needed: number): number {
+  if (column?.shrinks !== true) return needed;
+  return Math.min(needed, column.main === true ? mainWidth : comfortableWidth);
 }
 
 /** `text` cut to `width` columns; an ellipsis marks the cut. */
@@ -53,20 +81,31 @@ export function cutToWidth(text: string, width: number): string {
 function fitted(columns: readonly Column[], needed: readonly number[], width: number): readonly number[] {
   const widths = [...needed];
   let excess = widths.reduce((sum, each) => sum + each, 0) + gap.length * (columns.length - 1) - width;
-  while (excess > 0) {
-    const index = widestShrinking(columns, widths);
-    if (index === null) break;
-    widths[index] = (widths[index] ?? 0) - 1;
-    excess--;
-  }
+  for (const [isMain, least] of [
+    [false, comfortableWidth],
+    [true, mainWidth],
+    [null, shrunkWidthMin],
+  ] as const)
+    for (; excess > 0; excess--) {
+      const index = widestShrinking(columns, widths, isMain, least);
+      if (index === null) break;
+      widths[index] = (widths[index] ?? 0) - 1;
+    }
   return widths;
 }
 
-function widestShrinking(columns: readonly Column[], widths: readonly number[]): number | null {
+/** The widest column above `least` that may be cut; `isMain` null: any. */
+function widestShrinking(
+  columns: readonly Column[],
+  widths: readonly number[],
+  isMain: boolean | null,
+  least: number,
+): number | null {
   let widest: number | null = null;
   for (const [index, column] of columns.entries()) {
     const width = widths[index] ?? 0;
-    if (column.shrinks !== true || width <= shrunkWidthMin) continue;
+    if (column.shrinks !== true || width <= least) continue;
+    if (isMain !== null && (column.main === true) !== isMain) continue;
     if (widest === null || width > (widths[widest] ?? 0)) widest = index;
   }
   return widest;
@@ -115,6 +154,27 @@ export function wrapped(text: string, width: number): readonly string[] {
     }
   }
   return [...lines, line];
+}
+
+/** A command within a sentence, up to its punctuation: it is copied as a whole. Any other word. */
+const unbroken = /\S*ticketmaild(?: (?![^ ]*[.,;:)](?: |$))\S+)*(?: \S+)?|\S+/g;
+
+/**
+ * Prose in lines of at most `width` columns, broken between words, never within a word or a command to copy. Further
+ * lines are indented as the text behind the label of the first one.
+ */
+export function wrappedProse(text: string, width: number): readonly string[] {
+  const line = printableLine(text);
+  if (stringWidth(line) <= width) return [line];
+  const [label = ''] = /^ *(?:[a-z][a-z ]*? {2,}|hint: )?/.exec(line) ?? [];
+  const lines = [label];
+  for (const [word] of line.slice(label.length).matchAll(unbroken)) {
+    const last = lines.at(-1) ?? '';
+    const isEmpty = last.trim() === '' || lines.length + last.length === 1 + label.length;
+    if (!isEmpty && stringWidth(last) + 1 + stringWidth(word) > width) lines.push(' '.repeat(label.length) + word);
+    else lines[lines.length - 1] = isEmpty ? last + word : `${last} ${word}`;
+  }
+  return lines;
 }
 
 /** Parts of `word` that fit. */

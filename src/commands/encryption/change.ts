@@ -331,10 +331,10 @@ type NamedSwitch = readonly [name: string, row: SwitchRow | null];
 const columns: readonly TableColumn<NamedSwitch>[] = [
   { title: '', cell: ([name]) => name },
   { title: 'STATE', cell: ([, row]) => row?.state ?? 'none' },
-  { title: 'KEY', cell: ([, row]) => keyIdsText(row?.keyId, row?.nextKeyId) },
-  { title: 'REVISION', align: 'right', cell: ([, row]) => `${row?.revision ?? ''}` },
+  { title: 'KEY', shrinks: true, cell: ([, row]) => keyIdsText(row?.keyId, row?.nextKeyId) },
+  { title: 'REVISION', align: 'right', drops: 2, cell: ([, row]) => `${row?.revision ?? ''}` },
   { title: 'CHANGED (UTC)', cell: ([, row]) => (row === null ? '' : shortTime(row.changedAtMs)) },
-  { title: 'BY', shrinks: true, cell: ([, row]) => row?.changedBy ?? '' },
+  { title: 'BY', shrinks: true, drops: 1, cell: ([, row]) => row?.changedBy ?? '' },
 ];
 
 type TrustOptions = CommonOptions & { readonly yes?: boolean; readonly acceptOff?: boolean };

@@ -31,10 +31,10 @@ export async function showEncryption(options: CommonOptions, context: Context): 
 
 async function print(status: EncryptionStatus, isRunning: boolean, terminal: Terminal): Promise<void> {
   for (const { message, hint } of encryptionDiagnostics(status)) {
-    await terminal.line(`wrong      ${message}`, 'red');
-    await terminal.line(`  hint     ${hint}`);
+    await terminal.prose(`wrong      ${message}`, 'red');
+    await terminal.prose(`  hint     ${hint}`);
   }
-  for (const [text, style] of summary(status)) await terminal.line(text, style);
+  for (const [text, style] of summary(status)) await terminal.prose(text, style);
   if (status.workers.length > 0) await printTable(workerColumns, status.workers, { terminal });
   if (status.state === 'off') terminal.note('Switch it on with: ticketmaild encryption enable');
   const command = unfinishedCommand(status);
@@ -45,7 +45,7 @@ async function print(status: EncryptionStatus, isRunning: boolean, terminal: Ter
         : `Encryption ${command} is unfinished, and no process runs it. To resume it: ticketmaild encryption ${command}`,
     );
   if (status.state === 'off' || status.plaintext_periods.length === 0) return;
-  await terminal.line('These passwords were stored in plain text. Change them at the provider:', 'yellow');
+  await terminal.prose('These passwords were stored in plain text. Change them at the provider:', 'yellow');
   await printTable(plaintextColumns, status.plaintext_periods, { terminal });
 }
 
@@ -79,12 +79,12 @@ function summary(status: EncryptionStatus): readonly (readonly [text: string, st
 }
 
 const workerColumns: readonly TableColumn<EncryptionStatus['workers'][number]>[] = [
-  { title: 'WORKER', cell: ({ host }) => workerHost(host) },
-  { title: 'PID', align: 'right', cell: ({ pid }) => `${pid}` },
+  { title: 'WORKER', shrinks: true, main: true, cell: ({ host }) => workerHost(host) },
+  { title: 'PID', align: 'right', drops: 1, cell: ({ pid }) => `${pid}` },
   { title: 'RUNS', cell: ({ live }) => (live ? 'yes' : 'no') },
   { title: 'HAS KEY', cell: ({ has_key: hasKey }) => (hasKey ? 'yes' : 'no') },
   { title: 'VAULT', cell: ({ vault }) => vault },
-  { title: 'REVISION', align: 'right', cell: ({ revision }) => `${revision}` },
+  { title: 'REVISION', align: 'right', drops: 2, cell: ({ revision }) => `${revision}` },
   { title: 'SEEN (UTC)', cell: ({ seen_at: seenAt }) => shown(seenAt) },
 ];
 

@@ -103,12 +103,12 @@ export function locationText({ connection }: Pick<Mailbox, 'connection'>): strin
 
 function columns(facts: StateFacts): readonly TableColumn<MailboxWithHealth>[] {
   return [
-    { title: 'NAME', shrinks: true, cell: ({ name }) => name },
+    { title: 'NAME', shrinks: true, main: true, cell: ({ name }) => name },
     { title: 'STATE', cell: (mailbox) => stateText(mailbox, facts) },
     { title: 'LAST SUCCESS (UTC)', cell: ({ health }) => shortTime(health.lastSuccessAtMs) },
-    { title: 'PROBLEM', cell: (mailbox) => problemText(mailbox, facts) },
-    { title: 'SIGN-IN', shrinks: true, cell: (mailbox) => signInText(mailbox, facts.signIns) },
-    { title: 'WHERE', shrinks: true, cell: locationText },
+    { title: 'PROBLEM', shrinks: true, cell: (mailbox) => problemText(mailbox, facts) },
+    { title: 'SIGN-IN', shrinks: true, drops: 2, cell: (mailbox) => signInText(mailbox, facts.signIns) },
+    { title: 'WHERE', shrinks: true, drops: 1, cell: locationText },
   ];
 }
 

@@ -24,14 +24,18 @@ type GrantRow = {
 };
 
 const columns: readonly TableColumn<GrantRow>[] = [
-  { title: 'GRANT', shrinks: true, cell: ({ grant }) => grant?.name ?? '' },
+  { title: 'GRANT', shrinks: true, main: true, cell: ({ grant }) => grant?.name ?? '' },
   { title: 'PROVIDER', shrinks: true, cell: ({ grant, provider }) => provider?.name ?? grant?.provider ?? '' },
-  { title: 'FLOW', cell: ({ grant, provider }) => provider?.flow ?? grant?.flow ?? '' },
+  { title: 'FLOW', drops: 3, cell: ({ grant, provider }) => provider?.flow ?? grant?.flow ?? '' },
   { title: 'STATE', cell: ({ description }) => conditionWords[description.condition] },
-  { title: 'SINCE (UTC)', cell: ({ description: { sinceMs } }) => (sinceMs === null ? '' : shortTime(sinceMs)) },
-  { title: 'MAILBOXES', align: 'right', cell: ({ grant }) => `${grant?.mailboxes ?? 0}` },
+  {
+    title: 'SINCE (UTC)',
+    drops: 2,
+    cell: ({ description: { sinceMs } }) => (sinceMs === null ? '' : shortTime(sinceMs)),
+  },
+  { title: 'MAILBOXES', align: 'right', drops: 1, cell: ({ grant }) => `${grant?.mailboxes ?? 0}` },
   { title: 'ACCOUNT', shrinks: true, cell: ({ grant }) => grant?.account ?? '' },
-  { title: 'TOKEN UNTIL (UTC)', cell: ({ grant }) => tokenUntilText(grant?.accessUntilMs ?? null) },
+  { title: 'TOKEN UNTIL (UTC)', drops: 4, cell: ({ grant }) => tokenUntilText(grant?.accessUntilMs ?? null) },
 ];
 
 function tokenUntilText(atMs: number | null): string {

@@ -101,11 +101,11 @@ async function showMessage(
 const columns: readonly TableColumn<TicketSummary>[] = [
   { title: 'REF', cell: ({ ref }) => ref },
   { title: 'STATUS', cell: ({ status }) => status },
-  { title: 'MESSAGES', align: 'right', cell: ({ messageCount }) => `${messageCount}` },
-  { title: 'UPDATED (UTC)', cell: ({ updatedAtMs }) => shortTime(updatedAtMs) },
-  { title: 'MAILBOX', shrinks: true, cell: ({ mailbox }) => mailbox ?? '(removed)' },
+  { title: 'MESSAGES', align: 'right', drops: 1, cell: ({ messageCount }) => `${messageCount}` },
+  { title: 'UPDATED (UTC)', drops: 0, cell: ({ updatedAtMs }) => shortTime(updatedAtMs) },
+  { title: 'MAILBOX', shrinks: true, drops: 2, cell: ({ mailbox }) => mailbox ?? '(removed)' },
   { title: 'REQUESTER', shrinks: true, cell: ({ requester }) => personText(requester) },
-  { title: 'SUBJECT', shrinks: true, cell: ({ subject }) => subject },
+  { title: 'SUBJECT', shrinks: true, main: true, cell: ({ subject }) => subject },
 ];
 
 /** Newest first. Throws `usage`. */
