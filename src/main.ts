@@ -77,6 +77,7 @@ async function makeContext(signal: AbortSignal): Promise<import('./commands/cont
       await enterDataFolder(config.dataDir);
       return config;
     },
+    inspectConfig: async (file) => (await import('./config/inspect.ts')).inspectConfig({ file, readFile }),
     findDataDir: async (file) => {
       const dataDir = findDataDir({ file, readFile });
       await enterDataFolder(dataDir);

@@ -8,6 +8,7 @@ import type { Terminal } from '../adapters/terminal/terminal.ts';
 import type { App } from '../compose/compose.ts';
 import type { StatusReply } from '../compose/control-socket.ts';
 import type { Config } from '../config/config.ts';
+import type { ConfigInspection } from '../config/inspect.ts';
 import type { KeyBackup } from '../encryption/ports.ts';
 import { Failure, isFailure } from '../errors.ts';
 import type { SecretBytes } from '../secret/secret-bytes.ts';
@@ -24,6 +25,8 @@ export type Context = {
   readonly nowMs: () => number;
   /** Reads the configuration; `file` is the option `--config`. Throws `config_invalid`. */
   readonly loadConfig: (file: string | null) => Promise<Config>;
+  /** Every value in force with its origin, and every problem; nothing is opened, and root stays root. */
+  readonly inspectConfig: (file: string | null) => Promise<ConfigInspection>;
   /** The data folder of an invalid configuration, as far as it can be read; else the one of the service. */
   readonly findDataDir: (file: string | null) => Promise<string>;
   /**

@@ -32,6 +32,7 @@ export function buildProgram(start: Start, print: Print): Command {
     .configureOutput({ writeOut: print, writeErr: () => undefined, outputError: () => undefined });
   const add = createAddTo(start);
   addDaemonCommands(program, add);
+  addConfigCommands(program, add);
   addMailboxCommands(program, add);
   addTicketCommands(program, add);
   addMessageCommands(program, add);
@@ -136,6 +137,16 @@ function addDaemonCommands(program: Command, add: AddTo): void {
     'Change the log level of the running daemon until its next start or reload',
     'setLogLevel',
   ).argument('<level>', 'trace, debug, info, warn or error');
+}
+
+function addConfigCommands(program: Command, add: AddTo): void {
+  const group = program.command('config').description('Show and check the configuration');
+  const { listing, reporting } = add(group, () => import('./config/config.ts'));
+  listing('show', 'Show every key that is in force, and where its value comes from', 'showConfig').option(
+    '--changed',
+    'only values that differ from the default',
+  );
+  reporting('check', 'Check the configuration without any connection; lists all problems', 'checkConfig');
 }
 
 function addMailboxCommands(program: Command, add: AddTo): void {

@@ -78,7 +78,9 @@ function refuseUnknownVariables(env: Environment): void {
     if (!name.startsWith(prefix) || known.includes(name)) continue;
     const meant = nearestWord(name, known);
     const guess = meant === null ? '' : `; did you mean ${meant}?`;
-    throw new Failure('config_invalid', `${name} is not a known environment variable${guess}`);
+    throw new Failure('config_invalid', `${name} is not a known environment variable${guess}`, {
+      fields: { variable: name },
+    });
   }
 }
 

@@ -100,7 +100,8 @@ export function loadConfig(source: ConfigSource): Config {
   return frozen(config);
 }
 
-function readSource(source: ConfigSource) {
+/** The document, and what its paths are relative to. Throws `config_invalid`. */
+export function readSource(source: ConfigSource) {
   const from = { ...{ env: process.env, cwd: process.cwd(), readFile: readRegular, systemFile, ownFile }, ...source };
   const file = findFile(from);
   const shown = file === null ? null : shownPath(file.path, from.cwd);

@@ -64,6 +64,16 @@ function shown(value: unknown): string {
   return text.length > shownCharactersMax ? `${text.slice(0, shownCharactersMax)}…` : text;
 }
 
+/** A sentence and a hint for each, in the order of the file. */
+export function problemSentences(
+  document: Document,
+  problems: readonly ConfigProblem[],
+): readonly { readonly message: string; readonly hint: string | null }[] {
+  return problems
+    .toSorted((a, b) => lineOf(document, a.path) - lineOf(document, b.path))
+    .map((problem) => ({ message: sentence(document, problem), hint: problem.hint ?? null }));
+}
+
 /** One failure for all `problems`: the first one in the file, and the number of the others, which the hint lists. */
 export function failureOf(document: Document, problems: readonly ConfigProblem[]): Failure {
   const sorted = problems.toSorted((a, b) => lineOf(document, a.path) - lineOf(document, b.path));

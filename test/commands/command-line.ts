@@ -21,6 +21,7 @@ import { asksForJson, failureJson } from '../../src/commands/output.ts';
 import { buildProgram } from '../../src/commands/program.ts';
 import { type App, compose } from '../../src/compose/compose.ts';
 import { askStatus } from '../../src/compose/control-socket.ts';
+import { inspectConfig } from '../../src/config/inspect.ts';
 import { findDataDir, loadConfig } from '../../src/config/load.ts';
 import { isFailure } from '../../src/errors.ts';
 import { createLog } from '../../src/log.ts';
@@ -146,6 +147,7 @@ function contextOf(options: CommandOptions, streams: Streams): Context {
       ...options.inputs,
     },
     loadConfig: async (file) => configOf(file, env),
+    inspectConfig: async (file) => inspectConfig({ file, env, systemFile: '/nowhere' }),
     findDataDir: async (file) => findDataDir({ file, env }),
     compose: (config, _, people) =>
       compose(config, createLog({ level: 'error', pretty: false, destination: silent }), people),

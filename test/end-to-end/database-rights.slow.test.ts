@@ -80,7 +80,7 @@ GRANT UPDATE (account, refresh, refresh_form, state, retry_at) ON NAME.oauth_gra
 
 /** Commands that need no database, or run until they are stopped. */
 const notAsked = [
-  ...['run', 'logs', 'status', 'log-level', 'help', 'completion', 'complete-names'],
+  ...['run', 'logs', 'status', 'log-level', 'help', 'completion', 'complete-names', 'config show', 'config check'],
   // It reads and fills another database.
   'database copy',
 ];

@@ -20,8 +20,8 @@ export const examples: Readonly<Record<string, readonly string[]>> = {
     'completion bash > \\\n~/.local/share/bash-completion/completions/ticketmaild',
     'completion fish > \\\n~/.config/fish/completions/ticketmaild.fish',
   ],
-  // 'config show': ['config show', 'config show --changed'],
-  // 'config check': ['config check --config /etc/ticketmaild/ticketmaild.toml'],
+  'config show': ['config show', 'config show --changed'],
+  'config check': ['config check', 'config check --config ticketmaild.toml.new'],
   'mailbox add': [
     'mailbox add --name support --host mail.example.org \\\n--user support@example.org --since now',
     'mailbox add --name sales --oauth microsoft \\\n--host outlook.office365.com --user sales@example.org',
