@@ -282,7 +282,7 @@ describe('at a terminal', () => {
   test('the password is prompted for without an echo', async () => {
     const { code, screen } = await typed([...add, 'typed'], 'Password of "desk": ', 'hunter2\r');
     expect(code).toBe(0);
-    expect(screen).toMatch(/^[^\n]*warning: encryption is off[^]+?\nPassword of "desk": \r\nadded typed: /);
+    expect(screen).toMatch(/^[^\n]*warning: encryption is off[\s\S]+?\nPassword of "desk": \r\nadded typed: /);
   });
 
   test('Ctrl-C at the prompt stores nothing', async () => {

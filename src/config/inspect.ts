@@ -7,7 +7,7 @@
 import { type Failure, isFailure } from '../errors.ts';
 import { derive } from './derive.ts';
 import type { Document } from './document.ts';
-import { type ConfigSource, readSource } from './load.ts';
+import { type ConfigSource, processEnvironment, readSource } from './load.ts';
 import { type ConfigProblem, problemSentences, schemaProblems } from './problems.ts';
 import { allSettings, parseSettings, providerSettings, type Settings } from './schema.ts';
 
@@ -53,7 +53,7 @@ function readTolerantly(
   source: ConfigSource,
   report: (failure: Failure) => void,
 ): ReturnType<typeof readSource> | null {
-  const env = { ...(source.env ?? process.env) };
+  const env = { ...(source.env ?? processEnvironment()) };
   for (;;) {
     try {
       return readSource({ ...source, env });

@@ -2,8 +2,8 @@
  * Renderer of JSON log lines for people, used by `run --pretty` and `logs`.
  *
  * Local time, level, event, mailbox and ticket come first, then the error as `code: message`, then the fields in
- * reading order, last and dim the ids that connect lines, of which UUIDs are cut to their last eight digits. The hint, and each line of a stack, is a line of its own.
- * Anything but a log line is shown unchanged.
+ * reading order, last and dim the ids that connect lines, of which UUIDs are cut to their last eight digits. The hint,
+ * and each line of a stack, is a line of its own. Anything but a log line is shown unchanged.
  */
 import { events } from '../../events.ts';
 import type { Style } from './text-layout.ts';

@@ -235,7 +235,7 @@ describe('a password takes the place of a grant', () => {
 
 test.each(['show', 'test'])('oauth %s knows no other name', async (command) => {
   const ran = await cli.run(['oauth', command, 'nope']);
-  expect(ran).toMatchObject({ code: 2, out: '' });
+  expect(ran).toMatchObject({ code: 4, out: '' });
   expect(ran.err).toBe('there is no provider and no grant named "nope"\nhint: See ticketmaild oauth list.\n');
 });
 

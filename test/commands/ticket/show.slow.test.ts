@@ -1,4 +1,4 @@
-/** What a person sees of a ticket: the new text of each message, and its attachments as files. */
+/** Ticket commands end to end: the new text of each message, and attachments as files. */
 import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
