@@ -49,14 +49,14 @@ const meanings = {
   lease_lost: {
     domain: 'mailbox',
     exit: 1,
-    hint: 'Another worker took the lease of this mailbox and continues there.',
+    hint: 'Nothing to do: the poll goes on over there.',
   },
   mailbox_flooding: {
     domain: 'mailbox',
     exit: 1,
     hint: 'Free some space under data_dir. If the messages are unwanted, pause the mailbox; they stay on the server, and it is polled again within an hour.',
   },
-  lease_taken: { domain: 'mailbox', exit: 1, hint: 'Another worker is polling this mailbox; see ticketmaild status.' },
+  lease_taken: { domain: 'mailbox', exit: 1, hint: 'Nothing to do: see ticketmaild status.' },
   // Keys, sealed passwords, the encryption switch
   key_file_missing: {
     domain: 'encryption',
@@ -76,7 +76,7 @@ const meanings = {
   key_unknown: {
     domain: 'encryption',
     exit: 1,
-    hint: 'The key that sealed this password is not in the key file: restore the key file that contains it, or set the password again.',
+    hint: 'Restore the key file that contains the key of this password, or set the password again.',
   },
   password_damaged: {
     domain: 'encryption',
@@ -117,7 +117,7 @@ const meanings = {
   token_damaged: {
     domain: 'oauth',
     exit: 1,
-    hint: 'The stored token was modified. For a refresh token: ticketmaild mailbox authorize NAME',
+    hint: 'Find out who writes to the database. For a refresh token: ticketmaild mailbox authorize NAME',
   },
   token_bound_elsewhere: {
     domain: 'oauth',
@@ -193,11 +193,11 @@ const meanings = {
     exit: 1,
     hint: 'No answer in time: check the network, the firewall, and the port.',
   },
-  connection_lost: { domain: 'server', exit: 1, hint: 'The connection broke; the next poll continues from there.' },
+  connection_lost: { domain: 'server', exit: 1, hint: 'The next poll continues from there.' },
   tls_untrusted: {
     domain: 'server',
     exit: 1,
-    hint: 'The certificate is not from a trusted authority: pass its CA with --ca-file, or pin it with --fingerprint.',
+    hint: 'Pass its authority with --ca-file, or pin it with --fingerprint.',
   },
   tls_expired: { domain: 'server', exit: 1, hint: 'Renew it on the mail server.' },
   tls_name_mismatch: { domain: 'server', exit: 1, hint: 'Use a host name that the certificate contains.' },
@@ -209,12 +209,12 @@ const meanings = {
   tls_failed: {
     domain: 'server',
     exit: 1,
-    hint: 'The TLS handshake failed: check --tls (implicit, starttls) against the port.',
+    hint: 'Check --tls (implicit, starttls) against the port.',
   },
   starttls_missing: {
     domain: 'server',
     exit: 1,
-    hint: 'The server offers no STARTTLS on this port: use --tls implicit, usually port 993.',
+    hint: 'Use --tls implicit, usually port 993.',
   },
   plaintext_refused: {
     domain: 'configuration',
@@ -224,7 +224,7 @@ const meanings = {
   not_imap: {
     domain: 'server',
     exit: 1,
-    hint: 'The service on this port does not speak IMAP: check the port and --tls.',
+    hint: 'Check the port and --tls.',
   },
   login_refused: {
     domain: 'login',
@@ -244,7 +244,7 @@ const meanings = {
   session_closed: {
     domain: 'server',
     exit: 1,
-    hint: 'The login was accepted, but the server cannot open this account: the log of the mail server shows the reason.',
+    hint: 'The log of the mail server shows why it cannot open this account.',
   },
   session_expired: {
     domain: 'server',
@@ -261,11 +261,11 @@ const meanings = {
     exit: 1,
     hint: 'The message has the status and the response code, if it is a known one; the log of the mail server shows the reason.',
   },
-  server_timeout: { domain: 'server', exit: 1, hint: 'The server stopped responding; the poll is retried later.' },
+  server_timeout: { domain: 'server', exit: 1, hint: 'The poll is retried later.' },
   server_protocol_error: {
     domain: 'server',
     exit: 1,
-    hint: 'The server sent something that is not IMAP; if it persists, report it with the log.',
+    hint: 'If it persists, report it with the log.',
   },
   // The database
   database_unavailable: {
@@ -276,7 +276,7 @@ const meanings = {
   database_denied: {
     domain: 'database',
     exit: 1,
-    hint: 'The database refused the login or a privilege: check user, password and grants.',
+    hint: 'Check user, password and grants of the account.',
   },
   database_login_insecure: {
     domain: 'database',
@@ -334,7 +334,7 @@ const meanings = {
   source_missing: {
     domain: 'message',
     exit: 1,
-    hint: 'The raw source is no longer stored (see [raw] retention_days).',
+    hint: 'See [raw] retention_days; the mail server may still have the message.',
   },
   source_refused: {
     domain: 'message',
@@ -344,23 +344,23 @@ const meanings = {
   parse_timeout: {
     domain: 'message',
     exit: 1,
-    hint: 'The message took too long to parse; it is quarantined with its source.',
+    hint: 'It is quarantined with its source: quarantine requeue tries again.',
   },
   parse_memory: {
     domain: 'message',
     exit: 1,
-    hint: 'The message took too much memory to parse; it is quarantined with its source.',
+    hint: 'It is quarantined with its source; a higher [message] parse_memory_mb may help, then quarantine requeue.',
   },
   parse_failed: {
     domain: 'message',
     exit: 1,
-    hint: 'The message could not be parsed; it is quarantined with its source.',
+    hint: 'It is quarantined with its source: quarantine release stores its header.',
   },
   // This process
   parser_unavailable: {
     domain: 'process',
     exit: 1,
-    hint: 'The parser threads do not start: check memory and load of this machine. No message is touched meanwhile.',
+    hint: 'Check memory and load of this machine. No message is touched meanwhile.',
   },
   interrupted: { domain: 'process', exit: 1, hint: 'Stopped on request; the next start continues from there.' },
   check_failed: { domain: 'process', exit: 1, hint: 'See the lines above.' },

@@ -26,7 +26,7 @@ function contextFor(caPem: string | null): SecureContext {
   } catch (error) {
     throw new Failure('tls_untrusted', 'The CA file contains no readable certificate.', {
       cause: error,
-      hint: 'Provide a PEM file with the certificate of the authority: --ca-file FILE',
+      hint: 'Name the file (PEM) of the issuing authority: --ca-file FILE',
     });
   }
 }
