@@ -49,7 +49,7 @@ const meanings = {
   lease_lost: {
     domain: 'mailbox',
     exit: 1,
-    hint: 'Nothing to do: the poll goes on over there.',
+    hint: 'Nothing to do: the poll continues there.',
   },
   mailbox_flooding: {
     domain: 'mailbox',
