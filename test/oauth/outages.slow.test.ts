@@ -204,7 +204,9 @@ test('a certificate and a secret that end within 20 days are a warning, one that
     ],
   );
   await until('both are logged', async () => count(daemon, 'oauth.credential_ending') === 2);
-  expect(await metrics(daemon)).toMatch(/ticketmaild_oauth_credential_days_left\{provider="soon"\} (19|20)\n/);
+  expect(await metrics(daemon)).toMatch(
+    /ticketmaild_oauth_credential_left_seconds\{provider="soon"\} (1641600|1728000)\n/,
+  );
   const { certificateFile } = await readCertificates(await certificatesTemplate(), 'expired');
   await setting.configure([
     { name: 'soon', as: 'key', lines: [`certificate_file = ${JSON.stringify(certificateFile)}`] },

@@ -158,11 +158,13 @@ function serverGauges(gauges: Gauges): Show {
   };
 }
 
+const secondsPerDay = 86_400;
+
 function oauthGauges(gauges: Gauges): Show {
   const grants = gauges.many('ticketmaild_oauth_grants', 'OAuth grants by state.', ['state']);
   const daysLeft = gauges.many(
-    'ticketmaild_oauth_credential_days_left',
-    'Days until the client secret or certificate of an OAuth provider ends; negative when it has.',
+    'ticketmaild_oauth_credential_left_seconds',
+    'Time until the client secret or certificate of an OAuth provider ends, in whole days; negative when it has.',
     ['provider'],
   );
   return ({ oauth, database }) => {
@@ -171,9 +173,9 @@ function oauthGauges(gauges: Gauges): Show {
       Object.entries(oauth.grants).map(([state, value]) => ({ labels: { state }, value: isKnown ? value : null })),
     );
     daysLeft(
-      oauth.providers.map(({ provider, credential_days_left: value }) => ({
+      oauth.providers.map(({ provider, credential_days_left: days }) => ({
         labels: { provider: label(provider) },
-        value,
+        value: days === null ? null : days * secondsPerDay,
       })),
     );
   };
