@@ -220,6 +220,7 @@ test('while the database is unavailable the overview says so and shows older dat
     .then(() => service.overview(all));
   expect(away.failingChecks.map(({ check, reason }) => `${check}: ${reason}`)).toEqual([
     'database: database_unavailable: no response',
+    'passwords: the database does not answer',
     'clock: not compared yet',
     expect.stringMatching(/^quarantine: the database does not answer: the data are from 20\d\d-/),
     expect.stringMatching(/^mailboxes: the database does not answer: the data are from 20\d\d-/),
