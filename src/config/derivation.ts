@@ -24,6 +24,9 @@ export type Derivation = {
   readonly readFile: ReadConfigFile;
 };
 
+const withoutFile =
+  'Set TICKETMAILD_DATA_DIR to the folder for the data, or data_dir in /etc/ticketmaild/ticketmaild.toml.';
+
 /** The absolute path that `value` of the key `path` names; an error where a relative path has no base folder. */
 export function absolute(from: Derivation, path: string, value: string, problems: ConfigProblem[]): string {
   const { document, bases } = from;
@@ -34,6 +37,7 @@ export function absolute(from: Derivation, path: string, value: string, problems
   problems.push({
     path,
     rule: `must be an absolute path, such as "/var/lib/ticketmaild"${notValue(document, path) || `, not "${value}"`}`,
+    hint: document.file === null ? withoutFile : null,
   });
   return value;
 }

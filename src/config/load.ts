@@ -27,13 +27,16 @@ export type ConfigSource = {
   readonly cwd?: string;
   /** Throws an error with the code ENOENT when there is no such file. Default: regular files of at most 1 MiB only. */
   readonly readFile?: ReadConfigFile;
-  /** The system-wide file, and the one that comes with the program. */
   readonly systemFile?: string;
-  readonly ownFile?: string;
+  /** The file of the checkout; null for an installed program, whose folder the next version replaces. */
+  readonly ownFile?: string | null;
 };
 
 const systemFile = '/etc/ticketmaild/ticketmaild.toml';
-const ownFile = fileURLToPath(new URL('../../config/ticketmaild.toml', import.meta.url));
+// A build contains JavaScript alone, and Node strips no types below node_modules: TypeScript runs in a checkout.
+const ownFile = import.meta.url.endsWith('.ts')
+  ? fileURLToPath(new URL('../../config/ticketmaild.toml', import.meta.url))
+  : null;
 
 /** The environment of this process. */
 export function processEnvironment(): Environment {
@@ -84,7 +87,7 @@ function passedSockets(
 
 /**
  * Loads and validates the configuration. The file is the one of the command line, else TICKETMAILD_CONFIG, else
- * /etc/ticketmaild/ticketmaild.toml if it exists, else config/ticketmaild.toml of the program.
+ * /etc/ticketmaild/ticketmaild.toml if it exists, else config/ticketmaild.toml of the checkout.
  * Throws `config_invalid`.
  */
 export function loadConfig(source: ConfigSource): Config {
@@ -130,7 +133,7 @@ type ConfigFile = { readonly path: string; readonly bytes: Uint8Array };
 
 function findFile({ file, env, cwd, readFile, systemFile, ownFile }: Required<ConfigSource>): ConfigFile | null {
   const named = file ?? (env.TICKETMAILD_CONFIG || null);
-  const candidates = named === null ? [systemFile, ownFile] : [resolve(cwd, named)];
+  const candidates = named === null ? [systemFile, ...(ownFile === null ? [] : [ownFile])] : [resolve(cwd, named)];
   for (const path of candidates) {
     const bytes = readIfThere(path, shownPath(path, cwd), readFile);
     if (bytes !== null) return { path, bytes };
@@ -207,11 +210,11 @@ function readIfThere(path: string, shown: string, readFile: (path: string) => Ui
 }
 
 /**
- * Base of relative paths in a file: its own folder, or the checkout for the file that comes with the program. null (so
- * relative paths are refused) for an installed program and below /etc, where no data belongs.
+ * Base of relative paths in a file: its own folder, or the checkout for the file of the checkout. null (so relative
+ * paths are refused) for an installed program without a file and below /etc, where no data belongs.
  */
-function baseOf(path: string, ownFile: string): string | null {
-  if (path.startsWith('/etc/') || (path === ownFile && path.includes(`${sep}node_modules${sep}`))) return null;
+function baseOf(path: string | null, ownFile: string | null): string | null {
+  if (path === null || path.startsWith('/etc/')) return null;
   return path === ownFile ? dirname(dirname(path)) : dirname(path);
 }
 

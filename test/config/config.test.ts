@@ -19,6 +19,7 @@ type Given = {
   readonly env?: Record<string, string>;
   readonly files?: Record<string, string | Uint8Array>;
   readonly file?: string | null;
+  readonly ownFile?: string | null;
 };
 
 /** Loads `toml` as /srv/app/mail.toml in a file system that has nothing else but `files`. */
@@ -28,7 +29,7 @@ function load(toml: string, given: Given = {}): Config {
     file: given.file === undefined ? 'mail.toml' : given.file,
     env: given.env ?? {},
     cwd: '/srv/app',
-    ownFile: '/opt/ticketmaild/config/ticketmaild.toml',
+    ownFile: given.ownFile === undefined ? '/opt/ticketmaild/config/ticketmaild.toml' : given.ownFile,
     readFile(path) {
       const content = files[path];
       if (content === undefined) throw Object.assign(new Error('no such file'), { code: 'ENOENT' });
@@ -533,6 +534,19 @@ describe('where values come from', () => {
     expect(failure('', { files, file: null }).message).toBe(
       '/etc/ticketmaild/ticketmaild.toml:2: data_dir must be an absolute path, such as "/var/lib/ticketmaild", not "data"',
     );
+  });
+
+  test('an installed program reads no file of its own, and asks for a folder for the data', () => {
+    const files = { '/opt/ticketmaild/config/ticketmaild.toml': 'data_dir = "/lost"' };
+    const installed = { files, file: null, ownFile: null };
+    const { message, hint } = failure('', installed);
+    expect(message).toBe('data_dir must be an absolute path, such as "/var/lib/ticketmaild", not "data"');
+    expect(hint).toBe(
+      'Set TICKETMAILD_DATA_DIR to the folder for the data, or data_dir in /etc/ticketmaild/ticketmaild.toml.',
+    );
+    expect(load('', { ...installed, env: { TICKETMAILD_DATA_DIR: 'mine' } }).dataDir).toBe('/srv/app/mine');
+    const system = { ...files, '/etc/ticketmaild/ticketmaild.toml': 'data_dir = "/d"' };
+    expect(load('', { ...installed, files: system }).dataDir).toBe('/d');
   });
 
   test('the result is frozen', () => {
