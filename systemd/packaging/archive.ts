@@ -11,9 +11,19 @@ import { runTool } from './command.ts';
 
 /** Writes a tar (ustar, POSIX.1-1988) of `folder` under its own name. Needs GNU tar. */
 export async function writeTar(folder: string, tar: string, dateS: number): Promise<void> {
+  await writeTarOfContents(dirname(folder), [basename(folder)], tar, dateS);
+}
+
+/** The same of files and folders in `folder`, by their names. */
+export async function writeTarOfContents(
+  folder: string,
+  names: readonly string[],
+  tar: string,
+  dateS: number,
+): Promise<void> {
   const fixed = ['--format=ustar', '--sort=name', '--owner=0', '--group=0', '--numeric-owner', `--mtime=@${dateS}`];
-  const names = ['--file', tar, '--directory', dirname(folder), basename(folder)];
-  await runTool('tar', ['--create', '--mode=u=rwX,go=rX', ...fixed, ...names]);
+  const place = ['--file', tar, '--directory', folder];
+  await runTool('tar', ['--create', '--mode=u=rwX,go=rX', ...fixed, ...place, ...names]);
 }
 
 /** Compresses `file` (RFC 1952, no name and time in its header) into `compressed`, and deletes it. */

@@ -6,18 +6,20 @@
  * unknown kind, architecture or option.
  */
 import { createHash } from 'node:crypto';
+import { existsSync } from 'node:fs';
 import { mkdir, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { readPackage, results, sourceDateS } from './checkout.ts';
 import { PackagingFailure, runCommand } from './command.ts';
+import { makeImages } from './image.ts';
 import { type Architecture, architectures, thisArchitecture } from './node-package.ts';
 import { makeNpmPackage } from './npm-package.ts';
 import type { MakePackages, PackageFile, PackageRequest } from './package-request.ts';
 import { makeProgramFolder } from './program-folder.ts';
 import { billOfMaterials } from './sbom.ts';
 
-const kinds: Readonly<Record<string, MakePackages>> = { npm: makeNpmPackage };
+const kinds: Readonly<Record<string, MakePackages>> = { npm: makeNpmPackage, image: makeImages };
 
 const usage = `Usage: npm run package -- KIND [--arch ARCHITECTURE]
 
@@ -67,6 +69,7 @@ function parsed(args: readonly string[]) {
 }
 
 async function makePackages(choice: Choice): Promise<void> {
+  await removeLeftOvers();
   showStep('program');
   const program = await makeProgramFolder();
   const { version } = await readPackage();
@@ -82,6 +85,16 @@ async function makePackages(choice: Choice): Promise<void> {
   clearStep();
   for (const line of [sizeLine(basename(program.path), program.files, program.bytes), ...made]) {
     process.stdout.write(`${line}\n`);
+  }
+}
+
+/** Removes the work folders of commands that were killed. */
+async function removeLeftOvers(): Promise<void> {
+  const names = existsSync(results) ? await readdir(results) : [];
+  for (const name of names) {
+    const pid = /^\.work-(\d+)$/.exec(name)?.[1];
+    if (pid === undefined || existsSync(`/proc/${pid}`)) continue;
+    await rm(join(results, name), { recursive: true, force: true });
   }
 }
 
