@@ -87,12 +87,12 @@ test('a group without a command prints its help; help COMMAND… prints that of 
 
 test('with --json a failure is an object on standard output too; a name that does not exist is exit code 4', async () => {
   const [missing, misspelt] = await Promise.all([
-    run(['mailbox', 'show', 'nobody', '--json']),
+    run(['mailbox', 'show', 'absent', '--json']),
     run(['mailbox', 'show', '--json']),
   ]);
   expect([missing.code, misspelt.code]).toEqual([4, 2]);
   expect(JSON.parse(missing.stdout)).toEqual({
-    error: { code: 'not_found', message: 'There is no mailbox named "nobody".', hint: expect.any(String) },
+    error: { code: 'not_found', message: 'There is no mailbox named "absent".', hint: expect.any(String) },
   });
   expect(JSON.parse(misspelt.stdout)).toMatchObject({ error: { code: 'usage' } });
   expect(missing.stderr).toMatch(/^ticketmaild: .+\nhint: .+\n$/);

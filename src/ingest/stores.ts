@@ -59,8 +59,8 @@ export interface MailboxStore {
   listMailboxes(): Promise<readonly (Mailbox & { readonly health: MailboxHealth })[]>;
   /** Mailboxes with a lease in force, and its owner. */
   leasedMailboxes(): Promise<readonly { readonly id: string; readonly name: string; readonly owner: string }[]>;
-  /** Pausing stops polls from the next one on; resuming makes the mailbox due at once. */
-  setMailboxState(id: string, state: 'active' | 'paused'): Promise<void>;
+  /** Pausing stops polls from the next one on; resuming makes the mailbox due at once. Audited. */
+  setMailboxState(id: string, state: 'active' | 'paused', by: AuditActor): Promise<void>;
   /** Empty: the user name, if that is an address. Throws `not_found`. */
   setAddresses(id: string, addresses: readonly string[]): Promise<void>;
   /** Also makes the mailbox due at once and forgets its failures. Audited. */

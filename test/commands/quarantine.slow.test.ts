@@ -230,7 +230,7 @@ test('stored messages are reprocessed, one or all of a mailbox', async () => {
     code: 2,
   });
   expect(await cli.run(['message', 'reprocess'])).toMatchObject({ code: 2 });
-  expect(await cli.run(['message', 'reprocess', 'nobody'])).toMatchObject({ code: 4 });
+  expect(await cli.run(['message', 'reprocess', 'absent'])).toMatchObject({ code: 4 });
 });
 
 test('discarded messages are listed apart from waiting ones, can be released, and are in the audit log', async () => {

@@ -8,7 +8,6 @@
  */
 import type { Clock } from '../../async/clock.ts';
 import type { PasswordAccess } from '../../encryption/passwords.ts';
-import type { EncryptionStore } from '../../encryption/ports.ts';
 import type { Vault } from '../../encryption/vault.ts';
 import { Failure, isFailure } from '../../errors.ts';
 import type { AuditActor, Mailbox } from '../../ingest/model.ts';
@@ -18,7 +17,7 @@ import type { GrantStore } from '../../oauth/ports.ts';
 import type { Revocations } from '../../oauth/revocation.ts';
 import { isValidPassword, passwordBytesMax } from '../../secret/sealed-password.ts';
 import type { SecretBytes } from '../../secret/secret-bytes.ts';
-import { adminAudit, pageActor } from '../ports.ts';
+import { pageActor } from '../ports.ts';
 import type { AdminService, MailboxRequest, MailboxResult, ShownMailbox } from '../service.ts';
 import type { SignIn } from '../sign-in/sign-in.ts';
 import {
@@ -58,9 +57,7 @@ import type { ProbeResult, ProbeRunner } from './probe-runner.ts';
 import { refuseGrant, refusePartlyRemoved, type ServerDoubtPorts, serverDoubt } from './server-doubt.ts';
 
 export type MailboxActionPorts = {
-  readonly store: MailboxStore &
-    Pick<GrantStore, 'grantByName' | 'mailboxesOfGrant' | 'removeGrant'> &
-    Pick<EncryptionStore, 'audit'>;
+  readonly store: MailboxStore & Pick<GrantStore, 'grantByName' | 'mailboxesOfGrant' | 'removeGrant'>;
   readonly passwords: PasswordAccess;
   readonly confirmations: ChangePorts['confirmations'];
   readonly vault: Vault;
@@ -125,9 +122,7 @@ async function shownRow({ store }: Ports, { name, version }: ShownMailbox): Prom
 
 async function setState(ports: Ports, shown: ShownMailbox, state: 'active' | 'paused'): Promise<MailboxResult> {
   const { mailbox } = await shownRow(ports, shown);
-  await ports.store.setMailboxState(mailbox.id, state);
-  const action = state === 'paused' ? 'admin.mailbox_paused' : 'admin.mailbox_resumed';
-  await ports.store.audit([{ ...adminAudit(ports.actor, action, mailbox.name), mailboxId: mailbox.id }]);
+  await ports.store.setMailboxState(mailbox.id, state, ports.actor);
   const verb = state === 'paused' ? 'paused: a poll in progress ends first' : 'resumed: it is polled now';
   return { kind: 'done', name: mailbox.name, sentence: `${mailbox.name} is ${verb}.`, probe: null };
 }

@@ -48,7 +48,7 @@ async function setMailboxState(
 ): Promise<number> {
   return await withApp(options, context, async (app) => {
     const mailbox = await requireChangeable(app, options.name);
-    await app.store.setMailboxState(mailbox.id, state);
+    await app.store.setMailboxState(mailbox.id, state, app.actor);
     await context.terminal.line(`${verb} ${mailbox.name}`);
     return 0;
   });

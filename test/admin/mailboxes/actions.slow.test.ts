@@ -120,7 +120,7 @@ describe('a new mailbox', () => {
     [{ action: 'move', target: '' }, 'Afterwards must be'],
     [{ action: 'move', target: 'inbox' }, 'must move to another folder'],
     [{ interval: '0' }, 'Interval must be'],
-    [{ addresses: 'nobody' }, 'Addresses must be a mail address'],
+    [{ addresses: 'absent' }, 'Addresses must be a mail address'],
     [{ password: '' }, 'The password of the mailbox is needed'],
     [{ password: 'x'.repeat(1025) }, 'A password has 1 to 1024 bytes'],
     [{ trust: 'authorities', authorities: 'no certificate\r\nat all' }, 'Authorities'],
@@ -266,8 +266,8 @@ describe('a stored mailbox', () => {
     const paused = await scene.form('mailbox/pause', await scene.row(name));
     expect(await flashAt(paused.headers.location ?? '')).toContain('is paused');
     expect(await stored()).toMatchObject({ state: 'paused' });
-    const [entry] = await scene.app.store.readAudit(1, 'admin');
-    expect(entry).toMatchObject({ action: 'admin.mailbox_paused', who: 'ada (admin page)', detail: name });
+    const [entry] = await scene.app.store.readAudit(1);
+    expect(entry).toMatchObject({ action: 'mailbox.paused', who: 'ada (admin page)', detail: name });
     await scene.form('mailbox/resume', await scene.row(name));
     expect(await stored()).toMatchObject({ state: 'active' });
   });

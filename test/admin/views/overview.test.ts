@@ -218,8 +218,8 @@ onBoth('a resumed and a paused mailbox show with their new states', async (on) =
   const [one, two] = [await addMailbox(on, 'one', { state: 'paused' }), await addMailbox(on, 'two')];
   const states = async () => (await service.overview(all)).mailboxes.list.map(({ name, state }) => `${name} ${state}`);
   expect(await states()).toEqual(['one paused', 'two unknown']);
-  await on.app.store.setMailboxState(one.id, 'active');
-  await on.app.store.setMailboxState(two.id, 'paused');
+  await on.app.store.setMailboxState(one.id, 'active', by);
+  await on.app.store.setMailboxState(two.id, 'paused', by);
   await expect.poll(states, { timeout: 5000 }).toEqual(['one unknown', 'two paused']);
 });
 

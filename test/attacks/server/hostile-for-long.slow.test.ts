@@ -50,7 +50,9 @@ async function startStage(scene: HostileScene, name: string): Promise<Stage & As
   const { id } = await service.add({ host: 'localhost', tlsPort: server.port, caPem: '' }, name, {
     connection: { ...connection, caPem: null, fingerprint: null, allowPlaintext: true },
   });
-  return Object.assign(stage, { [Symbol.asyncDispose]: () => service.app.store.setMailboxState(id, 'paused') });
+  return Object.assign(stage, {
+    [Symbol.asyncDispose]: () => service.app.store.setMailboxState(id, 'paused', service.app.actor),
+  });
 }
 
 /** The longest lag of the event loop since it was asked last, in milliseconds. */

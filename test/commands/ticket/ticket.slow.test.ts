@@ -69,14 +69,14 @@ describe('addresses of a mailbox', () => {
     expect(none.out).toBe(user.includes('@') ? `addressed receives mail for ${user}\n` : 'addressed has no address\n');
   });
 
-  test.each(['nobody', 'a+b@x', 'a@b@c', 'two words@x', 'a,b@x'])('%s is none', async (address) => {
+  test.each(['absent', 'a+b@x', 'a@b@c', 'two words@x', 'a,b@x'])('%s is none', async (address) => {
     const { code, err } = await cli.run(['mailbox', 'set-addresses', 'addressed', address]);
     expect(code).toBe(2);
     expect(err).toContain('--address must be a mail address without a plus part');
   });
 
   test('of a mailbox that is not there cannot be set', async () => {
-    expect((await cli.run(['mailbox', 'set-addresses', 'nobody', 'a@x'])).code).toBe(4);
+    expect((await cli.run(['mailbox', 'set-addresses', 'absent', 'a@x'])).code).toBe(4);
   });
 });
 

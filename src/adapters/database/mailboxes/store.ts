@@ -170,7 +170,7 @@ async function readPassword(db: SqlExecutor, id: string): Promise<StoredPassword
   }
 }
 
-async function setMailboxState(db: SqlExecutor, id: string, state: 'active' | 'paused'): Promise<void> {
+async function setMailboxState(db: SqlExecutor, id: string, state: 'active' | 'paused', by: AuditActor): Promise<void> {
   await inTransaction(db, async (transaction) => {
     const result = await transaction
       .updateTable('mailboxes')
@@ -179,6 +179,9 @@ async function setMailboxState(db: SqlExecutor, id: string, state: 'active' | 'p
       .where('state', '<>', 'removing')
       .executeTakeFirst();
     if (result.numUpdatedRows === 0n) throw noMailboxById(id);
+    const action = state === 'paused' ? 'mailbox.paused' : 'mailbox.resumed';
+    const detail = await nameOf(transaction, id);
+    await addAudit(transaction, [{ ...by, action, keyId: null, nextKeyId: null, mailboxId: id, detail }]);
     if (state === 'paused') return;
     await transaction
       .updateTable('mailbox_state')

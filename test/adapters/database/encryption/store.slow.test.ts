@@ -453,7 +453,7 @@ describe.each(kinds)('encryption on %s', (kind) => {
       expect(await db.countMailboxesWithoutKey([])).toBe(3);
       expect(await db.countMailboxesWithoutKey([keyId])).toBe(1);
       expect(await db.countMailboxesWithoutKey([keyId, nextKeyId])).toBe(0);
-      await db.setMailboxState(other.id, 'paused');
+      await db.setMailboxState(other.id, 'paused', by);
       expect(await db.countMailboxesWithoutKey([keyId])).toBe(0);
     });
   });

@@ -84,7 +84,7 @@ describe.each(kinds)('settings on %s', (kind) => {
     ],
     ['the password', ({ id }) => db.setPassword(id, plain('other'), by)],
     ['the form of the password', async ({ id }) => db.setPassword(id, sealed(keyId), by)],
-    ['the state', ({ id }) => db.setMailboxState(id, 'paused')],
+    ['the state', ({ id }) => db.setMailboxState(id, 'paused', by)],
     ['everything: it is removed', ({ id }) => db.removeMailbox(id, by)],
   ])('another writer that changes %s meanwhile wins', async (_what, change) => {
     const mailbox = await added();

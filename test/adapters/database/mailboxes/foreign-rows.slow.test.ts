@@ -103,7 +103,7 @@ describe.each(kinds)('mailbox rows of other programs on %s', (kind) => {
       state: 'paused',
     });
     expect(await db.scheduleNewMailboxes()).toBe(1);
-    await db.setMailboxState(id, 'active');
+    await db.setMailboxState(id, 'active', by);
     expect(await db.acquireLease(id, 'me', 60_000, null)).toMatchObject({ mailboxId: id, epoch: 1 });
   });
 
@@ -176,7 +176,7 @@ describe.each(kinds)('mailbox rows of other programs on %s', (kind) => {
       await written({ state: "'paused'" });
       expect(await db.scheduleNewMailboxes()).toBe(1);
       expect(await dueNames()).toEqual([]);
-      await db.setMailboxState((await db.mailboxByName('desk')).id, 'active');
+      await db.setMailboxState((await db.mailboxByName('desk')).id, 'active', by);
       expect(await dueNames()).toEqual(['desk']);
     });
 
@@ -207,7 +207,7 @@ describe.each(kinds)('mailbox rows of other programs on %s', (kind) => {
 
     test('is undone neither by resuming nor by a new password, and its password is never read', async () => {
       const id = await interrupted();
-      await expect(db.setMailboxState(id, 'active')).rejects.toMatchObject({ code: 'not_found' });
+      await expect(db.setMailboxState(id, 'active', by)).rejects.toMatchObject({ code: 'not_found' });
       await expect(db.setPassword(id, plain('x'), by)).rejects.toMatchObject({ code: 'not_found' });
       expect(await db.readPassword(id)).toBeNull();
     });

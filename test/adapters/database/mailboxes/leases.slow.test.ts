@@ -312,7 +312,7 @@ describe.each(kinds)('the schedule in %s', (kind) => {
     await on.db.setAddresses(named, ['new@example.org']);
     expect((await on.db.mailboxVersions([named])).get(named)?.version).not.toBe(before.get(named)?.version);
     await touch(changed);
-    await on.db.setMailboxState(paused, 'paused');
+    await on.db.setMailboxState(paused, 'paused', by);
     await on.db.removeMailbox(gone, by);
     const after = await on.db.mailboxVersions([same, changed, paused, gone]);
     expect(after.get(same)).toEqual(before.get(same));

@@ -108,11 +108,11 @@ describe.each(kinds)('the store on %s', (kind) => {
     });
 
     test('an unknown name or id is distinguished from a fault', async () => {
-      await expect(db.mailboxByName('nobody')).rejects.toMatchObject({ code: 'not_found' });
-      await expect(db.setMailboxState('nobody', 'paused')).rejects.toMatchObject({ code: 'not_found' });
-      await expect(db.setPassword('nobody', plain('x'), by)).rejects.toMatchObject({ code: 'not_found' });
-      expect(await db.mailboxById('nobody')).toBeNull();
-      expect(await db.readPassword('nobody')).toBeNull();
+      await expect(db.mailboxByName('absent')).rejects.toMatchObject({ code: 'not_found' });
+      await expect(db.setMailboxState('absent', 'paused', by)).rejects.toMatchObject({ code: 'not_found' });
+      await expect(db.setPassword('absent', plain('x'), by)).rejects.toMatchObject({ code: 'not_found' });
+      expect(await db.mailboxById('absent')).toBeNull();
+      expect(await db.readPassword('absent')).toBeNull();
     });
 
     test('a password of any bytes is read back byte for byte', async () => {
@@ -130,10 +130,10 @@ describe.each(kinds)('the store on %s', (kind) => {
     test('a paused mailbox is not due, a resumed one is due immediately', async () => {
       await db.releaseLease(await leased(), { ok: true, nextPollAfterMs: minuteMs });
       expect(await isDue(mailbox.id)).toBe(false);
-      await db.setMailboxState(mailbox.id, 'paused');
-      await db.setMailboxState(mailbox.id, 'active');
+      await db.setMailboxState(mailbox.id, 'paused', by);
+      await db.setMailboxState(mailbox.id, 'active', by);
       expect(await isDue(mailbox.id)).toBe(true);
-      await db.setMailboxState(mailbox.id, 'paused');
+      await db.setMailboxState(mailbox.id, 'paused', by);
       expect(await isDue(mailbox.id)).toBe(false);
       expect((await db.mailboxById(mailbox.id))?.state).toBe('paused');
     });
