@@ -140,7 +140,7 @@ const machinePaths = [
   ['', 'tmp', 'bash_jobs'],
   ['', 'tmp', 'brief'],
 ].map((parts) => parts.join('/'));
-const registryHost = /https?:\/\/[\w.-]*(registry|npmjs|artifactory|verdaccio|nexus)[\w.-]*/g;
+const registryHost = /https?:\/\/[\w.-]*(registry|npmjs|artifactory|verdaccio|nexus|debian\.org)[\w.-]*/g;
 
 /** For every file of the checkout. */
 export function machineTraces(source: Source): Problem[] {

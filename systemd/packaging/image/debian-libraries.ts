@@ -2,8 +2,9 @@
  * Run-time libraries of the image: files of Debian 12 packages, fetched by apt for any architecture, and the
  * certificates of ca-certificates as one file.
  *
- * apt has lists of its own below `dist/.debian`, so that the sources of this machine do not matter, and checks signature
- * and SHA-256. The image has the newest versions, and lists them in `/var/lib/dpkg/status.d`, as scanners expect.
+ * apt uses the sources of this machine, which has to be Debian 12, with lists of its own below `dist/.debian`, and checks
+ * signature and SHA-256. The image has the newest versions, and lists them in `/var/lib/dpkg/status.d`, as scanners
+ * expect.
  */
 import { existsSync } from 'node:fs';
 import { cp, mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
@@ -25,10 +26,7 @@ const kept = [
   /^usr\/share\/doc\/lib(gcc-s1|stdc\+\+6|atomic1)$/,
 ];
 
-const keyring = '/usr/share/keyrings/debian-archive-keyring.gpg';
-const sources = ['debian bookworm', 'debian bookworm-updates', 'debian-security bookworm-security']
-  .map((source) => `deb [signed-by=${keyring}] http://deb.debian.org/${source} main\n`)
-  .join('');
+const release = 'bookworm';
 
 /** Copies the libraries and certificates into `root`; `workFolder` is empty. */
 export async function copyDebianLibraries(architecture: Architecture, root: string, workFolder: string): Promise<void> {
@@ -46,20 +44,17 @@ export async function copyDebianLibraries(architecture: Architecture, root: stri
 }
 
 async function fetchPackages(architecture: Architecture, workFolder: string) {
-  if (!existsSync(keyring)) throw new PackagingFailure(`${keyring} is missing: apt-get install debian-archive-keyring`);
+  await requireRelease();
   const state = join(results, '.debian', architecture);
   for (const folder of ['lists/partial', 'cache/archives/partial']) {
     await mkdir(join(state, folder), { recursive: true });
   }
-  await writeFile(join(state, 'sources.list'), sources);
   const options = {
     'APT::Architecture': architecture,
     'APT::Architectures': architecture,
     'APT::Sandbox::User': '',
     'APT::Update::Error-Mode': 'any',
     'Dir::Cache': join(state, 'cache'),
-    'Dir::Etc::SourceList': join(state, 'sources.list'),
-    'Dir::Etc::SourceParts': '-',
     'Dir::State': state,
     'Dir::State::Status': '/dev/null',
   };
@@ -68,6 +63,15 @@ async function fetchPackages(architecture: Architecture, workFolder: string) {
   await runTool('apt-get', [...apt, 'download', ...packages], { cwd: workFolder, debian: 'apt' });
   const names = (await readdir(workFolder)).filter((name) => name.endsWith('.deb')).sort();
   return names.map((name) => ({ name: name.replace(/_.*$/, ''), path: join(workFolder, name) }));
+}
+
+/** The libraries come from the sources of this machine. */
+async function requireRelease(): Promise<void> {
+  const text = existsSync('/etc/os-release') ? await readFile('/etc/os-release', 'utf8') : '';
+  if (text.split('\n').includes(`VERSION_CODENAME=${release}`)) return;
+  throw new PackagingFailure(
+    'the libraries of the image are those of Debian 12: build it on Debian 12, or in a container',
+  );
 }
 
 /** As update-ca-certificates(8) writes it: all authorities of Mozilla, sorted by name. */
