@@ -68,15 +68,13 @@ async function makeContext(signal: AbortSignal): Promise<import('./commands/cont
     readFile,
     createFile: createNewFile,
     createFolder: createNewFolder,
-    readKeyBackup: async (path) => {
-      const { readKeyBackup } = await import('./adapters/keyfile/backup.ts');
-      return await asPathOwner(path, readKeyBackup);
-    },
+    readKeyBackup: async (path) => asPathOwner(path, (await import('./adapters/keyfile/backup.ts')).readKeyBackup),
     loadConfig: async (file) => {
       const config = loadConfig({ file, readFile });
       await enterDataFolder(config.dataDir);
       return config;
     },
+    outdatedNode: async () => (await import('./adapters/process/identity.ts')).outdatedNode(),
     inspectConfig: async (file) => (await import('./config/inspect.ts')).inspectConfig({ file, readFile }),
     findDataDir: async (file) => {
       const dataDir = findDataDir({ file, readFile });

@@ -30,6 +30,8 @@ type KeysReading = Extract<KeyFileReading, { kind: 'keys' }>;
 export async function check(options: CommonOptions, context: Context): Promise<number> {
   const report = createCheckReport(options, context);
   const { attempt, warn } = report;
+  const outdated = await context.outdatedNode();
+  if (outdated !== null) await warn('node', outdated, hints.nodeOutdated);
   const config = await attempt('configuration', () => context.loadConfig(options.config ?? null), configText);
   if (!config.ok) return config.failure.exitCode;
   if (config.value.admin?.proxies.some((one) => isLoopback(one.replace(/^::ffff:/i, ''))) === true)

@@ -23,6 +23,8 @@ export type Context = {
   /** Calls `listener` whenever the process is asked to read its configuration again, until that is disposed. */
   readonly onReload: (listener: () => void) => Disposable;
   readonly nowMs: () => number;
+  /** Why the running Node is too old, one sentence; null: it is not. */
+  readonly outdatedNode: () => Promise<string | null>;
   /** Reads the configuration; `file` is the option `--config`. Throws `config_invalid`. */
   readonly loadConfig: (file: string | null) => Promise<Config>;
   /** Every value in force with its origin, and every problem; nothing is opened, and root stays root. */

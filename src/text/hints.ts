@@ -37,6 +37,7 @@ export const hints = {
   mailboxUnstable:
     'After each change all its messages are fetched again to be recognized, so it is polled once an hour. Fix the server (its index files, or the storage of the folder).',
   mailboxWaiting: 'Put the key file with that key back from its backup, or set the password again.',
+  nodeOutdated: 'Use the Node that comes with the program; in a checkout: npm ci',
   oauthCredentialEnding:
     'Create a new secret or certificate at the provider, put it into the file that [oauth.NAME] names, and reload. No restart is needed.',
   passwordMechanismMissing: 'Sign in with OAuth 2: ticketmaild mailbox set NAME --oauth PROVIDER',

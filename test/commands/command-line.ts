@@ -95,6 +95,8 @@ function configOf(file: string | null, env: Readonly<Record<string, string>>) {
 export type CommandOptions = {
   readonly env?: Readonly<Record<string, string>>;
   readonly nowMs?: () => number;
+  /** The warning about the running Node. */
+  readonly outdatedNode?: string;
   /** Standard input; null: a terminal, at which `answers` are typed. */
   readonly input?: string | Readable | null;
   readonly answers?: Answers;
@@ -135,6 +137,7 @@ function contextOf(options: CommandOptions, streams: Streams): Context {
     signal: options.stop ?? AbortSignal.timeout(20_000),
     onReload: () => ({ [Symbol.dispose]: () => undefined }),
     nowMs,
+    outdatedNode: async () => options.outdatedNode ?? null,
     readFile: (path) => readFileSync(path),
     readKeyBackup,
     createFile: createNewFile,

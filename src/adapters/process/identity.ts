@@ -16,9 +16,20 @@ import { causeCode } from '../../errors.ts';
 import type { AuditActor } from '../../ingest/model.ts';
 import type { WorkerIdentity } from '../../ingest/ports.ts';
 
-export const version: string = JSON.parse(
+const packageJson: { readonly version: string; readonly engines?: { readonly node: string } } = JSON.parse(
   readFileSync(new URL('../../../package.json', import.meta.url), 'utf8'),
-).version;
+);
+
+export const { version } = packageJson;
+
+/** The oldest Node without known vulnerabilities; null: the package came with its own. */
+const oldestNode = packageJson.engines?.node.replace(/^>=/, '') ?? null;
+
+/** One sentence; null: the running Node has the security fixes that `engines` in package.json requires. */
+export function outdatedNode(running = process.versions.node, oldest = oldestNode): string | null {
+  if (oldest === null || running.localeCompare(oldest, 'en', { numeric: true }) >= 0) return null;
+  return `Node ${running} lacks security fixes of ${oldest}`;
+}
 
 /** Without /proc (not Linux) no worker is ever known to be dead. */
 export function thisWorker(): WorkerIdentity {

@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { userInfo } from 'node:os';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { currentActor, thisWorker } from '../../../src/adapters/process/identity.ts';
+import { currentActor, outdatedNode, thisWorker } from '../../../src/adapters/process/identity.ts';
 import { createUuidV7Generator } from '../../../src/adapters/process/uuid-v7.ts';
 
 describe('ids', () => {
@@ -72,4 +72,20 @@ test.each([
   ['two words\n', new RegExp(`^${userInfo().username}@`)],
 ])('the caller of sudo is the audit actor (%j)', (caller, who) => {
   expect(currentActor({ SUDO_USER: caller }).who).toMatch(who);
+});
+
+test.each([
+  ['26.12.1', null],
+  ['26.12.10', null],
+  ['27.0.0', null],
+  ['26.12.0', 'Node 26.12.0 lacks security fixes of 26.12.1'],
+  ['26.9.3', 'Node 26.9.3 lacks security fixes of 26.12.1'],
+])('Node %s, where 26.12.1 is required', (running, warning) => {
+  expect(outdatedNode(running, '26.12.1')).toBe(warning);
+});
+
+test('the Node of this checkout is not outdated, and one that comes with its package is not compared', () => {
+  expect(outdatedNode()).toBeNull();
+  expect(outdatedNode('26.0.0')).toMatch(/^Node 26\.0\.0 lacks/);
+  expect(outdatedNode('26.0.0', null)).toBeNull();
 });
