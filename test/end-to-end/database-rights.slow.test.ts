@@ -197,10 +197,13 @@ async function everydayCommands({ ask }: ReturnType<typeof asker>, cli: CommandL
   await ask('mailbox set desk --interval 1');
   await ask('mailbox set-password desk --password-stdin', password);
   await ask('poll desk');
-  const [ticket = ''] = (await ask('ticket list --json')).split('\n');
+  const tickets = (await ask('ticket list --json')).split('\n');
+  const [ticket = ''] = tickets;
   await ask('mailbox set-addresses desk desk@x.example');
   const { ref } = JSON.parse(ticket);
   for (const what of ['show', 'close', 'reopen', 'reply-address', 'message-id']) await ask(`ticket ${what} ${ref}`);
+  const withFile = tickets.find((line) => line.includes('"subject":"file"')) ?? '';
+  await ask(`ticket attachment ${JSON.parse(withFile).ref} 1 --output ${join(cli.folder, 'a.pdf')}`);
   await ask('message list --mailbox desk');
   await ask(`message source --mailbox desk --uid 1 --output ${join(cli.folder, 'source')}`);
 }
