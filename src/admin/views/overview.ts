@@ -16,6 +16,7 @@ import { headerOf, quarantineId } from '../../ingest/quarantine/read.ts';
 import { describeReason, isQuarantineReason } from '../../ingest/quarantine/reasons.ts';
 import type { CheckStatus, MailboxCheck, Readiness } from '../../ingest/readiness.ts';
 import type { MailboxStore, QuarantinedMessage, QuarantineStore } from '../../ingest/stores.ts';
+import { withMailboxName } from '../../text/hints.ts';
 import { commandOrNotice, shellCommand } from '../../text/shell.ts';
 import { isoTime } from '../../text/time.ts';
 import type { AdminStore } from '../ports.ts';
@@ -323,12 +324,13 @@ const unknownError = 'an error that this version does not know';
 
 /**
  * A stored error: its code selects the hint, and its message is quoted, because the table may be forged. An error of
- * this worker since its start contains texts of this program only.
+ * this worker since its start contains texts of this program only. Commands of a hint name the mailbox.
  */
-function errorOf({ reason, hint, since, stored }: MailboxCheck): MailboxLine['error'] {
+function errorOf({ mailbox, reason, hint, since, stored }: MailboxCheck): MailboxLine['error'] {
   if (reason === null) return null;
   const sinceMs = timestampMs(since);
-  if (stored === undefined) return { reason, storedMessage: null, hint, sinceMs };
+  const named = (text: string): string => withMailboxName(text, mailbox);
+  if (stored === undefined) return { reason, storedMessage: null, hint: hint === null ? null : named(hint), sinceMs };
   const { code, message } = stored;
   const known = hintOf(code);
   // The check appends its own text to the stored message.
@@ -336,7 +338,7 @@ function errorOf({ reason, hint, since, stored }: MailboxCheck): MailboxLine['er
   const advice = [added, known ?? ''].filter((part) => part !== '').join(' ');
   return {
     ...{ reason: known === null ? unknownError : code, storedMessage: message === '' ? null : message },
-    ...{ hint: advice === '' ? null : advice, sinceMs },
+    ...{ hint: advice === '' ? null : named(advice), sinceMs },
   };
 }
 

