@@ -4,8 +4,8 @@
  * any other descriptor of the shell of root.
  */
 import { spawnSync } from 'node:child_process';
-import { chmod, chown, mkdir, readFile, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { chmod, chown, mkdir, readFile, realpath, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { expect, test } from 'vitest';
 import { copyCheckout } from '../../support/systemd/checkout.ts';
@@ -76,9 +76,12 @@ test.skipIf(why !== null)(title, { timeout: 60_000 }, async () => {
   await copyCheckout(checkout);
   await mkdir(join(packages, '.bin'), { recursive: true });
   await writeFile(join(packages, 'stub.cjs'), stub);
-  const start = `#!/bin/sh\nexec '${process.execPath}' --no-warnings /srv/packages/stub.cjs\n`;
+  const start = `#!/bin/sh\nexec /srv/node/node --no-warnings /srv/packages/stub.cjs\n`;
   await writeFile(join(packages, '.bin', 'node'), start, { mode: 0o755 });
-  await using machine = await bootSystemd({ [checkout]: '/srv/checkout', [packages]: '/srv/packages' });
+  // The machine has a /tmp of its own, where this checkout may be.
+  const node = dirname(await realpath(process.execPath));
+  const binds = { [checkout]: '/srv/checkout', [packages]: '/srv/packages', [node]: '/srv/node' };
+  await using machine = await bootSystemd(binds);
   const line = '/srv/checkout/systemd/install --packages /srv/packages; true';
   const opened = `exec 7<>/root/a.secret; bash -c "exec 200<>/root/b.secret; ${line}"`;
   const printed = await machine.get(`cd /root && script -qec '${opened}' /dev/null`);

@@ -121,6 +121,13 @@ export function quotation(text: string): Markup {
   return markup`<q>${untrustedText(text, 300)}</q>`;
 }
 
+/** Without the code of the failure, which is for logs and scripts; a code alone stays. */
+export function inPlainWords(reason: string): string {
+  if (/^[a-z_]+$/.test(reason)) return reason;
+  const [, text = reason] = /^[a-z]+(?:_[a-z]+)+: (.+)$/s.exec(reason) ?? [];
+  return `${text.charAt(0).toUpperCase()}${text.slice(1)}`;
+}
+
 /** Why a message is in quarantine. A reason that this version does not know is untrusted text from the table. */
 export function reasonName(reason: string): Markup {
   return isQuarantineReason(reason)

@@ -15,6 +15,7 @@ import {
   collapsible,
   countOf,
   formatNumber,
+  inPlainWords,
   reasonName,
   relativeTime,
   untrustedText,
@@ -71,12 +72,6 @@ function failingChecks({ isReady, failingChecks: all }: OverviewView): Markup {
     return markup`<li><strong>${check === 'overview' ? 'Overview' : titleOf(check)}</strong><span class="reason">${untrustedText(inPlainWords(reason), 600)}</span>${hint === null ? where : markup`<span class="hint">${hint}${where}</span>`}</li>`;
   });
   return card(isReady && !isGrave(failing) ? 'warn' : 'bad', 'What is wrong', markup`<ul class="wrongs">${rows}</ul>`);
-}
-
-/** Without the code of the failure, which is for logs and scripts. */
-function inPlainWords(reason: string): string {
-  const [, text = reason] = /^[a-z]+(?:_[a-z]+)+: (.+)$/s.exec(reason) ?? [];
-  return `${text.charAt(0).toUpperCase()}${text.slice(1)}`;
 }
 
 function figures({ counts, activity }: OverviewView): Markup {
