@@ -169,7 +169,7 @@ test('a post-action that was set in the table waits, is shown, and acts once it 
     async () => (await scene.rows(`select count(*) from outcome where action_pending = 1`))[0] === '2',
   );
   await until('the page says so', async () => (await ada.get('/admin/overview')).text.includes('Unconfirmed'));
-  expect(await show('/admin/overview', 'unconfirmed-overview')).toContain('delete waits');
+  expect(await show('/admin/overview', 'unconfirmed-overview')).toContain('Delete waits');
   expect(await left()).toBe(2);
   await page.getByRole('link', { name: /^Check and confirm/ }).click();
   await page.getByRole('heading', { name: `Mailbox ${user}` }).waitFor();
