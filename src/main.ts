@@ -8,6 +8,7 @@
  */
 import { fileURLToPath } from 'node:url';
 import { asFailure, Failure } from './errors.ts';
+import { hintText, nameProgram } from './text/program-name.ts';
 
 /** A file of this program. */
 const program = fileURLToPath(import.meta.url);
@@ -16,6 +17,8 @@ const graceMs = 2000;
 /** Under npm, one Ctrl-C arrives twice: from the terminal and from npm. */
 const duplicateSignalMs = 400;
 
+// In a checkout: a build contains JavaScript alone.
+if (import.meta.url.endsWith('.ts')) nameProgram(process.argv[1] ?? '');
 ignoreDebuggerSignal();
 exitOnClosedOutput();
 reportUncaught();
@@ -184,7 +187,7 @@ async function reportFailure(error: unknown): Promise<number> {
   await printJson(failure);
   if (await reportToJournal(failure)) return failure.exitCode;
   const width = process.stderr.isTTY ? process.stderr.columns || 80 : Number.POSITIVE_INFINITY;
-  for (const line of [`ticketmaild: ${failure.message}`, `hint: ${failure.hint}`])
+  for (const line of [`ticketmaild: ${failure.message}`, hintText(failure.hint)])
     process.stderr.write(`${wrappedProse(line, width).join('\n')}\n`);
   // The stack is the only trace of an unexpected error.
   if (failure.code === 'unexpected' && failure.cause instanceof Error) process.stderr.write(`${failure.cause.stack}\n`);

@@ -20,5 +20,9 @@ if (Number.parseInt(process.versions.node, 10) < oldestNode) {
   // The cache is inside the installation, so only its owner fills it; for other users it stays as it is. Never in a folder
   // for temporary files, since its content is executed.
   module.enableCompileCache(fileURLToPath(new URL('../node_modules/.cache/ticketmaild', import.meta.url)));
+  // The path that the wrapper of a checkout was called by is that of this script; no helper inherits the variable.
+  const { CALLED_AS_TICKETMAILD: path } = process.env;
+  delete process.env.CALLED_AS_TICKETMAILD;
+  if (path !== undefined) process.argv[1] = path;
   await import('./main.ts');
 }

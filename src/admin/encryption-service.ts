@@ -7,6 +7,7 @@
  */
 import { backupVerifiedAction, compareBackup, keysInUse } from '../encryption/backup.ts';
 import { isFailure } from '../errors.ts';
+import { asRunHere } from '../text/program-name.ts';
 import type { Operations } from './operations/operations.ts';
 import { pageActor } from './ports.ts';
 import type { AdminService, BackupVerdict, OperationStart } from './service.ts';
@@ -40,7 +41,7 @@ export function createEncryptionService(ports: EncryptionServicePorts): Encrypti
 export function startResult(result: unknown): OperationStart {
   if (!isFailure(result)) return { kind: 'started' };
   const { message, hint } = result;
-  return { kind: 'refused', sentence: `${message.charAt(0).toUpperCase()}${message.slice(1)}. ${hint}` };
+  return { kind: 'refused', sentence: `${message.charAt(0).toUpperCase()}${message.slice(1)}. ${asRunHere(hint)}` };
 }
 
 async function verify(ports: EncryptionServicePorts, given: readonly string[], by: string): Promise<BackupVerdict> {

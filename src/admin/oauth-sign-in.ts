@@ -14,6 +14,7 @@ import { configuredProvider } from '../oauth/grant-directory.ts';
 import { tokenConnection } from '../oauth/permission.ts';
 import type { GrantStore } from '../oauth/ports.ts';
 import { printableLine } from '../text/printable.ts';
+import { asRunHere } from '../text/program-name.ts';
 import { commandOrNotice, shellCommand } from '../text/shell.ts';
 import { mailboxOrNull } from './mailboxes/confirmation.ts';
 import { pageActor } from './ports.ts';
@@ -144,7 +145,7 @@ function addressOf({ redirectUri }: PendingSignIn, answer: string): string {
 }
 
 function sentenceOf({ message, hint }: Failure): string {
-  const text = `${message.replace(/\.$/, '')}. ${hint}`;
+  const text = `${message.replace(/\.$/, '')}. ${asRunHere(hint)}`;
   return text.includes('Nothing was stored') ? text : `${text} Nothing was stored.`;
 }
 

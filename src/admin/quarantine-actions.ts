@@ -25,6 +25,7 @@ import {
 import { quarantinedById, quarantineId } from '../ingest/quarantine/read.ts';
 import type { Resolver } from '../ingest/quarantine/resolve.ts';
 import type { QuarantinedMessage, QuarantineStore } from '../ingest/stores.ts';
+import { asRunHere } from '../text/program-name.ts';
 import { commandOrNotice, shellCommand } from '../text/shell.ts';
 import { pageActor } from './ports.ts';
 import type { ActionResult, AdminService } from './service.ts';
@@ -109,7 +110,10 @@ function refusalForSize(message: QuarantinedMessage, sizes: readonly number[]): 
   const id = quarantineId(message);
   if (message.sizeBytes > runningBytesMax) {
     const line = commandOrNotice(shellCommand('quarantine release', id));
-    return { isDone: false, sentence: `${id} is too large for the daemon. Run this command on the server: ${line}` };
+    return {
+      isDone: false,
+      sentence: `${id} is too large for the daemon. Run this command on the server: ${asRunHere(line)}`,
+    };
   }
   const bytes = sizes.reduce((sum, size) => sum + size, message.sizeBytes);
   if (bytes <= runningBytesMax && sizes.length < runningMax) return null;
@@ -132,7 +136,7 @@ async function runAction({ message, way, by }: QuarantineAction, ports: Quaranti
   await tally.write(store, { who: pageActor(by), host: actor.host }, quarantineActions[way]);
   const hint = resultHint(result);
   const sentence = `${id}: ${resultSentence(result)}.`;
-  return { isDone: isResolved(result), sentence: hint === null ? sentence : `${sentence} ${hint}` };
+  return { isDone: isResolved(result), sentence: hint === null ? sentence : `${sentence} ${asRunHere(hint)}` };
 }
 
 async function apply(

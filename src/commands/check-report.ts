@@ -5,6 +5,7 @@
  * `hint`, and `steps`, lines to run elsewhere, where there are some.
  */
 import { asFailure, type Failure } from '../errors.ts';
+import { hintText } from '../text/program-name.ts';
 import type { CommonOptions, Context } from './context.ts';
 
 export type CheckResult<T> =
@@ -73,7 +74,7 @@ async function printWarning(
 ): Promise<void> {
   if (options.json === true) return await terminal.json({ check: part, ok: true, message, code: null, hint });
   await terminal.prose(`warning ${part}: ${message}`, 'yellow');
-  await terminal.prose(`        hint: ${hint}`);
+  await terminal.prose(`        ${hintText(hint)}`);
 }
 
 type FailedPart = Advice & { readonly part: string; readonly failure: Failure };
@@ -98,6 +99,6 @@ async function printFailure(
   }
   failedFirst.set(reason, part);
   await terminal.prose(`failed  ${part}: ${message}`, 'red');
-  await terminal.prose(`        hint: ${hint}`);
+  await terminal.prose(`        ${hintText(hint)}`);
   for (const step of steps) await terminal.line(`          ${step}`);
 }

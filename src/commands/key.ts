@@ -20,6 +20,7 @@ import type { BackupPlace, KeyFileReading } from '../encryption/ports.ts';
 import { causeCode, Failure, isFailure } from '../errors.ts';
 import { type KeyId, keyIds, weakKeyFailure, weakKeyRemedy } from '../secret/key.ts';
 import type { SecretBytes } from '../secret/secret-bytes.ts';
+import { asRunHere } from '../text/program-name.ts';
 import { shortTime } from '../text/time.ts';
 import { askTwice, type CommonOptions, type Context, withApp } from './context.ts';
 import { printLines, printResult } from './output.ts';
@@ -45,7 +46,7 @@ export async function showKey(options: CommonOptions, context: Context): Promise
     else for (const line of summaryLines(shown)) await terminal.line(line);
     if (shown.problem !== null && options.json !== true) {
       await terminal.line(`problem    ${shown.problem.message}`, 'red');
-      await terminal.line(`hint       ${shown.problem.hint}`);
+      await terminal.line(`hint       ${asRunHere(shown.problem.hint)}`);
     }
     return 0;
   });
@@ -128,7 +129,7 @@ export async function verifyKey(options: CommonOptions & { readonly file: string
     const recorded = isBackup(verdict) && (await recordVerified(app, context, verdict));
     const fields = verdictJson(verdict, recorded);
     await printResult(options, context, fields, verdictText(verdict), isBackup(verdict) ? 'green' : 'red');
-    for (const note of verdictNotes(verdict)) context.terminal.note(note);
+    for (const note of verdictNotes(verdict)) context.terminal.advice(note);
     if (place === 'key_file' || place === 'data_dir') return 3;
     return compared.kind === 'same' ? 0 : 1;
   });
@@ -347,7 +348,7 @@ export async function backUpKey(options: CommonOptions & { readonly file: string
     const fields = { file, key_file: app.keyFile.path, recorded };
     await printResult(options, context, fields, `copied the key file to ${file}`, 'green');
     await printLines(options, context, [
-      `Verify it now, and again where you store it: ${commandLine(`key verify ${options.file}`, options.config ?? null)}`,
+      `Verify it now, and again where you store it: ${asRunHere(commandLine(`key verify ${options.file}`, options.config ?? null))}`,
       'Store it apart from the backups of the database: both together reveal the passwords.',
     ]);
     if (!relative(config.dataDir, file).startsWith('..'))

@@ -43,7 +43,7 @@ export async function printList<T>(
     }
   }
   if (page.length > 0) await terminal.table(columns, page);
-  if (count === 0 && options.json !== true) terminal.note(whenEmpty);
+  if (count === 0 && options.json !== true) terminal.advice(whenEmpty);
   return count;
 }
 

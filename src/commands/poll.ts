@@ -9,6 +9,7 @@ import type { App } from '../compose/compose.ts';
 import { asFailure, Failure } from '../errors.ts';
 import { allOutcomes, type Mailbox, type Outcome } from '../ingest/model.ts';
 import type { PollObserver, RoundReport } from '../ingest/poll/poll-context.ts';
+import { hintText } from '../text/program-name.ts';
 import { durationText } from '../text/units.ts';
 import { type CommonOptions, type Context, migrateFirst, withApp } from './context.ts';
 import { failureJson, printResult } from './output.ts';
@@ -20,7 +21,8 @@ export async function pollMailboxes(options: CommonOptions & { name?: string }, 
     // Rows inserted by the helpdesk have no schedule yet.
     await app.store.scheduleNewMailboxes();
     const { problem } = await app.vault.refresh();
-    if (problem !== null) context.terminal.note(`${problem.message} (${problem.code}); hint: ${problem.hint}`, 'red');
+    if (problem !== null)
+      context.terminal.note(`${problem.message} (${problem.code}); ${hintText(problem.hint)}`, 'red');
     const mailboxes = await selectMailboxes(app, options.name ?? null);
     if (mailboxes.length === 0) context.terminal.note('There is no active mailbox to poll.');
     let failed = false;
@@ -56,7 +58,7 @@ async function pollOne(app: App, mailbox: Mailbox, json: boolean, { terminal, si
     const failure = explainLeaseTaken(asFailure(error), mailbox);
     if (json) await terminal.json({ mailbox: mailbox.name, ok: false, ...failureJson(failure) });
     terminal.note(`${mailbox.name}: ${failure.message}`, 'red');
-    terminal.note(`hint: ${failure.hint}`);
+    terminal.note(hintText(failure.hint));
     return false;
   }
 }

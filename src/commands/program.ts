@@ -7,6 +7,7 @@
 
 import { readFileSync } from 'node:fs';
 import type { Command } from 'commander';
+import { programName } from '../text/program-name.ts';
 import type { Context } from './context.ts';
 import { addExamples, addHelpCommand, HelpedCommand } from './help/help.ts';
 import { addMailboxFlags, consentFlags, passwordStdin } from './mailbox/flags.ts';
@@ -22,7 +23,7 @@ export type Start = (
 
 /** Parsing this program calls `start` for the command that the arguments name. */
 export function buildProgram(start: Start, print: Print): Command {
-  const program = new HelpedCommand('ticketmaild')
+  const program = new HelpedCommand(programName())
     .description('Reads ticket mailboxes over IMAP and turns each message into a ticket.')
     .version(version(), '-V, --version', 'show the version')
     .helpOption('-h, --help', 'show this help')
@@ -440,8 +441,7 @@ function addCompletionCommands(program: Command, add: AddTo, start: Start): void
       const { printCompletion } = await import('./completion/completion.ts');
       await start((context) => printCompletion({ shell }, program, context), { drains: false });
     });
-  const group = new HelpedCommand();
-  const names = add(group, () => import('./completion/names.ts')).configured(
+  const names = add(new HelpedCommand(), () => import('./completion/names.ts')).configured(
     'complete-names',
     'Names for completion',
     'printNames',

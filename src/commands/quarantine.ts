@@ -32,6 +32,7 @@ import {
 import type { ResolveMode } from '../ingest/quarantine/resolve.ts';
 import type { QuarantinedMessage } from '../ingest/stores.ts';
 import type { HeaderSummary } from '../mail/fallback-message.ts';
+import { asRunHere, hintText } from '../text/program-name.ts';
 import { isoTime, shortTime } from '../text/time.ts';
 import { type CommonOptions, type Context, migrateFirst, withApp } from './context.ts';
 import { forEachWithProgress, isConfirmed, nothingChanged, printList, type TableColumn } from './output.ts';
@@ -57,7 +58,7 @@ export async function listQuarantine(options: SelectionOptions, context: Context
     if (options.json === true) return 0;
     for (const reason of [...reasons].sort()) {
       const { meaning, hint } = describeReason(reason);
-      context.terminal.note(`${reason}: ${meaning} ${hint}`);
+      context.terminal.note(`${reason}: ${meaning} ${asRunHere(hint)}`);
     }
     return 0;
   });
@@ -96,7 +97,7 @@ function detailLines(
     ['id', quarantineId(message)],
     ['reason', message.reason],
     ['meaning', meaning],
-    ['hint', hint],
+    ['hint', asRunHere(hint)],
     ['since', shortTime(message.quarantinedAtMs)],
     ...(message.discardedAtMs === null ? [] : [['discarded', shortTime(message.discardedAtMs)] as const]),
     ['received', message.receivedAtMs === null ? 'unknown' : shortTime(message.receivedAtMs)],
@@ -335,7 +336,7 @@ async function resolveEach(
       if (hint !== null) hints.add(hint);
     });
     if (json === true) return waiting;
-    for (const hint of hints) terminal.note(`hint: ${hint}`);
+    for (const hint of hints) terminal.note(hintText(hint));
     if (messages.length > 1) await terminal.line(`${tally.messages()} messages: ${countsText(tally.results)}`);
     return waiting;
   } finally {

@@ -6,6 +6,7 @@ import { resolve } from 'node:path';
 import type { App } from '../compose/compose.ts';
 import { oneOf } from '../config/option-values.ts';
 import { logLevels } from '../events.ts';
+import { asRunHere } from '../text/program-name.ts';
 import { isoTime, shortTime } from '../text/time.ts';
 import { type CommonOptions, type Context, composeFor, withApp } from './context.ts';
 import { printList, type TableColumn } from './output.ts';
@@ -48,7 +49,7 @@ export async function setLogLevel(options: CommonOptions & { level: string }, co
       for (const { pid, worker, before, level: now } of answers)
         await terminal.line(`${worker === '' ? '' : `worker ${worker}, `}pid ${pid}: ${before} -> ${now}`);
     if (options.json !== true) terminal.note('until its next start or reload; to keep it, set [log] level', 'dim');
-    for (const { message, hint } of failures) terminal.note(`not changed: ${message} (${hint})`, 'red');
+    for (const { message, hint } of failures) terminal.note(`not changed: ${message} (${asRunHere(hint)})`, 'red');
     return failures.length === 0 ? 0 : 1;
   });
 }

@@ -6,6 +6,7 @@
  * and each line of a stack, is a line of its own. Anything but a log line is shown unchanged.
  */
 import { events } from '../../events.ts';
+import { hintText } from '../../text/program-name.ts';
 import type { Style } from './text-layout.ts';
 import { type Piece, type StyledLine, styledText } from './text-layout.ts';
 
@@ -69,7 +70,7 @@ export function logEntryLines({ level, timeMs, event, fields }: LogEntry): reado
   const help = ownHint ?? hint;
   return [
     trimmed(head),
-    ...(typeof help === 'string' && help !== '' ? [[indent, [`hint: ${help}`, 'bold'] as const]] : []),
+    ...(typeof help === 'string' && help !== '' ? [[indent, [hintText(help), 'bold'] as const]] : []),
     ...(typeof stack === 'string' ? stack.split('\n').map((one): StyledLine => [indent, [one, 'dim']]) : []),
   ];
 }

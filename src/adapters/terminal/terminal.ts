@@ -11,6 +11,7 @@ import { createInterface } from 'node:readline/promises';
 import { Failure } from '../../errors.ts';
 import type { SecretBytes } from '../../secret/secret-bytes.ts';
 import { jsonLine, printableLine, printableText } from '../../text/printable.ts';
+import { asRunHere } from '../../text/program-name.ts';
 import { type Keyboard, promptPassword, readPasswordToEnd, type SecretKind } from './password.ts';
 import { createScreen, type Progress, progressBar, type Screen, type ScreenSize, silentProgress } from './screen.ts';
 import {
@@ -56,6 +57,8 @@ export interface Terminal {
   screen(): Promise<Screen>;
   /** A sentence on standard error: for people, never for scripts. */
   note(text: string, style?: Style): void;
+  /** A note of this program with commands, which are shown as they run here. */
+  advice(text: string, style?: Style): void;
   /** Shows the current stage in place on standard error, if it is a terminal; '' removes it. */
   stage(text: string): void;
   progress(label: string): Promise<Progress>;
@@ -74,6 +77,9 @@ export function openTerminal(streams: TerminalStreams): Terminal {
   const out = (text: string): Promise<void> => writeAll(stdout, text);
   const err = (text: string): void => void stderr.write(text);
   const widthOf = (output: Output): number => output.columns ?? 80;
+  const note = (text: string, style?: Style): void => {
+    for (const line of proseLines(stderr, text)) err(`${styled(streams, stderr, line, style)}\n`);
+  };
   return {
     isInteractive: stdout.isTTY === true,
     line: (text, style) => out(`${styled(streams, stdout, printableLine(text), style)}\n`),
@@ -99,9 +105,8 @@ export function openTerminal(streams: TerminalStreams): Terminal {
       if (stdout.isTTY !== true) throw new Failure('usage', 'standard output is not a terminal');
       return createScreen(out, () => sizeOf(stdout) ?? { columns: 80, rows: 24 }, streams.colours);
     },
-    note(text, style) {
-      for (const line of proseLines(stderr, text)) err(`${styled(streams, stderr, line, style)}\n`);
-    },
+    note,
+    advice: (text, style) => note(asRunHere(text), style),
     stage(text) {
       if (stderr.isTTY === true) err(`\r\x1b[K${printableLine(text).slice(0, widthOf(stderr) - 1)}`);
     },

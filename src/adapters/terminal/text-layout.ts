@@ -157,7 +157,7 @@ export function wrapped(text: string, width: number): readonly string[] {
 }
 
 /** A command within a sentence, up to its punctuation: it is copied as a whole. Any other word. */
-const unbroken = /\S*ticketmaild(?: (?![^ ]*[.,;:)](?: |$))\S+)*(?: \S+)?|\S+/g;
+const unbroken = /\S*ticketmaild(?= )(?: (?![^ ]*[.,;:)](?: |$))\S+)*(?: \S+)?|\S+/g;
 
 /**
  * Prose in lines of at most `width` columns, broken between words, never within a word or a command to copy. Further

@@ -17,6 +17,7 @@ import type { GrantStore } from '../../oauth/ports.ts';
 import type { Revocations } from '../../oauth/revocation.ts';
 import { isValidPassword, passwordBytesMax } from '../../secret/sealed-password.ts';
 import type { SecretBytes } from '../../secret/secret-bytes.ts';
+import { asRunHere } from '../../text/program-name.ts';
 import { pageActor } from '../ports.ts';
 import type { AdminService, MailboxRequest, MailboxResult, ShownMailbox } from '../service.ts';
 import type { SignIn } from '../sign-in/sign-in.ts';
@@ -87,7 +88,7 @@ export function createMailboxActions(given: MailboxActionPorts): MailboxActions 
     } catch (error) {
       if (!isFailure(error) || error.domain === 'database' || error.code === 'unexpected') throw error;
       const { message, hint } = inWordsOfForm(error);
-      return refused(`${message.charAt(0).toUpperCase()}${message.slice(1)}. ${hint}`.trim());
+      return refused(`${message.charAt(0).toUpperCase()}${message.slice(1)}. ${asRunHere(hint)}`.trim());
     } finally {
       given.changed();
     }

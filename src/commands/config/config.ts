@@ -6,6 +6,7 @@
 
 import type { ValueInForce } from '../../config/inspect.ts';
 import { Failure } from '../../errors.ts';
+import { hintText } from '../../text/program-name.ts';
 import type { CommonOptions, Context } from '../context.ts';
 import { printList, printResult, type TableColumn } from '../output.ts';
 
@@ -51,7 +52,7 @@ export async function checkConfig(options: CommonOptions, context: Context): Pro
   else
     for (const { message, hint } of problems) {
       await terminal.prose(`failed  ${message}`, 'red');
-      if (hint !== null) await terminal.prose(`        hint: ${hint}`);
+      if (hint !== null) await terminal.prose(`        ${hintText(hint)}`);
     }
   return isOk ? 0 : 2;
 }

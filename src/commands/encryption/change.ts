@@ -31,6 +31,7 @@ import { Failure, isFailure } from '../../errors.ts';
 import type { Mailbox } from '../../ingest/model.ts';
 import { nameText, serverText } from '../../ingest/settings-text.ts';
 import type { SwitchRow } from '../../secret/switch.ts';
+import { asRunHere } from '../../text/program-name.ts';
 import { commandOrNotice, shellArg, shellCommand } from '../../text/shell.ts';
 import { isoTime, shortTime } from '../../text/time.ts';
 import { countText } from '../../text/units.ts';
@@ -72,8 +73,8 @@ export async function enableEncryption(options: EnableOptions, context: Context)
       `key       ${done.keyId}`,
       `key file  ${keyFile} (${done.createdKeyFile ? 'created' : 'existing'})`,
       ...confirmedLines(done.confirmed),
-      ...backupAdvice(options.config ?? null),
-      ...(isFirst ? [] : plaintextRemnants(config.database, options.config ?? null)),
+      ...backupAdvice(options.config ?? null).map(asRunHere),
+      ...(isFirst ? [] : plaintextRemnants(config.database, options.config ?? null).map(asRunHere)),
     ]);
     noteSharedBackup(app, config, context);
     noteUnopened(done.unopened, context);
@@ -89,7 +90,7 @@ function noteSharedBackup({ vault, keyFile }: App, { database }: Config, { termi
   const [first, ...more] = sharedBackupAdvice(keyFile.path, database);
   if (first === undefined) return;
   terminal.note(`warning: ${first}`, 'yellow');
-  for (const line of more) terminal.note(line, 'yellow');
+  for (const line of more) terminal.advice(line, 'yellow');
 }
 
 /** Post-actions that remove messages from a server, with the settings that were sealed: the operator checks them. */
@@ -107,7 +108,7 @@ function removalText({ name, connection, postAction }: Mailbox): string {
 function unrenewedLines({ unrenewed }: RenewedSettings): readonly string[] {
   return unrenewed.map(
     ({ name }) =>
-      `changed    ${nameText(name)} while the rotation ran, and is no longer confirmed: ${commandOrNotice(shellCommand('mailbox confirm', name))}`,
+      `changed    ${nameText(name)} while the rotation ran, and is no longer confirmed: ${asRunHere(commandOrNotice(shellCommand('mailbox confirm', name)))}`,
   );
 }
 
@@ -163,7 +164,7 @@ async function acknowledged(
 ): Promise<boolean> {
   const missing = missingFlags(options);
   if (missing.length === 0) return true;
-  for (const line of explained) terminal.note(line);
+  for (const line of explained) terminal.advice(line);
   const asked = [
     ['--accept-key-loss', questions.keyLoss],
     ['--backup-prepared', questions.backup],
@@ -261,7 +262,9 @@ export async function rotateKey(options: WaitOptions, context: Context): Promise
       ...unrenewedLines(settings),
       'Earlier backups of the key file do not hold the new key. Earlier backups of the database',
       `need the former one, ${formerKeyId}: keep its backup as long as those.`,
-      ...backupAdvice(options.config ?? null).slice(0, -1),
+      ...backupAdvice(options.config ?? null)
+        .slice(0, -1)
+        .map(asRunHere),
     ]);
     noteUnopened(unopened, context);
     return unopened.length === 0 ? 0 : 1;
@@ -315,12 +318,14 @@ export async function replaceLostEncryptionKey(options: ReplaceOptions, context:
       `key       ${keyId}`,
       `lost      ${lostKeyId}`,
       ...(setAside === null ? [] : [`former file ${setAside}`]),
-      'Set each password again: ticketmaild mailbox set-password NAME. Until then its mailbox waits.',
-      ...(lostTokens === 0 ? [] : ['Sign in again for each grant: ticketmaild mailbox authorize NAME']),
+      asRunHere('Set each password again: ticketmaild mailbox set-password NAME. Until then its mailbox waits.'),
+      ...(lostTokens === 0 ? [] : [asRunHere('Sign in again for each grant: ticketmaild mailbox authorize NAME')]),
       'It asks whether the server is yours (in a script: --accept-connection).',
       'Reply addresses issued before lead nowhere any more; answers still join their tickets by Message-ID.',
-      'Delete and move wait until you confirm the settings of each mailbox: ticketmaild mailbox confirm NAME',
-      ...backupAdvice(options.config ?? null),
+      asRunHere(
+        'Delete and move wait until you confirm the settings of each mailbox: ticketmaild mailbox confirm NAME',
+      ),
+      ...backupAdvice(options.config ?? null).map(asRunHere),
     ]);
     return 0;
   });

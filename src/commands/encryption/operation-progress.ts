@@ -15,6 +15,7 @@ import type {
 import { describeStep } from '../../encryption/operations/steps.ts';
 import type { StoredWorker } from '../../encryption/ports.ts';
 import { workerPlace } from '../../ingest/scheduler/workers.ts';
+import { asRunHere } from '../../text/program-name.ts';
 import type { CommonOptions, Context } from '../context.ts';
 
 export type WaitOptions = CommonOptions & { readonly force?: boolean; readonly wait?: string };
@@ -42,7 +43,7 @@ export async function runOperation<T>(
     terminal.note(text);
   };
   const observer: OperationObserver = {
-    step: (step) => note(describeStep(step)),
+    step: (step) => note(asRunHere(describeStep(step))),
     passwords: (done, total) => bar.update(done, total),
     workersWithoutKey: workerWaitNotes(note),
   };
@@ -76,7 +77,7 @@ export function noteUnopened(unopened: readonly UnopenedSecret[], { terminal }: 
   }
   if (unopened.length > shownMax) terminal.note(`and ${unopened.length - shownMax} more`, 'red');
   if (unopened.some(({ mailbox }) => mailbox !== undefined))
-    terminal.note('Set each of these again: ticketmaild mailbox set-password NAME. The others are done.');
+    terminal.advice('Set each of these again: ticketmaild mailbox set-password NAME. The others are done.');
   if (unopened.some(({ grant }) => grant !== undefined))
-    terminal.note('Sign in again for each of these grants: ticketmaild mailbox authorize NAME. The others are done.');
+    terminal.advice('Sign in again for each of these grants: ticketmaild mailbox authorize NAME. The others are done.');
 }

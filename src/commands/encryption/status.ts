@@ -8,6 +8,7 @@ import type { Terminal } from '../../adapters/terminal/terminal.ts';
 import type { Style } from '../../adapters/terminal/text-layout.ts';
 import { type EncryptionStatus, encryptionDiagnostics, encryptionStatus } from '../../encryption/status.ts';
 import { workerHost } from '../../ingest/scheduler/workers.ts';
+import { asRunHere } from '../../text/program-name.ts';
 import { type CommonOptions, type Context, withApp } from '../context.ts';
 import { keyIdsText, printTable, type TableColumn } from '../output.ts';
 import { runOperation } from './operation-progress.ts';
@@ -32,14 +33,14 @@ export async function showEncryption(options: CommonOptions, context: Context): 
 async function print(status: EncryptionStatus, isRunning: boolean, terminal: Terminal): Promise<void> {
   for (const { message, hint } of encryptionDiagnostics(status)) {
     await terminal.prose(`wrong      ${message}`, 'red');
-    await terminal.prose(`  hint     ${hint}`);
+    await terminal.prose(`  hint     ${asRunHere(hint)}`);
   }
   for (const [text, style] of summary(status)) await terminal.prose(text, style);
   if (status.workers.length > 0) await printTable(workerColumns, status.workers, { terminal });
-  if (status.state === 'off') terminal.note('Switch it on with: ticketmaild encryption enable');
+  if (status.state === 'off') terminal.advice('Switch it on with: ticketmaild encryption enable');
   const command = unfinishedCommand(status);
   if (command !== null)
-    terminal.note(
+    terminal.advice(
       isRunning
         ? `An operation is running: encryption ${command}`
         : `Encryption ${command} is unfinished, and no process runs it. To resume it: ticketmaild encryption ${command}`,

@@ -23,7 +23,7 @@ import { isoTime } from '../../text/time.ts';
 import { type CommonOptions, type Context, migrateFirst, withApp } from '../context.ts';
 import { printResult } from '../output.ts';
 import { noteMissingTarget, probedText, probeMailbox } from './probe.ts';
-import { noteWarning, readableWarning } from './readable-warning.ts';
+import { noteWarning, type ReadableWarning, readableWarning, warningTexts } from './readable-warning.ts';
 import { checkSignInOptions, type SignInOptions, useGrant } from './sign-in.ts';
 import { locationText } from './view.ts';
 
@@ -114,14 +114,14 @@ async function addWithGrant({ app, mailbox, options, context }: Addition): Promi
 async function printAdded(
   { options, context, mailbox, report }: Omit<Addition, 'app'> & Pick<Added, 'report'>,
   id: string,
-  warning: string | null,
+  warning: ReadableWarning | null,
 ): Promise<void> {
   const { name, start } = mailbox;
   const fields = {
     ...{ id, name, probed: report !== null, messages: report?.folder.messageCount ?? null },
     since: start.from === 'all' ? 'all' : isoTime(start.atMs),
     on_success: postActionText(mailbox.postAction),
-    warnings: warning === null ? [] : [warning],
+    warnings: warningTexts(warning),
   };
   const probed = report === null ? 'not probed' : probedText(report);
   await printResult(options, context, fields, `added ${name}: ${locationText(mailbox)} (${probed})`);

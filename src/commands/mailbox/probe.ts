@@ -54,9 +54,14 @@ function withLocation(
   const fingerprint = pinned ?? pinnable(failure);
   const special = isPassword ? loginHint : fingerprint === null ? null : pinHint(name, fingerprint);
   const usualHint = special ?? failure.hint;
-  const hint = folders === null ? usualHint : `Existing folders: ${folders}`;
+  const hint = folders === null ? usualHint : `Existing folders: ${folders.split(', ').map(quotedIfBlank).join(', ')}`;
   const shown = pinned === null ? '' : ` It shows ${pinned}.`;
   return new Failure(code, `${location}: ${failure.message}${shown}`, { fields, cause, hint });
+}
+
+/** As an argument is typed, and apart from the words of this program. */
+function quotedIfBlank(name: string): string {
+  return /\s/.test(name) ? JSON.stringify(name) : name;
 }
 
 /** Lines on the certificate of a refused handshake: words of the server, printable and bounded by the probe. */

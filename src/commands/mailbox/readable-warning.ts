@@ -9,17 +9,26 @@ import type { App } from '../../compose/compose.ts';
 import { commandLine } from '../../encryption/help.ts';
 import type { Mailbox } from '../../ingest/model.ts';
 import { nameText } from '../../ingest/settings-text.ts';
+import { asRunHere } from '../../text/program-name.ts';
 import type { CommonOptions, Context } from '../context.ts';
 
 type Subject = Pick<Mailbox, 'name' | 'grant'>;
 
-/** One sentence and the command; null: nothing is readable. Fails with `database_*`. */
-export async function readableWarning(app: App, mailbox: Subject, { config }: CommonOptions): Promise<string | null> {
+/** The statement names the mailbox, the remedy is a command. */
+export type ReadableWarning = { readonly statement: string; readonly remedy: string };
+
+/** null: nothing is readable. Fails with `database_*`. */
+export async function readableWarning(
+  app: App,
+  mailbox: Subject,
+  { config }: CommonOptions,
+): Promise<ReadableWarning | null> {
   const { switch: inForce } = await app.vault.refresh();
   const secret = inForce.state === 'off' ? await storedSecret(app, mailbox) : null;
   if (secret === null) return null;
   const command = commandLine('encryption enable', config ?? null);
-  return `encryption is off, so ${secret} is readable in the database. To seal it: ${command}`;
+  const statement = `encryption is off, so ${secret} is readable in the database.`;
+  return { statement, remedy: `To seal it: ${command}` };
 }
 
 async function storedSecret({ store, oauth }: App, { name, grant }: Subject): Promise<string | null> {
@@ -29,6 +38,12 @@ async function storedSecret({ store, oauth }: App, { name, grant }: Subject): Pr
   return provider?.flow === 'person' ? `the refresh token of grant ${nameText(grant)}` : null;
 }
 
-export function noteWarning({ terminal }: Pick<Context, 'terminal'>, warning: string | null): void {
-  if (warning !== null) terminal.note(`warning: ${warning}`, 'yellow');
+export function noteWarning({ terminal }: Pick<Context, 'terminal'>, warning: ReadableWarning | null): void {
+  if (warning === null) return;
+  terminal.note(`warning: ${warning.statement} ${asRunHere(warning.remedy)}`, 'yellow');
+}
+
+/** For `--json`. */
+export function warningTexts(warning: ReadableWarning | null): readonly string[] {
+  return warning === null ? [] : [`${warning.statement} ${warning.remedy}`];
 }

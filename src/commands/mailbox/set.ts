@@ -33,7 +33,7 @@ import { isoTime } from '../../text/time.ts';
 import { type CommonOptions, type Context, withApp } from '../context.ts';
 import { newPassword, warnOfSharedFolder } from './add.ts';
 import { noteMissingTarget, probedText, probeMailbox } from './probe.ts';
-import { noteWarning, readableWarning } from './readable-warning.ts';
+import { noteWarning, readableWarning, warningTexts } from './readable-warning.ts';
 import { checkSignInOptions, noteUnusedGrant, probeWithGrant, type SignInOptions, useGrant } from './sign-in.ts';
 import { locationText } from './view.ts';
 
@@ -158,7 +158,7 @@ async function applyChange(given: PendingChange): Promise<ProbeReport | null> {
 function noteUnconfirmed({ name, postAction }: Mailbox, { terminal }: Context): void {
   if (!postActionRules[postAction.kind].removesMessage) return;
   const command = commandOrNotice(shellCommand('mailbox confirm', name));
-  terminal.note(`note: ${postAction.kind} waits until you confirm the settings: ${command}`);
+  terminal.advice(`note: ${postAction.kind} waits until you confirm the settings: ${command}`);
 }
 
 async function probeAndStore(given: PendingChange, password: SecretBytes, isNew: boolean): Promise<ProbeReport | null> {
@@ -212,7 +212,7 @@ async function printChanged(
   const warning = await readableWarning(app, after, options);
   if (options.passwordStdin === true || options.oauth !== undefined) noteWarning(context, warning);
   if (options.json === true) {
-    const warnings = warning === null ? [] : [warning];
+    const warnings = warningTexts(warning);
     await terminal.json({ id: after.id, name: after.name, changed, probed: report !== null, messages, warnings });
     return;
   }

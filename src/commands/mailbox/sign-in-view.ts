@@ -8,6 +8,7 @@ import type { OAuthProvider } from '../../config/oauth-provider.ts';
 import { isInvalid, type Mailbox, type MailboxHealth } from '../../ingest/model.ts';
 import type { GrantView } from '../../oauth/model.ts';
 import { printableLine } from '../../text/printable.ts';
+import { asRunHere } from '../../text/program-name.ts';
 import { isoTime, shortTime } from '../../text/time.ts';
 import { describeGrant, type GrantDescription } from '../oauth/grants.ts';
 
@@ -67,7 +68,7 @@ export function remedyLines(mailboxes: readonly ListedMailbox[], signIns: SignIn
     if (signIn === null || signIn.description.why === null || lines.has(signIn.grantName)) continue;
     const { why, remedy, sinceMs } = signIn.description;
     const since = sinceMs === null ? '' : ` since ${shortTime(sinceMs)} UTC`;
-    lines.set(signIn.grantName, `grant ${printableLine(signIn.grantName)}${since}: ${why}; ${remedy}`);
+    lines.set(signIn.grantName, `grant ${printableLine(signIn.grantName)}${since}: ${why}; ${asRunHere(remedy ?? '')}`);
   }
   return [...lines.values()];
 }

@@ -155,5 +155,5 @@ export async function noteUnusedGrant(app: App, name: string | null, { terminal 
   const grant = name === null ? null : await app.store.grantByName(name);
   if (grant === null || grant.flow !== 'person' || (await app.store.mailboxesOfGrant(grant.name)).length > 0) return;
   const command = commandOrNotice(shellCommand('oauth revoke', grant.name));
-  terminal.note(`note: no mailbox uses its grant any more. To end it at the provider too: ${command}`);
+  terminal.advice(`note: no mailbox uses its grant any more. To end it at the provider too: ${command}`);
 }

@@ -11,6 +11,7 @@ import { Failure } from '../../errors.ts';
 import type { Mailbox } from '../../ingest/model.ts';
 import { serverText } from '../../ingest/settings-text.ts';
 import type { VersionedMailbox } from '../../ingest/stores.ts';
+import { asRunHere } from '../../text/program-name.ts';
 import { commandOrNotice, shellCommand } from '../../text/shell.ts';
 import { type CommonOptions, type Context, withApp } from '../context.ts';
 import { revokeUnusedGrant } from '../oauth/revoke.ts';
@@ -109,7 +110,7 @@ export async function setMailboxPassword(options: SetPasswordOptions, context: C
     await replacePassword(app, stored, password);
     if (options.passwordStdin === true) noteWarning(context, await readableWarning(app, mailbox, options));
     const test = commandOrNotice(shellCommand('mailbox test', mailbox.name));
-    const tried = report === null ? `; try it with: ${test}` : ` (${probedText(report)})`;
+    const tried = report === null ? `; try it with: ${asRunHere(test)}` : ` (${probedText(report)})`;
     await terminal.line(`set the password of ${mailbox.name}${tried}`);
     return 0;
   });

@@ -10,6 +10,7 @@ import { urlHost } from '../../config/machine.ts';
 import { uidValidityOf } from '../../ingest/folder-epoch.ts';
 import { type Connection, isInvalid, type Mailbox, type MailboxHealth } from '../../ingest/model.ts';
 import { workerLiveMs } from '../../ingest/scheduler/workers.ts';
+import { asRunHere } from '../../text/program-name.ts';
 import { commandOrNotice, shellCommand } from '../../text/shell.ts';
 import { isoTime, shortTime } from '../../text/time.ts';
 import { type CommonOptions, type Context, withApp } from '../context.ts';
@@ -178,10 +179,11 @@ function detailLines(mailbox: MailboxWithHealth, isUnconfirmed: boolean, signIn:
     ca_file: ca === null ? null : 'stored',
     cursor: cursor === null ? null : `UID ${cursor.uid} in UIDVALIDITY ${uidValidityOf(cursor.folderEpoch)}`,
     last_error: lastError === null ? null : `${lastError.code} at ${shortTime(lastError.atMs)}: ${lastError.message}`,
-    hint: lastError?.hint ?? null,
+    hint: lastError === null ? null : asRunHere(lastError.hint),
+    ...(signIn === null ? {} : { grant_remedy: signIn.description.remedy && asRunHere(signIn.description.remedy) }),
     ...(mailbox.grant === null ? {} : { password_form: null, password_key_id: null }),
     unconfirmed: isUnconfirmed
-      ? `${mailbox.postAction.kind} waits; ${commandOrNotice(shellCommand('mailbox confirm', mailbox.name))}`
+      ? `${mailbox.postAction.kind} waits; ${asRunHere(commandOrNotice(shellCommand('mailbox confirm', mailbox.name)))}`
       : null,
   };
   return Object.entries({ ...values, ...extra })

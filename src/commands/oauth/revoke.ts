@@ -7,6 +7,7 @@ import type { App } from '../../compose/compose.ts';
 import type { OAuthProvider } from '../../config/oauth-provider.ts';
 import { Failure, isFailure } from '../../errors.ts';
 import type { Revocation } from '../../oauth/revocation.ts';
+import { asRunHere } from '../../text/program-name.ts';
 import { commandOrNotice, shellCommand } from '../../text/shell.ts';
 import { countText } from '../../text/units.ts';
 import { type CommonOptions, type Context, withApp } from '../context.ts';
@@ -61,7 +62,7 @@ function revokedLines(name: string, mailboxes: readonly string[], { provider, at
     failed: `${name} was not revoked at its provider. To end it there: ${end}`,
   };
   if (here === 'removed') return [lines[atProvider], `removed grant ${name}`];
-  const again = mailboxes.map((one) => commandOrNotice(shellCommand('mailbox authorize', one)));
+  const again = mailboxes.map((one) => asRunHere(commandOrNotice(shellCommand('mailbox authorize', one))));
   return [lines[atProvider], `its mailboxes need consent: ${mailboxes.join(', ')}`, `to sign in again: ${again[0]}`];
 }
 
@@ -94,6 +95,6 @@ export async function revokeUnusedGrant(app: App, name: string, { terminal }: Co
     if (!isFailure(error)) throw error;
     const command = commandOrNotice(shellCommand('oauth revoke', name));
     terminal.note(`note: grant ${name}, which no mailbox uses any more, stays: ${error.message}`, 'yellow');
-    terminal.note(`To revoke it: ${command}`);
+    terminal.advice(`To revoke it: ${command}`);
   }
 }

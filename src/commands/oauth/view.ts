@@ -10,6 +10,7 @@ import { Failure } from '../../errors.ts';
 import { configuredProvider } from '../../oauth/grant-directory.ts';
 import type { GrantView } from '../../oauth/model.ts';
 import { credentialDaysLeft } from '../../oauth/readiness-check.ts';
+import { asRunHere } from '../../text/program-name.ts';
 import { isoTime, shortTime } from '../../text/time.ts';
 import { countText } from '../../text/units.ts';
 import { type CommonOptions, type Context, withApp } from '../context.ts';
@@ -52,7 +53,7 @@ export async function listGrants(options: CommonOptions, context: Context): Prom
     for (const { grant, provider, description } of rows) {
       if (description.why === null) continue;
       const name = grant?.name ?? provider?.name ?? '';
-      const remedy = description.remedy === null ? '' : `; ${description.remedy}`;
+      const remedy = description.remedy === null ? '' : `; ${asRunHere(description.remedy)}`;
       await context.terminal.line(`${name}: ${description.why}${remedy}`, 'yellow');
     }
     return 0;
@@ -156,7 +157,8 @@ const shownMax = 20;
 function detailLines(values: Record<string, unknown>): readonly string[] {
   return Object.entries(values).flatMap(([key, value]) => {
     if (value === null || value === '' || (Array.isArray(value) && value.length === 0)) return [];
-    return [`${key.replaceAll('_', ' ').padEnd(24)} ${Array.isArray(value) ? listText(value) : value}`];
+    const text = Array.isArray(value) ? listText(value) : `${value}`;
+    return [`${key.replaceAll('_', ' ').padEnd(24)} ${key === 'remedy' ? asRunHere(text) : text}`];
   });
 }
 

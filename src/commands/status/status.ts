@@ -9,6 +9,7 @@ import { setTimeout as wait } from 'node:timers/promises';
 import { localTime } from '../../adapters/terminal/log-lines.ts';
 import type { StyledLine } from '../../adapters/terminal/text-layout.ts';
 import { Failure, isFailure } from '../../errors.ts';
+import { hintText } from '../../text/program-name.ts';
 import type { CommonOptions, Context } from '../context.ts';
 import { failureJson } from '../output.ts';
 import type { Status } from './answer.ts';
@@ -50,7 +51,7 @@ async function printJson({ notes, answers }: Survey, { terminal }: Context): Pro
     if ('status' in one) await terminal.json(withoutNotes(one.status));
     else {
       await terminal.json(failureJson(one.failure));
-      terminal.note(`${one.failure.message}; hint: ${one.failure.hint}`);
+      terminal.note(`${one.failure.message}; ${hintText(one.failure.hint)}`);
     }
   }
 }

@@ -20,6 +20,7 @@ import {
 import { type CheckDescription, describeChecks, needsAttention } from '../../ingest/health/describe.ts';
 import type { CheckStatus, MailboxCheck } from '../../ingest/readiness.ts';
 import { withMailboxName } from '../../text/hints.ts';
+import { hintText } from '../../text/program-name.ts';
 import { ageText, agoText, inText, numberText, spanText } from '../../text/units.ts';
 import type { Status } from './answer.ts';
 
@@ -129,7 +130,7 @@ function oneCheckLines(check: CheckDescription, options: ViewOptions): readonly 
     [first, status, [third, 'dim'], fact],
     ...more.map((line): StyledLine => [' '.repeat(factIndent), line]),
     ...(check.reason ? lines(check.reason, styles[check.status]) : []),
-    ...(check.hint ? lines(`hint: ${check.hint}`, 'bold') : []),
+    ...(check.hint ? lines(hintText(check.hint), 'bold') : []),
   ];
 }
 
@@ -177,7 +178,7 @@ function reasonLines([mailbox, ...others]: readonly MailboxCheck[], width: numbe
     wrapped(text, width - 2).map((line) => ['  ', [line, style]]);
   return [
     ...(mailbox.reason === null ? [] : lines(mailbox.reason, styles[mailbox.status])),
-    ...(mailbox.hint === null ? [] : lines(`hint: ${named(mailbox.hint)}`, 'bold')),
+    ...(mailbox.hint === null ? [] : lines(hintText(named(mailbox.hint)), 'bold')),
   ];
 }
 
@@ -225,7 +226,7 @@ export function failureLines(
 ): readonly StyledLine[] {
   return [
     ...wrapped(message, width ?? unlimited).map((line): StyledLine => [[line, 'bold red']]),
-    ...wrapped(`hint: ${hint}`, width ?? unlimited).map((line): StyledLine => [[line, 'bold']]),
+    ...wrapped(hintText(hint), width ?? unlimited).map((line): StyledLine => [[line, 'bold']]),
   ];
 }
 

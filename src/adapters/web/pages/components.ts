@@ -6,6 +6,7 @@
  */
 
 import { describeReason, isQuarantineReason } from '../../../ingest/quarantine/reasons.ts';
+import { asRunHere } from '../../../text/program-name.ts';
 import { isoTime } from '../../../text/time.ts';
 import { spanText } from '../../../text/units.ts';
 import type { Frame } from './layout.ts';
@@ -145,9 +146,24 @@ export function fingerprints(keyIds: readonly string[]): Markup {
   return markup`${keyIds.map((id, index) => [index === 0 ? '' : ', ', code(id)])}`;
 }
 
-/** A command for a shell, whose lines break between its words; the button shows only where a script can copy. */
+/** What an operator can do. A text of this program, whose commands are shown as they run on this host. */
+export function hintParagraph(text: string): Markup {
+  return markup`<p class="hint">${asRunHere(text)}</p>`;
+}
+
+/** A command within a sentence, as it runs on this host. */
+export function inlineCommand(text: string): Markup {
+  return code(asRunHere(text));
+}
+
+/**
+ * A command for a shell, as it runs on this host, whose lines break between its words; the button shows only where a
+ * script can copy.
+ */
 export function command(text: string): Markup {
-  const words = text.split(' ').map((word, index) => [index === 0 ? '' : ' ', markup`<span>${word}</span>`]);
+  const words = asRunHere(text)
+    .split(' ')
+    .map((word, index) => [index === 0 ? '' : ' ', markup`<span>${word}</span>`]);
   return markup`<div class="command"><pre><code>${words}</code></pre><button type="button" class="copy scripted" data-copy>Copy</button></div>`;
 }
 

@@ -4,6 +4,7 @@
  */
 import type { EncryptionView, ProofRequest } from '../../../admin/service.ts';
 import type { ProofFault } from '../../../encryption/ports.ts';
+import { asRunHere } from '../../../text/program-name.ts';
 import { shellArg } from '../../../text/shell.ts';
 import { card, code, command, confirmation, countOf, postForm, timestampUtc } from './components.ts';
 import type { Frame } from './layout.ts';
@@ -98,7 +99,7 @@ function checkList(checks: Checks): Markup {
       : ok
         ? ['ok', 'Yes: ', good]
         : ['failed', 'No: ', bad];
-    const advice = reason === null || isOpen ? nothing : markup`<span class="hint">${reason}</span>`;
+    const advice = reason === null || isOpen ? nothing : markup`<span class="hint">${asRunHere(reason)}</span>`;
     return markup`<li class="${mark}"><span class="unseen">${spoken}</span>${text}${advice}</li>`;
   });
   const lead = checks.every(({ ok }) => ok)

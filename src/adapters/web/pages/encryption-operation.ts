@@ -4,6 +4,7 @@
  * Progress comes from the database, so it is the same after a reload, after a restart, and on every worker.
  */
 import type { EncryptionView, OperationKind, OperationView } from '../../../admin/service.ts';
+import { asRunHere } from '../../../text/program-name.ts';
 import {
   card,
   code,
@@ -11,6 +12,8 @@ import {
   command,
   countOf,
   formatNumber,
+  hintParagraph,
+  inlineCommand,
   postForm,
   timestampUtc,
   untrustedText,
@@ -90,7 +93,7 @@ export function runningCard(view: EncryptionView): Markup {
 const background = markup`<p class="hint">It runs in the background: this page can be left or reloaded, and a restarted daemon resumes it. Mail keeps flowing.</p>`;
 
 function doneSteps(steps: OperationView['steps']): readonly Markup[] {
-  return steps.map((step) => markup`<li class="done">${step}</li>`);
+  return steps.map((step) => markup`<li class="done">${asRunHere(step)}</li>`);
 }
 
 function bar(progress: EncryptionView['progress'], name: string): Markup {
@@ -126,7 +129,7 @@ export function lastOperation({ operation, mode }: EncryptionView, at: 'first' |
 function failure(error: OperationView['error']): Markup {
   if (error === null) return markup`<p>The reason is in the log of the daemon.</p>`;
   const { message, code, hint } = error;
-  return markup`<p>${message.charAt(0).toUpperCase()}${message.slice(1)} <small>(${code})</small></p><p class="hint">${hint}</p>`;
+  return markup`<p>${message.charAt(0).toUpperCase()}${message.slice(1)} <small>(${code})</small></p>${hintParagraph(hint)}`;
 }
 
 function details(operation: OperationView, done: string | null = null): Markup {
@@ -153,7 +156,7 @@ function unopenedList(unopened: OperationView['unopened']): Markup {
   const list = markup`<ul class="plain-list">${rows}</ul>`;
   const tokens = unopened.filter(({ grant }) => grant !== undefined).length;
   const passwords = unopened.length - tokens;
-  const ofPasswords = markup`<p><strong>${countOf(passwords, 'password')} could not be opened.</strong> Set each again, on the host: <code>ticketmaild mailbox set-password NAME</code></p>`;
-  const ofTokens = markup`<p><strong>${countOf(tokens, 'refresh token')} could not be opened.</strong> Sign in again, on the host: <code>ticketmaild mailbox authorize NAME</code></p>`;
+  const ofPasswords = markup`<p><strong>${countOf(passwords, 'password')} could not be opened.</strong> Set each again, on the host: ${inlineCommand('ticketmaild mailbox set-password NAME')}</p>`;
+  const ofTokens = markup`<p><strong>${countOf(tokens, 'refresh token')} could not be opened.</strong> Sign in again, on the host: ${inlineCommand('ticketmaild mailbox authorize NAME')}</p>`;
   return markup`${passwords > 0 ? ofPasswords : nothing}${tokens > 0 ? ofTokens : nothing}${unopened.length > 5 ? collapsible('unopened', 'Which ones', list) : list}`;
 }

@@ -6,6 +6,7 @@
  */
 
 import type { EncryptionView } from '../../../admin/service.ts';
+import { asRunHere } from '../../../text/program-name.ts';
 import {
   asOf,
   badge,
@@ -108,7 +109,7 @@ function diagnosticCard({
   remedy,
   command: line,
 }: EncryptionView['diagnostics'][number]): Markup {
-  return markup`<section class="card bad"><h2>${title}</h2><dl class="trouble"><div><dt>What happened</dt><dd>${description}</dd></div><div><dt>What still works</dt><dd>${unaffected}</dd></div><div><dt>What to do</dt><dd>${remedy}${line === null ? nothing : command(line)}</dd></div></dl></section>
+  return markup`<section class="card bad"><h2>${title}</h2><dl class="trouble"><div><dt>What happened</dt><dd>${description}</dd></div><div><dt>What still works</dt><dd>${unaffected}</dd></div><div><dt>What to do</dt><dd>${asRunHere(remedy)}${line === null ? nothing : command(line)}</dd></div></dl></section>
 `;
 }
 
@@ -183,7 +184,9 @@ const protection = markup`<div class="halves"><section class="card plain"><h2>Wh
 /** To be done on the database before passwords are sealed: sentences, and indented lines, which are commands. */
 function before({ leftovers }: EncryptionView): Markup {
   if (leftovers.length === 0) return nothing;
-  const items = leftovers.map((line) => (line.startsWith(' ') ? command(line.trim()) : markup`<p>${line}</p>`));
+  const items = leftovers.map((line) =>
+    line.startsWith(' ') ? command(line.trim()) : markup`<p>${asRunHere(line)}</p>`,
+  );
   return card('plain', 'Do this first', markup`${items}`);
 }
 

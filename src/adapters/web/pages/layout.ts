@@ -8,6 +8,7 @@
 
 import { html } from 'hono/html';
 import type { AdminSession } from '../../../admin/service.ts';
+import { asRunHere } from '../../../text/program-name.ts';
 
 type NavigationItem = 'overview' | 'mailboxes' | 'quarantine' | 'encryption';
 
@@ -159,7 +160,7 @@ export function messagePage(
   // An address without a word is that of the page itself (RFC 3986 section 4.4).
   const again = isRepeatable ? markup`<p><a class="button" href="">Try again</a></p>` : nothing;
   const main = markup`<section class="card lone"><h1>${title}</h1><p>${text}</p>${
-    hint === null ? nothing : markup`<p class="hint">${hint}</p>`
+    hint === null ? nothing : markup`<p class="hint">${asRunHere(hint)}</p>`
   }${again}<p>${way}</p></section>`;
   return layout(frame, { title, navigation: null, width: 'slim', main });
 }

@@ -10,6 +10,7 @@ import {
   badge,
   countOf,
   formatNumber,
+  hintParagraph,
   inPlainWords,
   pager,
   quotation,
@@ -113,5 +114,5 @@ function mailboxError(error: MailboxLine['error']): Markup {
   if (error === null) return nothing;
   const { reason, storedMessage: said, hint, sinceMs } = error;
   const since = sinceMs === null ? nothing : markup` <small>since ${timestampUtc(sinceMs)}</small>`;
-  return markup`<p class="reason">${untrustedText(inPlainWords(reason), 600)}${said === null ? nothing : markup` ${quotation(said)}`}${since}</p>${hint === null ? nothing : markup`<p class="hint">${hint}</p>`}`;
+  return markup`<p class="reason">${untrustedText(inPlainWords(reason), 600)}${said === null ? nothing : markup` ${quotation(said)}`}${since}</p>${hint === null ? nothing : hintParagraph(hint)}`;
 }

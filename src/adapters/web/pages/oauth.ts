@@ -10,6 +10,7 @@ import {
   code,
   command,
   definitionList,
+  inlineCommand,
   postForm,
   type Tone,
   timestampUtc,
@@ -70,7 +71,7 @@ function reason({ state, errorCode, cutOffAtMs }: OAuthSignInView): Markup {
     case 'needs_consent':
       return markup`<p>The provider ended the consent${said}. No login is tried until a person signs in again; mail stays on the server.${cut}</p>`;
     case 'refused':
-      return markup`<p>The provider refuses the application itself${said}: its registration or its secret. A sign-in does not help; see <code>ticketmaild oauth test</code></p>`;
+      return markup`<p>The provider refuses the application itself${said}: its registration or its secret. A sign-in does not help; see ${inlineCommand('ticketmaild oauth test')}</p>`;
     case 'no_provider':
       return markup`<p>The configuration has no such provider. Add its table <code>[oauth.NAME]</code>, and reload.</p>`;
   }

@@ -6,6 +6,7 @@
 
 import type { HourlyActivity, OverviewView } from '../../../admin/service.ts';
 import { titleOf } from '../../../ingest/health/describe.ts';
+import { asRunHere } from '../../../text/program-name.ts';
 import { isoTime } from '../../../text/time.ts';
 import {
   asOf,
@@ -69,7 +70,7 @@ function failingChecks({ isReady, failingChecks: all }: OverviewView): Markup {
     const where = ['vault', 'switch', 'passwords'].includes(check)
       ? markup` <a href="/admin/server/encryption">See Server › Encryption</a>`
       : nothing;
-    return markup`<li><strong>${check === 'overview' ? 'Overview' : titleOf(check)}</strong><span class="reason">${untrustedText(inPlainWords(reason), 600)}</span>${hint === null ? where : markup`<span class="hint">${hint}${where}</span>`}</li>`;
+    return markup`<li><strong>${check === 'overview' ? 'Overview' : titleOf(check)}</strong><span class="reason">${untrustedText(inPlainWords(reason), 600)}</span>${hint === null ? where : markup`<span class="hint">${asRunHere(hint)}${where}</span>`}</li>`;
   });
   return card(isReady && !isGrave(failing) ? 'warn' : 'bad', 'What is wrong', markup`<ul class="wrongs">${rows}</ul>`);
 }

@@ -4,6 +4,7 @@
  * Certificate and folders are texts of the server, shown as untrusted text of bounded length.
  */
 import type { ProbeStage, ProbeView } from '../../../admin/service.ts';
+import { asRunHere } from '../../../text/program-name.ts';
 import { card, code, countOf, definitionList, timestampUtc, untrustedText } from './components.ts';
 import { type Markup, markup, nothing } from './layout.ts';
 
@@ -34,7 +35,7 @@ export function probeCard(probe: ProbeView, heading: string): Markup {
 }
 
 function reason({ message, hint }: NonNullable<ProbeView['failure']>): Markup {
-  return markup`<p class="reason">${untrustedText(message, 600)}</p>${hint === '' ? nothing : markup`<p class="hint">${untrustedText(hint, 900)}</p>`}`;
+  return markup`<p class="reason">${untrustedText(message, 600)}</p>${hint === '' ? nothing : markup`<p class="hint">${untrustedText(asRunHere(hint), 900)}</p>`}`;
 }
 
 const foldersShown = 30;

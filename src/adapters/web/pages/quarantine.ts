@@ -13,6 +13,7 @@ import {
   formatBytes,
   formatMegabytes,
   formatNumber,
+  hintParagraph,
   pager,
   postForm,
   reasonName,
@@ -47,7 +48,7 @@ function reasons({ reasons: all, query }: QuarantineView): Markup {
   const total = all.reduce((sum, { count }) => sum + count, 0);
   const rows = all.map((one) => {
     const isChosen = one.reason === query.reason;
-    return markup`<li${isChosen ? markup` class="chosen"` : nothing}>${choice(one.reason, reasonName(one.reason), one.count, isChosen)}<p>${one.meaning}</p><p class="hint">${one.hint}</p></li>`;
+    return markup`<li${isChosen ? markup` class="chosen"` : nothing}>${choice(one.reason, reasonName(one.reason), one.count, isChosen)}<p>${one.meaning}</p>${hintParagraph(one.hint)}</li>`;
   });
   return markup`<section class="card plain"><div class="cardhead"><h2>Reasons</h2><span class="choice">${choice(null, 'All reasons', total, query.reason === null)}</span></div><ul class="meanings">${rows}</ul>
 <dl class="ways"><div><dt>Requeue</dt><dd>processes the message again by the same rules, once the cause is removed.</dd></div><div><dt>Release</dt><dd>accepts it as it is, despite the rule.</dd></div><div><dt>Discard</dt><dd>creates no ticket from it.</dd></div></dl></section>`;

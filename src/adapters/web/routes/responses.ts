@@ -5,6 +5,7 @@
 import { createHash } from 'node:crypto';
 import type { AdminService, AdminSession, RefusalReason } from '../../../admin/service.ts';
 import { isFailure } from '../../../errors.ts';
+import { asRunHere } from '../../../text/program-name.ts';
 import type { SubmittedForm } from '../http/form.ts';
 import { type Flash, type Frame, messagePage } from '../pages/layout.ts';
 
@@ -125,7 +126,7 @@ export async function redirectOnRefusal(
     return await work();
   } catch (error) {
     if (!isFailure(error) || error.code === 'unexpected' || error.domain === 'database') throw error;
-    const text = `Not done: ${error.message}. ${error.hint}`;
+    const text = `Not done: ${error.message}. ${asRunHere(error.hint)}`;
     const refused = error.code === 'operation_running' ? 'operation_running' : 'not_possible_now';
     return { refused, response: redirectWithFlash(to, request, context, { tone: 'bad', text }) };
   }
