@@ -12,7 +12,7 @@ import { basename, join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { readPackage, results, sourceDateS } from './checkout.ts';
 import { PackagingFailure, runCommand } from './command.ts';
-import { makeImages } from './image.ts';
+import { makeImages } from './image/image.ts';
 import { type Architecture, architectures, thisArchitecture } from './node-package.ts';
 import { makeNpmPackage } from './npm-package.ts';
 import type { MakePackages, PackageFile, PackageRequest } from './package-request.ts';

@@ -6,7 +6,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { leafCommands } from '../../src/commands/help/help.ts';
 import { buildProgram } from '../../src/commands/program.ts';
 import { allSettings, providerSettings } from '../../src/config/schema.ts';
-import { manPageNames, writeManPages } from '../../systemd/packaging/man-pages.ts';
+import { manPageNames, writeManPages } from '../../systemd/packaging/man/man-pages.ts';
 import { type TemporaryFolder, temporaryFolder } from '../support/temporary.ts';
 
 let folder: TemporaryFolder;

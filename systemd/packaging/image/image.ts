@@ -6,13 +6,13 @@
  */
 import { chmod, cp, lstat, mkdir, readdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { runTool } from './command.ts';
-import { copyDebianLibraries } from './image/debian-libraries.ts';
-import { writeOciArchive } from './image/oci-archive.ts';
-import { type Architecture, nodeBinary } from './node-package.ts';
-import type { MakePackages, PackageFile, PackageRequest } from './package-request.ts';
+import { runTool } from '../command.ts';
+import { type Architecture, nodeBinary } from '../node-package.ts';
+import type { MakePackages, PackageFile, PackageRequest } from '../package-request.ts';
+import { copyDebianLibraries } from './debian-libraries.ts';
+import { writeOciArchive } from './oci-archive.ts';
 
-const sources = join(import.meta.dirname, 'image');
+const sources = import.meta.dirname;
 
 /** The same as in the Debian package. */
 const programPath = 'usr/lib/ticketmaild';

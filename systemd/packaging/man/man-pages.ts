@@ -5,8 +5,8 @@
  */
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
-import { readPackage, sourceDateS } from './checkout.ts';
-import { runCommand } from './command.ts';
+import { readPackage, sourceDateS } from '../checkout.ts';
+import { runCommand } from '../command.ts';
 import { commandPage } from './command-page.ts';
 import { configurationPage } from './configuration-page.ts';
 

@@ -1,7 +1,7 @@
 /** ticketmaild(8): commands with their arguments, options and examples, exit codes, files, environment and signals. */
 import type { Command } from 'commander';
-import { examplesOf, leafCommands, listedCommands } from '../../src/commands/help/help.ts';
-import { buildProgram } from '../../src/commands/program.ts';
+import { examplesOf, leafCommands, listedCommands } from '../../../src/commands/help/help.ts';
+import { buildProgram } from '../../../src/commands/program.ts';
 import {
   bold,
   entry,

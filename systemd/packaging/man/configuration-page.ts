@@ -1,5 +1,5 @@
 /** ticketmaild.toml(5): every key of the configuration with its values, default, environment variable and meaning. */
-import { allSettings, providerSettings, type Setting } from '../../src/config/schema.ts';
+import { allSettings, providerSettings, type Setting } from '../../../src/config/schema.ts';
 import {
   bold,
   entry,
