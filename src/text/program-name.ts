@@ -12,9 +12,9 @@ let shownName = canonicalName;
 /** Characters that every shell takes as they are. A path: the name alone is that of an installed program. */
 const safePath = /^[A-Za-z0-9._/-]{0,100}\/ticketmaild$/;
 
-/** `path`: what the wrapper was called by. Anything but a safe path to a `ticketmaild` leaves the name as it is. */
+/** `path`: what the wrapper was called by. Anything but a safe path to a `ticketmaild` stands for the name alone. */
 export function nameProgram(path: string): void {
-  if (safePath.test(path)) shownName = path;
+  shownName = safePath.test(path) ? path : canonicalName;
 }
 
 /** `ticketmaild`, or the path of the wrapper. */

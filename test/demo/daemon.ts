@@ -10,6 +10,7 @@ import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
 import { prettyLine } from '../../src/adapters/terminal/log-lines.ts';
 import { events } from '../../src/events.ts';
+import { programName } from '../../src/text/program-name.ts';
 import { findProgram } from '../support/servers/programs.ts';
 
 export type Daemon = {
@@ -25,7 +26,7 @@ const storedPrefix = 'message.';
 export function startDaemon(mainFile: string, configFile: string, show: (line: string) => void): Daemon {
   const [program = '', ...args] = [...leash(), process.execPath, mainFile, 'run', '--config', configFile];
   const child = spawn(program, args, {
-    env: {},
+    env: { CALLED_AS_TICKETMAILD: programName() },
     stdio: ['ignore', 'pipe', 'pipe'],
     detached: true,
   });

@@ -115,6 +115,8 @@ test(
     const commands = [...demo.output().matchAll(/^ {2}src\/ticketmaild (.*)/gm)].map((match) => match[1] ?? '');
     const [, configFile = ''] = /^ {2}export TICKETMAILD_CONFIG=(.*)$/m.exec(demo.output()) ?? [];
     expect(commands.length).toBeGreaterThan(3);
+    const [, admin = ''] = /Admin page: (http:\S+)/.exec(demo.output()) ?? [];
+    expect(await (await fetch(admin)).text()).toContain('<span>src/ticketmaild</span> <span>admin</span>');
     for (const command of commands) {
       // It asks for a password at the terminal, which this test does not have.
       const asks = command.startsWith('admin add');
@@ -125,7 +127,6 @@ test(
     }
     const port = healthPort(demo.output());
     expect((await fetch(`http://127.0.0.1:${port}/readyz`)).status).toBe(200);
-    const [, admin = ''] = /Admin page: (http:\S+)/.exec(demo.output()) ?? [];
     expect(await (await fetch(admin)).text()).toContain('Sign in');
     demo.child.kill('SIGINT');
     // Under npm one Ctrl-C arrives twice.

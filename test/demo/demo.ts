@@ -12,6 +12,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { parseArgs, styleText } from 'node:util';
+import { nameProgram, programName } from '../../src/text/program-name.ts';
 import { runMeasured } from '../support/processes/child.ts';
 import { freePort } from '../support/servers/programs.ts';
 import { temporaryFolder } from '../support/temporary.ts';
@@ -133,7 +134,10 @@ function nextCommands(ref: string, configFile: string): string {
     'check',
     'admin add ada',
   ];
-  const lines = [`export TICKETMAILD_CONFIG=${configFile}`, ...commands.map((command) => `src/ticketmaild ${command}`)];
+  const lines = [
+    `export TICKETMAILD_CONFIG=${configFile}`,
+    ...commands.map((command) => `${programName()} ${command}`),
+  ];
   return ['Try in a second terminal, in this folder:', ...lines.map((line) => `  ${line}`), ''].join('\n');
 }
 
@@ -161,6 +165,8 @@ async function main(args: readonly string[]): Promise<number> {
     process.stderr.write(`${error.message}\nusage: npm run demo [-- --once]\n`);
     return 2;
   }
+  // Lines of the daemon, its page and the next commands show it.
+  nameProgram('src/ticketmaild');
   using stop = stopSignal(() => process.exit(1));
   await demo(options.once, stop);
   return 0;

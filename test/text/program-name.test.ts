@@ -2,13 +2,17 @@
  * The name of the program in commands for people: hints, help and pages show the path of the wrapper; quoted arguments,
  * units, files and JSON keep the canonical name.
  */
-import { beforeAll, expect, test } from 'vitest';
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterEach, beforeAll, expect, test } from 'vitest';
 import { logEntryLines } from '../../src/adapters/terminal/log-lines.ts';
 import { styledText } from '../../src/adapters/terminal/text-layout.ts';
+import { overviewPage } from '../../src/adapters/web/pages/overview.ts';
 import { buildProgram } from '../../src/commands/program.ts';
 import { asRunHere, commandWords, hintText, nameProgram, programName } from '../../src/text/program-name.ts';
 import { shellCommand } from '../../src/text/shell.ts';
-import { pages } from '../adapters/web/pages/views.ts';
+import { frame, pages } from '../adapters/web/pages/views.ts';
+import { overviewBroken } from '../adapters/web/pages/views-mail.ts';
 
 const hostile = [
   ...['$(reboot)/ticketmaild', '`reboot`/ticketmaild', 'a b/ticketmaild', './ticketmaild;reboot', './ticketmaild\n'],
@@ -21,6 +25,7 @@ const name = 'src/ticketmaild';
 
 test('anything but a short, safe path to the wrapper is ignored', () => {
   for (const path of hostile) {
+    nameProgram(name);
     nameProgram(path);
     expect(programName()).toBe('ticketmaild');
   }
@@ -32,6 +37,8 @@ test.each(['./ticketmaild', '../src/ticketmaild', '/opt/tm-1.2_3/src/ticketmaild
   expect(programName()).toBe(path);
   expect(hintText('See ticketmaild status.')).toBe(`hint: See ${path} status.`);
 });
+
+afterEach(() => nameProgram(''));
 
 beforeAll(() => {
   const commands = helped().commands.map((one) => one.name());
@@ -64,7 +71,6 @@ test('commands alone are replaced, never files, units, prose or quoted arguments
 test.each([
   ...['ticketmaild mailbox list', "it's ticketmaild key show", 'a\\b ticketmaild key show', "' ticketmaild status '"],
 ])('a mailbox named %s keeps its name in a command', (mailbox) => {
-  nameProgram('ticketmaild');
   const command = shellCommand('mailbox show', mailbox) ?? '';
   nameProgram(name);
   expect(asRunHere(`Check it: ${command}. Then go.`)).toBe(`Check it: src/${command}. Then go.`);
@@ -95,7 +101,25 @@ test('a log line for people shows it in the hint, and no other field is changed'
 
 test('every page shows its commands in this way', () => {
   nameProgram(name);
-  const texts = Object.entries(pages).map(([page, make]) => [page, make().replace(/<[^>]+>/g, '')] as const);
+  const hint = 'Seal them: ticketmaild encryption enable';
+  const failingChecks = [{ check: 'passwords' as const, isWarning: false, reason: 'They are readable.', hint }];
+  const overview = () => overviewPage(frame, { ...overviewBroken, failingChecks });
+  const texts = Object.entries({ ...pages, overview }).map(
+    ([page, make]) => [page, make().replace(/<[^>]+>/g, '')] as const,
+  );
   for (const [page, text] of texts) expect([page, bare.exec(text)]).toEqual([page, null]);
   expect(texts.filter(([, text]) => text.includes(`${name} `)).length).toBeGreaterThan(10);
+});
+
+test('a command prints no command as it stands in the code', () => {
+  const folder = join(import.meta.dirname, '../../src/commands');
+  const files = readdirSync(folder, { recursive: true, encoding: 'utf8' }).filter((path) => path.endsWith('.ts'));
+  const printed = files.flatMap((path) => [
+    ...readFileSync(join(folder, path), 'utf8').matchAll(/terminal\.(?:note|line|prose|text)\((?:(?!\);\n).)*/gs),
+  ]);
+  expect(printed.length).toBeGreaterThan(100);
+  const named = printed
+    .map(([call]) => call)
+    .filter((call) => bare.test(call) || /command(OrNotice|Line)\(/.test(call));
+  expect(named.filter((call) => !/asRunHere|hintText/.test(call))).toEqual([]);
 });

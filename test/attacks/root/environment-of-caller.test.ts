@@ -42,6 +42,7 @@ test('only settings, language and terminal come from the caller', async () => {
     IFS: 'a',
     TZ: ':/etc/shadow',
     MANY: 'one\nLD_AUDIT=/tmp/evil.so',
+    CALLED_AS_TICKETMAILD: '/tmp/evil/ticketmaild',
   };
   const kept = { LANG: 'C.UTF-8', TERM: 'xterm', TICKETMAILD_LOG_LEVEL: 'debug', SUDO_USER: 'ada' };
   const ran = spawnSync('sh', ['-c', 'ulimit -c unlimited 2>/dev/null; exec "$@"', 'sh', wrapper, 'status', '--all'], {

@@ -65,6 +65,12 @@ test('the folder replaces the one before, and nothing stays beside it', async ()
   expect((await readdir(folder.path)).filter((name) => /\.(new|old)-/.test(name))).toEqual([]);
 });
 
+test('its commands are shown by the name alone, whatever the environment says', async () => {
+  const env = { CALLED_AS_TICKETMAILD: 'src/ticketmaild', NODE_DISABLE_COMPILE_CACHE: '1' };
+  const { stdout } = await run(process.execPath, [join(program.path, 'ticketmaild.js'), 'key', '--help'], { env });
+  expect(stdout).toMatch(/^Usage: ticketmaild key /);
+});
+
 test('a build that fails leaves the folder before', async () => {
   const path = join(folder.path, 'kept');
   await mkdir(path);
