@@ -7,11 +7,14 @@ import { join } from 'node:path';
 import { afterEach, beforeAll, expect, test } from 'vitest';
 import { logEntryLines } from '../../src/adapters/terminal/log-lines.ts';
 import { styledText } from '../../src/adapters/terminal/text-layout.ts';
+import { encryptionPage } from '../../src/adapters/web/pages/encryption.ts';
 import { overviewPage } from '../../src/adapters/web/pages/overview.ts';
 import { buildProgram } from '../../src/commands/program.ts';
+import { plaintextRemnants } from '../../src/encryption/help.ts';
 import { asRunHere, commandWords, hintText, nameProgram, programName } from '../../src/text/program-name.ts';
 import { shellCommand } from '../../src/text/shell.ts';
 import { frame, pages } from '../adapters/web/pages/views.ts';
+import { on } from '../adapters/web/pages/views-encryption.ts';
 import { overviewBroken } from '../adapters/web/pages/views-mail.ts';
 
 const hostile = [
@@ -104,7 +107,9 @@ test('every page shows its commands in this way', () => {
   const hint = 'Seal them: ticketmaild encryption enable';
   const failingChecks = [{ check: 'passwords' as const, isWarning: false, reason: 'They are readable.', hint }];
   const overview = () => overviewPage(frame, { ...overviewBroken, failingChecks });
-  const texts = Object.entries({ ...pages, overview }).map(
+  const remnants = plaintextRemnants({ kind: 'mysql' }, null);
+  const encryption = () => encryptionPage(frame, { ...on, leftovers: remnants }, null);
+  const texts = Object.entries({ ...pages, overview, encryption }).map(
     ([page, make]) => [page, make().replace(/<[^>]+>/g, '')] as const,
   );
   for (const [page, text] of texts) expect([page, bare.exec(text)]).toEqual([page, null]);

@@ -349,7 +349,7 @@ function leftovers({ leftovers: all }: EncryptionView): Markup {
   return card(
     'plain',
     'Where plain-text passwords may still be found',
-    markup`<p>In data that was written before they were sealed. Changing the passwords at the provider makes all of it worthless.</p>${collapsible('leftovers', 'Where, and how to clear it', lines(all))}`,
+    markup`<p>In data that was written before they were sealed. Changing the passwords at the provider makes all of it worthless.</p>${collapsible('leftovers', 'Where, and how to clear it', lines(all.map(asRunHere)))}`,
   );
 }
 
