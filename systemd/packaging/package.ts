@@ -12,6 +12,7 @@ import { basename, join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { readPackage, results, sourceDateS } from './checkout.ts';
 import { PackagingFailure, runCommand } from './command.ts';
+import { makeDebianPackages } from './debian/debian-package.ts';
 import { makeImages } from './image/image.ts';
 import { type Architecture, architectures, thisArchitecture } from './node-package.ts';
 import { makeNpmPackage } from './npm-package.ts';
@@ -19,7 +20,11 @@ import type { MakePackages, PackageFile, PackageRequest } from './package-reques
 import { makeProgramFolder } from './program-folder.ts';
 import { billOfMaterials } from './sbom.ts';
 
-const kinds: Readonly<Record<string, MakePackages>> = { npm: makeNpmPackage, image: makeImages };
+const kinds: Readonly<Record<string, MakePackages>> = {
+  npm: makeNpmPackage,
+  deb: makeDebianPackages,
+  image: makeImages,
+};
 
 const usage = `Usage: npm run package -- KIND [--arch ARCHITECTURE]
 

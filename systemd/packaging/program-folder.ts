@@ -29,7 +29,7 @@ const copied = {
 };
 
 /** For checkouts alone. */
-const left = new Set(['systemd/install', 'systemd/uninstall', 'systemd/packaging']);
+const left = new Set(['systemd/install', 'systemd/uninstall', 'systemd/service.sh', 'systemd/packaging']);
 
 /** Builds it at `path`, in place of the one that is there. */
 export async function makeProgramFolder(path: string = join(results, 'program')): Promise<ProgramFolder> {
@@ -68,10 +68,11 @@ async function programPackage(): Promise<string> {
   return `${JSON.stringify({ name, version, description, license, type, engines }, null, 2)}\n`;
 }
 
-/** The launcher, with the paths of the program folder. */
+/** The launcher, with the paths of the program folder. The wrapper starts it, so that it needs no interpreter line. */
 async function launcher(): Promise<string> {
   let code = await readFile(join(checkout, 'src/ticketmaild.js'), 'utf8');
   for (const [from, to] of [
+    ['#!/usr/bin/env node\n', ''],
     ["'./main.ts'", "'./lib/main.js'"],
     ["'../node_modules/.cache/ticketmaild'", "'.cache'"],
   ] as const) {

@@ -48,14 +48,16 @@ test('the template unit equals the service unit except for name and addresses', 
   ).toBe(one);
 });
 
-test('every installed start of Node has the debugger signal disabled', async () => {
-  for (const name of ['ticketmaild.service', 'ticketmaild@.service', 'ticketmaild', 'install']) {
-    const text = await readFile(join(units, name), 'utf8');
-    const starts = text
-      .split('\n')
-      .filter((line) => /^[^#]*node_modules\/\.bin\/node"? .*(ticketmaild\.js|\\$)/.test(line));
-    expect({ name, starts }).toEqual({ name, starts: [expect.stringContaining('--disable-sigusr1 ')] });
-  }
+test.each([
+  ['ticketmaild.service', 1],
+  ['ticketmaild@.service', 1],
+  ['ticketmaild', 2],
+  ['service.sh', 1],
+  ['install', 1],
+])('every installed start of Node in %s has the debugger signal disabled', async (name, count) => {
+  const lines = (await readFile(join(units, name), 'utf8')).split('\n').filter((line) => !line.startsWith('#'));
+  expect(lines.filter((line) => /\/node"? --|as_service "\$1"/.test(line))).toHaveLength(count);
+  expect(lines.filter((line) => line.includes('--disable-sigusr1 '))).toHaveLength(count);
 });
 
 /** The function of the installer that detects a running version. */
@@ -163,6 +165,14 @@ describe.skipIf(why !== null)(title, { timeout: 60_000 }, () => {
       const { level } = JSON.parse(MESSAGE);
       expect({ level, PRIORITY }).toEqual({ level, PRIORITY: priorities[level] });
     }
+  });
+
+  test('manual pages and completion are in place', async () => {
+    expect(await machine.get('man --where ticketmaild ticketmaild.toml')).toMatch(/\.8\n.*\.5$/);
+    const bash = '. /usr/local/share/bash-completion/completions/ticketmaild && complete -p ticketmaild';
+    expect(await machine.get(`bash -c '${bash}'`)).toContain('ticketmaild');
+    await machine.get('test -s /usr/local/share/zsh/site-functions/_ticketmaild');
+    await machine.get('test -s /usr/local/share/fish/vendor_completions.d/ticketmaild.fish');
   });
 
   test('systemd verifies the units, and rates their exposure as low', async () => {
@@ -413,7 +423,8 @@ describe.skipIf(why !== null)(title, { timeout: 60_000 }, () => {
     expect(await machine.run('/srv/checkout/systemd/uninstall')).toMatchObject({ code: 0, stderr: '' });
     await machine.get(`test -s ${data}/encryption-key.bin -a -s ${data}/ticketmaild.db -a -s ${configuration}`);
     await machine.get('getent passwd ticketmaild && [ "$(systemctl is-system-running)" = running ]');
-    const gone = '/usr/local/lib/ticketmaild /usr/local/bin/ticketmaild /usr/local/lib/systemd/system/ticketmaild*';
+    const shared = '/usr/local/share/man/man?/ticketmaild* /usr/local/share/zsh/site-functions/_ticketmaild';
+    const gone = `/usr/local/lib/ticketmaild /usr/local/bin/ticketmaild /usr/local/lib/systemd/system/ticketmaild* ${shared}`;
     expect((await machine.run(`ls -d ${gone}`)).stdout).toBe('');
     expect(await machine.get('find /proc -maxdepth 1 -name "[0-9]*" -user ticketmaild')).toBe('');
   });

@@ -85,7 +85,7 @@ test.skipIf(why !== null)(title, { timeout: 60_000 }, async () => {
   const line = '/srv/checkout/systemd/install --packages /srv/packages; true';
   const opened = `exec 7<>/root/a.secret; bash -c "exec 200<>/root/b.secret; ${line}"`;
   const printed = await machine.get(`cd /root && script -qec '${opened}' /dev/null`);
-  expect(printed).toContain('the program does not start on this machine, and nothing was changed: see above');
+  expect(printed).toContain('the program does not start on this machine, see above: nothing was changed');
   expect(JSON.parse(/reached (.*)/.exec(printed)?.[1] ?? printed)).toEqual({
     ...{ isRoot: false, terminal: '0', opens: false, typed: [], terminals: [] },
     ...{ inherited: [], folder: '/' },
