@@ -1,6 +1,6 @@
 /**
- * The Debian package under dpkg and a real systemd: installed, in use, upgraded, broken, interrupted, removed, purged, and
- * in place of an installation from a checkout. Left out, and said so, where that systemd cannot be booted.
+ * The Debian package under dpkg and a real systemd: installed, in use, upgraded, broken, interrupted, removed, purged,
+ * and in place of an installation from a checkout. Left out, and said so, where that systemd cannot be booted.
  *
  * The tests follow one another on one machine. The packages are not compressed, which takes long and changes nothing.
  */
@@ -242,7 +242,7 @@ async function openPlace(): Promise<Place> {
   return { machine, root, imapPort: dovecot.tlsPort, user, deliver, [Symbol.asyncDispose]: end };
 }
 
-/** The package in folder `root` as it is, as a next version, cut off, for another architecture, and with a broken program. */
+/** The package in folder `root` as it is, as a next version, cut off, for another architecture, and broken. */
 async function makeVariants(root: string, debs: string): Promise<void> {
   const control = join(root, 'DEBIAN/control');
   const text = await readFile(control, 'utf8');

@@ -1,6 +1,6 @@
 /**
  * Documents that Debian Policy asks of a package: its changelog (deb-changelog(5)), from CHANGELOG.md, and its copyright
- * file (DEP-5), from the licences of what it contains.
+ * file, from the licences of what it contains.
  */
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -42,43 +42,20 @@ function wrapped(text: string, first: string, rest: string): string {
   return [...lines, line].join('\n');
 }
 
-/** Machine-readable copyright file (DEP-5). The texts of third parties are in a file beside it. */
+/** The licence of the program, and what others made in the package; the texts of their licences are in a file beside it. */
 export async function copyrightFile(packages: readonly BundledPackage[]): Promise<string> {
   const licence = await readFile(join(checkout, 'LICENSE'), 'utf8');
-  const [, holder = ''] = /^Copyright \(c\) (.*)$/m.exec(licence) ?? [];
-  const text = licence
-    .slice(licence.indexOf('Permission is'))
-    .trim()
-    .split('\n')
-    .map((line) => (line === '' ? ' .' : ` ${line}`));
-  const names = packages.map(({ name, version, license }) => ` ${name} ${version} (${license})`);
+  const names = packages.map(({ name, version, license }) => `  ${name} ${version} (${license})`);
   return [
-    'Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/',
-    'Upstream-Name: ticketmaild',
-    'Comment:',
-    ' Every copyright notice and licence text of third parties is in',
-    ' /usr/share/doc/ticketmaild/THIRD-PARTY-LICENSES.gz.',
+    `ticketmaild is under the ${licence.trim()}`,
     '',
-    'Files: *',
-    `Copyright: ${holder}`,
-    'License: Expat',
+    '/usr/lib/ticketmaild/node is Node.js, with OpenSSL, ICU, V8 and others in it, and',
+    '/usr/lib/ticketmaild/lib contains these packages of npm:',
     '',
-    'Files: usr/lib/ticketmaild/node',
-    'Copyright: Node.js contributors',
-    'License: Expat and others',
-    'Comment: OpenSSL, ICU, V8 and others are part of it.',
-    '',
-    'Files: usr/lib/ticketmaild/lib/*',
-    `Copyright: ${holder}, and the authors of the packages below`,
-    'License: Expat and others',
-    'Comment: It contains these packages of npm.',
     ...names,
     '',
-    'License: Expat',
-    ...text,
-    '',
-    'License: Expat and others',
-    ' See /usr/share/doc/ticketmaild/THIRD-PARTY-LICENSES.gz.',
+    'Every copyright notice and licence text of theirs is in',
+    '/usr/share/doc/ticketmaild/THIRD-PARTY-LICENSES.gz.',
     '',
   ].join('\n');
 }
