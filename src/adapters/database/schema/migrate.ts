@@ -3,7 +3,8 @@
  *
  * MySQL: one connection holds a named lock (GET_LOCK, with its answer checked). The lock is per server (on Galera per
  * node), so each step is idempotent as well: "exists already" counts as applied. SQLite: each step is one transaction
- * that takes the write lock first. Tables of a newer program are refused: `database_outdated`.
+ * that takes the write lock first. Tables of a newer program, or of one before the baseline, are refused:
+ * `database_outdated`.
  * Kysely's Migrator lost: its MySQL lock ignores the answer of GET_LOCK, and it cannot resume within a migration.
  */
 import { createHash } from 'node:crypto';
@@ -43,7 +44,7 @@ export function createMigrations(db: SqlExecutor): Migrations {
       db.dialect.kind === 'mysql' ? applyMysql(db, onEach) : applySqlite(db, onEach),
     check: async () => {
       const rows = await status(db);
-      refuseNewer(rows);
+      refuseOther(rows);
       const missing = rows.filter((row) => row.appliedAtMs === null).length;
       if (missing > 0) throw new Failure('database_outdated', `${missing} migrations are not applied.`);
     },
@@ -83,8 +84,13 @@ function refuseUnfinishedCopy(rows: readonly MigrationStatus[]): void {
     throw new Failure('copy_unfinished', 'This database holds an unfinished copy of another one.');
 }
 
-function refuseNewer(rows: readonly MigrationStatus[]): void {
+function refuseOther(rows: readonly MigrationStatus[]): void {
   refuseUnfinishedCopy(rows);
+  const names = new Map(migrations.map(({ number, name }) => [number, name]));
+  if (rows.some(({ number, name }) => names.has(number) && names.get(number) !== name))
+    throw new Failure('database_outdated', 'The tables are of an earlier version that is not upgraded.', {
+      hint: 'Use an empty database: another [database] url, or move ticketmaild.db away with the files ticketmaild.db-*.',
+    });
   const newest = migrations.at(-1)?.number ?? 0;
   const newer = rows.filter((row) => row.number > newest);
   if (newer.length === 0) return;
@@ -94,7 +100,7 @@ function refuseNewer(rows: readonly MigrationStatus[]): void {
 
 async function missingSteps(db: SqlExecutor): Promise<readonly Migration[]> {
   const applied = await readApplied(db);
-  refuseNewer(applied);
+  refuseOther(applied);
   const numbers = new Set(applied.map((row) => row.number));
   return migrations.filter((migration) => !numbers.has(migration.number));
 }

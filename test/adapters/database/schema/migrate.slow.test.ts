@@ -1,5 +1,6 @@
 /**
- * Migrations on both dialects: twenty starters at once, resumed after a crash, and refused when they are newer.
+ * Migrations on both dialects: twenty starters at once, resumed after a crash, and refused when they are
+ * newer or too old.
  */
 import { execFile } from 'node:child_process';
 import { createHash } from 'node:crypto';
@@ -85,6 +86,18 @@ describe.each(['sqlite', 'mariadb'] as const)('migrations on %s', (kind) => {
     await expect(db.migrations.apply()).rejects.toMatchObject({ code: 'database_outdated' });
     await expect(db.migrations.check()).rejects.toMatchObject({ code: 'database_outdated' });
     expect((await db.migrations.status()).at(-1)).toMatchObject({ number: 9999, name: 'from_the_future' });
+  });
+
+  test('tables of a version before the baseline are refused, and nothing is changed', async () => {
+    const { config, run } = await fresh(kind);
+    await using db = await openDatabase(config);
+    await db.migrations.apply();
+    await run("update schema_migration set name = 'mailbox_state' where number = 3");
+    await run('delete from schema_migration where number > 36');
+    const refused = { code: 'database_outdated', message: expect.stringContaining('earlier version') };
+    await expect(db.migrations.apply()).rejects.toMatchObject(refused);
+    await expect(db.migrations.check()).rejects.toMatchObject(refused);
+    expect((await db.migrations.status()).filter(({ appliedAtMs }) => appliedAtMs !== null)).toHaveLength(36);
   });
 });
 
