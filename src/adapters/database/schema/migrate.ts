@@ -88,9 +88,13 @@ function refuseOther(rows: readonly MigrationStatus[]): void {
   refuseUnfinishedCopy(rows);
   const names = new Map(migrations.map(({ number, name }) => [number, name]));
   if (rows.some(({ number, name }) => names.has(number) && names.get(number) !== name))
-    throw new Failure('database_outdated', 'The tables are of an earlier version that is not upgraded.', {
-      hint: 'Use an empty database: another [database] url, or move ticketmaild.db away with the files ticketmaild.db-*.',
-    });
+    throw new Failure(
+      'database_outdated',
+      'The tables are of an earlier version, which is not upgraded: an empty database is needed.',
+      {
+        hint: 'Use an empty database: another [database] url, or move ticketmaild.db away with the files ticketmaild.db-*.',
+      },
+    );
   const newest = migrations.at(-1)?.number ?? 0;
   const newer = rows.filter((row) => row.number > newest);
   if (newer.length === 0) return;
