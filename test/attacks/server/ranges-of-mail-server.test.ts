@@ -61,8 +61,18 @@ async function everything(session: Session): Promise<void> {
   await session.idle(20, never);
 }
 
-/** Longest delay of the event loop while a session does all it can. */
-async function delayMs(state: string, lines: string, exists = 4_000_000_000): Promise<number> {
+/**
+ * Longest delay of the event loop while a session does all it can: the least of up to three runs, since other processes
+ * can only add to it.
+ */
+async function delayMs(state: string, lines: string, exists?: number): Promise<number> {
+  let least = Number.POSITIVE_INFINITY;
+  for (let run = 0; run < 3 && least >= delayMsMax; run += 1)
+    least = Math.min(least, await delayOfOneMs(state, lines, exists));
+  return least;
+}
+
+async function delayOfOneMs(state: string, lines: string, exists = 4_000_000_000): Promise<number> {
   const greeting = state === 'greeting' ? `${lines}* OK ready` : '* OK ready';
   await using server = await startScriptedServer({ capabilities, greeting, script: saying(state, lines, exists) });
   const delays = monitorEventLoopDelay({ resolution: 5 });
