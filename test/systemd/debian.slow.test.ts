@@ -180,6 +180,7 @@ describe.skipIf(why !== null)(title, { timeout: 60_000 }, () => {
   test('it takes over an installation from a checkout, with its configuration, data and enabled units', async () => {
     await machine.get('/srv/checkout/systemd/install --packages /srv/packages');
     await machine.get(`echo '# of the checkout' >>${configuration}; systemctl --quiet enable ticketmaild@3.service`);
+    await machine.get('systemctl --quiet disable ticketmaild-page.socket');
     await place.deliver('Subject: checkout\r\n\r\nHello\r\n');
     await untilTickets(9);
     const { code, stdout, stderr } = await machine.run('dpkg --install /srv/deb/first.deb');
@@ -193,6 +194,7 @@ describe.skipIf(why !== null)(title, { timeout: 60_000 }, () => {
       /^(\/usr)?\/lib\/systemd\/system\/ticketmaild.service$/,
     );
     expect(await machine.get('systemctl is-enabled ticketmaild@3.service')).toBe('enabled');
+    expect((await machine.run('systemctl is-enabled ticketmaild-page.socket')).stdout).toBe('disabled\n');
     expect((await machine.run('systemctl is-active ticketmaild@3.service')).stdout).toBe('inactive\n');
     await place.deliver('Subject: package\r\n\r\nHello\r\n');
     await untilTickets(10);
