@@ -5,6 +5,8 @@ configuration=/etc/ticketmaild/ticketmaild.toml
 data=/var/lib/ticketmaild
 user=ticketmaild
 sockets='ticketmaild-health.socket ticketmaild-page.socket'
+# Units that ran before the Debian package stopped them.
+ran=/run/ticketmaild-ran
 # Of an installation from a checkout: versions of the program, units, and the rest in /usr/local.
 checkout_home=/usr/local/lib/ticketmaild
 checkout_units=/usr/local/lib/systemd/system
@@ -102,6 +104,15 @@ stop_units() {
     systemctl kill --signal=KILL "$unit" || true
     timeout --foreground 30 systemctl stop "$unit" || return 1
   done
+}
+
+# Stops all units until postinst of the package starts those that ran, which the file $ran lists.
+stop_for_now() {
+  # shellcheck disable=SC2046 # One line for each unit.
+  printf '%s\n' $(open_sockets) $(running) | sed '/^$/d' >>$ran
+  units=$(loaded_units)
+  # shellcheck disable=SC2086 # One word for each unit.
+  stop_units $units || fail "$unit cannot be stopped: see systemctl status $unit"
 }
 
 # Starts sockets $@, before the service, which takes them over. Sets $taken.

@@ -151,6 +151,23 @@ describe.skipIf(why !== null)(title, { timeout: 60_000 }, () => {
     await untilTickets(8);
   });
 
+  test('a port that another process takes during an upgrade is named, and the next try opens the socket', async () => {
+    const hold = `python3 -c "import socket,time
+while True:
+  try: s = socket.create_server(('127.0.0.1', ${place.pagePort})); break
+  except OSError: time.sleep(0.001)
+time.sleep(60)"`;
+    await machine.get(`setsid sh -c '${hold.replaceAll("'", "'\\''")}' >/dev/null 2>&1 </dev/null &`);
+    const { code, stderr } = await machine.run('dpkg --install /srv/deb/second.deb');
+    expect({ code, stderr }).toEqual({
+      code: 1,
+      stderr: expect.stringContaining('ticketmaild-page.socket does not start'),
+    });
+    await machine.get('pkill --full create_[s]erver');
+    expect(await machine.run('dpkg --configure -a')).toMatchObject({ code: 0 });
+    expect(await machine.get('systemctl is-active ticketmaild ticketmaild-page.socket')).toBe('active\nactive');
+  });
+
   test('an installer of a checkout refuses beside it', async () => {
     expect(await machine.run('/srv/checkout/systemd/install --packages /srv/packages')).toEqual({
       ...{ code: 1, stdout: '' },
@@ -183,6 +200,8 @@ describe.skipIf(why !== null)(title, { timeout: 60_000 }, () => {
     await machine.get('systemctl --quiet disable ticketmaild-page.socket');
     await place.deliver('Subject: checkout\r\n\r\nHello\r\n');
     await untilTickets(9);
+    // Killed before its files are there.
+    await machine.run('timeout --signal=KILL 0.3 dpkg --install /srv/deb/first.deb');
     const { code, stdout, stderr } = await machine.run('dpkg --install /srv/deb/first.deb');
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
     expect(stdout).toContain('took over the installation in /usr/local/lib/ticketmaild');
@@ -206,6 +225,7 @@ type Place = {
   /** Of the first package. */
   readonly root: string;
   readonly imapPort: number;
+  readonly pagePort: number;
   /** Who has a mailbox with one message. */
   readonly user: string;
   deliver(source: string): Promise<void>;
@@ -242,7 +262,7 @@ async function openPlace(): Promise<Place> {
   await deliver('Subject: first\r\n\r\nHello\r\n');
   const undo = building.move();
   const end = () => undo.disposeAsync();
-  return { machine, root, imapPort: dovecot.tlsPort, user, deliver, [Symbol.asyncDispose]: end };
+  return { machine, root, imapPort: dovecot.tlsPort, pagePort, user, deliver, [Symbol.asyncDispose]: end };
 }
 
 /** The package in folder `root` as it is, as a next version, cut off, for another architecture, and broken. */
