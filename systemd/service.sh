@@ -136,6 +136,8 @@ require_sockets() {
   exit 1
 }
 
+is_checkout_installed() { [ -e $checkout_home ] || [ -e $checkout_units/ticketmaild.service ]; }
+
 # Removes what systemd/install made, except user, data and configuration. Its units are stopped and disabled before.
 remove_checkout() {
   for unit in ticketmaild.service ticketmaild@.service ticketmaild-health.socket ticketmaild-health@.socket \

@@ -200,8 +200,10 @@ time.sleep(60)"`;
     await machine.get('systemctl --quiet disable ticketmaild-page.socket');
     await place.deliver('Subject: checkout\r\n\r\nHello\r\n');
     await untilTickets(9);
-    // Killed before its files are there.
-    await machine.run('timeout --signal=KILL 0.3 dpkg --install /srv/deb/first.deb');
+    // Killed before its configuration was moved, then before its files are there.
+    for (const s of [0.1, 0.2, 0.3, 0.5]) {
+      await machine.run(`timeout --signal=KILL ${s} dpkg --install /srv/deb/first.deb`);
+    }
     const { code, stdout, stderr } = await machine.run('dpkg --install /srv/deb/first.deb');
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
     expect(stdout).toContain('took over the installation in /usr/local/lib/ticketmaild');
