@@ -61,8 +61,8 @@ export interface MailboxStore {
   leasedMailboxes(): Promise<readonly { readonly id: string; readonly name: string; readonly owner: string }[]>;
   /** Pausing stops polls from the next one on; resuming makes the mailbox due at once. Audited. */
   setMailboxState(id: string, state: 'active' | 'paused', by: AuditActor): Promise<void>;
-  /** Empty: the user name, if that is an address. Throws `not_found`. */
-  setAddresses(id: string, addresses: readonly string[]): Promise<void>;
+  /** Empty: the user name, if that is an address. Audited. Throws `not_found`. */
+  setAddresses(id: string, addresses: readonly string[], by: AuditActor): Promise<void>;
   /** Also makes the mailbox due at once and forgets its failures. Audited. */
   setPassword(id: string, password: NewPassword, by: AuditActor): Promise<void>;
   /**

@@ -292,7 +292,7 @@ async function change(
           : changeByGrant(ports, pending, selected, request));
   if ('view' in stored) return { kind: 'probe_failed', probe: stored.view };
   const isAddressed = !isSame(addresses, before.mailbox.addresses);
-  if (isAddressed) await ports.store.setAddresses(after.id, addresses);
+  if (isAddressed) await ports.store.setAddresses(after.id, addresses, ports.actor);
   if (changed.length === 0 && !isAddressed)
     return refused('Nothing was changed: the mailbox has these settings already.');
   const words = [...changed, ...(isAddressed ? ['addresses'] : [])].join(', ').replace('on_success', 'afterwards');

@@ -243,7 +243,7 @@ export async function setMailboxAddresses(
   const addresses = readAddresses(options.addresses);
   return await withApp(options, context, async (app) => {
     const { id, name } = await app.store.mailboxByName(options.name);
-    await app.store.setAddresses(id, addresses);
+    await app.store.setAddresses(id, addresses, app.actor);
     const now = (await app.store.mailboxById(id))?.addresses ?? [];
     await context.terminal.line(
       now.length === 0 ? `${name} has no address` : `${name} receives mail for ${now.join(', ')}`,

@@ -201,7 +201,7 @@ describe('settings', () => {
     await added();
     const { text } = await scene.ada.get(`/admin/mailbox/settings?${new URLSearchParams({ name })}`);
     const fields: Record<string, string> = { ...fieldsOf(text, 'mailbox/set'), interval: '66' };
-    await scene.app.store.setAddresses((await stored())?.id ?? '', ['other@example.org']);
+    await scene.app.store.setAddresses((await stored())?.id ?? '', ['other@example.org'], scene.app.actor);
     for (const shown of [fields, fields]) {
       const got = await scene.form('mailbox/set', shown);
       expect([got.status, mainOf(got.text)]).toEqual([422, expect.stringContaining('was changed since the page was')]);

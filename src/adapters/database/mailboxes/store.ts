@@ -191,14 +191,18 @@ async function setMailboxState(db: SqlExecutor, id: string, state: 'active' | 'p
   });
 }
 
-async function setAddresses(db: SqlExecutor, id: string, addresses: readonly string[]): Promise<void> {
-  const result = await db
-    .updateTable('mailboxes')
-    .set({ addresses: addresses.length === 0 ? null : addresses.join(',') })
-    .where('id', '=', id)
-    .where('state', '<>', 'removing')
-    .executeTakeFirst();
-  if (result.numUpdatedRows === 0n) throw noMailboxById(id);
+async function setAddresses(db: SqlExecutor, id: string, addresses: readonly string[], by: AuditActor): Promise<void> {
+  await inTransaction(db, async (transaction) => {
+    const result = await transaction
+      .updateTable('mailboxes')
+      .set({ addresses: addresses.length === 0 ? null : addresses.join(',') })
+      .where('id', '=', id)
+      .where('state', '<>', 'removing')
+      .executeTakeFirst();
+    if (result.numUpdatedRows === 0n) throw noMailboxById(id);
+    const name = (await nameOf(transaction, id)) ?? id;
+    await addAudit(transaction, [settingsChanged({ id, name }, ['addresses'], by)]);
+  });
 }
 
 async function setPassword(db: SqlExecutor, id: string, password: NewPassword, by: AuditActor): Promise<void> {
@@ -343,7 +347,11 @@ function passwordSet(mailboxId: string, name: string, password: NewPassword, by:
   return { ...by, action: 'password.set', keyId, nextKeyId: null, mailboxId, detail: name };
 }
 
-function settingsChanged({ id, name }: Mailbox, columns: readonly string[], by: AuditActor): AuditEntry {
+function settingsChanged(
+  { id, name }: Pick<Mailbox, 'id' | 'name'>,
+  columns: readonly string[],
+  by: AuditActor,
+): AuditEntry {
   const detail = `${name}: ${columns.join(', ')}`;
   return { ...by, action: 'mailbox.changed', keyId: null, nextKeyId: null, mailboxId: id, detail };
 }

@@ -309,7 +309,7 @@ describe.each(kinds)('the schedule in %s', (kind) => {
     const [same, changed, paused, gone] = [await add(), await add(), await add(), await add()];
     const named = await add();
     const before = await on.db.mailboxVersions([same, changed, paused, gone, named]);
-    await on.db.setAddresses(named, ['new@example.org']);
+    await on.db.setAddresses(named, ['new@example.org'], by);
     expect((await on.db.mailboxVersions([named])).get(named)?.version).not.toBe(before.get(named)?.version);
     await touch(changed);
     await on.db.setMailboxState(paused, 'paused', by);

@@ -292,9 +292,11 @@ describe.each(kinds)('threads in the store on %s', (kind) => {
       expect((await fresh.mailboxByName(named.name)).addresses).toEqual(['desk@example.net', 'help@example.net']);
       const { ownAddresses } = await fresh.lookUp(questionWith({ mailboxId: named.id }));
       expect([...ownAddresses]).toEqual(expect.arrayContaining(['desk@example.net', 'support@example.org']));
-      await fresh.setAddresses(named.id, []);
+      await fresh.setAddresses(named.id, [], by);
+      const [entry] = await fresh.readAudit(1);
+      expect(entry).toMatchObject({ ...by, action: 'mailbox.changed', detail: `${named.name}: addresses` });
       expect((await fresh.mailboxById(named.id))?.addresses).toEqual(['support@example.org']);
-      await expect(fresh.setAddresses('nobody', [])).rejects.toMatchObject({ code: 'not_found' });
+      await expect(fresh.setAddresses('nobody', [], by)).rejects.toMatchObject({ code: 'not_found' });
     });
   });
 
