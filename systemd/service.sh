@@ -147,7 +147,7 @@ remove_checkout() {
   for folder in $checkout_units "$(dirname $checkout_units)"; do
     [ ! -d "$folder" ] || rmdir --ignore-fail-on-non-empty "$folder"
   done
-  systemctl daemon-reload
+  ! has_systemd || systemctl daemon-reload
   for path in $shared; do rm -f "$checkout_share/$path"; done
   rm -f $checkout_command
   rm -rf $checkout_home

@@ -296,7 +296,7 @@ describe.each(kinds)('threads in the store on %s', (kind) => {
       const [entry] = await fresh.readAudit(1);
       expect(entry).toMatchObject({ ...by, action: 'mailbox.changed', detail: `${named.name}: addresses` });
       expect((await fresh.mailboxById(named.id))?.addresses).toEqual(['support@example.org']);
-      await expect(fresh.setAddresses('nobody', [], by)).rejects.toMatchObject({ code: 'not_found' });
+      await expect(fresh.setAddresses('missing', [], by)).rejects.toMatchObject({ code: 'not_found' });
     });
   });
 
