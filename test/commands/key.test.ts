@@ -129,8 +129,17 @@ describe('key backup and verify', () => {
   });
 
   test.each([
-    ['a folder', (path: string) => mkdir(path), 'is a folder'],
-    ['a named pipe', async (path: string) => void spawnSync('mkfifo', [path]), 'is a named pipe'],
+    ['a folder', (path: string) => mkdir(path), 'is a folder\nhint: Give the path of a regular file.'],
+    [
+      'a named pipe',
+      async (path: string) => void spawnSync('mkfifo', [path]),
+      'is a named pipe\nhint: Give the path of a regular file.',
+    ],
+    [
+      'a link to itself',
+      (path: string) => symlink(path, path),
+      'is a symbolic link that leads to itself\nhint: Check the path: ls -l ',
+    ],
     ['an empty file', (path: string) => writeFile(path, ''), 'it has 0 bytes'],
     ['half a key', (path: string) => writeFile(path, randomBytes(31)), 'it has 31 bytes'],
     ['zeros', (path: string) => writeFile(path, Buffer.alloc(32)), 'all its bytes are equal'],
@@ -145,6 +154,7 @@ describe('key backup and verify', () => {
     expect(out).toBe('');
     expect(err).toMatch(/^[^\n]+\nhint: [^\n]+\n$/);
     expect(err).toContain(what);
+    expect(err).not.toMatch(/\b(rm|mv) /);
   });
 
   test('never overwrite a file, and print one object', async () => {

@@ -183,7 +183,12 @@ async function overwrite({ path }: KeyFileContext, before: FileSnapshot, content
 }
 
 /** Owner and mode of a file to be overwritten do not matter; it must only be readable. */
-const overwriteRules: FileRules = { ...backupFileRules, description: 'the key file', isLinkFollowed: false };
+const overwriteRules: FileRules = {
+  ...backupFileRules,
+  description: 'the key file',
+  isLinkFollowed: false,
+  isNamedByUser: false,
+};
 
 async function takeSnapshot(path: string): Promise<FileSnapshot> {
   const found = await readSmallFile(path, overwriteRules);

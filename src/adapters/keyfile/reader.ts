@@ -50,6 +50,7 @@ export const backupFileRules: FileRules = {
   owners: null,
   forbiddenMode: 0,
   isLinkFollowed: true,
+  isNamedByUser: true,
   sizeBytesMax: wrappedBytesMax,
 };
 

@@ -220,8 +220,8 @@ async function openFile(path: string, rules: FileRules): Promise<FileHandle | nu
 }
 
 async function whyNotOpen(path: string, rules: FileRules, code: string): Promise<RuleViolation | null> {
-  if (code === 'ELOOP') return symbolicLink(path);
-  if (code === 'ENXIO') return { predicate: 'is a socket or a device', hint: `Remove it: rm ${shellArg(path)}` };
+  if (code === 'ELOOP') return rules.isLinkFollowed ? linkLoop(path) : symbolicLink(path);
+  if (code === 'ENXIO') return wrongKind(path, 'a socket or a device', rules);
   if (code !== 'EACCES' && code !== 'EPERM') return null;
   return accessDenied(path, dirname(path), await statPath(path, rules.isLinkFollowed));
 }
@@ -237,6 +237,8 @@ export type FileRules = {
   /** Mode bits that must not be set. */
   readonly forbiddenMode: number;
   readonly isLinkFollowed: boolean;
+  /** The user named the path, perhaps by mistake: no hint removes or moves what is there. */
+  readonly isNamedByUser?: boolean;
   readonly sizeBytesMax: number;
 };
 
@@ -274,7 +276,8 @@ export async function trustedOwners(folder: string): Promise<readonly number[]> 
 export function ruleViolation(path: string, stats: BigIntStats, rules: FileRules): RuleViolation | null {
   const owner = Number(stats.uid);
   const mode = Number(stats.mode) & 0o7777;
-  if (!stats.isFile()) return wrongKind(path, stats);
+  if (stats.isSymbolicLink()) return symbolicLink(path);
+  if (!stats.isFile()) return wrongKind(path, kindOf(stats), rules);
   if (rules.owners !== null && !rules.owners.includes(owner)) return wrongOwner(path, owner, rules.owners[0] ?? 0);
   if ((mode & rules.forbiddenMode) !== 0) return wrongMode(path, mode, rules.forbiddenMode);
   if (stats.size <= rules.sizeBytesMax) return null;
@@ -282,17 +285,27 @@ export function ruleViolation(path: string, stats: BigIntStats, rules: FileRules
   return { predicate: `has ${stats.size} bytes; at most ${rules.sizeBytesMax} are allowed`, hint };
 }
 
-/** Not a regular file: a symbolic link could lead anywhere, and a read from a pipe or device could block forever. */
-function wrongKind(path: string, stats: BigIntStats): RuleViolation {
-  const word = shellArg(path);
-  if (stats.isSymbolicLink()) return symbolicLink(path);
-  if (stats.isDirectory())
-    return { predicate: 'is a folder', hint: `Move it away: mv ${word} ${shellArg(`${path}.aside`)}` };
-  const kind = stats.isFIFO() ? 'a named pipe' : stats.isSocket() ? 'a socket' : 'a device';
-  return { predicate: `is ${kind}`, hint: `Remove it: rm ${word}` };
+function kindOf(stats: BigIntStats): string {
+  if (stats.isDirectory()) return 'a folder';
+  if (stats.isFIFO()) return 'a named pipe';
+  return stats.isSocket() ? 'a socket' : 'a device';
 }
 
-/** Also for ELOOP, the error of open(2) with O_NOFOLLOW. */
+/** A read from a pipe or device could block forever. */
+function wrongKind(path: string, kind: string, { isNamedByUser = false }: FileRules): RuleViolation {
+  const word = shellArg(path);
+  const removal =
+    kind === 'a folder' ? `Move it away: mv ${word} ${shellArg(`${path}.aside`)}` : `Remove it: rm ${word}`;
+  const hint = isNamedByUser ? `Give the path of a regular file. To see what is there: ls -la ${word}` : removal;
+  return { predicate: `is ${kind}`, hint };
+}
+
+/** ELOOP although links are followed. */
+function linkLoop(path: string): RuleViolation {
+  return { predicate: 'is a symbolic link that leads to itself', hint: `Check the path: ls -l ${shellArg(path)}` };
+}
+
+/** It could lead anywhere. Also for ELOOP, the error of open(2) with O_NOFOLLOW. */
 function symbolicLink(path: string): RuleViolation {
   const word = shellArg(path);
   return {
