@@ -1,14 +1,19 @@
 /**
- * `encryption status`: problems first, then the switch, the keys, the passwords and the workers.
+ * `encryption status`: problems first, then the switch, the keys, their last verified backup, the passwords and the
+ * workers.
  *
  * While encryption is on, passwords that are or were stored in plain text are listed, to be changed at the provider.
  */
 
 import type { Terminal } from '../../adapters/terminal/terminal.ts';
 import type { Style } from '../../adapters/terminal/text-layout.ts';
+import type { App } from '../../compose/compose.ts';
+import { keysInUse, lastVerifiedBackup, type VerifiedBackup } from '../../encryption/backup.ts';
 import { type EncryptionStatus, encryptionDiagnostics, encryptionStatus } from '../../encryption/status.ts';
 import { workerHost } from '../../ingest/scheduler/workers.ts';
+import type { KeyId } from '../../secret/key.ts';
 import { asRunHere } from '../../text/program-name.ts';
+import { isoTime, shortTime } from '../../text/time.ts';
 import { type CommonOptions, type Context, withApp } from '../context.ts';
 import { keyIdsText, printTable, type TableColumn } from '../output.ts';
 import { runOperation } from './operation-progress.ts';
@@ -17,25 +22,52 @@ import { runOperation } from './operation-progress.ts';
 export async function showEncryption(options: CommonOptions, context: Context): Promise<number> {
   const { terminal } = context;
   return await withApp(options, context, async (app) => {
-    const [status, owner] = await runOperation(app, context, 'reading the status', async (ports) => {
+    const [status, owner, backup] = await runOperation(app, context, 'reading the status', async (ports) => {
       const current = await ports.store.operationOwner();
       return [
         await encryptionStatus(ports),
         current !== null && ports.worker.isDead(current) ? null : current,
+        await readBackup(app),
       ] as const;
     });
-    if (options.json === true) await terminal.json(status);
-    else await print(status, owner !== null, terminal);
+    if (options.json === true) await terminal.json({ ...status, verified_backup: backupJson(backup) });
+    else await print(status, owner !== null, backup, terminal);
     return 0;
   });
 }
 
-async function print(status: EncryptionStatus, isRunning: boolean, terminal: Terminal): Promise<void> {
+/** `wanted`: the keys that a backup must hold. `verified` null: no backup that holds them was verified. */
+type BackupStatus = { readonly wanted: readonly KeyId[]; readonly verified: VerifiedBackup | null };
+
+async function readBackup({ store, vault, keyFile }: Pick<App, 'store' | 'vault' | 'keyFile'>): Promise<BackupStatus> {
+  const { wanted } = keysInUse(await keyFile.read(), vault);
+  return { wanted, verified: await lastVerifiedBackup(store, { wanted }) };
+}
+
+function backupJson({ verified }: BackupStatus): object | null {
+  return verified && { at: isoTime(verified.atMs), by: verified.by, key_ids: verified.keyIds };
+}
+
+function backupLines({ wanted, verified }: BackupStatus): readonly StyledText[] {
+  if (wanted.length === 0) return [];
+  if (verified === null)
+    return [
+      [`backup     none that holds every key was verified: ${asRunHere('ticketmaild key verify FILE')}`, 'yellow'],
+    ];
+  return [[`backup     verified ${shortTime(verified.atMs)} UTC by ${verified.by}: ${verified.keyIds.join(', ')}`]];
+}
+
+async function print(
+  status: EncryptionStatus,
+  isRunning: boolean,
+  backup: BackupStatus,
+  terminal: Terminal,
+): Promise<void> {
   for (const { message, hint } of encryptionDiagnostics(status)) {
     await terminal.prose(`wrong      ${message}`, 'red');
     await terminal.prose(`  hint     ${asRunHere(hint)}`);
   }
-  for (const [text, style] of summary(status)) await terminal.prose(text, style);
+  for (const [text, style] of summary(status, backup)) await terminal.prose(text, style);
   if (status.workers.length > 0) await printTable(workerColumns, status.workers, { terminal });
   if (status.state === 'off') terminal.advice('Switch it on with: ticketmaild encryption enable');
   const command = unfinishedCommand(status);
@@ -62,7 +94,9 @@ function unfinishedCommand({ state, next_key_id: next }: EncryptionStatus): stri
   return next === null ? null : 'rotate';
 }
 
-function summary(status: EncryptionStatus): readonly (readonly [text: string, style?: Style])[] {
+type StyledText = readonly [text: string, style?: Style];
+
+function summary(status: EncryptionStatus, backup: BackupStatus): readonly StyledText[] {
   const { state, vault, sealed, plaintext: plain, sealed_tokens: sealedTokens, plaintext_tokens: plainTokens } = status;
   const hasTokens = sealedTokens + plainTokens > 0;
   const changed = status.changed_at === null ? '' : `, since ${shown(status.changed_at)} UTC by ${status.changed_by}`;
@@ -73,6 +107,7 @@ function summary(status: EncryptionStatus): readonly (readonly [text: string, st
     ...(status.stored_state === null ? [] : [[`in table   ${storedText(status)}`, 'red'] as const]),
     ...(keys === '' ? [] : [[`key        ${keys}`] as const]),
     [`vault      ${vault.state}${open}`],
+    ...backupLines(backup),
     [`passwords  ${sealed} sealed, ${plain} in plain text`],
     ...(hasTokens ? [[`tokens     ${sealedTokens} sealed, ${plainTokens} in plain text`] as const] : []),
     ...status.by_key.map(({ key_id: id, count }) => [`           ${count} under ${id ?? 'an unknown key'}`] as const),

@@ -240,6 +240,7 @@ describe('encryption status and log', () => {
       vault: { state: 'closed', key_ids: [], weak_key_ids: [], reason: null, hint: null },
       workers: [],
       plaintext_periods: [{ mailbox: 'one', since: expect.stringMatching(/Z$/), until: null }],
+      verified_backup: null,
     });
     const { out, err } = await cli.run(['encryption', 'status']);
     expect(out).toBe('encryption off (revision 0)\nvault      closed\npasswords  0 sealed, 1 in plain text\n');
@@ -266,6 +267,29 @@ describe('encryption status and log', () => {
     const { out } = await cli.run(['encryption', 'status']);
     expect(out).toMatch(/^encryption on, since 20.+ UTC by \S+@\S+ \(revision 2\)\n/);
     expect(out).toMatch(/Change them at the provider:\nMAILBOX +SINCE \(UTC\) +UNTIL \(UTC\)\none +20/);
+  });
+
+  test('names the last verified backup, also while the key file is lost, and none that lacks the key of a rotation', async () => {
+    const { key_id: id } = await report('encryption', 'enable', ...flags);
+    const backupLine = async () => (await cli.run(['encryption', 'status'])).out.match(/^backup +.*$/m)?.[0];
+    const none = 'backup     none that holds every key was verified: ticketmaild key verify FILE';
+    expect(await backupLine()).toBe(none);
+    const copy = join(cli.folder, 'copy.bin');
+    await report('key', 'backup', copy);
+    expect(await report('encryption', 'status')).toMatchObject({ verified_backup: null });
+    await report('key', 'verify', copy);
+    const by = expect.stringMatching(/^\S+@\S+$/);
+    const verified = { at: expect.stringMatching(/^20.+Z$/), by, key_ids: [id] };
+    const line = new RegExp(`^backup     verified 20\\d\\d-.{14} UTC by \\S+@\\S+: ${id}$`);
+    expect(await report('encryption', 'status')).toMatchObject({ verified_backup: verified });
+    expect(await backupLine()).toMatch(line);
+    await rename(keyFile, join(cli.folder, 'away'));
+    expect(await report('encryption', 'status')).toMatchObject({ verified_backup: verified });
+    expect(await backupLine()).toMatch(line);
+    await rename(join(cli.folder, 'away'), keyFile);
+    await report('encryption', 'rotate');
+    expect(await report('encryption', 'status')).toMatchObject({ verified_backup: null });
+    expect(await backupLine()).toBe(none);
   });
 
   test('a problem comes first, with its hint: the key file is lost', async () => {
