@@ -12,6 +12,7 @@ import { createPrivateKey } from 'node:crypto';
 import { once } from 'node:events';
 import { open, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { createInterface } from 'node:readline';
 import { systemClock } from '../../../src/adapters/clock/clock.ts';
 import { createProviderClient } from '../../../src/adapters/oauth/client.ts';
 import type { OAuthProvider } from '../../../src/config/oauth-provider.ts';
@@ -105,18 +106,27 @@ function endOf(child: ChildProcess, printed: () => string): Promise<never> {
   return end;
 }
 
-/** Waits until the child is done, writes a core of it, and searches that for what the provider issued since. */
+/**
+ * Waits until the child says `done`, writes a core of it, and searches that for what the provider issued since. Lines
+ * before it are what the commands print: a consent that is still being made holds its tokens rightly.
+ */
 async function copiesIn(child: ChildProcess, provider: TestProvider, before: number): Promise<TokenCopies> {
   const printed = collect(child);
   const ended = endOf(child, printed);
-  if (child.stdout === null) throw new Error('the process has no output');
-  await Promise.race([once(child.stdout, 'data'), ended]);
+  await Promise.race([isDone(child), ended]);
   await using folder = await temporaryFolder('core');
   const core = await gcore(child.pid ?? 0, folder.path);
   child.kill('SIGKILL');
   await ended.catch(() => undefined);
   if (core === null) throw new Error('gcore of gdb is not installed');
   return await search(core, provider, (await provider.report()).tokens.slice(before));
+}
+
+async function isDone({ stdout }: ChildProcess): Promise<void> {
+  if (stdout === null) throw new Error('the process has no output');
+  for await (const line of createInterface({ input: stdout })) if (line === 'done') return;
+  // It ended, which says more.
+  await new Promise(() => undefined);
 }
 
 async function search(
