@@ -68,6 +68,8 @@ test('a mailbox is connected with the commands and the SQL that the README gives
   expect(checked).toMatchObject({ code: 0, stdout: expect.stringContaining('ok      mailbox support') });
   const polled = await runCommand(['poll', '--config', config, '--json']);
   expect(polled).toMatchObject({ code: 0, stdout: expect.stringContaining('"ticket_opened":1') });
+  const listed = await runCommand([...commandLine('ticket list'), '--config', config]);
+  expect(listed).toMatchObject({ code: 0, stdout: expect.stringContaining('first') });
   expect((await runCommand(['mailbox', 'remove', 'support', '--yes', '--config', config])).code).toBe(0);
 });
 
