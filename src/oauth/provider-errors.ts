@@ -140,6 +140,16 @@ const codes: Readonly<Record<string, readonly [meaning: Meaning, hint: string | 
 const mailboxHint =
   'The provider grants no token for this user: check that it exists and is not suspended. If no mailbox of this provider works, check the key of the service account.';
 
+const providerHints: ReadonlySet<unknown> = new Set([
+  mailboxHint,
+  ...[...Object.values(microsoft), ...Object.values(codes)].map(([, hint]) => hint).filter((hint) => hint !== null),
+]);
+
+/** The hint, if it is one of these tables; null: it is the text of another program. */
+export function providerHint(hint: unknown): string | null {
+  return typeof hint === 'string' && providerHints.has(hint) ? hint : null;
+}
+
 const failureCodes: Readonly<Record<RequestPurpose, Readonly<Record<Meaning, FailureCode>>>> = {
   refresh: meaningCodes('oauth_needs_consent'),
   application: meaningCodes('oauth_provider_refused'),

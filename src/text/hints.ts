@@ -1,11 +1,16 @@
 /**
- * Hint catalogue: the fixed hints of checks and of the control socket, which a client compares an answer with.
+ * Hint catalogue: the fixed hints of checks, of the control socket and of failures that a poll or the database has,
+ * which a reader of a table or of an answer compares a hint with.
  *
  * A command shows hints of this program alone, from here or from the table of error codes (errors.ts), and never the
  * words of the process that answered: people run what a hint says, often as root.
  */
 
 import { commandOrNotice, shellCommand } from './shell.ts';
+
+/** `auto` means no TLS to this machine. */
+const databaseTls =
+  'Set tls = "verify" in [database], and ca_file to the authority of its certificate if the system does not know it.';
 
 export const hints = {
   alreadyRequested: 'Request it again.',
@@ -103,6 +108,27 @@ export const hints = {
   tooMuchData:
     'Another client may have changed many messages at once; if it persists, report it to the operator of the mail server.',
   setPassword: 'Set the password: ticketmaild mailbox set-password NAME',
+  caFileUnreadable: 'Name the file (PEM) of the issuing authority: --ca-file FILE',
+  certificateNotYetValid:
+    'Check the clock of this machine (timedatectl); if it is right, the mail server shows a certificate too early.',
+  databaseAccountDenied: `Check user, password and grants of the account. If it requires TLS (REQUIRE SSL): ${databaseTls}`,
+  databaseCertificateUntrusted:
+    'The certificate of the database is not trusted: name the file of its authority in [database] ca_file, or correct the host in url.',
+  databaseDiskFull: 'Free space on the disk of the database server; nothing is lost meanwhile.',
+  databaseFileRequest:
+    'No statement of ticketmaild loads a file: see what listens at that address, and who changed the server.',
+  databaseTls,
+  databaseTlsMissing: 'Enable TLS in the database server, or set tls = "off" in [database].',
+  dnsFailing: 'Check the DNS configuration of this machine: resolvectl status',
+  fileMissing: 'The file or its folder does not exist: check the path.',
+  folderUncreated: 'Make it on the server, or name another one: mailbox set NAME --on-success move:FOLDER',
+  implicitTlsExpected: 'The port may expect implicit TLS, as 993 does: try --tls implicit.',
+  memoryShort: 'Check the free memory of this machine: free -m',
+  openFilesOfMachine: 'Raise fs.file-max of this machine, or lower the number of connections.',
+  openFilesOfService: 'Raise LimitNOFILE of the service, or lower the number of connections.',
+  programFilesMissing:
+    'Files of ticketmaild are missing: reinstall it, or restart it after an upgrade. No message is touched meanwhile.',
+  uidImpossible: 'All other messages are fetched. The mail server contradicts itself: tell its operator.',
 } as const;
 
 /** Puts the name of a mailbox into the commands of a hint, where that name is their last word. */

@@ -6,6 +6,7 @@
  * cause is reduced to name and code. It contains no command, no response object and no message content.
  */
 import { Failure, type FailureCode, type FailureFields } from '../../errors.ts';
+import { hints } from '../../text/hints.ts';
 import {
   knownResponseCodes,
   meaningOfBye,
@@ -52,7 +53,7 @@ function byCode(code: string, error: unknown, context: ErrorContext): Failure | 
     return connectionLost(context, error);
   const meaning = Object.hasOwn(meanings, code) ? meanings[code] : undefined;
   if (meaning !== undefined) {
-    const hint = Object.hasOwn(hints, code) ? hints[code] : undefined;
+    const hint = Object.hasOwn(codeHints, code) ? codeHints[code] : undefined;
     const more = { cause, fields: { cause: code } };
     return new Failure(meaning[0], meaning[1], hint === undefined ? more : { ...more, hint });
   }
@@ -251,15 +252,14 @@ const meanings: Readonly<Record<string, readonly [FailureCode, string]>> = {
 };
 
 /** Hints for codes that are more specific than their failure. */
-const hints: Readonly<Record<string, string>> = {
-  GREETING_TIMEOUT: 'The port may expect implicit TLS, as 993 does: try --tls implicit.',
-  CERT_NOT_YET_VALID:
-    'Check the clock of this machine (timedatectl); if it is right, the mail server shows a certificate too early.',
-  EAI_AGAIN: 'Check the DNS configuration of this machine: resolvectl status',
-  EMFILE: 'Raise LimitNOFILE of the service, or lower the number of connections.',
-  ENFILE: 'Raise fs.file-max of this machine, or lower the number of connections.',
-  ENOBUFS: 'Check the free memory of this machine: free -m',
-  ENOMEM: 'Check the free memory of this machine: free -m',
+const codeHints: Readonly<Record<string, string>> = {
+  GREETING_TIMEOUT: hints.implicitTlsExpected,
+  CERT_NOT_YET_VALID: hints.certificateNotYetValid,
+  EAI_AGAIN: hints.dnsFailing,
+  EMFILE: hints.openFilesOfService,
+  ENFILE: hints.openFilesOfMachine,
+  ENOBUFS: hints.memoryShort,
+  ENOMEM: hints.memoryShort,
 };
 
 /** Node's codes for an untrusted chain (X509_V_ERR names without the prefix). */

@@ -11,6 +11,7 @@ import { encodePath, normalizePath } from 'imapflow/lib/tools.js';
 import { Failure, isFailure } from '../../errors.ts';
 import type { PostAction } from '../../ingest/model.ts';
 import type { FolderState } from '../../ingest/ports.ts';
+import { hints } from '../../text/hints.ts';
 import type { ImapConnection } from './connection.ts';
 import { type CommandToken, execute } from './imapflow-internals.ts';
 import { commandBytesMax, idleBytesMax, searchBytesMax } from './limits.ts';
@@ -235,9 +236,8 @@ async function create(connection: ImapConnection, target: string): Promise<void>
     if (!isFailure(error, 'server_refused')) throw error;
     const separator = /^[!-~]$/.exec(connection.imap.namespace?.delimiter ?? '')?.[0];
     const help = separator === undefined ? '' : ` Its hierarchy separator is "${separator}".`;
-    throw new Failure('server_refused', `The server refused to create the folder ${JSON.stringify(target)}.`, {
-      ...{ fields: error.fields, cause: error.cause },
-      hint: `Make it on the server, or name another one: mailbox set NAME --on-success move:FOLDER.${help}`,
+    throw new Failure('server_refused', `The server refused to create the folder ${JSON.stringify(target)}.${help}`, {
+      ...{ fields: error.fields, cause: error.cause, hint: hints.folderUncreated },
     });
   }
 }

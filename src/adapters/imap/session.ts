@@ -12,6 +12,7 @@ import { copyIn } from '../../async/buffer-pool.ts';
 import { Failure, isFailure } from '../../errors.ts';
 import type { Connection, PostAction } from '../../ingest/model.ts';
 import type { FetchedSource, FolderState, IdleEnd, ListedMessage, Session, Sessions } from '../../ingest/ports.ts';
+import { hints } from '../../text/hints.ts';
 import type { ImapOptions } from './client.ts';
 import { ImapConnection } from './connection.ts';
 import {
@@ -337,9 +338,8 @@ class ImapSession implements Session {
 
 /** The cursor never reaches UIDNEXT: later messages would be below it, and never fetched. */
 function impossibleUid(uid: number | undefined): Failure {
-  const hint = 'All other messages are fetched. The mail server contradicts itself: tell its operator.';
   const message = `The server lists UID ${uid}, which is not below its UIDNEXT; it is left out.`;
-  return new Failure('server_protocol_error', message, { hint });
+  return new Failure('server_protocol_error', message, { hint: hints.uidImpossible });
 }
 
 /** Selects the folder (EXAMINE when read-only). Closes the connection when that fails. */

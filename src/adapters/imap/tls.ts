@@ -10,6 +10,7 @@ import { type ConnectionOptions, type SecureContext, TLSSocket } from 'node:tls'
 import { Failure } from '../../errors.ts';
 import type { Connection } from '../../ingest/model.ts';
 import type { ProbeReport } from '../../ingest/ports.ts';
+import { hints } from '../../text/hints.ts';
 import { printableLine } from '../../text/printable.ts';
 import { isoTime } from '../../text/time.ts';
 import { trustingContext, untrustingContext } from '../process/tls-context.ts';
@@ -26,7 +27,7 @@ function contextFor(caPem: string | null): SecureContext {
   } catch (error) {
     throw new Failure('tls_untrusted', 'The CA file contains no readable certificate.', {
       cause: error,
-      hint: 'Name the file (PEM) of the issuing authority: --ca-file FILE',
+      hint: hints.caFileUnreadable,
     });
   }
 }

@@ -16,6 +16,7 @@ import { RunTimeDeadlines } from '../../async/deadline.ts';
 import { workerEnvironment } from '../../config/machine.ts';
 import { causeCode, Failure, isFailure } from '../../errors.ts';
 import type { CompressedSource, MessageParser, ParseResult } from '../../ingest/ports.ts';
+import { hints } from '../../text/hints.ts';
 import { compress, compressLarge, decompress } from './compress.ts';
 import { createFairQueue } from './fair-queue.ts';
 import type { ParseBatch, ParseReply, ParserUnavailable } from './parse.worker.ts';
@@ -197,7 +198,7 @@ async function run<Reply extends ParseReply | ParseResult>(
 function throwUnavailable<Reply extends ParseReply | ParseResult>(reply: Reply | ParserUnavailable): Reply {
   if (reply.ok || reply.reason !== 'parser_unavailable') return reply as Reply;
   throw new Failure('parser_unavailable', 'a library of the parser cannot be loaded', {
-    hint: 'Files of ticketmaild are missing: reinstall it, or restart it after an upgrade. No message is touched meanwhile.',
+    hint: hints.programFilesMissing,
   });
 }
 

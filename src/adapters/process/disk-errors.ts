@@ -2,6 +2,7 @@
  * Translation of file system errors (errno) into `disk_full` or `disk_failed`.
  */
 import { causeCode, Failure, isFailure } from '../../errors.ts';
+import { hints } from '../../text/hints.ts';
 
 const diskFullCodes = new Set(['ENOSPC', 'EDQUOT', 'EFBIG']);
 
@@ -17,7 +18,7 @@ export async function onDisk<T>(what: string, task: () => Promise<T>, hint?: str
     const code = causeCode(error);
     const message = `${what} cannot be written or read (${code})`;
     if (diskFullCodes.has(code)) throw new Failure('disk_full', message, { cause: error });
-    const advice = code === 'ENOENT' ? 'The file or its folder does not exist: check the path.' : hint;
+    const advice = code === 'ENOENT' ? hints.fileMissing : hint;
     throw new Failure('disk_failed', message, { cause: error, ...(advice === undefined ? {} : { hint: advice }) });
   }
 }

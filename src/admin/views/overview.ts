@@ -323,8 +323,8 @@ function stateOf({ status, last_success: success }: MailboxCheck): MailboxLine['
 const unknownError = 'an error that this version does not know';
 
 /**
- * A stored error: its code selects the hint, and its message is quoted, because the table may be forged. An error of
- * this worker since its start contains texts of this program only. Commands of a hint name the mailbox.
+ * A stored error: its hint is one of this program, and its message is quoted, because the table may be forged. An
+ * error of this worker since its start contains texts of this program only. Commands of a hint name the mailbox.
  */
 function errorOf({ mailbox, reason, hint, since, stored }: MailboxCheck): MailboxLine['error'] {
   if (reason === null) return null;
@@ -335,7 +335,7 @@ function errorOf({ mailbox, reason, hint, since, stored }: MailboxCheck): Mailbo
   const known = hintOf(code);
   // The check appends its own text to the stored message.
   const added = reason.slice(`${code}: ${message}`.length).trim();
-  const advice = [added, known ?? ''].filter((part) => part !== '').join(' ');
+  const advice = [added, known === null ? '' : (hint ?? known)].filter((part) => part !== '').join(' ');
   return {
     ...{ reason: known === null ? unknownError : code, storedMessage: message === '' ? null : message },
     ...{ hint: advice === '' ? null : named(advice), sinceMs },

@@ -3,13 +3,15 @@
  *
  * An answer is accepted when it says whether it is ready, which worker it is, and has checks. A value of another type
  * is replaced by a neutral one and listed in `strange`, so that one odd value does not hide the rest. A hint is shown
- * only if it is one of this program (hints.ts, errors.ts); a reason with an unknown code becomes `unknown`.
+ * only if it is one of this program (hints.ts, errors.ts, provider-errors.ts); a reason with an unknown code becomes
+ * `unknown`.
  */
 
 import * as z from 'zod/mini';
 import { failureHint, hintOf } from '../../errors.ts';
 import { reasonCode } from '../../ingest/health/describe.ts';
 import { checkStatuses, type Readiness } from '../../ingest/readiness.ts';
+import { providerHint } from '../../oauth/provider-errors.ts';
 import { knownHint } from '../../text/hints.ts';
 
 /** Codes of reasons that are no error codes (mailbox-checks.ts, reload.ts). */
@@ -65,7 +67,7 @@ function ownWords(reason: unknown, hint: unknown): { readonly reason: string | n
   const code = reasonCode(text);
   const isKnown = code === null || checkCodes.has(code) || hintOf(code) !== null;
   const byCode = code === null ? null : hintOf(code);
-  const own = hint === null ? null : (knownHint(hint) ?? failureHint(hint) ?? byCode);
+  const own = hint === null ? null : (knownHint(hint) ?? failureHint(hint) ?? providerHint(hint) ?? byCode);
   return { reason: isKnown ? text : 'unknown: the reason has a code that this version does not know', hint: own };
 }
 

@@ -4,6 +4,7 @@
 import { expect, test } from 'vitest';
 import { connectionLost, refusalFailure, toFailure } from '../../../src/adapters/imap/errors.ts';
 import type { ConnectionStage } from '../../../src/adapters/imap/transport.ts';
+import { knownHint } from '../../../src/text/hints.ts';
 
 function failed(code: string, stage: ConnectionStage): ReturnType<typeof toFailure> {
   return toFailure(Object.assign(new Error(`what ${code} says`), { code }), {
@@ -66,6 +67,14 @@ test('a refused command shows status and known response code in its message, and
   expect(message('HUNTER2')).toBe('The server refused fetching messages (NO).');
   expect(message(null)).toBe('The server refused fetching messages (NO).');
 });
+
+test.each(['GREETING_TIMEOUT', 'CERT_NOT_YET_VALID', 'EAI_AGAIN', 'EMFILE', 'ENFILE', 'ENOMEM'])(
+  'the own hint of %s is one of the catalogue, which status and tables accept',
+  (code) => {
+    const { hint } = failed(code, 'connect');
+    expect(knownHint(hint)).toBe(hint);
+  },
+);
 
 test('a hint adds to the message of its failure, and does not repeat it', () => {
   for (const code of ['ENOTFOUND', 'CERT_HAS_EXPIRED', 'ERR_TLS_CERT_ALTNAME_INVALID']) {

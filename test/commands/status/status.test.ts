@@ -4,6 +4,8 @@ import { statusLines } from '../../../src/commands/status/view.ts';
 import type { StatusReply } from '../../../src/compose/control-socket.ts';
 import { hintOf } from '../../../src/errors.ts';
 import type { Readiness } from '../../../src/ingest/readiness.ts';
+import { providerFailure } from '../../../src/oauth/provider-errors.ts';
+import { hints } from '../../../src/text/hints.ts';
 import { spanText } from '../../../src/text/units.ts';
 import { temporaryFolder } from '../../support/temporary.ts';
 import { type CommandOptions, plainLines, runInProcess } from '../command-line.ts';
@@ -17,6 +19,8 @@ beforeEach(async () => {
 
 afterEach(() => server[Symbol.asyncDispose]());
 
+const answered = { status: 400, error: 'invalid_client', retryAfter: null, atMs: sampleMs };
+const secretExpired = providerFailure('m365', 'application', { ...answered, microsoftNumbers: [7_000_222] });
 const nowMs = (): number => sampleMs;
 
 function status(args: readonly string[] = [], options: CommandOptions = {}): ReturnType<typeof runInProcess> {
@@ -96,6 +100,14 @@ describe('a daemon that is not ready', () => {
     expect(out).toMatch(/^support .+ 12 x .+34 min.+in 2 min +36 min ago\nbilling .+ 7 x .+\n {2}login_refused: /m);
     expect(out.match(/login_refused: /g)).toHaveLength(1);
     expect(out).toMatch(/^a-mailbox-with-a-rather-long-name .+never$/m);
+  });
+
+  test.each([
+    ['name_not_found', hints.dnsFailing],
+    [secretExpired.code, secretExpired.hint],
+  ])('shows the hint of the failure itself, as it is one of this program (%s: %s)', async (code, hint) => {
+    server.answer = withMailboxes([mailbox('one', { status: 'failing', reason: `${code}: no`, hint })]);
+    expect((await status()).out.replaceAll(/\s+/g, ' ')).toContain(`hint: ${hint}`);
   });
 
   test('names the mailbox in the command of a hint, where one mailbox alone has it', async () => {

@@ -17,6 +17,7 @@ import type {
   StartPoint,
   TlsMode,
 } from '../../../ingest/model.ts';
+import { providerHint } from '../../../oauth/provider-errors.ts';
 import { knownHint } from '../../../text/hints.ts';
 import { fromForeignTime, fromOptionalTime, type MailboxStateRow, toDatabaseTime } from '../sql/tables.ts';
 import {
@@ -290,7 +291,7 @@ function toHealth(row: HealthRow & SecretColumns): MailboxHealth {
 
 /** A hint of this program alone: people run what a hint says, and a writer of the database may have set the column. */
 function storedHint(hint: string | null, code: string): string {
-  return failureHint(hint) ?? knownHint(hint) ?? hintOf(code) ?? '';
+  return failureHint(hint) ?? knownHint(hint) ?? providerHint(hint) ?? hintOf(code) ?? '';
 }
 
 export function toCursor(row: {

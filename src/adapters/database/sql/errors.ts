@@ -6,6 +6,7 @@
  * itself is in the fields `cause` and `errno`.
  */
 import { causeCode, Failure, type FailureCode, type FailureFields, isFailure } from '../../../errors.ts';
+import { hints } from '../../../text/hints.ts';
 
 type Entry = readonly [code: FailureCode, numbers: readonly number[]];
 
@@ -69,7 +70,6 @@ const sentences: Partial<Record<FailureCode, string>> = {
   disk_full: 'The disk of the database is full',
 };
 
-const serverDiskHint = 'Free space on the disk of the database server; nothing is lost meanwhile.';
 const name = "['`][\\w.$@%:/-]{0,160}['`]";
 const account = `${name}@${name}`;
 const privileges = '(?:(?:SELECT|INSERT|UPDATE|DELETE|CREATE|ALTER|INDEX|DROP|REFERENCES)(?:, )?)+';
@@ -143,35 +143,24 @@ function requestRefused(cause: string, text: string, where: string): Failure | n
   }
   if (!text.startsWith('As a result of LOCAL INFILE')) return null;
   const message = `The database at ${where} asks for a file of this machine (LOAD DATA LOCAL), which is never sent.`;
-  const hint =
-    'No statement of ticketmaild loads a file: see what listens at that address, and who changed the server.';
-  return new Failure('database_unavailable', message, { fields: { cause: 'LOCAL_INFILE' }, hint });
+  return new Failure('database_unavailable', message, {
+    ...{ fields: { cause: 'LOCAL_INFILE' }, hint: hints.databaseFileRequest },
+  });
 }
 
 function hintOf(code: FailureCode, error: unknown): { hint?: string } {
-  if (code === 'disk_full') return { hint: serverDiskHint };
+  if (code === 'disk_full') return { hint: hints.databaseDiskFull };
   const cause = causeCode(error);
-  if (cause === 'HANDSHAKE_SSL_ERROR') {
-    return {
-      hint: 'The certificate of the database is not trusted: name the file of its authority in [database] ca_file, or correct the host in url.',
-    };
-  }
-  if (cause === 'HANDSHAKE_NO_SSL_SUPPORT')
-    return { hint: 'Enable TLS in the database server, or set tls = "off" in [database].' };
+  if (cause === 'HANDSHAKE_SSL_ERROR') return { hint: hints.databaseCertificateUntrusted };
+  if (cause === 'HANDSHAKE_NO_SSL_SUPPORT') return { hint: hints.databaseTlsMissing };
   const number = numberOf(error, 'errno');
-  if (number === secureTransportRequired) return { hint: tlsHint };
-  if (number === accessDenied)
-    return {
-      hint: `Check user, password and grants of the account. If it requires TLS (REQUIRE SSL): ${tlsHint}`,
-    };
+  if (number === secureTransportRequired) return { hint: hints.databaseTls };
+  if (number === accessDenied) return { hint: hints.databaseAccountDenied };
   return {};
 }
 
 const accessDenied = 1045;
 const secureTransportRequired = 3159;
-/** To this machine, `auto` means no TLS. */
-const tlsHint =
-  'Set tls = "verify" in [database], and ca_file to the authority of its certificate if the system does not know it.';
 
 /** Codes for errors of the network and the driver, which have no server number. */
 function connectionCode(error: unknown): FailureCode {

@@ -5,6 +5,7 @@ import { inspect } from 'node:util';
 import { expect, test } from 'vitest';
 import { mysqlFailure, sqliteFailure } from '../../../../src/adapters/database/sql/errors.ts';
 import type { Failure, FailureCode } from '../../../../src/errors.ts';
+import { knownHint } from '../../../../src/text/hints.ts';
 
 const where = 'db.example.org:3306';
 
@@ -88,6 +89,17 @@ test('names that a server sent in a request are not passed on', () => {
   const file = mysqlFailure(new Error('As a result of LOCAL INFILE command server wants to read run-this file'), where);
   expect(file).toMatchObject({ code: 'database_unavailable', fields: { cause: 'LOCAL_INFILE' } });
   expect(file.message).not.toContain('run-this');
+});
+
+test.each<[number | undefined, string]>([
+  [1045, 'ER_ACCESS_DENIED_ERROR'],
+  [3159, 'ER_SECURE_TRANSPORT_REQUIRED'],
+  [1021, 'ER_DISK_FULL'],
+  [undefined, 'HANDSHAKE_SSL_ERROR'],
+  [undefined, 'HANDSHAKE_NO_SSL_SUPPORT'],
+])('the own hint of an error (%s, %s) is one of the catalogue, which status accepts', (errno, code) => {
+  const { hint } = mysql(errno, code, 'x');
+  expect(knownHint(hint)).toBe(hint);
 });
 
 test('a fatal driver error without a code is a broken connection', () => {
