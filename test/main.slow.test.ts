@@ -4,17 +4,16 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
-import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { startFaultProxy } from './support/faults/proxy.ts';
 import { type Ended, runCommand, startDaemon } from './support/processes/daemon.ts';
+import { launcher } from './support/processes/launcher.ts';
 import { startDovecot } from './support/servers/dovecot.ts';
 import { freePort } from './support/servers/programs.ts';
 import { type TemporaryFolder, temporaryFolder } from './support/temporary.ts';
 
 /** Runs a command in a pseudo-terminal (util-linux). */
 const pseudoTerminal = 'script';
-const main = fileURLToPath(new URL('../src/ticketmaild.js', import.meta.url));
 
 let folder: TemporaryFolder;
 let env: Record<string, string>;
@@ -164,7 +163,7 @@ test('a safety rule is exit code 3, an outside failure 1', async () => {
 });
 
 test('a reader that closes the pipe early is no error', async () => {
-  const child = spawn(process.execPath, [main, '--help'], {
+  const child = spawn(process.execPath, [launcher, '--help'], {
     stdio: ['ignore', 'pipe', 'pipe'],
     env: { PATH: process.env.PATH },
   });
@@ -262,7 +261,7 @@ describe('at a terminal', () => {
     question: string,
     keys: string,
   ): Promise<{ code: number; screen: string }> {
-    const command = [process.execPath, main, ...args].map((word) => `'${word}'`).join(' ');
+    const command = [process.execPath, launcher, ...args].map((word) => `'${word}'`).join(' ');
     const child = spawn(pseudoTerminal, ['--quiet', '--return', '--command', command, '/dev/null'], {
       stdio: ['pipe', 'pipe', 'inherit'],
       env: { PATH: process.env.PATH, SHELL: '/bin/sh', TERM: 'xterm', ...env },

@@ -2,11 +2,9 @@
 import { spawn } from 'node:child_process';
 import { chmod, mkdir, writeFile } from 'node:fs/promises';
 import { delimiter, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { launcher } from '../support/processes/launcher.ts';
 import { ended } from '../support/servers/programs.ts';
 import type { AdminScene } from './admin-scene.ts';
-
-const main = fileURLToPath(new URL('../../src/ticketmaild.js', import.meta.url));
 
 /**
  * Throws with what it printed when it fails. `ticketmaild` is the program under test, with the environment of its
@@ -20,7 +18,7 @@ export async function shellRun(
   const programs = join(folder, 'bin');
   await mkdir(programs, { recursive: true });
   const program = join(programs, 'ticketmaild');
-  await writeFile(program, `#!/bin/sh\nexec '${process.execPath}' '${main}' "$@"\n`);
+  await writeFile(program, `#!/bin/sh\nexec '${process.execPath}' '${launcher}' "$@"\n`);
   await chmod(program, 0o755);
   const child = spawn('sh', ['-c', line], {
     env: { ...env, HOME: home, PATH: `${programs}${delimiter}${process.env.PATH ?? ''}` },

@@ -4,10 +4,10 @@ import { appendFile, chmod, rename, truncate, writeFile } from 'node:fs/promises
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { setTimeout as wait } from 'node:timers/promises';
-import { fileURLToPath } from 'node:url';
 import { stripVTControlCharacters } from 'node:util';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { readSince } from '../../src/commands/logs.ts';
+import { launcher } from '../support/processes/launcher.ts';
 import { type TemporaryFolder, temporaryFolder } from '../support/temporary.ts';
 import { plainLines, type RunningCommand, runInProcess, startInProcess } from './command-line.ts';
 
@@ -322,11 +322,9 @@ test('an unreadable file is a one-line error', async () => {
 });
 
 describe('as a process', () => {
-  const main = fileURLToPath(new URL('../../src/ticketmaild.js', import.meta.url));
-
   test('a reader that closes the pipe early is no error, and an endless input does not fill the memory', async () => {
     const endless = `yes '${line(1, 'poll.empty').trim()}'`;
-    const command = `${endless} | '${process.execPath}' --max-old-space-size=40 '${main}' logs | head -200000 | tail -1`;
+    const command = `${endless} | '${process.execPath}' --max-old-space-size=40 '${launcher}' logs | head -200000 | tail -1`;
     const { promisify } = await import('node:util');
     const { stdout, stderr } = await promisify(execFile)('/bin/sh', ['-c', command]);
     expect(stderr).toBe('');
@@ -335,7 +333,7 @@ describe('as a process', () => {
 
   test('Ctrl-C ends it quietly', async () => {
     await writeFile(file, night);
-    const child = spawn(process.execPath, [main, 'logs', file, '--follow'], { stdio: ['ignore', 'pipe', 'pipe'] });
+    const child = spawn(process.execPath, [launcher, 'logs', file, '--follow'], { stdio: ['ignore', 'pipe', 'pipe'] });
     let told = '';
     child.stderr.on('data', (text) => {
       told += String(text);

@@ -9,9 +9,9 @@
 import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
-import { mainFile } from '../bench/ingest/ingest.ts';
 import { addMailboxes, mailboxOn } from '../bench/many-mailboxes.ts';
 import { runMeasured } from '../support/processes/child.ts';
+import { launcher } from '../support/processes/launcher.ts';
 import type { Progress } from '../support/progress.ts';
 import { type Dovecot, startDovecot } from '../support/servers/dovecot.ts';
 import { password } from '../support/servers/dovecot-settings.ts';
@@ -63,7 +63,7 @@ export async function ingestCorpus(
   await run(place, ['migrate']);
   await fill(dovecot, url, bySource);
   progress.now(`fetching ${messages.length} messages`);
-  const { peakRssMb } = await runMeasured([mainFile, 'poll', '--json'], place);
+  const { peakRssMb } = await runMeasured([launcher, 'poll', '--json'], place);
   progress.now('reading back');
   const listed = await listAll(place, bySource);
   const reconciled = await run(place, ['reconcile', '--json']).then(
@@ -87,7 +87,7 @@ export async function ingestCorpus(
 }
 
 async function run({ env }: Place, args: readonly string[]): Promise<string> {
-  return (await runMeasured([mainFile, ...args], { env })).stdout;
+  return (await runMeasured([launcher, ...args], { env })).stdout;
 }
 
 async function fill(

@@ -10,9 +10,9 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { clockVariables, setClock } from '../support/faults/faked-clock.ts';
 import type { FaultProxy } from '../support/faults/proxy.ts';
+import { launcher } from '../support/processes/launcher.ts';
 import { ended, findProgram, runProgram } from '../support/servers/programs.ts';
 import { collectLines, type Printed } from './log-lines.ts';
 
@@ -62,7 +62,6 @@ export type WorkerPlan = {
   readonly faketime: string | null;
 };
 
-const main = fileURLToPath(new URL('../../src/ticketmaild.js', import.meta.url));
 const restartMs = 1_000;
 const ownNames = `mount --bind "$1" /etc/hosts && if [ -e /etc/resolv.conf ]; then mount --bind "$2" /etc/resolv.conf; fi && shift 2 && exec "$@"`;
 
@@ -136,7 +135,7 @@ function hostsText({ mailHost, mailLink }: WorkerPlan, isKnown: boolean): string
 /** The command line of a program in this worker's place. */
 function placed(plan: WorkerPlan, files: Files, args: readonly string[]): readonly string[] {
   const leash = findProgram('setpriv');
-  const node = [process.execPath, main, ...args];
+  const node = [process.execPath, launcher, ...args];
   const clock = plan.faketime === null ? {} : clockVariables(plan.faketime, files.clock);
   const timed = ['/usr/bin/env', ...Object.entries(clock).map(([name, value]) => `${name}=${value}`), ...node];
   const own = plan.isRoot

@@ -6,15 +6,14 @@ import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_pr
 import { once } from 'node:events';
 import { chmod, chown, mkdir, readdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { gcore, hitCount, searchCore, smallCore } from '../../support/leaks/memory-search.ts';
 import { runCommand } from '../../support/processes/daemon.ts';
+import { launcher } from '../../support/processes/launcher.ts';
 import { until } from '../../support/promises.ts';
 import { endWithUs } from '../../support/servers/programs.ts';
 import { type TemporaryFolder, temporaryFolder } from '../../support/temporary.ts';
 
-const main = fileURLToPath(new URL('../../../src/ticketmaild.js', import.meta.url));
 const service = 41_001;
 const isRoot = process.getuid?.() === 0;
 
@@ -48,7 +47,7 @@ async function daemon(prefix: readonly string[] = []): Promise<Running> {
   await rm(cwd, { recursive: true, force: true });
   await mkdir(cwd);
   await chmod(cwd, 0o777);
-  const node = [process.execPath, ...smallCore, main, 'run'];
+  const node = [process.execPath, ...smallCore, launcher, 'run'];
   const child = spawn('sh', ['-c', 'ulimit -c unlimited; exec "$@"', 'sh', ...prefix, ...node], {
     cwd,
     env,
@@ -83,7 +82,7 @@ test.each(['--version', '--help'])('%s cannot be traced or dumped either', (opti
     process.stderr.write('dumpable ' + prctl(3, 0n, 0n, 0n, 0n));
   });`;
   const flags = ['--no-warnings', '--import', `data:text/javascript,${encodeURIComponent(asked)}`];
-  expect(spawnSync(process.execPath, [...flags, main, option], { encoding: 'utf8' })).toMatchObject({
+  expect(spawnSync(process.execPath, [...flags, launcher, option], { encoding: 'utf8' })).toMatchObject({
     ...{ status: 0, stderr: 'dumpable 0' },
   });
 });

@@ -7,12 +7,11 @@ import { once } from 'node:events';
 import { constants, open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
-import { fileURLToPath } from 'node:url';
 import { beforeEach, expect, onTestFinished, test } from 'vitest';
+import { launcher } from '../../support/processes/launcher.ts';
 import { endWithUs, runProgram } from '../../support/servers/programs.ts';
 import { temporaryFolder } from '../../support/temporary.ts';
 
-const program = fileURLToPath(new URL('../../../src/ticketmaild.js', import.meta.url));
 let pipe: string;
 
 beforeEach(async () => {
@@ -23,7 +22,7 @@ beforeEach(async () => {
 });
 
 function logs(...args: string[]) {
-  const child = spawn(process.execPath, [program, 'logs', pipe, ...args], { stdio: ['ignore', 'pipe', 'inherit'] });
+  const child = spawn(process.execPath, [launcher, 'logs', pipe, ...args], { stdio: ['ignore', 'pipe', 'inherit'] });
   endWithUs(child, () => void child.kill('SIGKILL'));
   return child;
 }
@@ -55,7 +54,7 @@ test.each([
 test('a pipe whose writer pauses is read to its end', { timeout: 20_000 }, async () => {
   const line = 'for n in 1 2 3; do echo "line $n"; sleep 0.4; done';
   const command = `exec "$0" "$1" logs <(${line})`;
-  const child = spawn('bash', ['-c', command, process.execPath, program], { stdio: ['ignore', 'pipe', 'inherit'] });
+  const child = spawn('bash', ['-c', command, process.execPath, launcher], { stdio: ['ignore', 'pipe', 'inherit'] });
   endWithUs(child, () => void child.kill('SIGKILL'));
   expect(await text(child.stdout)).toBe('line 1\nline 2\nline 3\n');
 });

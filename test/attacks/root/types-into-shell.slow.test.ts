@@ -6,13 +6,12 @@
 import { spawnSync } from 'node:child_process';
 import { chmod, chown, mkdir, readFile, realpath, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { expect, test } from 'vitest';
+import { launcher } from '../../support/processes/launcher.ts';
 import { copyCheckout } from '../../support/systemd/checkout.ts';
 import { bootSystemd, whyNoSystemd } from '../../support/systemd/systemd.ts';
 import { temporaryFolder } from '../../support/temporary.ts';
 
-const main = fileURLToPath(new URL('../../../src/ticketmaild.js', import.meta.url));
 const service = 41_001;
 const isRoot = process.getuid?.() === 0;
 
@@ -45,7 +44,7 @@ test.skipIf(!isRoot)('nothing is typed into the terminal of root', { timeout: 30
   };
   const injected = `data:text/javascript,${encodeURIComponent(takenOver)}`;
   // Two commands: the shell stays, as the one of a person does.
-  const line = `'${process.execPath}' --import '${injected.replaceAll("'", '%27')}' '${main}' run; true`;
+  const line = `'${process.execPath}' --import '${injected.replaceAll("'", '%27')}' '${launcher}' run; true`;
   spawnSync('script', ['-qec', line, '/dev/null'], { env, cwd: folder.path, timeout: 20_000 });
   expect(JSON.parse(await readFile(out, 'utf8'))).toEqual({ uid: service, terminal: '0', typed: 0 });
 });

@@ -77,7 +77,7 @@ export async function untilPolled(daemon: Daemon, mailboxes: number, rounds: num
 }
 
 /** Pauses every mailbox and waits until no poll is in progress: a password is in memory while it is being used. */
-async function comeToRest({ databaseUrl }: Setting): Promise<void> {
+export async function comeToRest({ databaseUrl }: Setting): Promise<void> {
   await runSql(databaseUrl, "UPDATE mailboxes SET state = 'paused'");
   const deadlineMs = performance.now() + timeoutMs;
   for (let quiet = 0; quiet < quietLooks; quiet += 1) {

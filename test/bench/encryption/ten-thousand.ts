@@ -8,8 +8,8 @@
 
 import { newCanary } from '../../support/leaks/canary.ts';
 import { runMeasured } from '../../support/processes/child.ts';
+import { launcher } from '../../support/processes/launcher.ts';
 import type { Mariadb } from '../../support/servers/mariadb.ts';
-import { mainFile } from '../ingest/ingest.ts';
 import { addMailboxes, type NewRow } from '../many-mailboxes.ts';
 import { disable, enable, openSetting, rotate } from '../setting.ts';
 
@@ -38,7 +38,7 @@ export async function sizeRun(
   const figures: SizeFigures[] = [];
   for (const [operation, args] of operations) {
     progress(`${operation} with ${mailboxes} mailboxes`);
-    const { wallS, cpuS, peakRssMb } = await runMeasured([mainFile, ...args], { env: setting.env });
+    const { wallS, cpuS, peakRssMb } = await runMeasured([launcher, ...args], { env: setting.env });
     const rounded = (value: number | null, digits: number) => (value === null ? null : Number(value.toFixed(digits)));
     figures.push({
       operation,

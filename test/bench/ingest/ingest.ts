@@ -8,8 +8,8 @@
  * in memory at a time. A command that fails throws with what it printed.
  */
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { type ChildOptions, type Measured, runMeasured, serviceEnv } from '../../support/processes/child.ts';
+import { launcher } from '../../support/processes/launcher.ts';
 import type { Dovecot } from '../../support/servers/dovecot.ts';
 import { password } from '../../support/servers/dovecot-settings.ts';
 import type { Mariadb } from '../../support/servers/mariadb.ts';
@@ -46,7 +46,6 @@ export type FilledMailbox = {
 
 export const mailboxName = 'bench';
 const messagesAtOnce = 100;
-export const mainFile = fileURLToPath(new URL('../../../src/ticketmaild.js', import.meta.url));
 const fetchAndDropFile = join(import.meta.dirname, 'fetch-and-drop.ts');
 /** Generated messages have 400 senders: the more messages, the more of each. The limit is looked at all the same. */
 const sentByOneMax = 1_000_000;
@@ -127,7 +126,7 @@ function withCrlf(bytes: Uint8Array): Uint8Array {
 export async function addMailbox(dovecot: Dovecot, user: string, options: ChildOptions): Promise<void> {
   const server = ['--host', dovecot.host, '--port', String(dovecot.tlsPort), '--ca-file', dovecot.caFile];
   const account = ['--name', mailboxName, '--user', user, '--password-stdin', '--since', 'all'];
-  await runMeasured([mainFile, 'mailbox', 'add', ...server, ...account], { ...options, input: `${password}\n` });
+  await runMeasured([launcher, 'mailbox', 'add', ...server, ...account], { ...options, input: `${password}\n` });
 }
 
 export async function measureFetchAndDrop(
@@ -145,7 +144,7 @@ export function accountOf({ host, tlsPort, caPem }: Dovecot, user: string): Acco
 }
 
 async function measurePoll(options: ChildOptions): Promise<IngestRun['product']> {
-  const measured = await runMeasured([mainFile, 'poll', mailboxName, '--json'], options);
+  const measured = await runMeasured([launcher, 'poll', mailboxName, '--json'], options);
   const { wallS, cpuS, cpuSByThread, peakRssMb } = measured;
   return { durationS: reportedDurationS(measured), wallS, cpuS, cpuSByThread, peakRssMb };
 }

@@ -1,8 +1,8 @@
 import { spawnSync } from 'node:child_process';
 import { mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { launcher } from '../../support/processes/launcher.ts';
 import { type Dovecot, startDovecot } from '../../support/servers/dovecot.ts';
 import { freePort } from '../../support/servers/programs.ts';
 import { type CommandLine, nowMs, openCommandLine, type Ran } from '../command-line.ts';
@@ -527,9 +527,8 @@ describe('check and migrate', () => {
 
   test('a disk that takes no byte leaves no file behind', async () => {
     await using full = await openCommandLine();
-    const main = fileURLToPath(new URL('../../../src/ticketmaild.js', import.meta.url));
     // As on a full disk a file can be made, and nothing be written to it.
-    const script = `trap '' XFSZ; ulimit -f 0; exec '${process.execPath}' '${main}' check`;
+    const script = `trap '' XFSZ; ulimit -f 0; exec '${process.execPath}' '${launcher}' check`;
     mkdirSync(full.dataDir, { mode: 0o700 });
     const { stdout } = spawnSync('/bin/sh', ['-c', script], { env: full.env, encoding: 'utf8' });
     expect(stdout).toMatch(/^failed {2}data folder: data_dir .+ is not writable \(EFBIG\)$/m);

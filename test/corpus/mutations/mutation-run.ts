@@ -8,9 +8,9 @@
  */
 import { join } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
-import { mainFile } from '../../bench/ingest/ingest.ts';
 import { addMailboxes, mailboxOn } from '../../bench/many-mailboxes.ts';
 import { runMeasured } from '../../support/processes/child.ts';
+import { launcher } from '../../support/processes/launcher.ts';
 import type { Progress } from '../../support/progress.ts';
 import { startDovecot } from '../../support/servers/dovecot.ts';
 import { password } from '../../support/servers/dovecot-settings.ts';
@@ -165,7 +165,7 @@ async function pollPortion({ mutants }: Portion, mariadb: Mariadb | null): Promi
     TICKETMAILD_LIMITS_SENDER_LIMIT_PER_HOUR: '0',
   };
   const row = mailboxOn(dovecot, 'implicit', mailboxName, Buffer.from(password));
-  await runMeasured([mainFile, 'migrate'], { env });
+  await runMeasured([launcher, 'migrate'], { env });
   await addMailboxes(url, [row]);
   for (let at = 0; at < mutants.length; at += messagesAtOnce) {
     const portion = mutants.slice(at, at + messagesAtOnce).map(({ bytes }) => bytes);
@@ -180,7 +180,7 @@ async function poll(env: Readonly<Record<string, string>>): Promise<Polled> {
   const wrong: string[] = [];
   const run = async (...args: string[]) => {
     try {
-      return await patiently(() => runMeasured([mainFile, ...args], { env }));
+      return await patiently(() => runMeasured([launcher, ...args], { env }));
     } catch (error) {
       wrong.push(`${args.join(' ')}: ${error instanceof Error ? error.message : String(error)}`);
       return { stdout: '', peakRssMb: null };

@@ -1,13 +1,13 @@
 /**
- * The program under test as a process of its own: `node src/ticketmaild.js COMMAND …`.
+ * The program under test as a process of its own: `node LAUNCHER COMMAND …`.
  *
  * Its log lines on standard output are collected as objects. Waiting for a line fails with everything the process
  * printed when the time is up or the process ends first, so that a test never just times out. The environment is
  * the given one alone plus PATH: nothing of the developer's own settings reaches the process.
  */
 import { spawn } from 'node:child_process';
-import { fileURLToPath } from 'node:url';
 import { ended, endWithUs } from '../servers/programs.ts';
+import { launcher } from './launcher.ts';
 
 export type LogLine = Readonly<Record<string, unknown>>;
 
@@ -36,14 +36,15 @@ export type DaemonOptions = {
   readonly input?: string;
   /** Options of Node itself, before the script. */
   readonly nodeOptions?: readonly string[];
+  /** Of another program than the one under test. */
+  readonly launcher?: string;
 };
 
-const main = fileURLToPath(new URL('../../../src/ticketmaild.js', import.meta.url));
 const waitTimeoutMs = 20_000;
 
 /** Starts a command that continues until it is reported to stop. */
 export function startDaemon(args: readonly string[], options: DaemonOptions = {}): Daemon {
-  const child = spawn(process.execPath, [...(options.nodeOptions ?? []), main, ...args], {
+  const child = spawn(process.execPath, [...(options.nodeOptions ?? []), options.launcher ?? launcher, ...args], {
     stdio: ['pipe', 'pipe', 'pipe'],
     cwd: options.cwd,
     // Tests send as much as they like.

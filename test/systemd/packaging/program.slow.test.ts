@@ -1,7 +1,7 @@
 /** The built program, in a temporary folder: it replaces the one before, works as a checkout does, and packs alike. */
 import { execFile } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { chmod, mkdir, readdir, readFile, symlink, utimes, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, readdir, readFile, rm, symlink, utimes, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, expect, test } from 'vitest';
@@ -9,7 +9,12 @@ import { checkout, readPackage } from '../../../systemd/packaging/checkout.ts';
 import { pinnedNode, thisArchitecture } from '../../../systemd/packaging/node-package.ts';
 import { makeNpmPackage } from '../../../systemd/packaging/npm-package.ts';
 import { makeProgramFolder, type ProgramFolder } from '../../../systemd/packaging/program-folder.ts';
+import { comeToRest, daemonEnv, untilPolled } from '../../bench/encryption/memory-scene.ts';
+import { addMailboxes, mailboxOn } from '../../bench/many-mailboxes.ts';
+import { enable, openSetting } from '../../bench/setting.ts';
 import { mail } from '../../support/instance.ts';
+import { newCanary } from '../../support/leaks/canary.ts';
+import { gcore, hitCount, searchCore, smallCore } from '../../support/leaks/memory-search.ts';
 import { startDovecot } from '../../support/servers/dovecot.ts';
 import { type TemporaryFolder, temporaryFolder } from '../../support/temporary.ts';
 
@@ -115,4 +120,24 @@ test('installed by npm, it polls a mailbox with its threads, and keeps no data i
 
   const refused = await call('"$0" mailbox list', { PATH: '/usr/bin:/bin' }).catch((error) => error);
   expect(refused).toMatchObject({ code: 2, stderr: expect.stringContaining('hint: Set TICKETMAILD_DATA_DIR') });
+});
+
+test('its daemon leaves no copy of a sealed password in a core dump after logins, where its key is found', async () => {
+  const canary = newCanary();
+  const launcher = join(program.path, 'ticketmaild.js');
+  await using dovecot = await startDovecot({ password: canary });
+  await using setting = await openSetting(null, daemonEnv);
+  const rows = Array.from({ length: 20 }, (_, index) =>
+    mailboxOn(dovecot, index % 2 === 0 ? 'implicit' : 'none', dovecot.newUser(), canary),
+  );
+  await addMailboxes(setting.databaseUrl, rows);
+  await setting.succeed(enable, { launcher });
+  await using daemon = setting.start(['run'], { launcher, nodeOptions: smallCore });
+  await untilPolled(daemon, rows.length, 2);
+  await comeToRest(setting);
+  const core = (await gcore(daemon.pid, folder.path)) ?? '';
+  expect(await searchCore(core, canary)).toMatchObject({ hits: [] });
+  const key = await readFile(join(setting.dataDir, 'encryption-key.bin'));
+  expect(hitCount(await searchCore(core, key))).toBeGreaterThan(0);
+  await rm(core);
 });
