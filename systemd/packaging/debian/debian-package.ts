@@ -4,7 +4,7 @@
  *
  * dpkg-deb writes it, with one thread and the date of the sources, so that the same sources give the same bytes.
  */
-import { chmod, cp, lstat, mkdir, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import { gzip } from 'node:zlib';
@@ -15,6 +15,7 @@ import { runTool } from '../command.ts';
 import { writeManPages } from '../man/man-pages.ts';
 import { type Architecture, nodeBinary } from '../node-package.ts';
 import type { MakePackages, PackageFile, PackageRequest } from '../package-request.ts';
+import { copyTo, setModes, sizeOf } from '../tree.ts';
 import { copyrightFile, debianChangelog } from './documents.ts';
 
 const sources = import.meta.dirname;
@@ -63,7 +64,8 @@ export async function layOutDebianPackage(
 ): Promise<{ readonly files: number }> {
   await layOut(root, architecture, request);
   await setModes(root);
-  const { files, bytes } = await contents(root);
+  await chmod(join(root, configuration), 0o640);
+  const { files, bytes } = await sizeOf(root);
   await writeControl(join(root, 'DEBIAN'), { version: request.version, architecture, bytes });
   return { files };
 }
@@ -176,27 +178,4 @@ async function writeGzip(path: string, text: string): Promise<void> {
 async function link(target: string, path: string): Promise<void> {
   await mkdir(dirname(path), { recursive: true });
   await symlink(target, path);
-}
-
-async function copyTo(from: string, to: string): Promise<void> {
-  await mkdir(dirname(to), { recursive: true });
-  await cp(from, to, { recursive: true });
-}
-
-/** 0755 for folders and programs, 0640 for the configuration, 0644 for other files. */
-async function setModes(root: string): Promise<void> {
-  await chmod(root, 0o755);
-  for (const path of await readdir(root, { recursive: true })) {
-    const stat = await lstat(join(root, path));
-    if (stat.isSymbolicLink()) continue;
-    const isRunnable = stat.isDirectory() || (stat.mode & 0o100) !== 0;
-    await chmod(join(root, path), isRunnable ? 0o755 : path === configuration ? 0o640 : 0o644);
-  }
-}
-
-async function contents(root: string): Promise<{ readonly files: number; readonly bytes: number }> {
-  const entries = await readdir(root, { recursive: true, withFileTypes: true });
-  const paths = entries.filter((entry) => !entry.isDirectory()).map((entry) => join(entry.parentPath, entry.name));
-  const sizes = await Promise.all(paths.map(async (path) => (await lstat(path)).size));
-  return { files: paths.length, bytes: sizes.reduce((sum, size) => sum + size, 0) };
 }

@@ -4,11 +4,12 @@
  * No step of the Containerfile runs a program, so that any machine builds the image of any architecture. buildah keeps
  * its storage in the work folder and needs no daemon.
  */
-import { chmod, cp, lstat, mkdir, readdir } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { chmod, mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
 import { runTool } from '../command.ts';
 import { type Architecture, nodeBinary } from '../node-package.ts';
 import type { MakePackages, PackageFile, PackageRequest } from '../package-request.ts';
+import { copyTo, setModes, sizeOf } from '../tree.ts';
 import { copyDebianLibraries } from './debian-libraries.ts';
 import { writeOciArchive } from './oci-archive.ts';
 
@@ -45,7 +46,7 @@ async function makeImage(
   await runBuildah(work, ['push', '--format', 'v2s2', name, `dir:${pushed}`]);
   const path = join(workFolder, `ticketmaild-${version}-${architecture}.oci.tar`);
   await writeOciArchive(pushed, { name, archive: path, folder: join(work, 'layout'), dateS });
-  return { path, files: await countFiles(context) };
+  return { path, files: (await sizeOf(context)).files };
 }
 
 /** The folders that the Containerfile copies. Owners are set there; modes do not depend on the umask. */
@@ -69,27 +70,7 @@ async function makeContext(
   await chmod(join(base, 'tmp'), 0o1777);
 }
 
-async function copyTo(from: string, to: string): Promise<void> {
-  await mkdir(dirname(to), { recursive: true });
-  await cp(from, to, { recursive: true });
-}
-
-/** 0755 for folders and programs, 0644 for other files. */
-async function setModes(folder: string): Promise<void> {
-  await chmod(folder, 0o755);
-  for (const path of await readdir(folder, { recursive: true })) {
-    const stat = await lstat(join(folder, path));
-    const isRunnable = stat.isDirectory() || (stat.mode & 0o100) !== 0;
-    if (!stat.isSymbolicLink()) await chmod(join(folder, path), isRunnable ? 0o755 : 0o644);
-  }
-}
-
 async function runBuildah(work: string, args: readonly string[]): Promise<void> {
   const [storage, state] = [join(work, 'storage'), join(work, 'state')];
   await runTool('buildah', ['--storage-driver', 'vfs', '--root', storage, '--runroot', state, ...args]);
-}
-
-async function countFiles(folder: string): Promise<number> {
-  const entries = await readdir(folder, { recursive: true, withFileTypes: true });
-  return entries.filter((entry) => !entry.isDirectory()).length;
 }
