@@ -42,7 +42,7 @@ type Copying = {
   readonly source: SqlExecutor;
   readonly target: SqlExecutor;
   readonly digestOf: ReturnType<typeof createDigests>;
-  /** One more row was copied, or compared. */
+  /** So many more rows were copied, or compared; negative: so many are to be repeated. */
   readonly count: (step: 'copying' | 'comparing', rows: number) => void;
 };
 
@@ -189,7 +189,10 @@ async function digestTarget({ target, digestOf }: Copying, table: CopiedTable): 
 
 const emptiedRows = 1000;
 
-/** In bounded transactions. */
+/**
+ * Deletes all rows: in a server 1,000 a statement, each its own transaction, as a transaction may be limited in size
+ * (Galera); in SQLite, whose DELETE has no LIMIT, all at once. After an interruption the comparison repeats it.
+ */
 async function emptyTable(target: SqlExecutor, table: CopiedTable): Promise<void> {
   for (let last = await lastKey(target, table); last !== null; last = await lastKey(target, table)) {
     const keys = sql.join(table.key.map((column) => sql.ref(column)));
