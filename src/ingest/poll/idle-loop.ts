@@ -5,7 +5,8 @@
  * Polling stays as the safety net: after the poll interval, five minutes at most, a round runs without an announcement,
  * which also detects a dead connection. A connection that ends while it idles is no failure: no message was in transit,
  * and the mailbox is polled again. A session by access token is left before the token ends: the mailbox is due at once
- * and gets a session with a new one. Announcements without a message behind them are followed at growing intervals.
+ * and gets a session with a new one, also where the server ended the session first. Announcements without a message
+ * behind them are followed at growing intervals.
  */
 import { asFailure, type Failure, isFailure } from '../../errors.ts';
 import { events } from '../../events.ts';
@@ -41,7 +42,7 @@ export async function idle(open: OpenPoll, slot: IdleSlot, runRound: () => Promi
     if (lost.aborted) throw leaseLost(mailbox.name);
     const isCutShort = ended === 'timed_out' && clock.monotonicMs() - sinceMs < Math.min(idleMsMin, idleMs / 2);
     const pollEnd = endAfter(ended, isCutShort, open, slot);
-    if (pollEnd !== null) return wait(pollEnd);
+    if (pollEnd !== null) return wait(isFailure(ended, 'session_expired') ? tokenEnd() : pollEnd);
     if (ended === 'timed_out' && idleMs === endsInMs) return wait(tokenEnd());
     const foundMessages = await roundAfter(ended === 'new_messages', open, slot, runRound);
     await store.recordPollSuccess(lease, wait('finished'));

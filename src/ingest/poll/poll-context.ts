@@ -103,6 +103,8 @@ export type PollSummary = {
   readonly lastRound: RoundReport | null;
   /** The next poll proceeds in another way (poison-message.ts), so that polling again at once may help. */
   readonly changesCourse: boolean;
+  /** Until the mailbox is due again; null after a failure or a stop. */
+  readonly dueAfterMs: number | null;
   readonly durationMs: number;
 };
 

@@ -47,7 +47,8 @@ export async function pollMailbox(
 ): Promise<PollSummary> {
   const { clock } = ports;
   const startedAtMs = clock.monotonicMs();
-  const record: PollRecord = { roundId: null, wasConnected: false, lastRound: null, changesCourse: false };
+  const nothing = { roundId: null, wasConnected: false, lastRound: null, changesCourse: false, dueAfterMs: null };
+  const record: PollRecord = nothing;
   let failure: Failure | null = null;
   try {
     const lease = await acquireLease(mailbox, ports, settings(), options);
@@ -98,6 +99,7 @@ async function pollWithLease(poll: StartedPoll): Promise<void> {
     { ok: true, nextPollAfterMs: stop.aborted ? 0 : nextPollAfterMs },
     due?.version,
   );
+  if (!stop.aborted) poll.record.dueAfterMs = nextPollAfterMs;
 }
 
 /**

@@ -66,12 +66,16 @@ type RunningPoll = PollInProgress & {
   ended: Promise<void>;
 };
 
-/** `slotFreed` is called whenever a concurrency slot becomes free: a poll has ended, or its connection idles. */
+/**
+ * `slotFreed` is called whenever a concurrency slot becomes free: a poll has ended, or its connection idles. `dueAgain`
+ * is called with the time until a mailbox is due again whose connection idled.
+ */
 export function createPollRunner(
   ports: SchedulerPorts,
   settings: () => SchedulerSettings,
   stop: AbortSignal,
   slotFreed: () => void,
+  dueAgain: (afterMs: number) => void,
 ): PollRunner {
   const { disk, circuitBreaker, reporter, clock } = ports;
   const running = new Map<string, RunningPoll>();
@@ -105,7 +109,10 @@ export function createPollRunner(
       slotFreed();
     });
     entry.ended = pollMailbox(mailbox, ports, settings, options, observerOf(entry, ports))
-      .then((summary) => ended(entry, summary))
+      .then((summary) => {
+        ended(entry, summary);
+        if (entry.isIdling && summary.dueAfterMs !== null) dueAgain(summary.dueAfterMs);
+      })
       .finally(() => {
         running.delete(id);
         slotFreed();

@@ -1,9 +1,10 @@
 /**
  * Scheduler: every tick queries the database for due mailboxes and starts as many polls as the limits allow.
  *
- * Due times are stored in the database, so a missed, late or doubled tick does no harm. An unreachable database is a
- * state, not an error: it is logged once when it goes and once when it returns. No poll starts that could only fail:
- * while files cannot be written, or the circuit breaker of the mail server is open.
+ * Ticks come every second, and between them when a mailbox is due whose connection ended while it idled. Due times are
+ * stored in the database, so a missed, late or doubled tick does no harm. An unreachable database is a state, not an
+ * error: it is logged once when it goes and once when it returns. No poll starts that could only fail: while files
+ * cannot be written, or the circuit breaker of the mail server is open.
  */
 import { asFailure } from '../../errors.ts';
 import { createRowReporter } from '../health/reporter.ts';
@@ -30,6 +31,8 @@ interface Scheduler {
 
 /** Mailboxes that one query returns. */
 const dueMailboxesMax = 500;
+/** Regular ticks are so far apart (daemon.ts). */
+const tickMs = 1000;
 
 /** `stop` ends polls after their current batch and prevents new ones. `settings` is read on every tick. */
 export function createScheduler(
@@ -37,11 +40,16 @@ export function createScheduler(
   settings: () => SchedulerSettings,
   stop: AbortSignal,
 ): Scheduler {
-  const { health, disk, reporter } = ports;
-  const runner = createPollRunner(ports, settings, stop, () => slotFreed());
+  const { clock, health, disk, reporter } = ports;
+  const runner = createPollRunner(
+    ...([ports, settings, stop] as const),
+    () => slotFreed(),
+    (afterMs) => dueAgain(afterMs),
+  );
   const queue = createDueQueue(ports, settings, runner);
   const refill = createRefill(ports, settings, runner, queue);
   let isQuerying = false;
+  let isTickAwaited = false;
 
   const tick = async (): Promise<void> => {
     health.liveness.tick();
@@ -65,6 +73,16 @@ export function createScheduler(
     if (stop.aborted) return;
     if (queue.needsRefill()) void tick();
     else queue.startRunnable();
+  };
+
+  /** One tick at a time: hundreds of connections may end together. */
+  const dueAgain = (afterMs: number): void => {
+    if (afterMs > tickMs || isTickAwaited) return;
+    isTickAwaited = true;
+    void clock.sleep(afterMs, stop).then(() => {
+      isTickAwaited = false;
+      return tick();
+    });
   };
 
   return {

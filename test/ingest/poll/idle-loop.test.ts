@@ -181,6 +181,7 @@ test('a token that ends within seconds is followed after a second, not at once',
 test('a server that ends the connection with the token is no broken connection, and counts nowhere', async () => {
   const ended = new Failure('session_expired', 'the token ended');
   const { seen, idling } = scene([{ ended }], { mayIdle: false });
-  expect(await idling()).toBe(1000);
+  expect(await idling()).toBe(0);
+  expect(await scene([{ ended, afterMs: 4000 }], { mayIdle: false }).idling()).toBe(1000);
   expect(seen).toMatchObject({ rounds: 0, connectionEnds: [], lines: ['idle.ended'], polls: [] });
 });

@@ -79,6 +79,7 @@ function scene(loginOf: (user: string) => Login) {
     () => settings,
     stop.signal,
     () => undefined,
+    () => undefined,
   );
   const poll = async (name: string) => {
     runner.start(dueMailbox(name, mail.host));
