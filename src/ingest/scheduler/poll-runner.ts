@@ -104,10 +104,7 @@ export function createPollRunner(
     const entry = newEntry(mailbox, clock, settings);
     running.set(id, entry);
     circuitBreaker.attemptStarted(connection, id);
-    const options = optionsOf(entry, ports, stop, () => {
-      entry.isIdling = true;
-      slotFreed();
-    });
+    const options = optionsOf(entry, ports, stop, slotFreed);
     entry.ended = pollMailbox(mailbox, ports, settings, options, observerOf(entry, ports))
       .then((summary) => {
         ended(entry, summary);
@@ -124,9 +121,7 @@ export function createPollRunner(
     start,
     end: (poll) => [...running.values()].find((one) => one === poll)?.ending.abort(),
     activity: () => activityOf([...running.values()]),
-    drained: async () => {
-      while (running.size > 0) await Promise.all([...running.values()].map(({ ended }) => ended));
-    },
+    drained: () => allEnded(running),
     suppressReports: () => {
       isSuppressed = true;
     },
@@ -143,6 +138,10 @@ export function createPollRunner(
       }
     },
   };
+}
+
+async function allEnded(running: ReadonlyMap<string, RunningPoll>): Promise<void> {
+  while (running.size > 0) await Promise.all([...running.values()].map(({ ended }) => ended));
 }
 
 function newEntry(mailbox: DueMailbox, clock: SchedulerPorts['clock'], settings: () => SchedulerSettings): RunningPoll {
@@ -187,6 +186,7 @@ function optionsOf(
     requestIdleSlot: (hadMessages) => {
       const slot = idleSlots.request(mailbox, due.version, hadMessages);
       if (slot === null) return null;
+      entry.isIdling = true;
       idles();
       log.debug({ mailbox: name }, events.idleStarted);
       return slot;
