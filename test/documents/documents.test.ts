@@ -2,7 +2,7 @@
  * Rules for all README.md files: links lead to files and headings that exist, commands and scripts exist, tables stay
  * readable.
  */
-import { readdirSync, readFileSync } from 'node:fs';
+import { globSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { buildProgram } from '../../src/commands/program.ts';
@@ -12,9 +12,10 @@ const root = join(import.meta.dirname, '../..');
 const readmeLinesMax = 250;
 const cellCharactersMax = 200;
 
-const paths = readdirSync(root, { recursive: true, encoding: 'utf8' })
-  .filter((path) => /(^|\/)(README|CHANGELOG|THREATS)\.md$/.test(path) && !/node_modules|^dist\//.test(path))
-  .sort();
+const paths = globSync('**/{README,CHANGELOG,THREATS}.md', {
+  cwd: root,
+  exclude: (path) => /(^|\/)(node_modules|dist|\.git)$/.test(path),
+}).sort();
 const documents = paths.map((path) => ({ path, text: readFileSync(join(root, path), 'utf8') }));
 
 /** The text without the parts that are generated from the code. */
