@@ -30,7 +30,7 @@ const root = join(import.meta.dirname, '../..');
 const notOurs = new Set(['node_modules', '.git', '.vitest', 'data', 'dist']);
 
 /** Every text file of the checkout. Folders of others are not entered: tests build machines in node_modules/.cache. */
-const files: readonly Source[] = globSync('**/*', {
+const files: readonly Source[] = globSync(['**/*', '**/.*', '**/.*/**/*'], {
   cwd: root,
   withFileTypes: true,
   exclude: ({ name }) => notOurs.has(name),
