@@ -1,18 +1,19 @@
 #!/bin/bash
-# Becomes systemd, PID 1 of its own namespaces, on a copy of this machine that vanishes with them.
+# Becomes systemd, PID 1 of its own namespaces, on a copy of a root folder that vanishes with them.
 #
 # Called by systemd.ts inside fresh mount, PID, UTS, IPC and cgroup namespaces, whose mounts reach nobody outside:
-#   boot.sh FOLDER [OUTSIDE INSIDE]…
-# FOLDER is an empty folder for the mounts; each pair is a folder that is seen inside, read-only.
-# Root is an overlay: what is read comes from the machine, what is written goes into memory.
+#   boot.sh FOLDER SYSTEM [OUTSIDE INSIDE]…
+# FOLDER is an empty folder for the mounts, SYSTEM a root folder, `/` for this machine; each pair is a folder that is
+# seen inside, read-only.
+# Root is an overlay: what is read comes from SYSTEM, what is written goes into memory.
 set -euo pipefail
-folder=$1
-shift
+folder=$1 system=$2
+shift 2
 
 mount -t tmpfs -o mode=755,size=3g tmpfs "$folder"
 mkdir "$folder/changes" "$folder/work" "$folder/root"
 root=$folder/root
-mount -t overlay -o "lowerdir=/,upperdir=$folder/changes,workdir=$folder/work" overlay "$root"
+mount -t overlay -o "lowerdir=$system,upperdir=$folder/changes,workdir=$folder/work" overlay "$root"
 
 mount -t proc -o nosuid,nodev,noexec proc "$root/proc"
 mount -t sysfs -o nosuid,nodev,noexec,ro sysfs "$root/sys"

@@ -1,10 +1,10 @@
 /**
- * This machine's own systemd as PID 1 of a machine apart, that starts in half a second and vanishes without a trace.
+ * A systemd as PID 1 of a machine apart, that starts in half a second and vanishes without a trace.
  *
- * Its files are those of this machine, seen through an overlay: what is changed inside is in memory and no other
- * else's. It shares the network, so that the other test servers can be reached. Root only: elsewhere, and where the
- * kernel does not allow it, `whyNoSystemd` says why. It ends with the process that started it, even when that is
- * killed.
+ * Its files are those of this machine or of a root folder, seen through an overlay: what is changed inside is in memory
+ * and no other else's. It shares the network, so that the other test servers can be reached. Root only: elsewhere, and
+ * where the kernel does not allow it, `whyNoSystemd` says why. It ends with the process that started it, even when that
+ * is killed.
  */
 import { spawn } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync, rmdirSync } from 'node:fs';
@@ -59,8 +59,8 @@ mount -t proc proc "$0/root/proc"
 mount -t sysfs -o ro sysfs "$0/root/sys"
 mount -t cgroup2 cgroup2 "$0/root/sys/fs/cgroup"`;
 
-/** Boots it; `folders` are seen inside, read-only: path outside to path inside. */
-export async function bootSystemd(folders: Readonly<Record<string, string>> = {}): Promise<Machine> {
+/** Boots the one of `root`; `folders` are seen inside, read-only: path outside to path inside. */
+export async function bootSystemd(folders: Readonly<Record<string, string>> = {}, root = '/'): Promise<Machine> {
   await using building = new AsyncDisposableStack();
   const folder = building.use(await temporaryFolder('systemd'));
   const mounts = join(folder.path, 'mounts');
@@ -69,7 +69,7 @@ export async function bootSystemd(folders: Readonly<Record<string, string>> = {}
   building.defer(() => removeWhenEmpty(group));
   // The group is entered first: it is the root of the groups that are seen inside.
   const enter = 'echo $$ >"$0/cgroup.procs" && exec "$@"';
-  const boot = [bootScript, mounts, ...Object.entries(folders).flat()];
+  const boot = [bootScript, mounts, root, ...Object.entries(folders).flat()];
   const server = startServer('bash', ['-c', enter, group, 'unshare', ...spaces, 'bash', ...boot]);
   building.defer(async () => {
     server.killAll();
