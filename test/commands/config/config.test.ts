@@ -58,6 +58,7 @@ test('config show has every key with its value and origin, and opens nothing', a
   expect(changed.out).toMatch(/^poll\.interval_s +30 +line 2$/m);
   expect(changed.out).toMatch(/^poll\.lease_s +90 +TICKETMAILD_POLL_LEASE_S$/m);
   expect(changed.out).not.toContain('raw.retention_days');
+  expect((await cli.run(['config', 'show', '--config', file])).out).toMatch(/^raw\.retention_days +7 +default$/m);
   expect(changed.err).toMatch(/^configuration file: \S*own\.toml$/m);
   expect(existsSync(cli.dataDir)).toBe(false);
 });
@@ -75,6 +76,17 @@ test.each([
   const { out, err } = await cli.run(['config', 'show', '--config', path, '--json']);
   if (!out.includes('"error"')) expect(out).toContain(`"key":"database.url","value":${JSON.stringify(shown)}`);
   expect(out + err).not.toContain(secret);
+});
+
+test('a password within an address in a list is not shown either', async () => {
+  const scopes = `scopes = ["https://ada:${secret}@mail.example/imap", "https://mail.example/smtp"]`;
+  const own = ['[oauth.own]', 'kind = "microsoft"', 'tenant = "t.example"', 'client_id = "c"', 'mailboxes = ["a"]'];
+  const path = write('scopes.toml', [...own, scopes, `client_secret_file = "${join(cli.folder, 'client')}"`]);
+  const { json, out } = await cli.run(['config', 'show', '--config', path, '--json']);
+  expect(json.find(({ key }) => key === 'oauth.own.scopes')?.['value']).toEqual([
+    ...['https://(not shown, as it may contain a password)', 'https://mail.example/smtp'],
+  ]);
+  expect(out).not.toContain(secret);
 });
 
 test('config check: one line, exit code 0', async () => {
@@ -132,5 +144,8 @@ test.each([
 
 test('a file that is not there', async () => {
   const { code, out } = await cli.run(['config', 'check', '--config', '/nowhere/x.toml']);
-  expect({ code, out }).toEqual({ code: 2, out: expect.stringContaining('there is no such configuration file') });
+  expect({ code, out }).toEqual({
+    code: 2,
+    out: expect.stringMatching(/^failed {2}\S+: there is no such configuration file.*\n {8}hint: \S.*\n$/),
+  });
 });

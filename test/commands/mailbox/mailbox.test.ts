@@ -1,10 +1,13 @@
 import { spawnSync } from 'node:child_process';
+import { X509Certificate } from 'node:crypto';
 import { mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { launcher } from '../../support/processes/launcher.ts';
+import { readCertificates } from '../../support/servers/authority.ts';
 import { type Dovecot, startDovecot } from '../../support/servers/dovecot.ts';
 import { freePort } from '../../support/servers/programs.ts';
+import { certificatesTemplate } from '../../support/servers/templates.ts';
 import { type CommandLine, nowMs, openCommandLine, type Ran } from '../command-line.ts';
 
 let dovecot: Dovecot;
@@ -147,6 +150,10 @@ describe('mailbox add', () => {
     expect(err).toContain(
       `The server shows this certificate:\n  subject  CN=localhost\n  issuer   CN=Test authority\n  valid    from 20`,
     );
+    const { certificateFile } = await readCertificates(await certificatesTemplate());
+    const { validFromDate: from, validToDate: until } = new X509Certificate(readFileSync(certificateFile));
+    const [first, last] = [from, until].map((date) => date.toISOString().slice(0, 10));
+    expect(err).toContain(`  valid    from ${first} until ${last}\n`);
     expect(err).toContain(`\n  SHA-256  ${fingerprint}\n`);
     expect(err).toMatch(
       new RegExp(`^hint: Compare the fingerprint with the operator .+ --fingerprint ${fingerprint}, `, 'm'),

@@ -3,15 +3,16 @@
  */
 import { expect, test } from 'vitest';
 import { probeMailbox } from '../../../src/commands/mailbox/probe.ts';
-import { Failure, hintOf } from '../../../src/errors.ts';
+import { Failure, type FailureCode, hintOf } from '../../../src/errors.ts';
 import { SecretBytes } from '../../../src/secret/secret-bytes.ts';
 import { mailbox } from '../../ingest/samples.ts';
 import { failureOf } from '../../support/promises.ts';
 
 const shown = 'ab'.repeat(32);
 
-async function probeFailure(name: string | null) {
-  const failure = new Failure('tls_pin_mismatch', 'another certificate', { fields: { pinned: 'cd', shown } });
+const otherPin = new Failure('tls_pin_mismatch', 'another certificate', { fields: { pinned: 'cd', shown } });
+
+async function probeFailure(name: string | null, failure = otherPin) {
   const app = { sessions: { probe: () => Promise.reject(failure) } } as unknown as Parameters<typeof probeMailbox>[0];
   const context = { terminal: { stage: () => undefined, note: () => undefined } } as unknown as Parameters<
     typeof probeMailbox
@@ -35,4 +36,14 @@ test('for a mailbox that is not stored yet the hint names the option, not a comm
   const { hint } = await probeFailure(null);
   expect(hint).toContain(`--fingerprint ${shown}`);
   expect(hint).not.toMatch(/mailbox set|remove/);
+});
+
+test.each<[FailureCode, boolean]>([
+  ['tls_untrusted', true],
+  ['tls_name_mismatch', true],
+  ['tls_expired', false],
+  ['tls_failed', false],
+])('%s: pinning the certificate is offered: %s', async (code, isOffered) => {
+  const { hint } = await probeFailure(null, new Failure(code, 'refused', { fields: { fingerprint: shown } }));
+  expect(hint.includes(`--fingerprint ${shown}`)).toBe(isOffered);
 });

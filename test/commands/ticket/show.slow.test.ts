@@ -60,6 +60,13 @@ test('ticket show has the new text of a message; --full has all of it', async ()
   const full = await cli.run(['ticket', 'show', ref, '--full']);
   expect(full.out).toContain('> Which printer?\n');
   expect(full.out).not.toContain('--full');
+  const [ticket] = (await cli.run(['ticket', 'show', ref, '--json'])).json;
+  expect(ticket?.['messages']).toEqual([
+    expect.objectContaining({
+      reply_text: 'It prints again.',
+      text: expect.stringContaining('> Which printer?'),
+    }),
+  ]);
 });
 
 test('ticket attachment writes a new file of its owner, whatever the message calls it', async () => {
@@ -88,7 +95,10 @@ test('standard output gets the bytes alone, and a terminal none', async () => {
   expect((await cli.run(args)).out).toBe(attachment.toString());
   const size = { columns: 80, rows: 24 };
   const seen = await runInProcess(args, { env: cli.env, size });
-  expect(seen).toMatchObject({ code: 2, err: expect.stringContaining('standard output is a terminal') });
+  expect(seen).toMatchObject({
+    code: 2,
+    err: expect.stringMatching(/^standard output is a terminal, .+\nhint: Give --output FILE, or a pipe\.\n$/),
+  });
   expect(plainLines(seen.out).join('')).toBe('');
 });
 
