@@ -132,7 +132,7 @@ require_sockets() {
   # shellcheck disable=SC2086 # One word for each unit.
   addresses=$(systemctl show --property=Listen --value $taken | sed -n 's/.*:\([0-9]*\) (Stream)$/sport = :\1/p' | sort -u |
     sed '2,$s/^/or /' | tr '\n' ' ')
-  echo "hint: Find and end it: ss -ltnp '( $addresses)'; then run this again. See systemd/README.md, After a break-in." >&2
+  echo "hint: Find and end it: ss -ltnp '( $addresses)'; then $again. See After a break-in in $manual." >&2
   exit 1
 }
 

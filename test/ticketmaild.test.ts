@@ -219,3 +219,14 @@ test('the page of a daemon that a checkout runs shows it', async () => {
   const page = await (await fetch(`${address}/admin`)).text();
   expect(page).toContain('<code><span>src/ticketmaild</span> <span>admin</span> <span>add</span> <span>NAME</span>');
 });
+
+test('in a folder that was removed it says so in one line', async () => {
+  const { code, stdout, stderr } = await runHere(
+    'here=$PWD; cd "$(mktemp -d)"; rmdir "$PWD"; "$here/src/ticketmaild" status',
+  );
+  expect({ code, stdout }).toEqual({ code: 2, stdout: '' });
+  // The shell of the wrapper complains first.
+  expect(stderr.replace(/^sh: .+\n/gm, '')).toBe(
+    'ticketmaild: the working folder was removed\nhint: Change to another one: cd /\n',
+  );
+});

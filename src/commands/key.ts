@@ -314,7 +314,8 @@ function daemonAdvice({ encryption }: Config): readonly string[] {
   return [
     'Give the daemon the passphrase before its next start, one of:',
     '  [encryption] passphrase_file = "/PATH", a file of its user with mode 0600',
-    `  LoadCredentialEncrypted=${credential} in its unit (systemd-creds(1))`,
+    `  the credential of the service, as root: systemd-ask-password -n 'Passphrase of the key file:' |`,
+    `    systemd-creds encrypt --name=${credential} - /etc/credstore.encrypted/${credential}`,
   ];
 }
 

@@ -105,11 +105,20 @@ export function loadConfig(source: ConfigSource): Config {
 
 /** The document, and what its paths are relative to. Throws `config_invalid`. */
 export function readSource(source: ConfigSource) {
-  const from = { ...{ env: process.env, cwd: process.cwd(), readFile: readRegular, systemFile, ownFile }, ...source };
+  const from = { ...{ env: process.env, cwd: workingFolder(), readFile: readRegular, systemFile, ownFile }, ...source };
   const file = findFile(from);
   const shown = file === null ? null : shownPath(file.path, from.cwd);
   const document = readDocument(shown, file?.bytes ?? null, from.env);
   return { from, document, bases: { file: baseOf(file?.path ?? from.ownFile, from.ownFile), variable: from.cwd } };
+}
+
+function workingFolder(): string {
+  try {
+    return process.cwd();
+  } catch (cause) {
+    if (causeCode(cause) !== 'ENOENT') throw cause;
+    throw new Failure('usage', 'the working folder was removed', { cause, hint: 'Change to another one: cd /' });
+  }
 }
 
 /** Of the service unit. */

@@ -58,16 +58,17 @@ const scrubAdvice = [
 export const scrubWarning = `warning: plain text may remain in files of the database. ${scrubAdvice.map((line) => line.trim()).join(' ')}`;
 
 export const questions = {
-  keyLoss: 'If data/encryption-key.bin is lost, all sealed passwords are lost with it. Do you accept that?',
+  keyLoss: 'If the key file is lost, all sealed passwords are lost with it. Do you accept that?',
   backup: 'Is a safe place for the backup of the key file prepared, apart from the backups of the database?',
 } as const;
 
-/** Next steps once encryption is on. */
-export function backupAdvice(configFile: string | null): readonly string[] {
+/** Next steps once there is a new key. The date in the name keeps the backup of the key before. */
+export function backupAdvice(configFile: string | null, nowMs: number): readonly string[] {
+  const copy = `/PATH/encryption-key-${new Date(nowMs).toISOString().slice(0, 10)}.bin`;
   return [
     'Back the key file up now, apart from the backups of the database, and verify the copy:',
-    `  ${commandLine('key backup /PATH/encryption-key.bin', configFile)}`,
-    `  ${commandLine('key verify /PATH/encryption-key.bin', configFile)}`,
+    `  ${commandLine(`key backup ${copy}`, configFile)}`,
+    `  ${commandLine(`key verify ${copy}`, configFile)}`,
     `Switching it off again needs this file system: ${commandLine('encryption disable', configFile)}, run on this host.`,
   ];
 }

@@ -68,9 +68,9 @@ describe.skipIf(why !== null)(title, { timeout: 120_000, tags: ['long'] }, () =>
     took.push(`${((performance.now() - startedMs) / 1000).toFixed(1).padStart(6)} s  ${what}`);
     return result;
   };
-  /** Runs one line in the folder that holds `dist`. */
+  /** Runs one line in the folder that holds the package. */
   const paste = async (line: string, input = '') => {
-    const { code, stdout, stderr } = await timed(line, () => machine.run(`cd /root && ${line}`, { input }));
+    const { code, stdout, stderr } = await timed(line, () => machine.run(`cd /root/dist && ${line}`, { input }));
     expect(`${code} ${code === 0 ? '' : stdout + stderr}`, line).toBe('0 ');
   };
   const untilTicket = (subject: string) =>

@@ -73,7 +73,7 @@ export async function enableEncryption(options: EnableOptions, context: Context)
       `key       ${done.keyId}`,
       `key file  ${keyFile} (${done.createdKeyFile ? 'created' : 'existing'})`,
       ...confirmedLines(done.confirmed),
-      ...backupAdvice(options.config ?? null).map(asRunHere),
+      ...backupAdvice(options.config ?? null, context.nowMs()).map(asRunHere),
       ...(isFirst ? [] : plaintextRemnants(config.database, options.config ?? null).map(asRunHere)),
     ]);
     noteSharedBackup(app, config, context);
@@ -262,7 +262,7 @@ export async function rotateKey(options: WaitOptions, context: Context): Promise
       ...unrenewedLines(settings),
       'Earlier backups of the key file do not hold the new key. Earlier backups of the database',
       `need the former one, ${formerKeyId}: keep its backup as long as those.`,
-      ...backupAdvice(options.config ?? null)
+      ...backupAdvice(options.config ?? null, context.nowMs())
         .slice(0, -1)
         .map(asRunHere),
     ]);
@@ -325,7 +325,7 @@ export async function replaceLostEncryptionKey(options: ReplaceOptions, context:
       asRunHere(
         'Delete and move wait until you confirm the settings of each mailbox: ticketmaild mailbox confirm NAME',
       ),
-      ...backupAdvice(options.config ?? null).map(asRunHere),
+      ...backupAdvice(options.config ?? null, context.nowMs()).map(asRunHere),
     ]);
     return 0;
   });

@@ -64,8 +64,8 @@ describe('encryption enable', () => {
     const { key_id: id } = await report('encryption', 'status');
     expect(out).toContain('encryption is on\nsealed    3 passwords\n');
     expect(out).toContain(`key       ${id}\nkey file  ${keyFile} (created)\n`);
-    expect(out).toContain('\n  ticketmaild key backup /PATH/encryption-key.bin\n');
-    expect(out).toContain('\n  ticketmaild key verify /PATH/encryption-key.bin\n');
+    expect(out).toMatch(/\n {2}ticketmaild key backup \/PATH\/encryption-key-20\d\d-\d\d-\d\d\.bin\n/);
+    expect(out).toMatch(/\n {2}ticketmaild key verify \/PATH\/encryption-key-20\d\d-\d\d-\d\d\.bin\n/);
     expect(out).toContain('needs this file system: ticketmaild encryption disable');
     expect(out).toContain(`copies and backups of ${databaseFile()}`);
     expect(err).not.toMatch(/^hint/m);
@@ -128,7 +128,9 @@ describe('encryption enable', () => {
     const file = join(cli.folder, 'my config.toml');
     await writeFile(file, '');
     const { out } = await cli.run(['encryption', 'enable', ...flags, '--config', file]);
-    expect(out).toContain(`ticketmaild key backup /PATH/encryption-key.bin --config '${file}'`);
+    expect(out.replaceAll(/-20[\d-]+\.bin/g, '.bin')).toContain(
+      `ticketmaild key backup /PATH/encryption-key.bin --config '${file}'`,
+    );
   });
 
   test('at a terminal explains and asks for both, one after the other', async () => {
