@@ -39,13 +39,13 @@ beforeAll(async () => {
 
 type Far = { readonly proxy: FaultProxy; readonly user: string; readonly mailbox: Mailbox } & AsyncDisposable;
 
-/** A mailbox of the daemon behind a network of its own, polled once. */
-async function farMailbox(): Promise<Far> {
+/** A mailbox of a daemon behind a network of its own, polled once. */
+async function farMailbox({ on = instance, worker = daemon } = {}): Promise<Far> {
   const proxy = await startFaultProxy({ host: '127.0.0.1', port: at.dovecot.port });
   const user = at.dovecot.newUser();
   await at.dovecot.append(user, 'INBOX', [mail()]);
-  const mailbox = await instance.add(at.dovecot, user, inClear(proxy.port, user));
-  await until('the first mail', () => opened(daemon, mailbox.name) === 1);
+  const mailbox = await on.add(at.dovecot, user, inClear(proxy.port, user));
+  await until('the first mail', () => opened(worker, mailbox.name) === 1);
   return { proxy, user, mailbox, [Symbol.asyncDispose]: () => proxy[Symbol.asyncDispose]() };
 }
 
@@ -93,15 +93,25 @@ test.concurrent('case 33 (FS#3844): a fetch that hangs is cut at its deadline, a
 });
 
 test.concurrent('case 34 (FS#2838): a fetch that takes longer than the interval is left in peace', async () => {
-  await using far = await farMailbox();
-  far.proxy.fault = { kind: 'latency', delayMs: 200 };
+  await using own = await openInstance({ env: { TICKETMAILD_LOG_LEVEL: 'debug' } });
+  const worker = own.start();
+  await using far = await farMailbox({ on: own, worker });
+  const before = far.proxy.bytesFromServer;
+  far.proxy.fault = { kind: 'throttle', bytesPerS: 300_000 };
   await at.dovecot.append(far.user, 'INBOX', large(6));
-  await until('it fetches', () => linesOf(far.mailbox, 'poll.started').length === 2);
-  // The next run of a timer, in another process.
-  await expect(poll({ on: instance }, far.mailbox)).rejects.toMatchObject({ code: 'lease_taken' });
-  await until('all of them', () => opened(daemon, far.mailbox.name) === 7);
-  expect(linesOf(far.mailbox, 'poll.started')).toHaveLength(2);
-  expect(linesOf(far.mailbox, 'poll.failed')).toEqual([]);
+  await until('it fetches', () => far.proxy.bytesFromServer > before + 100_000);
+  far.proxy.fault = { kind: 'hold' };
+  const polls = () => worker.lines.filter(named('poll.started')).length;
+  const during = polls();
+  // The next run of a timer, in another process; then those of the daemon, every second.
+  await expect(poll({ on: own }, far.mailbox)).rejects.toMatchObject({ code: 'lease_taken' });
+  await sleep(2500);
+  expect(polls()).toBe(during);
+  far.proxy.fault = { kind: 'none' };
+  await until('all of them', () => opened(worker, far.mailbox.name) === 7);
+  const [last] = worker.lines.filter(named('message.ticket_opened')).slice(-1);
+  expect(worker.lines.slice(0, worker.lines.indexOf(last ?? {})).filter(named('poll.started'))).toHaveLength(during);
+  expect(worker.lines.filter(named('poll.failed'))).toEqual([]);
 });
 
 test.concurrent('case 35 (FS#1696): a second fetch at the same time does not disturb the first', async () => {
@@ -150,12 +160,17 @@ test.concurrent('case 37 (EE#52): who wants a mailbox that is being fetched is r
   proxy.fault = { kind: 'stall_after', bytes: 200_000 };
   const stuck = poll(at, mailbox).catch((error: unknown) => error);
   await until('it hangs', () => proxy.bytesFromServer >= 200_000);
-  const askedAt = performance.now();
-  const others = await Promise.allSettled(Array.from({ length: 10 }, () => poll(at, mailbox)));
-  expect(performance.now() - askedAt).toBeLessThan(2000);
-  expect(others).toEqual(
-    others.map(() => ({ status: 'rejected', reason: expect.objectContaining({ code: 'lease_taken' }) })),
-  );
+  let quickestMs = Number.POSITIVE_INFINITY;
+  // The quickest of three counts: other processes can only add to it.
+  for (let round = 0; round < 3 && quickestMs >= 2000; round += 1) {
+    const askedAt = performance.now();
+    const others = await Promise.allSettled(Array.from({ length: 10 }, () => poll(at, mailbox)));
+    quickestMs = Math.min(quickestMs, performance.now() - askedAt);
+    expect(others).toEqual(
+      others.map(() => ({ status: 'rejected', reason: expect.objectContaining({ code: 'lease_taken' }) })),
+    );
+  }
+  expect(quickestMs).toBeLessThan(2000);
   proxy.kill();
   proxy.fault = { kind: 'none' };
   expect(await stuck).toMatchObject({ code: 'connection_lost' });
@@ -227,7 +242,7 @@ test.concurrent('case 41 (jonhoo/rust-imap#263): a message that arrives between 
   });
   const mailbox = await own.add(at.dovecot, 'between', inClear(server.port, 'between'));
   const worker = own.start();
-  await until('both', () => opened(worker) === 2, 10_000);
+  await until('both', () => opened(worker) === 2);
   expect(await outcomesOf(own, mailbox)).toEqual(['1 ticket_opened', '2 ticket_opened']);
   await until('it rests', () => seen > 0);
   await sleep(200);

@@ -2,11 +2,14 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Failure } from '../../src/errors.ts';
 
-/** Asks again and again; fails with `what`, and with what it saw last. */
+/**
+ * Asks again and again; fails with `what`. The default is patience for a busy machine, less than the minute after which
+ * a lease of a dead worker expires; a promise about time has a limit of its own.
+ */
 export async function until<T>(
   what: string,
   look: () => T | Promise<T>,
-  timeoutMs = 30_000,
+  timeoutMs = 50_000,
 ): Promise<Exclude<T, false | null | undefined>> {
   let last: T | undefined;
   for (const endMs = performance.now() + timeoutMs; performance.now() < endMs; await sleep(50)) {

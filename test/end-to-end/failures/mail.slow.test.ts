@@ -68,9 +68,9 @@ test.concurrent('a wrong password is tried three times, then logins are suspende
   await sleep(2500);
   expect(await refusedLogins(wrong)).toBe(6);
   await instance.setPassword(boxes[0] as (typeof boxes)[0], 'pw');
-  await until('mail of the first', () => opened(second, box) === 1 || null, 5000);
+  await until('mail of the first', () => opened(second, box) === 1 || null);
   await mariadb.query(`update ${database.name}.mailboxes set password = 'pw' where name = '${otherBox}'`);
-  await until('mail of the second', () => opened(second, otherBox) === 1 || null, 5000);
+  await until('mail of the second', () => opened(second, otherBox) === 1 || null);
   await untilWell(second);
   expect((await readiness(second)).body.checks.mailboxes).toMatchObject({ ok: 3, failing: 0 });
 }, 60_000);

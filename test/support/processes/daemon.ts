@@ -40,7 +40,7 @@ export type DaemonOptions = {
   readonly launcher?: string;
 };
 
-const waitTimeoutMs = 20_000;
+const waitTimeoutMs = 50_000;
 
 /** Starts a command that continues until it is reported to stop. */
 export function startDaemon(args: readonly string[], options: DaemonOptions = {}): Daemon {

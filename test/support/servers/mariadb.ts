@@ -114,6 +114,8 @@ function mariadbArguments(folder: string, port: number, options: MariadbOptions)
     '--skip-log-bin',
     '--performance-schema=off',
     '--max-connections=500',
+    // A client of a busy machine may need more than the usual 10 s for the handshake.
+    '--connect-timeout=50',
     // A test that opens many connections at once must not be taken for an attack.
     '--max-connect-errors=1000000',
     `--innodb-flush-log-at-trx-commit=${flush[0]}`,
