@@ -8,6 +8,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { startFaultProxy } from './support/faults/proxy.ts';
 import { type Ended, runCommand, startDaemon } from './support/processes/daemon.ts';
 import { launcher } from './support/processes/launcher.ts';
+import { until } from './support/promises.ts';
 import { startDovecot } from './support/servers/dovecot.ts';
 import { freePort } from './support/servers/programs.ts';
 import { type TemporaryFolder, temporaryFolder } from './support/temporary.ts';
@@ -85,6 +86,7 @@ test('a group without a command prints its help; help COMMAND… prints that of 
 });
 
 test('with --json a failure is an object on standard output too; a name that does not exist is exit code 4', async () => {
+  expect(await run(['migrate'])).toMatchObject({ code: 0 });
   const [missing, misspelt] = await Promise.all([
     run(['mailbox', 'show', 'absent', '--json']),
     run(['mailbox', 'show', '--json']),
@@ -95,6 +97,8 @@ test('with --json a failure is an object on standard output too; a name that doe
   });
   expect(JSON.parse(misspelt.stdout)).toMatchObject({ error: { code: 'usage' } });
   expect(missing.stderr).toMatch(/^ticketmaild: .+\nhint: .+\n$/);
+  // After -- it is a name.
+  expect(await run(['mailbox', 'show', '--', '--json'])).toMatchObject({ code: 4, stdout: '' });
 });
 
 describe('a usage error is one line, a hint and exit code 2', () => {
@@ -208,6 +212,17 @@ describe('signals', () => {
     daemon.signal('SIGTERM');
     const { code, stderr } = await daemon.exit;
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+  });
+
+  test('run --pretty writes lines for people', async () => {
+    const own = { ...env, TICKETMAILD_DATA_DIR: join(folder.path, 'pretty') };
+    await using daemon = startDaemon(['run', '--pretty'], { env: own, cwd: folder.path });
+    await until('the daemon is ready', () => daemon.stdout().includes(' daemon.ready'));
+    daemon.signal('SIGTERM');
+    const { code, stdout } = await daemon.exit;
+    expect(code).toBe(0);
+    for (const line of stdout.trimEnd().split('\n'))
+      expect(line).toMatch(/^(\d{4}-\d\d-\d\d [\d:]{8} [A-Z]{4,5} | {26}hint: )/);
   });
 
   test('SIGUSR1 opens no debugger, and the daemon continues', async () => {

@@ -1,3 +1,5 @@
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { type CommandLine, openCommandLine } from '../command-line.ts';
 
@@ -18,6 +20,8 @@ afterAll(() => cli[Symbol.asyncDispose]());
 test.each([
   [['mailbox', 'show', 'suport'], 'Did you mean support? See ticketmaild mailbox list.'],
   [['mailbox', 'pause', 'spuport'], 'Did you mean support? See ticketmaild mailbox list.'],
+  // Each pair of swapped letters is one step.
+  [['mailbox', 'pause', 'usppotr'], 'Did you mean support? See ticketmaild mailbox list.'],
   [['mailbox', 'set', 'sale', '--interval', '30'], 'Did you mean sales? See ticketmaild mailbox list.'],
   [
     ['mailbox', 'set-password', '--no-probe', 'sale', '--password-stdin'],
@@ -37,4 +41,14 @@ test('a name from the table that a terminal must not get is not suggested; a she
   expect((await cli.run(['mailbox', 'show', 'support'])).err).not.toContain('Did you mean');
   cli.sql("update mailboxes set name = 'supp;rt' where name like 'supp%'");
   expect((await cli.run(['mailbox', 'show', 'support'])).err).toContain("Did you mean 'supp;rt'?");
+});
+
+test('a provider of the configuration is suggested, too', async () => {
+  const file = join(cli.folder, 'oauth.toml');
+  const provider = ['[oauth.desk]', 'kind = "microsoft"', 'tenant = "t.example"', 'client_id = "c"'];
+  await writeFile(join(cli.folder, 'client'), 'x', { mode: 0o600 });
+  const rest = [`client_secret_file = "${join(cli.folder, 'client')}"`, 'mailboxes = ["*@example.org"]'];
+  await writeFile(file, [...provider, ...rest].join('\n'));
+  const { code, err } = await cli.run(['oauth', 'show', 'dsek', '--config', file]);
+  expect({ code, err }).toEqual({ code: 4, err: expect.stringContaining('\nhint: Did you mean desk? ') });
 });

@@ -505,6 +505,13 @@ describe('check and migrate', () => {
       out: expect.stringMatching(/^nothing to do: all \d+ migrations are applied\n$/),
       err: '',
     });
+    expect((await fresh.run(['migrate', '--json'])).json).toEqual(after);
+    const listed = await fresh.run(['migrate', '--status']);
+    expect(listed).toMatchObject({
+      code: 0,
+      out: expect.stringMatching(/^NUMBER +NAME +APPLIED/),
+      err: '0 to apply\n',
+    });
     expect((await fresh.run(['check'])).out).toMatch(/^ok {6}tables: up to date$/m);
   });
 

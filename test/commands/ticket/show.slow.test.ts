@@ -69,6 +69,11 @@ test('ticket show has the new text of a message; --full has all of it', async ()
   ]);
 });
 
+test('a misspelt reference is exit code 4, and the nearest one is suggested', async () => {
+  const { code, err } = await cli.run(['ticket', 'show', `${ref}X`]);
+  expect({ code, err }).toEqual({ code: 4, err: expect.stringContaining(`\nhint: Did you mean ${ref}? `) });
+});
+
 test('ticket attachment writes a new file of its owner, whatever the message calls it', async () => {
   const file = join(cli.folder, 'report.pdf');
   const saved = await cli.run(['ticket', 'attachment', ref, '1', '--output', file]);
