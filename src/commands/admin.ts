@@ -22,9 +22,11 @@ import type { App } from '../compose/compose.ts';
 import type { AdminConfig } from '../config/config.ts';
 import { isLoopback, urlHost } from '../config/machine.ts';
 import type { SecretBytes } from '../secret/secret-bytes.ts';
+import { hintText } from '../text/program-name.ts';
 import { isoTime, shortTime } from '../text/time.ts';
 import { askTwice, type CommonOptions, type Context, migrateFirst, withApp } from './context.ts';
 import { isConfirmed, printList, type TableColumn } from './output.ts';
+import { type ListenerState, listenerState } from './status/listeners.ts';
 
 type NameOptions = CommonOptions & { readonly name: string };
 type PasswordOptions = NameOptions & { readonly passwordStdin?: boolean };
@@ -51,7 +53,9 @@ export async function addAdmin(options: PasswordOptions, context: Context): Prom
     using password = await newAdminPassword(options, context, name);
     await addAccount(ports, name, password);
     await terminal.line(`added admin ${name}`);
-    for (const line of pageLines(config.admin, app.actor.host)) terminal.note(line);
+    const address = config.admin;
+    const state = address === null ? null : await listenerState({ name: 'page', address }, config.dataDir, context);
+    for (const line of pageLines(address, app.actor.host, state)) terminal.note(line);
     return 0;
   });
 }
@@ -114,21 +118,36 @@ export async function unlockAdmins(options: CommonOptions, context: Context): Pr
   });
 }
 
-/** The configured address of the admin page, and the SSH tunnel to it. `thisHost`: the name of this machine. */
-export function pageLines(admin: AdminConfig | null, thisHost: string): readonly string[] {
-  if (admin === null) {
+/**
+ * The address of the admin page, and the SSH tunnel to it; as served only where the daemon says so, since an admin
+ * types a password there. `thisHost`: the name of this machine; `state`: null where the page is off.
+ */
+export function pageLines(admin: AdminConfig | null, thisHost: string, state: ListenerState | null): readonly string[] {
+  if (admin === null || state === null) {
     return [
       'The admin page is off. To enable it: set [admin] listen = "127.0.0.1:8026" in the configuration, then restart the daemon.',
     ];
   }
+  const page = pageAddress(admin, thisHost);
+  if (state.kind !== 'unserved') {
+    const where = state.kind === 'served' ? 'The daemon serves' : 'The daemon does not run. Once it does, it serves';
+    return [`${where} the admin page at ${page}`];
+  }
+  return [
+    `The admin page is not served now: ${state.text}.`,
+    `hint: ${hintText(state.hint)}`,
+    `Type no password there until ticketmaild check says that the daemon listens. Then the page is at ${page}`,
+  ];
+}
+
+function pageAddress(admin: AdminConfig, thisHost: string): string {
   const { origin, tls } = admin;
-  if ('path' in admin) return [`The daemon serves the admin page at ${origin}/admin (for the proxy at ${admin.path})`];
+  if ('path' in admin) return `${origin}/admin (for the proxy at ${admin.path})`;
   const { host, port } = admin;
   const page = `${origin ?? ownOrigin({ host, port, tls }, thisHost)}/admin`;
-  const there = `The daemon serves the admin page at ${page}`;
-  if (origin !== null || !isLoopback(host)) return [there];
+  if (origin !== null || !isLoopback(host)) return page;
   const tunnel = `ssh -L ${port}:${urlHost(host)}:${port} ${thisHost}`;
-  return [`${there} (from this machine alone; from another one run first: ${tunnel})`];
+  return `${page} (from this machine alone; from another one run first: ${tunnel})`;
 }
 
 type OwnAddress = { readonly host: string; readonly port: number } & Pick<AdminConfig, 'tls'>;

@@ -1,6 +1,6 @@
 /**
- * `check`: self-test of configuration, data folder, OAuth credentials, key file, database, tables, encryption switch
- * and every mailbox.
+ * `check`: self-test of configuration, data folder, listeners, OAuth credentials, key file, database, tables,
+ * encryption switch and every mailbox.
  *
  * Independent parts are tested even when another one failed. Exit code 1 when anything failed, 2 when it is the
  * configuration.
@@ -10,7 +10,7 @@ import { rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { App } from '../compose/compose.ts';
 import type { Config, DatabaseConfig } from '../config/config.ts';
-import { isLoopback, listenText } from '../config/machine.ts';
+import { isLoopback } from '../config/machine.ts';
 import { plaintextAdvice, recoverAdvice, sharedBackupAdvice } from '../encryption/help.ts';
 import type { KeyFileReading } from '../encryption/ports.ts';
 import { isEncryptionOn, unprovenOff } from '../encryption/vault.ts';
@@ -24,6 +24,7 @@ import { type CheckReport, createCheckReport } from './check-report.ts';
 import { type CommonOptions, type Context, composeFor } from './context.ts';
 import { certificateText, probeMailbox } from './mailbox/probe.ts';
 import { checkCredential } from './oauth/credential.ts';
+import { listenerState } from './status/listeners.ts';
 
 type KeysReading = Extract<KeyFileReading, { kind: 'keys' }>;
 
@@ -43,9 +44,29 @@ export async function check(options: CommonOptions, context: Context): Promise<n
   );
   if (app.ok) {
     await using opened = app.value;
+    await checkListeners(config.value, context, report);
     await checkApp(opened, config.value, context, report);
   }
   return report.exitCode();
+}
+
+/** Mail is fetched without them: a warning at most. */
+async function checkListeners({ http, admin, dataDir }: Config, context: Context, report: CheckReport): Promise<void> {
+  const listeners = [
+    { name: 'health', part: 'health endpoints', address: http },
+    { name: 'page', part: 'admin page', address: admin },
+  ] as const;
+  for (const { name, part, address } of listeners) {
+    if (address === null) continue;
+    const state = await listenerState({ name, address }, dataDir, context);
+    if (state.kind === 'unserved') await report.warn(part, state.text, state.hint);
+    else
+      await report.attempt(
+        part,
+        async () => state.text,
+        (text) => text,
+      );
+  }
 }
 
 async function openApp(config: Config, context: Context): Promise<App> {
@@ -195,8 +216,7 @@ const openDatabaseHint =
 
 function configText(config: Config): string {
   const { http, poll } = config;
-  const health = http === null ? 'no health endpoints' : `health endpoints at ${listenText(http)}`;
-  return `polls every ${poll.intervalMs / 1000} s, ${health}`;
+  return `polls every ${poll.intervalMs / 1000} s${http === null ? ', no health endpoints' : ''}`;
 }
 
 function databaseText(database: DatabaseConfig): string {

@@ -6,13 +6,18 @@
 import { systemClock, systemCron } from '../adapters/clock/clock.ts';
 import type { Database } from '../adapters/database/database.ts';
 import { diskProbe } from '../adapters/files/data-folder.ts';
+import type { HttpOptions } from '../adapters/http/health-server.ts';
+import type { Metrics } from '../adapters/metrics/metrics.ts';
 import { currentActor, version } from '../adapters/process/identity.ts';
 import type { PassedSocket } from '../adapters/systemd/sockets.ts';
+import type { AdminPageConfig } from '../adapters/web/server.ts';
 import { within } from '../async/deadline.ts';
 import type { Config } from '../config/config.ts';
 import { serviceEnvironment } from '../config/load.ts';
+import { listenText } from '../config/machine.ts';
 import { isFailure } from '../errors.ts';
 import { type AdjustableLog, events } from '../events.ts';
+import { createListeners, type Listeners } from '../ingest/health/listeners.ts';
 import type { PollPorts } from '../ingest/poll/poll-context.ts';
 import { createResolver, type Resolver } from '../ingest/quarantine/resolve.ts';
 import type { Readiness } from '../ingest/readiness.ts';
@@ -81,10 +86,10 @@ export async function serveDaemon(parts: DaemonParts, stop: AbortSignal, reloads
     },
   });
   using _reloads = reloads.on(() => void reload.reload());
-  const renderMetrics = async (readiness: Readiness) => ({
-    contentType: metrics.contentType,
-    text: await metrics.render(readiness),
-  });
+  const listeners = listenersOf(config);
+  const onListen: AdminPageConfig['onListen'] = (failure) => listeners.record('page', failure);
+  const startHealth = (readiness: () => Promise<Readiness>, address: HttpOptions) =>
+    startHealthServer({ ...address, ...passed.health }, { readiness, metrics: renderOf(metrics) });
   let isMigrated = false;
   const daemonPorts: DaemonPorts = {
     ...{ ...ports, store, meter: metrics, serviceManager, cron: systemCron },
@@ -102,15 +107,24 @@ export async function serveDaemon(parts: DaemonParts, stop: AbortSignal, reloads
     encryptionChecks: daemon.checks,
     oauthCheck: oauth.check,
     configCheck: reload.check,
+    listenersCheck: listeners.check,
     self: selfOf(config, log),
-    listen:
-      http === null
-        ? null
-        : (readiness) => startHealthServer({ ...http, ...passed.health }, { readiness, metrics: renderMetrics }),
+    listen: http && ((readiness) => listeners.observe('health', startHealth(readiness, http))),
     startAdmin:
-      admin === null ? null : (readiness) => startAdmin({ ...page, config: { ...admin, ...passed.page } }, readiness),
+      admin && ((readiness) => startAdmin({ ...page, config: { ...admin, ...passed.page, onListen } }, readiness)),
   };
   await serve(daemonPorts, () => daemonSettings(active.config), stop);
+}
+
+function listenersOf({ http, admin }: Config): Listeners {
+  return createListeners(systemClock, { health: http && listenText(http), page: admin && listenText(admin) });
+}
+
+function renderOf(metrics: Metrics) {
+  return async (readiness: Readiness) => ({
+    contentType: metrics.contentType,
+    text: await metrics.render(readiness),
+  });
 }
 
 /** The sockets of systemd for the configured addresses. */

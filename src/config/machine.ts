@@ -1,10 +1,11 @@
 /**
  * This process and machine: its user, for hints on files that it may not read, the environment of its worker threads,
- * loopback names, and hosts in URLs.
+ * loopback names, hosts in URLs, and ports that are taken.
  */
 
+import { once } from 'node:events';
 import { getCompileCacheDir } from 'node:module';
-import { isIP, isIPv4 } from 'node:net';
+import { createServer, isIP, isIPv4 } from 'node:net';
 import { userInfo } from 'node:os';
 import { dirname } from 'node:path';
 import { causeCode } from '../errors.ts';
@@ -57,6 +58,24 @@ export function loopbackTwin(address: ListenAddress): Extract<ListenAddress, { r
 /** A listen address as it is configured: HOST:PORT or unix:PATH. */
 export function listenText(address: ListenAddress): string {
   return 'path' in address ? `unix:${address.path}` : `${urlHost(address.host)}:${address.port}`;
+}
+
+/**
+ * True while a process listens at that port: binds it for a moment, since a connection would start the daemon where
+ * systemd holds the port. A unix socket is never taken: other users cannot write its folder.
+ */
+export async function isTaken(address: ListenAddress): Promise<boolean> {
+  if ('path' in address) return false;
+  const server = createServer((socket) => socket.destroy());
+  try {
+    server.listen({ host: address.host, port: address.port, exclusive: true });
+    await once(server, 'listening');
+    return false;
+  } catch (error) {
+    return causeCode(error) === 'EADDRINUSE';
+  } finally {
+    server.close();
+  }
 }
 
 /** An IPv4 or IPv6 address without brackets. */

@@ -49,6 +49,12 @@ export type PoolCheck = {
   readonly max: number;
 };
 
+/** Health endpoints or admin page. */
+export type ListenerName = 'health' | 'page';
+
+/** `ok`: it listens. `address` is that of the configuration, HOST:PORT or unix:PATH. */
+export type ListenerCheck = Check & { readonly listener: ListenerName; readonly address: string };
+
 /** A mail server whose circuit breaker is open. */
 export type ServerCheck = Check & { readonly host: string; readonly port: number; readonly next_attempt: string };
 
@@ -113,6 +119,8 @@ export type Readiness = {
       /** Grants that are not ready. */
       readonly list: readonly OAuthGrantCheck[];
     };
+    /** Those that are configured. A warning while one of them cannot listen. */
+    readonly listeners: Check & { readonly list: readonly ListenerCheck[] };
     /** Result of the last reload; tables of the file that take effect with the next start. */
     readonly config: Check & { readonly needs_restart: readonly string[] };
     /** Offset of this machine's clock from the database's; positive when ahead. */

@@ -5,12 +5,16 @@ import { pageLines } from '../../src/commands/admin.ts';
 import type { AdminConfig } from '../../src/config/config.ts';
 import { verifyAdminPassword } from '../../src/secret/admin-password.ts';
 import { SecretBytes } from '../../src/secret/secret-bytes.ts';
+import { freePort } from '../support/servers/programs.ts';
 import { type CommandLine, nowMs, openCommandLine } from './command-line.ts';
 
 let cli: CommandLine;
+let page: string;
 
 beforeEach(async () => {
-  cli = await openCommandLine();
+  const listen = `127.0.0.1:${await freePort()}`;
+  page = `http://${listen}/admin`;
+  cli = await openCommandLine({ TICKETMAILD_ADMIN_LISTEN: listen });
 });
 
 afterEach(async () => {
@@ -20,7 +24,6 @@ afterEach(async () => {
 
 const password = 'Zucker-und-Salz-91';
 const another = 'Kupfer-und-Zinn-17';
-const page = 'http://127.0.0.1:8026/admin';
 const question = (name: string) => `New password of admin "${name}": `;
 const again = 'Repeat it: ';
 
@@ -47,7 +50,9 @@ describe('admin add', () => {
     const { code, out, err } = await added();
     expect({ code, out }).toEqual({ code: 0, out: 'added admin Ada\n' });
     expect(err).toMatch(
-      new RegExp(`^The daemon serves the admin page at ${page} \\(from this machine alone; .* ssh -L`),
+      new RegExp(
+        `^The daemon does not run\\. Once it does, it serves the admin page at ${page} \\(from this machine alone; .* ssh -L`,
+      ),
     );
     const [row] = rows('select * from admin_account');
     expect(row).toMatchObject({ name: 'Ada', password_hash: expect.stringMatching(/^\$argon2id\$v=19\$m=65536,/) });
@@ -257,6 +262,7 @@ describe('the address of the page is printed', () => {
     ...{ host: '127.0.0.1', port: 8026, tls: null, proxies: [], origin: null, sessionTimeoutMs: 1_800_000 },
   };
   const tls = { certificateFile: 'c.pem', keyFile: 'k.pem' };
+  const served = { kind: 'served', text: 'the daemon (pid 1) listens at 127.0.0.1:8026' } as const;
 
   test.each<[string, AdminConfig | null, RegExp]>([
     ['off', null, /^The admin page is off\. To enable it: set \[admin\] listen = /],
@@ -269,7 +275,7 @@ describe('the address of the page is printed', () => {
     ['behind a proxy', { ...here, origin: 'https://desk.example.org' }, / at https:\/\/desk\.example\.org\/admin$/],
     ['with TLS', { ...here, host: '192.0.2.1', tls }, / at https:\/\/192\.0\.2\.1:8026\/admin$/],
     ['everywhere', { ...here, host: '::', tls }, / at https:\/\/desk:8026\/admin$/],
-  ])('%s', (_title, config, line) => expect(pageLines(config, 'desk').join('\n')).toMatch(line));
+  ])('%s', (_title, config, line) => expect(pageLines(config, 'desk', config && served).join('\n')).toMatch(line));
 
   test('by admin add, off', async () => {
     await using off = await openCommandLine({ TICKETMAILD_ADMIN_LISTEN: 'off' });

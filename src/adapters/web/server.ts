@@ -44,6 +44,8 @@ export type AdminPageConfig = AdminConfig & {
   readonly descriptor?: number | null;
   /** That of the other address of `localhost`. */
   readonly twinDescriptor?: number | null;
+  /** Gets the result of each attempt to listen; null: it listens. */
+  readonly onListen?: (failure: Failure | null) => void;
 };
 
 /**
@@ -111,9 +113,11 @@ async function tryToOpen(parts: Parts): Promise<Page | null> {
   try {
     const page = await open(parts);
     parts.report(null);
+    parts.config.onListen?.(null);
     return page;
   } catch (error) {
     parts.report(asFailure(error));
+    parts.config.onListen?.(asFailure(error));
     return null;
   }
 }

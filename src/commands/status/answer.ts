@@ -99,6 +99,7 @@ function readinessSchema(mend: Mend): z.ZodMiniType<Readiness> {
   const pool = z.looseObject({ open: number, busy: number, waiting: number, max: number });
   const worker = { host: word, pid: number };
   const server = { host: word, port: number };
+  const listener = mend(z.enum(['health', 'page']), () => 'health' as const);
   return z.looseObject({
     ready: boolean,
     worker: object({ ...worker, name: word, version: word, started_at: string, log_level: word }),
@@ -106,12 +107,8 @@ function readinessSchema(mend: Mend): z.ZodMiniType<Readiness> {
       database: object({ ...check, pool: mend(z.nullable(pool), () => null), ping_ms: numberOrNull }),
       disk: object({ ...check, free_bytes: numberOrNull }),
       scheduler: object({
-        ...check,
-        lag_ms: numberOrNull,
-        polls: number,
-        polls_long: number,
-        due: number,
-        due_oldest_age_ms: number,
+        ...{ ...check, lag_ms: numberOrNull, polls: number, polls_long: number },
+        ...{ due: number, due_oldest_age_ms: number },
       }),
       vault: object({ ...check, state: word, key_ids: list(word) }),
       switch: object({ ...check, state: word, revision: number }),
@@ -131,6 +128,7 @@ function readinessSchema(mend: Mend): z.ZodMiniType<Readiness> {
         grants: object({ ready: number, needs_consent: number, refused: number }),
         list: list(object({ ...check, grant: string, provider: string, state: word })),
       }),
+      listeners: object({ ...check, list: list(object({ ...check, address: string, listener })) }),
       config: object({ ...check, needs_restart: list(word) }),
       clock: object({ ...check, offset_ms: numberOrNull }),
       idle: object({ open: number, max: number }),

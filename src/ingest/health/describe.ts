@@ -6,7 +6,7 @@
  */
 
 import { ageText, agoText, bytesText, countText, inText, numberText, spanText } from '../../text/units.ts';
-import type { Check, Readiness } from '../readiness.ts';
+import type { Check, ListenerName, Readiness } from '../readiness.ts';
 
 type Checks = Readiness['checks'];
 
@@ -45,6 +45,7 @@ const wordings = {
   servers: { title: 'Mail servers', facts: serversFacts },
   certificates: { title: 'Certificates', facts: certificatesFacts },
   oauth: { title: 'OAuth 2', facts: oauthFacts },
+  listeners: { title: 'Listeners', facts: listenersFacts },
   config: { title: 'Configuration', facts: configFacts },
   clock: { title: 'Clock', facts: clockFacts },
   idle: {
@@ -160,6 +161,17 @@ function oauthFacts({ providers, grants, list }: Checks['oauth']): string {
   const more = list.length > named.length ? ', …' : '';
   const troubled = list.length === 0 ? '' : ` (${named.join(', ')}${more})`;
   return `${countText(providers.length, 'provider')}, ${numberText(ready)} of ${countText(ready + waiting + refused, 'grant')} ready${troubled}`;
+}
+
+const listenerTitles: Readonly<Record<ListenerName, string>> = { health: 'health endpoints', page: 'admin page' };
+
+function listenersFacts({ list }: Checks['listeners']): string {
+  if (list.length === 0) return 'off';
+  return list
+    .map(({ listener, address, status }) => {
+      return `${listenerTitles[listener]} ${status === 'ok' ? 'at' : 'not at'} ${address}`;
+    })
+    .join(', ');
 }
 
 function configFacts({ status, needs_restart: tables }: Checks['config']): string {

@@ -52,7 +52,7 @@ export type HealthPorts = {
   /** `hasDatabase` false: without a query. */
   readonly oauth: (hasDatabase: boolean) => Promise<Readiness['checks']['oauth']>;
   /** The checks of other parts, read on request. */
-  readonly otherParts: () => Pick<Readiness['checks'], 'config' | 'disk' | 'workers' | 'idle'> & {
+  readonly otherParts: () => Pick<Readiness['checks'], 'config' | 'listeners' | 'disk' | 'workers' | 'idle'> & {
     readonly worker: Readiness['worker'];
     readonly openCircuits: readonly ServerCheck[];
     readonly polls: number;
@@ -126,7 +126,7 @@ export function createHealth(ports: HealthPorts): Health {
               nowMs: databaseNowMs(),
             })
           : noStoredChecks;
-      const { worker, config, disk, workers, openCircuits, idle, ...load } = ports.otherParts();
+      const { worker, config, listeners, disk, workers, openCircuits, idle, ...load } = ports.otherParts();
       const isUsed = (server: Server) => used === null || used.has(serverKey(server));
       const scheduler = schedulerCheck(liveness.check(), load, clock.nowMs());
       const allFail = mailboxes.failing + mailboxes.waiting > 0 && mailboxes.ok === 0;
@@ -137,7 +137,7 @@ export function createHealth(ports: HealthPorts): Health {
         worker,
         checks: {
           database: { ...database.check(), pool: store.pool() },
-          ...{ disk, scheduler, config, ...vaultAndSwitch, passwords, workers },
+          ...{ disk, scheduler, config, listeners, ...vaultAndSwitch, passwords, workers },
           servers: serversCheck(openCircuits.filter(isUsed)),
           certificates: certificates.check(isUsed),
           oauth,

@@ -50,6 +50,7 @@ export type DaemonPorts = Omit<
   readonly encryptionChecks: () => EncryptionChecks;
   readonly oauthCheck: (hasDatabase: boolean) => Promise<Readiness['checks']['oauth']>;
   readonly configCheck: () => Readiness['checks']['config'];
+  readonly listenersCheck: () => Readiness['checks']['listeners'];
   /** This worker, as `/readyz` shows it. */
   readonly self: () => Readiness['worker'];
   /** Serves the health endpoints; null: none are configured. */
@@ -120,6 +121,7 @@ function parts(ports: DaemonPorts, settings: () => DaemonSettings, stop: AbortSi
     otherParts: () => ({
       worker: ports.self(),
       config: ports.configCheck(),
+      listeners: ports.listenersCheck(),
       disk: disk.check(),
       workers: workers.check(),
       openCircuits: circuitBreaker.openCircuits(),

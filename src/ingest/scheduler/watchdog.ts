@@ -90,7 +90,7 @@ function mailboxesText({ checks: { mailboxes } }: Readiness): string {
 /** The checks of the sentence, in this order: a lost key is the one failure that cannot be repaired. */
 const reported: readonly CheckName[] = [
   ...(['vault', 'switch', 'database', 'disk'] as const),
-  ...(['scheduler', 'config', 'servers', 'mailboxes', 'passwords'] as const),
+  ...(['scheduler', 'config', 'servers', 'mailboxes', 'passwords', 'listeners'] as const),
 ];
 
 function problemsOf({ checks }: Readiness): readonly CheckDescription[] {

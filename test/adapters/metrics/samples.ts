@@ -64,6 +64,7 @@ export function sampleReadiness(checks: Partial<Readiness['checks']> = {}): Read
         grants: { ready: 4, needs_consent: 1, refused: 0 },
         list: [],
       },
+      listeners: { ...fine, list: [] },
       config: { ...fine, needs_restart: [] },
       clock: { ...fine, offset_ms: -250 },
       idle: { open: 7, max: 200 },

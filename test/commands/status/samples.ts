@@ -53,6 +53,13 @@ export const fine: Readiness = {
       list: [{ host: 'imap.example.com', port: 993, not_after: ago(-60 * 1440), days_left: 60 }],
     },
     oauth: { ...ok, providers: [], grants: { ready: 0, needs_consent: 0, refused: 0 }, list: [] },
+    listeners: {
+      ...ok,
+      list: [
+        { ...ok, listener: 'health', address: '127.0.0.1:8025' },
+        { ...ok, listener: 'page', address: '127.0.0.1:8026' },
+      ],
+    },
     config: { ...ok, needs_restart: [] },
     clock: { ...ok, offset_ms: 12 },
     idle: { open: 2, max: 200 },

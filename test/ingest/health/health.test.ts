@@ -65,7 +65,7 @@ function healthOf(scene: Scene) {
       isIdling: () => false,
       loginFailuresMax: 3,
     },
-    ...{ config: { ...good, needs_restart: [] }, disk: { ...good, free_bytes: 1 } },
+    ...{ listeners: { ...good, list: [] }, config: { ...good, needs_restart: [] }, disk: { ...good, free_bytes: 1 } },
     ...{ workers: { ...good, live: 1, list: [] }, openCircuits: [] },
     idle: { open: 0, max: 0 },
   };

@@ -1,0 +1,92 @@
+/**
+ * Listener of the daemon as a command sees it: health endpoints or admin page at the configured address.
+ *
+ * The daemon of the data folder says over its control socket whether it listens; what answers at the port is never
+ * asked, as it may be another process. Without a daemon, the port is free, held by a socket unit of systemd, or taken.
+ */
+import { existsSync } from 'node:fs';
+import type { ListenAddress } from '../../config/config.ts';
+import { isTaken, listenText } from '../../config/machine.ts';
+import { causeCode, type Failure, hintOf, isFailure } from '../../errors.ts';
+import type { ListenerName } from '../../ingest/readiness.ts';
+import { hints } from '../../text/hints.ts';
+import type { Context } from '../context.ts';
+import { survey } from './targets.ts';
+
+/** `served`: by a daemon of the data folder; `ready`: it does not run, and its port is free or held by systemd. */
+export type ListenerState =
+  | { readonly kind: 'served' | 'ready'; readonly text: string }
+  | { readonly kind: 'unserved'; readonly text: string; readonly hint: string };
+
+type Listener = { readonly name: ListenerName; readonly address: ListenAddress };
+
+export async function listenerState(listener: Listener, dataDir: string, context: Context): Promise<ListenerState> {
+  const at = listenText(listener.address);
+  try {
+    const { answers } = await survey({ dataDir, note: null }, context);
+    const workers = answers.flatMap((one) => ('status' in one ? [one.status] : []));
+    const found = workers.flatMap(({ worker, checks }) =>
+      checks.listeners.list
+        .filter((one) => one.listener === listener.name && one.address === at)
+        .map((one) => ({ ...one, pid: worker.pid })),
+    );
+    const served = found.find(({ status }) => status === 'ok');
+    if (served !== undefined) return { kind: 'served', text: `the daemon (pid ${served.pid}) listens at ${at}` };
+    const [first] = found;
+    if (first !== undefined)
+      return unserved(`the daemon does not listen at ${at}: ${first.reason}`, first.hint ?? hints.tryAgainSoon);
+    const failure = answers.find((one) => 'failure' in one)?.failure;
+    if (failure !== undefined) return unknown(at, failure);
+    const others = workers.flatMap(({ checks }) =>
+      checks.listeners.list.filter((one) => one.listener === listener.name),
+    );
+    const where = others[0] === undefined ? '' : ` (${others[0].address})`;
+    return unserved(`the daemon does not listen at ${at}: it runs with another configuration${where}`, sameAddress);
+  } catch (error) {
+    if (!isFailure(error, 'daemon_unreachable', 'refused')) throw error;
+    return isAbsent(error) ? await withoutDaemon(listener, context) : unknown(at, error);
+  }
+}
+
+const sameAddress =
+  'Restart the daemon; an address in the environment of its unit goes before that of the file: set it in the file alone.';
+
+function unserved(text: string, hint: string): ListenerState {
+  return { kind: 'unserved', text, hint };
+}
+
+function unknown(at: string, { message, hint }: Failure): ListenerState {
+  return unserved(`not known whether the daemon listens at ${at}: ${message}`, hint);
+}
+
+/** No process listens at the control socket. */
+function isAbsent({ code, cause }: Failure): boolean {
+  return code === 'daemon_unreachable' && ['ENOENT', 'ECONNREFUSED'].includes(causeCode(cause));
+}
+
+async function withoutDaemon({ name, address }: Listener, context: Context): Promise<ListenerState> {
+  const at = listenText(address);
+  if (!(await isTaken(address))) return { kind: 'ready', text: `the daemon does not run; ${at} is free for it` };
+  if (await isHeldBySystemd(at, name, context))
+    return { kind: 'ready', text: `the daemon does not run; systemd holds ${at} for it` };
+  return unserved(
+    `the daemon does not run, and another process has ${at}`,
+    hintOf('address_in_use') ?? hints.tryAgainSoon,
+  );
+}
+
+/** By `systemctl list-sockets`, which any user may run; false without systemd. */
+async function isHeldBySystemd(at: string, name: ListenerName, { inputs, signal }: Context): Promise<boolean> {
+  // sd_booted(3).
+  if (!existsSync('/run/systemd/system')) return false;
+  try {
+    const args = ['list-sockets', '--no-legend', '--plain', '--full', `ticketmaild-${name}*.socket`];
+    let text = '';
+    for await (const chunk of await inputs.programChunks('systemctl', args, signal))
+      if (chunk !== null) text += Buffer.from(chunk).toString('latin1');
+    return text.split('\n').some((line) => line.trim().split(/\s+/)[0] === at);
+  } catch (error) {
+    if (isFailure(error, 'usage', 'check_failed')) return false;
+    throw error;
+  }
+}
