@@ -3,7 +3,7 @@
  * fetch that is cut continues at its cursor. Neither is a failure, and no message is lost or doubled.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { expect, test } from 'vitest';
 import { startFaultProxy } from '../support/faults/proxy.ts';
 import { checkOf, count, mail, metrics, opened } from '../support/instance.ts';
 import { startProvider, type TestProvider } from '../support/oauth/provider.ts';
@@ -13,27 +13,27 @@ import { until } from '../support/promises.ts';
 import { type Dovecot, startDovecot } from '../support/servers/dovecot.ts';
 import { noFindings, verifyStored } from '../support/verification.ts';
 
-let provider: TestProvider;
-let dovecot: Dovecot;
+/** The tests run side by side, each with tokens of its own life time. */
+async function openServers(accessTtlS: number): Promise<AsyncDisposable & Servers> {
+  await using building = new AsyncDisposableStack();
+  const provider = building.use(await startProvider());
+  const dovecot = building.use(await startDovecot({ tokens: { mode: 'introspection', provider } }));
+  await provider.set({ accessTtlS });
+  const stack = building.move();
+  return { provider, dovecot, [Symbol.asyncDispose]: () => stack.disposeAsync() };
+}
 
-beforeAll(async () => {
-  provider = await startProvider();
-  dovecot = await startDovecot({ tokens: { mode: 'introspection', provider } });
-});
-
-afterAll(async () => {
-  await dovecot[Symbol.asyncDispose]();
-  await provider[Symbol.asyncDispose]();
-});
+type Servers = { readonly provider: TestProvider; readonly dovecot: Dovecot };
 
 /** A daemon that polls once an hour: whatever is fetched sooner was announced. */
 async function openScene(
+  servers: Servers,
   more: readonly string[] = [],
 ): Promise<{ readonly setting: TokenSetting; start(): Promise<Daemon> }> {
   const env = { TICKETMAILD_POLL_INTERVAL_S: '3600', TICKETMAILD_IDLE_CONNECTIONS_MAX: '10' };
   const lines = ['session_ends_with_token = "yes"', ...more];
   const tables = [{ name: 'app', as: 'key', lines } as const, { name: 'lasting', as: 'key', lines } as const];
-  const setting = await openTokenSetting({ provider, dovecot }, tables, { env });
+  const setting = await openTokenSetting(servers, tables, { env });
   return { setting, start: () => setting.start({ TICKETMAILD_LOG_LEVEL: 'debug' }) };
 }
 
@@ -49,11 +49,12 @@ async function verifyAll({ instance, databaseFile }: TokenSetting, ids: readonly
 /** Push over the end of a session: the quickest of three ends counts, since other processes can only add to it. */
 const pushMsMax = 2000;
 
-test('push continues with a new token before the former one ends, and within 2 s where the server ends the session', {
-  timeout: 60_000,
+test.concurrent('push continues with a new token before the former one ends, and within 2 s where the server ends the session', {
+  timeout: 120_000,
 }, async () => {
-  await provider.set({ accessTtlS: 3600 });
-  const { setting, start } = await openScene();
+  await using servers = await openServers(3600);
+  const { provider, dovecot } = servers;
+  const { setting, start } = await openScene(servers);
   await using _setting = setting;
   const kicked = ['kicked-1', 'kicked-2', 'kicked-3'];
   for (const name of kicked) await setting.add(`${name}@example.test`, 'lasting');
@@ -98,15 +99,16 @@ test('push continues with a new token before the former one ends, and within 2 s
   await verifyAll(setting, ids);
 });
 
-test('a fetch of 200 messages continues where the end of its token cut it: no failure, none is lost or doubled', {
-  timeout: 60_000,
+test.concurrent('a fetch of 200 messages continues where the end of its token cut it: no failure, none is lost or doubled', {
+  timeout: 120_000,
 }, async () => {
   const user = 'cut@example.test';
-  await provider.set({ accessTtlS: 8 });
+  await using servers = await openServers(8);
+  const { dovecot } = servers;
   await using proxy = await startFaultProxy({ host: '127.0.0.1', port: dovecot.tlsPort });
   const { host, port } = proxy;
   proxy.fault = { kind: 'throttle', bytesPerS: 250_000 };
-  const { setting, start } = await openScene([`imap_hosts = ["${host}:${port}"]`]);
+  const { setting, start } = await openScene(servers, [`imap_hosts = ["${host}:${port}"]`]);
   await using _setting = setting;
   await setting.add(user, 'app', { connection: { host, port } });
   const ids = Array.from({ length: 200 }, (_, at) => `cut-${at}`);
