@@ -5,38 +5,35 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
+import { expect, test } from 'vitest';
 import { checkOf, count, mail, metrics, opened, readiness } from '../support/instance.ts';
-import { startProvider, type TestProvider } from '../support/oauth/provider.ts';
-import { openTokenSetting, type ProviderTable, type TokenSetting } from '../support/oauth/token-setting.ts';
+import {
+  openTokenServers,
+  openTokenSetting,
+  type ProviderTable,
+  type TokenServers,
+  type TokenSetting,
+} from '../support/oauth/token-setting.ts';
 import { type Daemon, type LogLine, named } from '../support/processes/daemon.ts';
 import { until } from '../support/promises.ts';
 import { readCertificates } from '../support/servers/authority.ts';
-import { type Dovecot, startDovecot } from '../support/servers/dovecot.ts';
 import { runProgram } from '../support/servers/programs.ts';
 import { certificatesTemplate } from '../support/servers/templates.ts';
 
-let provider: TestProvider;
-let dovecot: Dovecot;
+type Scene = TokenServers & { readonly setting: TokenSetting } & AsyncDisposable;
 
-beforeAll(async () => {
-  provider = await startProvider();
-  dovecot = await startDovecot({ tokens: { mode: 'introspection', provider } });
-});
-
-afterEach(() => provider.set({ accessTtlS: 3600, rotation: 'strict', clockOffsetS: 0, fault: null }));
-
-afterAll(async () => {
-  await dovecot[Symbol.asyncDispose]();
-  await provider[Symbol.asyncDispose]();
-});
-
-const openSetting = (...tables: readonly ProviderTable[]): Promise<TokenSetting> =>
-  openTokenSetting({ provider, dovecot }, tables);
+/** Servers of its own for each test: their faults hold for all clients, and tests that wait run side by side. */
+async function openScene(change: Parameters<typeof openTokenServers>[0], ...tables: ProviderTable[]): Promise<Scene> {
+  await using building = new AsyncDisposableStack();
+  const servers = building.use(await openTokenServers({ rotation: 'strict', ...change }));
+  const setting = building.use(await openTokenSetting(servers, tables));
+  const stack = building.move();
+  return { ...servers, setting, [Symbol.asyncDispose]: () => stack.disposeAsync() };
+}
 
 const oauthOf = async (daemon: Daemon) => (await readiness(daemon)).body.checks.oauth;
 
-async function tokenRequests(): Promise<number> {
+async function tokenRequests({ provider }: TokenServers): Promise<number> {
   const { counters } = await provider.report();
   const isToken = (name: string): boolean => /^(refresh_token|client_credentials|urn:\S+jwt-bearer) /.test(name);
   return Object.entries(counters).reduce((sum, [name, number]) => sum + (isToken(name) ? number : 0), 0);
@@ -45,7 +42,7 @@ async function tokenRequests(): Promise<number> {
 let messages = 0;
 
 /** A message to this user becomes a ticket. */
-async function expectTicket(daemon: Daemon, user: string): Promise<void> {
+async function expectTicket({ dovecot }: TokenServers, daemon: Daemon, user: string): Promise<void> {
   const before = opened(daemon);
   messages += 1;
   await dovecot.append(user, 'INBOX', [mail(`outage-${messages}`)]);
@@ -54,18 +51,22 @@ async function expectTicket(daemon: Daemon, user: string): Promise<void> {
 
 const errorOf = (line: LogLine | undefined) => line?.['error'] as { code?: string; message?: string } | undefined;
 
-test('a provider that is down for half the life of a token fails no poll, warns once, and is asked by one probe at a time', {
-  timeout: 90_000,
+test.concurrent('a provider that is down for half the life of a token fails no poll, warns once, and is asked by one probe at a time', {
+  timeout: 120_000,
 }, async () => {
-  await provider.set({ accessTtlS: 30 });
-  await using setting = await openSetting({ name: 'app', as: 'key' }, { name: 'service', as: 'service' });
+  await using scene = await openScene(
+    { accessTtlS: 30 },
+    { name: 'app', as: 'key' },
+    { name: 'service', as: 'service' },
+  );
+  const { setting, provider } = scene;
   await setting.add('down-app@example.test', 'app');
   for (const at of [1, 2, 3]) await setting.add(`down-${at}@example.test`, 'service');
   const daemon = await setting.start();
-  await expectTicket(daemon, 'down-app@example.test');
-  await expectTicket(daemon, 'down-1@example.test');
+  await expectTicket(scene, daemon, 'down-app@example.test');
+  await expectTicket(scene, daemon, 'down-1@example.test');
   await provider.set({ fault: { path: '/token', count: 1e6, status: 503 } });
-  const before = await tokenRequests();
+  const before = await tokenRequests(scene);
   await daemon.waitFor(named('oauth.provider_failing'));
   await sleep(4000);
   expect(await oauthOf(daemon)).toMatchObject({
@@ -78,49 +79,50 @@ test('a provider that is down for half the life of a token fails no poll, warns 
   const { stdout } = await setting.command('status');
   expect(stdout.match(/http_503/g)).toHaveLength(1);
   // Two providers, each asked at half the life time, then after 2 s and 4 s.
-  expect((await tokenRequests()) - before).toBeLessThanOrEqual(6);
-  await expectTicket(daemon, 'down-2@example.test');
+  expect((await tokenRequests(scene)) - before).toBeLessThanOrEqual(6);
+  await expectTicket(scene, daemon, 'down-2@example.test');
   await provider.set({ fault: null });
   await until('the warning is gone', async () => (await oauthOf(daemon)).status === 'ok');
-  await expectTicket(daemon, 'down-3@example.test');
+  await expectTicket(scene, daemon, 'down-3@example.test');
   const failing = daemon.lines.filter(named('oauth.provider_failing')).map((line) => line['provider']);
   expect(failing.length).toBe(new Set(failing).size);
   expect(daemon.lines.filter(named('poll.failed'))).toEqual([]);
 });
 
-test('a 429 with Retry-After is not asked again sooner', { timeout: 60_000 }, async () => {
-  await using setting = await openSetting({ name: 'app', as: 'secret' });
-  await provider.set({ fault: { path: '/token', count: 1, status: 429, headers: { 'retry-after': '7' } } });
+test.concurrent('a 429 with Retry-After is not asked again sooner', { timeout: 120_000 }, async () => {
+  const fault = { path: '/token', count: 1, status: 429, headers: { 'retry-after': '7' } };
+  await using scene = await openScene({ fault }, { name: 'app', as: 'secret' });
+  const { setting } = scene;
   await setting.add('throttled@example.test', 'app');
-  const before = await tokenRequests();
+  const before = await tokenRequests(scene);
   const daemon = await setting.start();
   const { at } = await until('the first answer', async () =>
-    (await tokenRequests()) > before ? { at: performance.now() } : null,
+    (await tokenRequests(scene)) > before ? { at: performance.now() } : null,
   );
-  await until('the next request', async () => (await tokenRequests()) === before + 2);
+  await until('the next request', async () => (await tokenRequests(scene)) === before + 2);
   expect(performance.now() - at).toBeGreaterThan(6500);
-  await expectTicket(daemon, 'throttled@example.test');
+  await expectTicket(scene, daemon, 'throttled@example.test');
   expect(errorOf(daemon.lines.find(named('oauth.provider_failing')))).toMatchObject({
     message: expect.stringContaining('http_429'),
   });
 });
 
-test.each(['lenient', 'strict'] as const)(
+test.concurrent.each(['lenient', 'strict'] as const)(
   'an answer is lost at a %s provider',
-  { timeout: 60_000 },
+  { timeout: 120_000 },
   async (rotation) => {
     const user = `lost-${rotation}@example.test`;
-    await provider.set({ accessTtlS: 6, rotation });
-    await using setting = await openSetting({ name: 'people', as: 'person' });
+    await using scene = await openScene({ accessTtlS: 6, rotation }, { name: 'people', as: 'person' });
+    const { setting, provider } = scene;
     await setting.consent(rotation, user);
     await setting.add(user, rotation);
     const daemon = await setting.start();
-    await expectTicket(daemon, user);
+    await expectTicket(scene, daemon, user);
     await provider.set({ fault: { path: '/token', count: 1, drop: true } });
     await daemon.waitFor(named('oauth.provider_failing'));
     if (rotation === 'lenient') {
       await daemon.waitFor(named('oauth.provider_recovered'));
-      await expectTicket(daemon, user);
+      await expectTicket(scene, daemon, user);
       expect(await oauthOf(daemon)).toMatchObject({ status: 'ok', grants: { ready: 1 } });
       return;
     }
@@ -138,23 +140,25 @@ test.each(['lenient', 'strict'] as const)(
   },
 );
 
-test.each([600, -600])(
+test.concurrent.each([600, -600])(
   'the clock of the provider is %i s ahead: application and service account work',
   async (offsetS) => {
-    await provider.set({ clockOffsetS: offsetS, accessTtlS: 60 });
-    await using setting = await openSetting({ name: 'app', as: 'key' }, { name: 'service', as: 'service' });
+    const change = { clockOffsetS: offsetS, accessTtlS: 60 };
+    await using scene = await openScene(change, { name: 'app', as: 'key' }, { name: 'service', as: 'service' });
+    const { setting } = scene;
     for (const grant of ['app', 'service']) await setting.add(`clock${offsetS}-${grant}@example.test`, grant);
     const daemon = await setting.start();
-    for (const grant of ['app', 'service']) await expectTicket(daemon, `clock${offsetS}-${grant}@example.test`);
+    for (const grant of ['app', 'service']) await expectTicket(scene, daemon, `clock${offsetS}-${grant}@example.test`);
     expect(count(daemon, 'poll.failed')).toBe(0);
     expect((await oauthOf(daemon)).status).toBe('ok');
   },
 );
 
-test('a secret that is wrong is one alert for 50 mailboxes; a new file and a reload mend all without a restart', {
+test.concurrent('a secret that is wrong is one alert for 50 mailboxes; a new file and a reload mend all without a restart', {
   timeout: 120_000,
 }, async () => {
-  await using setting = await openSetting();
+  await using scene = await openScene({});
+  const { setting, provider, dovecot } = scene;
   const file = join(setting.instance.folder, 'secret');
   await writeFile(file, 'the secret of last year\n', { mode: 0o600 });
   await setting.configure([{ name: 'app', as: 'secret', lines: [`client_secret_file = ${JSON.stringify(file)}`] }]);
@@ -185,8 +189,9 @@ test('a secret that is wrong is one alert for 50 mailboxes; a new file and a rel
   await until('nothing is left', async () => (await oauthOf(daemon)).status === 'ok');
 });
 
-test('a certificate and a secret that end within 20 days are a warning, one that has ended a failure', async () => {
-  await using setting = await openSetting();
+test.concurrent('a certificate and a secret that end within 20 days are a warning, one that has ended a failure', async () => {
+  await using scene = await openScene({});
+  const { setting, provider } = scene;
   const path = join(setting.instance.folder, 'soon.pem');
   const ofKey = ['-key', provider.appKeyFile, '-subj', '/CN=ticketmaild', '-out', path];
   await runProgram('openssl', ['req', '-x509', ...ofKey, '-days', '20']);

@@ -6,28 +6,19 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, test } from 'vitest';
 import { startFaultProxy } from '../support/faults/proxy.ts';
 import { checkOf, count, mail, metrics, opened } from '../support/instance.ts';
-import { startProvider, type TestProvider } from '../support/oauth/provider.ts';
-import { openTokenSetting, type TokenSetting } from '../support/oauth/token-setting.ts';
+import {
+  openTokenServers,
+  openTokenSetting,
+  type TokenServers,
+  type TokenSetting,
+} from '../support/oauth/token-setting.ts';
 import { type Daemon, named } from '../support/processes/daemon.ts';
 import { until } from '../support/promises.ts';
-import { type Dovecot, startDovecot } from '../support/servers/dovecot.ts';
 import { noFindings, verifyStored } from '../support/verification.ts';
-
-/** The tests run side by side, each with tokens of its own life time. */
-async function openServers(accessTtlS: number): Promise<AsyncDisposable & Servers> {
-  await using building = new AsyncDisposableStack();
-  const provider = building.use(await startProvider());
-  const dovecot = building.use(await startDovecot({ tokens: { mode: 'introspection', provider } }));
-  await provider.set({ accessTtlS });
-  const stack = building.move();
-  return { provider, dovecot, [Symbol.asyncDispose]: () => stack.disposeAsync() };
-}
-
-type Servers = { readonly provider: TestProvider; readonly dovecot: Dovecot };
 
 /** A daemon that polls once an hour: whatever is fetched sooner was announced. */
 async function openScene(
-  servers: Servers,
+  servers: TokenServers,
   more: readonly string[] = [],
 ): Promise<{ readonly setting: TokenSetting; start(): Promise<Daemon> }> {
   const env = { TICKETMAILD_POLL_INTERVAL_S: '3600', TICKETMAILD_IDLE_CONNECTIONS_MAX: '10' };
@@ -52,7 +43,7 @@ const pushMsMax = 2000;
 test.concurrent('push continues with a new token before the former one ends, and within 2 s where the server ends the session', {
   timeout: 120_000,
 }, async () => {
-  await using servers = await openServers(3600);
+  await using servers = await openTokenServers({ accessTtlS: 3600 });
   const { provider, dovecot } = servers;
   const { setting, start } = await openScene(servers);
   await using _setting = setting;
@@ -103,7 +94,7 @@ test.concurrent('a fetch of 200 messages continues where the end of its token cu
   timeout: 120_000,
 }, async () => {
   const user = 'cut@example.test';
-  await using servers = await openServers(8);
+  await using servers = await openTokenServers({ accessTtlS: 8 });
   const { dovecot } = servers;
   await using proxy = await startFaultProxy({ host: '127.0.0.1', port: dovecot.tlsPort });
   const { host, port } = proxy;

@@ -9,9 +9,11 @@ import type { OAuthProvider } from '../../../src/config/oauth-provider.ts';
 import type { Connection, Mailbox } from '../../../src/ingest/model.ts';
 import { type Env, type Instance, type InstanceOptions, openInstance } from '../instance.ts';
 import { type Daemon, type Ended, named, runCommand } from '../processes/daemon.ts';
-import type { Dovecot } from '../servers/dovecot.ts';
+import { type Dovecot, startDovecot } from '../servers/dovecot.ts';
 import { visitProvider } from './person.ts';
-import type { TestProvider } from './provider.ts';
+import { startProvider, type TestProvider } from './provider.ts';
+
+type ProviderChange = Parameters<TestProvider['set']>[0];
 
 export type TokenServers = { readonly provider: TestProvider; readonly dovecot: Dovecot };
 
@@ -40,6 +42,16 @@ export type TokenSetting = TokenServers & {
 export type MailboxChange = { readonly name?: string; readonly connection?: Partial<Connection> };
 
 const redirectUri = 'http://127.0.0.1:4711/oauth/callback';
+
+/** A provider and a Dovecot that asks it at each login, for tests that run side by side. */
+export async function openTokenServers(change: ProviderChange = {}): Promise<AsyncDisposable & TokenServers> {
+  await using building = new AsyncDisposableStack();
+  const provider = building.use(await startProvider());
+  const dovecot = building.use(await startDovecot({ tokens: { mode: 'introspection', provider } }));
+  await provider.set(change);
+  const stack = building.move();
+  return { provider, dovecot, [Symbol.asyncDispose]: () => stack.disposeAsync() };
+}
 
 export async function openTokenSetting(
   { provider, dovecot }: TokenServers,
