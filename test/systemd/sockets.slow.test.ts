@@ -35,6 +35,9 @@ describe.skipIf(why !== null)(title, { timeout: 60_000 }, () => {
       `setpriv --reuid=65534 --regid=65534 --clear-groups /srv/packages/.bin/node -e '${listen}'`,
     );
   };
+  /** With the addresses of the unit, which stand in its environment. */
+  const checkHere = () =>
+    `TICKETMAILD_HTTP_LISTEN=127.0.0.1:${place.health} TICKETMAILD_ADMIN_LISTEN=127.0.0.1:${place.page} ticketmaild check`;
   const status = (port: number, path: string) =>
     machine.get(`curl -s -m 20 -o /dev/null -w '%{http_code}' http://127.0.0.1:${port}${path}`);
 
@@ -47,6 +50,9 @@ describe.skipIf(why !== null)(title, { timeout: 60_000 }, () => {
     expect(await status(place.page, '/admin/sign-in')).toBe('200');
     expect(await machine.get('journalctl -u ticketmaild -o cat')).not.toContain('systemd.socket_unused');
     expect(await machine.get('ticketmaild status || true')).toMatch(/^(NOT )?READY/);
+    expect((await machine.run(checkHere())).stdout).toMatch(
+      new RegExp(`^ok {6}admin page: the daemon \\(pid \\d+\\) listens at 127\\.0\\.0\\.1:${place.page}$`, 'm'),
+    );
   });
 
   test('are held at both addresses of localhost, and served there', async () => {
@@ -72,6 +78,9 @@ describe.skipIf(why !== null)(title, { timeout: 60_000 }, () => {
   test('cannot be taken while it is stopped, until the next probe starts it', async () => {
     await machine.get('systemctl stop ticketmaild 2>/dev/null');
     expect(await machine.run('ticketmaild status')).toMatchObject({ code: 1, stdout: '' });
+    expect((await machine.run(checkHere())).stdout).toContain(
+      `ok      admin page: the daemon does not run; systemd holds 127.0.0.1:${place.page} for it\n`,
+    );
     const others = [place.health, place.page].flatMap((port) => [takenBy(port), takenBy(port, '::1')]);
     expect(new Set(await Promise.all(others))).toEqual(new Set(['EADDRINUSE']));
     expect(await status(place.health, '/livez')).toBe('200');

@@ -4,7 +4,7 @@
  * The daemon of the data folder says over its control socket whether it listens; what answers at the port is never
  * asked, as it may be another process. Without a daemon, the port is free, held by a socket unit of systemd, or taken.
  */
-import { existsSync } from 'node:fs';
+import { readdir, readFile } from 'node:fs/promises';
 import type { ListenAddress } from '../../config/config.ts';
 import { isTaken, listenText } from '../../config/machine.ts';
 import { causeCode, type Failure, hintOf, isFailure } from '../../errors.ts';
@@ -44,7 +44,7 @@ export async function listenerState(listener: Listener, dataDir: string, context
     return unserved(`the daemon does not listen at ${at}: it runs with another configuration${where}`, sameAddress);
   } catch (error) {
     if (!isFailure(error, 'daemon_unreachable', 'refused')) throw error;
-    return isAbsent(error) ? await withoutDaemon(listener, context) : unknown(at, error);
+    return isAbsent(error) ? await withoutDaemon(listener) : unknown(at, error);
   }
 }
 
@@ -64,10 +64,10 @@ function isAbsent({ code, cause }: Failure): boolean {
   return code === 'daemon_unreachable' && ['ENOENT', 'ECONNREFUSED'].includes(causeCode(cause));
 }
 
-async function withoutDaemon({ name, address }: Listener, context: Context): Promise<ListenerState> {
+async function withoutDaemon({ name, address }: Listener): Promise<ListenerState> {
   const at = listenText(address);
   if (!(await isTaken(address))) return { kind: 'ready', text: `the daemon does not run; ${at} is free for it` };
-  if (await isHeldBySystemd(at, name, context))
+  if ('port' in address && (await isHeldBySystemd(name, address.port)))
     return { kind: 'ready', text: `the daemon does not run; systemd holds ${at} for it` };
   return unserved(
     `the daemon does not run, and another process has ${at}`,
@@ -75,18 +75,22 @@ async function withoutDaemon({ name, address }: Listener, context: Context): Pro
   );
 }
 
-/** By `systemctl list-sockets`, which any user may run; false without systemd. */
-async function isHeldBySystemd(at: string, name: ListenerName, { inputs, signal }: Context): Promise<boolean> {
-  // sd_booted(3).
-  if (!existsSync('/run/systemd/system')) return false;
-  try {
-    const args = ['list-sockets', '--no-legend', '--plain', '--full', `ticketmaild-${name}*.socket`];
-    let text = '';
-    for await (const chunk of await inputs.programChunks('systemctl', args, signal))
-      if (chunk !== null) text += Buffer.from(chunk).toString('latin1');
-    return text.split('\n').some((line) => line.trim().split(/\s+/)[0] === at);
-  } catch (error) {
-    if (isFailure(error, 'usage', 'check_failed')) return false;
-    throw error;
-  }
+const enabledUnits = '/etc/systemd/system/sockets.target.wants';
+const listening = '0A';
+
+/**
+ * True where a socket unit is enabled and root has the port, by proc_net(5): systemctl needs a message bus, which a
+ * small system lacks.
+ */
+async function isHeldBySystemd(name: ListenerName, port: number): Promise<boolean> {
+  const units = await readdir(enabledUnits).catch(() => []);
+  if (!units.some((unit) => unit.startsWith(`ticketmaild-${name}`))) return false;
+  const tables = await Promise.all(
+    ['/proc/net/tcp', '/proc/net/tcp6'].map((path) => readFile(path, 'latin1').catch(() => '')),
+  );
+  const rows = tables.flatMap((table) => table.split('\n')).map((line) => line.trim().split(/\s+/));
+  const owners = rows.flatMap(([, local = '', , state, , , , uid]) => {
+    return state === listening && Number.parseInt(local.split(':')[1] ?? '', 16) === port ? [uid] : [];
+  });
+  return owners.length > 0 && owners.every((uid) => uid === '0');
 }
