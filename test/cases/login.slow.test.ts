@@ -115,7 +115,7 @@ test('case 78 (ZA#3292): while a credential is refused, all that shows it works,
   expect(await runCommand(args, { env: instance.env, input: 'pw' })).toMatchObject({ code: 0 });
   await until('the mail', () => opened(daemon, mailbox.name) === 1);
   await until('it is well', async () => (await checkOf(daemon, mailbox.name))?.status === 'ok');
-}, 60_000);
+});
 
 // Instead of a token that was not renewed.
 test('case 79 (OT#6455): that a login fails is reported at once: in the log, on /readyz, in the metrics and by status', async () => {

@@ -247,7 +247,7 @@ test('case 56 (helpyio/helpy#889): a message that the parser is stuck in is give
   await polled();
   expect(await outcomesOf(on, mailbox)).toEqual(['1 ticket_opened', expect.stringMatching(givenUp), '3 ticket_opened']);
   expect(stuck.equals(await sourceOf(on, mailbox, 2))).toBe(true);
-}, 60_000);
+});
 
 const givenUp = /^2 quarantined \(parse_(timeout|memory|failed)\)$/;
 

@@ -178,7 +178,7 @@ test('four workers share the mailboxes; a killed one and a suspended one cost se
   expect(await instance.command('reconcile')).toMatchObject({ code: 0 });
   await readOnlyForAWhile([second, ...rest], () => flow.send(long, 1), subjects, flow.sent);
   await endInOrder([second, ...rest]);
-}, 90_000);
+});
 
 async function endInOrder(workers: readonly Worker[]): Promise<void> {
   for (const { daemon } of workers) daemon.signal('SIGTERM');
@@ -227,7 +227,7 @@ async function readOnlyForAWhile(
 }
 
 test('a worker whose heartbeats fail reports that and continues to poll', {
-  timeout: 60_000,
+  timeout: 120_000,
   tags: ['long'],
 }, async () => {
   const database = await mariadb.createDatabase();
@@ -280,7 +280,7 @@ test('after a reboot the workers of the former boot are removed, and those of ot
     return list.length === 2 && list.every(({ host }) => host !== 'here') ? list : null;
   });
   expect((await query('select worker from workers')).split('\n')).not.toContain(before);
-}, 60_000);
+});
 
 test('a second daemon on a SQLite file is refused with a hint, and takes over when the first has ended', async () => {
   await using instance = await openInstance();

@@ -26,7 +26,7 @@ const bouncesMin = 164;
 const falseBouncesMax = 2;
 
 describe.skipIf(!corpusPresent)(`the public messages (looked for in ${corpusFolder}, TICKETMAILD_CORPUS)`, () => {
-  test('are all parsed, and agree with what is stated about them', { timeout: 60_000 }, async () => {
+  test('are all parsed, and agree with what is stated about them', async () => {
     const expectations = new Map(readExpectations().map((one) => [one.file, one]));
     const tally: Tally = new Map();
     const failed: string[] = [];

@@ -31,11 +31,11 @@ async function hitsAfter(how: 'pool' | 'daemon' | 'deoptimized', kind: (typeof k
   }
 }
 
-test.each(kinds)('after opening a %s no register contains it', { timeout: 60_000 }, async (kind) => {
+test.each(kinds)('after opening a %s no register contains it', async (kind) => {
   expect(await hitsAfter('daemon', kind)).toBe(0);
 });
 
-test('an idle thread of a pool that opened a password contains it', { timeout: 60_000 }, async () => {
+test('an idle thread of a pool that opened a password contains it', async () => {
   // The search would see it: known of processors with vector AES.
   const flags = await readFile('/proc/cpuinfo', 'utf8');
   if (/\bvaes\b/.test(flags)) expect(await hitsAfter('pool', 'password')).toBeGreaterThan(0);
@@ -44,7 +44,7 @@ test('an idle thread of a pool that opened a password contains it', { timeout: 6
 test.each(kinds)(
   'V8 saves no register with a %s when it deoptimizes code that handled it',
   {
-    timeout: 60_000,
+    timeout: 120_000,
   },
   async (kind) => {
     expect(await hitsAfter('deoptimized', kind)).toBe(0);

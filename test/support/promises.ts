@@ -1,4 +1,4 @@
-/** Promises in tests: waiting for a condition, and the failure with which a promise rejects. */
+/** Promises in tests: waiting for a condition, the failure with which one rejects, and the work that it takes. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Failure } from '../../src/errors.ts';
 
@@ -27,4 +27,15 @@ export async function failureOf(work: Promise<unknown>): Promise<Failure> {
   );
   if (error instanceof Failure) return error;
   throw new Error(`no failure: ${String(error)}`, { cause: error });
+}
+
+/**
+ * CPU time of this process until `work` is done. Unlike the time on the clock it does not grow while other processes
+ * have the processor, so it is what a limit on work compares; a limit on waiting needs the clock.
+ */
+export async function cpuMsOf(work: Promise<unknown>): Promise<number> {
+  const before = process.cpuUsage();
+  await work;
+  const { user, system } = process.cpuUsage(before);
+  return (user + system) / 1000;
 }

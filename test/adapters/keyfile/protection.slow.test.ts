@@ -251,7 +251,7 @@ describe('an age file that was changed', () => {
       codes.add(String(what));
     }
     expect([...codes].sort()).toEqual(['key_file_locked', 'key_file_refused']);
-  }, 60_000);
+  });
 });
 
 describe('protecting', () => {

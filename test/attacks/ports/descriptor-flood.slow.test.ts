@@ -51,7 +51,7 @@ async function post(address: string, stop: AbortSignal): Promise<number> {
   }
 }
 
-test.skipIf(!isRoot)('a stranger holds no connection of the daemon', { timeout: 60_000 }, async () => {
+test.skipIf(!isRoot)('a stranger holds no connection of the daemon', async () => {
   await using folder = await temporaryFolder('flood');
   const port = await freePort();
   const env = {

@@ -7,7 +7,7 @@ import { connect, type Socket } from 'node:net';
 import { expect, test } from 'vitest';
 import { startHealthServer } from '../../../src/adapters/http/health-server.ts';
 import type { Readiness } from '../../../src/ingest/readiness.ts';
-import { cpuMsOf } from '../../support/cpu-time.ts';
+import { cpuMsOf } from '../../support/promises.ts';
 
 const attackers = 600;
 const probeMs = 1_000;

@@ -65,7 +65,7 @@ const listeners = async () => {
 
 const takenHint = 'hint: See which process has it (ss -ltnp), and end it or choose another listen address.';
 
-test('a running daemon says that it does not listen, and once it does', { timeout: 60_000 }, async () => {
+test('a running daemon says that it does not listen, and once it does', async () => {
   const daemon = instance.start();
   await daemon.waitFor(named('daemon.ready'));
   const [health, page] = [ports.health, ports.page].map((port) => `cannot listen on 127.0.0.1:${port} (EADDRINUSE)`);
@@ -100,7 +100,7 @@ test('a running daemon says that it does not listen, and once it does', { timeou
   expect(await addAdmin('Grace')).toMatch(`The daemon serves the admin page at http://127.0.0.1:${ports.page}/admin `);
 });
 
-test('without a daemon a port is taken or free, and no command connects to it', { timeout: 60_000 }, async () => {
+test('without a daemon a port is taken or free, and no command connects to it', async () => {
   const at = `127.0.0.1:${ports.page}`;
   expect(await lines('check')).toContain(`warning admin page: the daemon does not run, and another process has ${at}`);
   const taken = await addAdmin('Ada');

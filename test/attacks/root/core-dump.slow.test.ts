@@ -36,7 +36,7 @@ beforeAll(async () => {
   const enabled = await runCommand(['encryption', 'enable', '--accept-key-loss', '--backup-prepared'], { env });
   expect(enabled).toMatchObject({ code: 0 });
   key = await readFile(join(dataDir, 'encryption-key.bin'));
-}, 60_000);
+});
 afterAll(() => folder[Symbol.asyncDispose]());
 
 type Running = { readonly child: ChildProcess; readonly cwd: string } & AsyncDisposable;

@@ -28,7 +28,7 @@ const takenOver = `import fs from 'node:fs';
     process.exit(0);
   }, 2500);`;
 
-test.skipIf(!isRoot)('nothing is typed into the terminal of root', { timeout: 30_000 }, async () => {
+test.skipIf(!isRoot)('nothing is typed into the terminal of root', async () => {
   await using folder = await temporaryFolder('terminal');
   await chmod(folder.path, 0o755);
   const dataDir = join(folder.path, 'data');
@@ -68,7 +68,7 @@ const stub = `
 const why = await whyNoSystemd();
 const title = `nothing is typed during an installation${why === null ? '' : ` (left out: ${why})`}`;
 
-test.skipIf(why !== null)(title, { timeout: 60_000 }, async () => {
+test.skipIf(why !== null)(title, async () => {
   await using folder = await temporaryFolder('installer');
   await chmod(folder.path, 0o755);
   const [checkout, packages] = [join(folder.path, 'checkout'), join(folder.path, 'packages')];

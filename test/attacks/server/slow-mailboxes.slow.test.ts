@@ -53,7 +53,7 @@ const endless = () =>
     setTimeout(() => say(`* ${uid} FETCH (UID ${uid} BODY[] {${source.length}}`, `${source})`, `${tag} OK`), 300);
   });
 
-test('20 slow mailboxes, 8 slots: an honest mailbox is polled within two intervals', { timeout: 90_000 }, async () => {
+test('20 slow mailboxes, 8 slots: an honest mailbox is polled within two intervals', async () => {
   await using drips = await dripping();
   await using ends = await endless();
   await using honest = await startScriptedMailbox({ sources: [mail('first')] });

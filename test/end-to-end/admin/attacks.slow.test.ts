@@ -95,7 +95,7 @@ test('nothing is shown or done for who is not signed in', async () => {
     }
   }
   expect(await state()).toEqual(['off', null]);
-}, 60_000);
+});
 
 test('a form without the token of this admin session does nothing', async () => {
   const eve = await signIn(scene);
@@ -111,7 +111,7 @@ test('a form without the token of this admin session does nothing', async () => 
   expect(await post(`server/encryption/enable?csrf=${ada.csrf}`, bothBoxes, signedInAs(ada))).toBe(403);
   expect(await state()).toEqual(['off', null]);
   expect((await ada.get('/admin/overview')).status).toBe(200);
-}, 60_000);
+});
 
 test('encryption is not switched on with one box or none', async () => {
   for (const fields of [
@@ -126,7 +126,7 @@ test('encryption is not switched on with one box or none', async () => {
   expect((await ada.form('server/encryption/continue', { kind: 'enable' })).status).toBe(303);
   expect((await ada.form('server/encryption/continue', { kind: 'all' })).status).toBe(422);
   expect(await state()).toEqual(['off', null]);
-}, 60_000);
+});
 
 test('a change is made by POST alone', async () => {
   for (const method of ['GET', 'HEAD', 'PUT', 'DELETE', 'PATCH', 'OPTIONS', 'PROPFIND']) {
@@ -145,7 +145,7 @@ test('a change is made by POST alone', async () => {
   expect(got.status).toBe(405);
   expect(await state()).toEqual(['off', null]);
   expect((await ada.get('/admin/overview')).status).toBe(200);
-}, 60_000);
+});
 
 test('a form from another origin, or under another name, is refused', async () => {
   const fields = { csrf: ada.csrf, ...bothBoxes };
@@ -176,7 +176,7 @@ test('a form from another origin, or under another name, is refused', async () =
   const forwarded = { ...signedInAs(ada), host: 'evil.example', 'x-forwarded-host': host, forwarded: `host=${host}` };
   expect((await mallory.ask('/admin/overview', { headers: forwarded })).status).toBe(421);
   expect(await state()).toEqual(['off', null]);
-}, 60_000);
+});
 
 test('a path that is none of our own shows nothing', async () => {
   const paths = [
@@ -217,7 +217,7 @@ test('a path that is none of our own shows nothing', async () => {
     expect(got, path).toMatch(/^HTTP\/1\.1 4\d\d /);
     expect(got, path).not.toMatch(/root:|Mailboxes|data_dir|set-cookie/i);
   }
-}, 60_000);
+});
 
 test('a query says nothing that the page does not take', async () => {
   const queries = [
@@ -261,7 +261,7 @@ test('a query says nothing that the page does not take', async () => {
       expect(got.text).not.toMatch(/<script>alert|<img src=x/);
     }
   }
-}, 60_000);
+});
 
 test('a body that is no form of our own is refused, whole or broken', async () => {
   const path = '/admin/server/encryption/enable';
@@ -308,7 +308,7 @@ test('a body that is no form of our own is refused, whole or broken', async () =
   ])
     expect(await mallory.raw(`${head}${rest}`)).toMatch(/^HTTP\/1\.1 4\d\d /);
   expect(await state()).toEqual(['off', null]);
-}, 60_000);
+});
 
 test('bytes that are no request, and heads without end, end the connection', async () => {
   const { host } = new URL(scene.address);
@@ -328,7 +328,7 @@ test('bytes that are no request, and heads without end, end the connection', asy
   const sendOut = `POST /admin/sign-out HTTP/1.1\r\nHost: ${host}\r\n\r\n`;
   const got = await mallory.raw(`GET /admin/sign-in HTTP/1.1\r\nHost: ${host}\r\n\r\n${sendOut.repeat(100)}`);
   expect(got.match(/HTTP\/1\.1 /g)).toHaveLength(1);
-}, 60_000);
+});
 
 test('hundreds of silent or slow connections keep no other client out', async () => {
   const { port } = new URL(scene.address);
@@ -353,7 +353,7 @@ test('hundreds of silent or slow connections keep no other client out', async ()
     clearInterval(drip);
     for (const socket of silent) socket.destroy();
   }
-}, 60_000);
+});
 
 /** A client at another address of this machine. */
 function guesser(from: string) {
@@ -431,7 +431,7 @@ test('guessing is reported nothing about names, and soon told to wait', async ()
   await elsewhere.open();
   expect((await elsewhere.guess(adminName, adminPassword)).status).toBe(429);
   await unlock();
-}, 60_000);
+});
 
 // The default form measures the same without HTTP: `admin/sign-in/sign-in.slow.test.ts`.
 test('a name that does not exist takes as long as one that does', { timeout: 60_000, tags: ['long'] }, async () => {
@@ -468,7 +468,7 @@ test('many guesses at once are no more guesses, and others get their pages', asy
   expect(statuses.filter((status) => status === 403).length).toBeLessThanOrEqual(20);
   expect(statuses.filter((status) => ![0, 403, 429, 503].includes(status))).toEqual([]);
   await unlock();
-}, 60_000);
+});
 
 test('a planted cookie is worth nothing after the sign-in', async () => {
   const planted = randomBytes(32).toString('base64url');
@@ -487,7 +487,7 @@ test('a planted cookie is worth nothing after the sign-in', async () => {
   trapped.cookies.delete(visitor);
   const { text } = await browserWithout(trapped).get('/admin/sign-in');
   expect(text).not.toContain(own.csrf);
-}, 60_000);
+});
 
 /** The same browser without its admin session. */
 function browserWithout(client: ReturnType<typeof browser>) {
@@ -516,7 +516,7 @@ test('an admin session is over after signing out, another password, and the remo
   await isOver(cookieOf(removed), removed.csrf);
   expect((await stays.get('/admin/overview')).status).toBe(200);
   expect(await state()).toEqual(['off', null]);
-}, 60_000);
+});
 
 test('two admins at the same moment, on two workers, begin one operation', async () => {
   const there = await signIn({ address: otherAddress });
@@ -597,7 +597,7 @@ test('no answer was an error of the server, and the daemon fetched mail all the 
     expect(count(one, 'admin.request_failed')).toBe(0);
     expect(count(one, 'poll.failed')).toBe(0);
   }
-}, 60_000);
+});
 
 /** Kinds of refusals with the form or page; of more than 16 forms in a minute the rest is `elsewhere`. */
 const refusals = [
@@ -687,4 +687,4 @@ test('every kind of refusal is in the audit, and nothing of what was sent', asyn
   const text = JSON.stringify(rows);
   for (const trace of ['evil', 'passwd', 'wrong password', 'bob', adminPassword, ada.csrf])
     expect(text).not.toContain(trace);
-}, 60_000);
+});

@@ -152,7 +152,7 @@ test('a message is taken out of quarantine with a click', async () => {
   expect(await page.locator('.flash.good').count()).toBe(1);
   expect(await messages.count()).toBe(before - 1);
   expect(dialogs).toBe(0);
-}, 60_000);
+});
 
 test('a post-action that was set in the table waits, is shown, and acts once it is confirmed here', async () => {
   const [user = ''] = scene.users;

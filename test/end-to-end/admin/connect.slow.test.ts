@@ -88,7 +88,7 @@ async function written(): Promise<string> {
 test.each([
   ['another account', async (page: Page) => await allow(page, 'eve@example.test'), 'eve@example.test signed in'],
   ['a denied access', async (page: Page) => await allow(page, user, 'Deny'), 'denied'],
-])('%s is refused with its own sentence, and nothing is stored', { timeout: 60_000 }, async (_name, act, sentence) => {
+])('%s is refused with its own sentence, and nothing is stored', async (_name, act, sentence) => {
   await using chromium = await browser.open({ ignoresCertificate: true });
   await signIn(chromium.page);
   await begin(chromium.page);
@@ -99,7 +99,7 @@ test.each([
   expect(await setting.instance.app.store.grantByName('anna')).toBeNull();
 });
 
-test('an attacker cannot have the admin finish a sign-in of theirs', { timeout: 60_000 }, async () => {
+test('an attacker cannot have the admin finish a sign-in of theirs', async () => {
   const { oauth, vault, actor } = setting.instance.app;
   await vault.refresh();
   await using chromium = await browser.open({ ignoresCertificate: true });
@@ -121,7 +121,7 @@ test('an attacker cannot have the admin finish a sign-in of theirs', { timeout: 
   expect(await setting.instance.app.store.grantByName('anna')).toBeNull();
 });
 
-test.each([true, false])('from the button to a ticket, with a script: %s', { timeout: 90_000 }, async (hasScript) => {
+test.each([true, false])('from the button to a ticket, with a script: %s', async (hasScript) => {
   await using chromium = await browser.open({ ignoresCertificate: true, hasScript });
   const { page, troubles } = chromium;
   const seen: string[] = [];

@@ -154,7 +154,7 @@ test('a mailbox is added with a pinned certificate, tested and removed', async (
   await page.waitForURL('**/admin/mailboxes');
   expect(await flashText()).toContain('desk is removed');
   sent.length = 0;
-}, 60_000);
+});
 
 test('the button answers when both boxes are ticked, and not before', async () => {
   await page.getByRole('link', { name: 'Server › Encryption' }).click();
@@ -172,7 +172,7 @@ test('the button answers when both boxes are ticked, and not before', async () =
   await keyLoss.check();
   await picture('off-both-ticked');
   expect(sent.filter(({ path }) => path !== '/admin/sign-in')).toEqual([]);
-}, 60_000);
+});
 
 test('enabling continues through a reload and the death of the daemon, and ends without an operator', async () => {
   const held = await lockMailbox(scene, lastOne);
@@ -218,7 +218,7 @@ test('the fingerprint is that of the key file, and the backup command makes a co
   await shellRun(scene, command, safe);
   const copy = await readFile(join(safe, `ticketmaild-key-${id}.bin`));
   expect(copy.equals(await readFile(scene.keyFile))).toBe(true);
-}, 60_000);
+});
 
 test('a backup is verified without a byte of it leaving the browser', async () => {
   const [id = ''] = await keyIds();
@@ -255,7 +255,7 @@ test('a backup is verified without a byte of it leaving the browser', async () =
     expect.stringMatching(new RegExp(`^${path} csrf=&key_ids=[0-9a-f]{16}$`)),
     `${path} csrf=&key_ids=${id}`,
   ]);
-}, 90_000);
+});
 
 test('a rotation shows its progress and takes another key into use', async () => {
   const [before = ''] = await keyIds();

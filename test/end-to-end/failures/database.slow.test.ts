@@ -85,7 +85,7 @@ test.concurrent('a deadlock costs a moment: the reply goes in, and no poll fails
   expect(count(at.daemon, 'poll.failed')).toBe(0);
   expect((await at.instance.command('reconcile')).code).toBe(0);
   await untilWell(at.daemon);
-}, 60_000);
+});
 
 test.concurrent('max_allowed_packet too small: that message alone is kept aside, and once it is raised its like goes in', async () => {
   await using at = await scene();
@@ -107,7 +107,7 @@ test.concurrent('max_allowed_packet too small: that message alone is kept aside,
   await at.arrive(large('larger'));
   await until('its like', () => opened(at.daemon) === 4 || null);
   await untilWell(at.daemon);
-}, 60_000);
+});
 
 test.concurrent('gone for 10 s: reported once, not ready meanwhile, recovered without a restart; a regular restart is no more than that', async () => {
   await using at = await scene();
@@ -130,7 +130,7 @@ test.concurrent('gone for 10 s: reported once, not ready meanwhile, recovered wi
   await until('the other mail', () => opened(at.daemon) === 3 || null);
   await untilWell(at.daemon);
   expect((await at.instance.command('reconcile')).code).toBe(0);
-}, 90_000);
+});
 
 test.concurrent('a database that became read-only is reported as such, nothing is fetched twice, and it continues afterwards', async () => {
   await using at = await scene();
@@ -143,4 +143,4 @@ test.concurrent('a database that became read-only is reported as such, nothing i
   await until('the mail', () => opened(at.daemon) === 2 || null);
   await untilWell(at.daemon);
   expect((await at.instance.command('reconcile')).code).toBe(0);
-}, 60_000);
+});

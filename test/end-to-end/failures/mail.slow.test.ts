@@ -73,7 +73,7 @@ test.concurrent('a wrong password is tried three times, then logins are suspende
   await until('mail of the second', () => opened(second, otherBox) === 1 || null);
   await untilWell(second);
   expect((await readiness(second)).body.checks.mailboxes).toMatchObject({ ok: 3, failing: 0 });
-}, 60_000);
+});
 
 test.concurrent('a login that is refused to the command poll counts as well', async () => {
   await using instance = await openInstance();
@@ -84,7 +84,7 @@ test.concurrent('a login that is refused to the command poll counts as well', as
     const [listed] = await instance.app.store.listMailboxes();
     expect(listed?.health).toMatchObject({ loginFailures: refusals, failures: refusals });
   }
-}, 60_000);
+});
 
 test.concurrent('of 20 mailboxes of a server that refuses connections one tries for all, and all are back together (ZA#1861)', async () => {
   await using server = await startDovecot();
@@ -113,7 +113,7 @@ test.concurrent('of 20 mailboxes of a server that refuses connections one tries 
   await until('mail of all', () => opened(daemon) === 20 || null);
   await untilWell(daemon);
   expect(count(daemon, 'server.circuit_closed')).toBe(1);
-}, 60_000);
+});
 
 test.concurrent('a server that accepts and never greets (a dead one behind a balancer) is asked by one mailbox at a time', async () => {
   await using proxy = await startFaultProxy({ host: '127.0.0.1', port: dovecot.tlsPort });
@@ -132,7 +132,7 @@ test.concurrent('a server that accepts and never greets (a dead one behind a bal
   proxy.fault = { kind: 'none' };
   await until('mail of all', () => opened(daemon) === 12 || null);
   await untilWell(daemon);
-}, 60_000);
+});
 
 test.concurrent('a connection that went silent while it rested is found, and its mail is fetched (ZA#2321)', async () => {
   await using proxy = await startFaultProxy({ host: '127.0.0.1', port: dovecot.tlsPort });
@@ -168,7 +168,7 @@ test.concurrent('a connection that went silent while it rested is found, and its
   await until('all of them', () => opened(daemon, other.name) === 20 || null);
   await untilWell(daemon);
   expect((await instance.command('reconcile')).code).toBe(0);
-}, 60_000);
+});
 
 test.concurrent('two workers together try a wrong password no more than three times', async () => {
   await using mariadb = await startMariadb();
@@ -189,4 +189,4 @@ test.concurrent('two workers together try a wrong password no more than three ti
   }
   for (const box of boxes) await instance.setPassword(box, 'pw');
   for (const worker of workers) await untilWell(worker);
-}, 60_000);
+});

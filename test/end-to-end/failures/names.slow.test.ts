@@ -165,4 +165,4 @@ test.concurrent('the days left of a certificate are reported, then its end, then
     async () => (await certificates()).status === 'ok' && (await readiness(daemon)).status === 200,
   );
   expect((await checkOf(daemon, box.name))?.status).toBe('ok');
-}, 60_000);
+});

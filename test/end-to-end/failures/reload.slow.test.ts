@@ -61,7 +61,7 @@ test.concurrent('a shorter interval and another log level hold at once', async (
   await until('the mail', () => opened(daemon) === 1);
   await daemon.waitFor(named('poll.empty'));
   expect((await readiness(daemon)).body.worker.log_level).toBe('debug');
-}, 60_000);
+});
 
 test.concurrent('limits of senders and tickets hold for a connection that rests, too', async () => {
   const env = { TICKETMAILD_LIMITS_SENDER_LIMIT_PER_HOUR: undefined };
@@ -82,7 +82,7 @@ test.concurrent('limits of senders and tickets hold for a connection that rests,
   await dovecot.append(users[0] ?? '', 'INBOX', [same('three')], later());
   expect(await daemon.waitFor(named('message.quarantined'))).toMatchObject({ reason: 'sender_flood' });
   expect(opened(daemon)).toBe(2);
-}, 60_000);
+});
 
 test.concurrent('IDLE is enabled, bounded again and disabled again', async () => {
   await using at = await scene(hourly, 3);
@@ -100,7 +100,7 @@ test.concurrent('IDLE is enabled, bounded again and disabled again', async () =>
     expect((await open()).max).toBe(max);
   }
   expect(count(daemon, 'poll.failed')).toBe(0);
-}, 60_000);
+});
 
 test.concurrent('another password of the database holds after a reload, though the former is refused by then', async () => {
   await using mariadb = await startMariadb();
@@ -122,7 +122,7 @@ test.concurrent('another password of the database holds after a reload, though t
   await until('refused', async () => JSON.stringify((await readiness(daemon)).body.checks).includes('database_denied'));
   expect(await reload(daemon)).toMatchObject({ event: 'config.reloaded', needs_restart: [] });
   await until('it is back', async () => (await readiness(daemon)).body.checks.database.status === 'ok');
-}, 60_000);
+});
 
 test.concurrent('what needs a new start is named and stays as it is', async () => {
   await using at = await scene(hourly);
@@ -132,7 +132,7 @@ test.concurrent('what needs a new start is named and stays as it is', async () =
   expect(answer).toMatchObject({ event: 'config.reloaded' });
   expect([...(answer['needs_restart'] as string[])].sort()).toEqual(['database', 'http', 'message']);
   expect((await fetch(`${address}/readyz`)).status).toBe(200);
-}, 60_000);
+});
 
 test.concurrent.each([
   ['an unknown key', 'poll.intervall_s = 1', /poll\.intervall_s/],

@@ -101,4 +101,4 @@ test('each provider gets the rest that it asks for, and the other mailboxes cont
   expect(await metrics(daemon)).toMatch(
     /^ticketmaild_mailbox_trouble\{mailbox="gmail-bandwidth",.*code="server_busy"\} 1$/m,
   );
-}, 60_000);
+});

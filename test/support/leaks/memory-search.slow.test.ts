@@ -91,7 +91,7 @@ test('the process continues after it', async () => {
   await hold(Buffer.from('still alive'));
 });
 
-test('a core dump of the same process has the same hits', { timeout: 60_000 }, async () => {
+test('a core dump of the same process has the same hits', async () => {
   await using folder = await temporaryFolder('core');
   const [held, other] = [newCanary(), newCanary()];
   await hold(held);

@@ -275,7 +275,7 @@ describe.each(kinds)('the admin page on %s', (kind) => {
       expect(await db.countAttempt(other, minuteMs)).toMatchObject({ count: 2 });
     });
 
-    test('of twenty counted and given back at once none is left', { timeout: 30_000 }, async () => {
+    test('of twenty counted and given back at once none is left', async () => {
       await using second = await openDatabase(opened.config);
       const both = Array.from({ length: 20 }, (_, index) => (index % 2 === 0 ? db : second));
       await Promise.all(
@@ -297,14 +297,14 @@ describe.each(kinds)('the admin page on %s', (kind) => {
       expect(await actions()).toEqual(['admin.unlocked', 'admin.unlocked']);
     });
 
-    test('of fifty at once none is missed and none counted twice', { timeout: 30_000 }, async () => {
+    test('of fifty at once none is missed and none counted twice', async () => {
       await using second = await openDatabase(opened.config);
       const inOrder = Array.from({ length: 50 }, (_, index) => index + 1);
       const counts = await Promise.all(inOrder.map((index) => countOf(index % 2 === 0 ? db : second)));
       expect(counts.sort((a, b) => a - b)).toEqual(inOrder);
     });
 
-    test('of fifty at once after the window has ended one begins the next', { timeout: 30_000 }, async () => {
+    test('of fifty at once after the window has ended one begins the next', async () => {
       await using second = await openDatabase(opened.config);
       for (let index = 1; index <= 3; index += 1) await countOf(db);
       await opened.run(`update admin_attempt set window_until = '2024-05-17 09:30:15.250'`);

@@ -86,7 +86,7 @@ async function rowsBack(to: DatabaseConfig) {
   return comparable(rowsOf(back.path));
 }
 
-test('every row and column comes back the same from SQLite through MariaDB', { timeout: 60_000 }, async () => {
+test('every row and column comes back the same from SQLite through MariaDB', async () => {
   const { source, file, to } = await scene(60);
   const before = rowsOf(file);
   const report = await source.copyTo(to.config, options);
@@ -100,7 +100,7 @@ test('every row and column comes back the same from SQLite through MariaDB', { t
   expect(rowsOf(file)).toEqual(before);
 });
 
-test('a copy that died at any number of rows continues, and no row is there twice', { timeout: 60_000 }, async () => {
+test('a copy that died at any number of rows continues, and no row is there twice', async () => {
   const { source, file, to } = await scene();
   for (const rows of [1, 40, 41, 100, 250, 480]) await dieAfter(source, to.config, rows);
   const report = await source.copyTo(to.config, options);
@@ -130,7 +130,7 @@ test('an unfinished copy has no password and no mailbox, and no program uses it'
     expect(await failureOf(use())).toMatchObject({ code: 'copy_unfinished' });
 });
 
-test('rows that changed while a copy was interrupted are copied again', { timeout: 60_000 }, async () => {
+test('rows that changed while a copy was interrupted are copied again', async () => {
   const { source, file, to } = await scene();
   await dieAfter(source, to.config, 480);
   using database = new DatabaseSync(file);
@@ -270,7 +270,7 @@ test('tables of an older or newer program are refused', async () => {
   expect((await failureOf(source.copyTo(to.config, options))).message).toMatch(/migrations are not applied/);
 });
 
-test('a lost connection is opened again', { timeout: 60_000 }, async () => {
+test('a lost connection is opened again', async () => {
   const { source, file, to } = await scene();
   let restarting: Promise<void> | null = null;
   const onProgress = (_: string, done: number) => {

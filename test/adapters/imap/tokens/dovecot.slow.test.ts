@@ -35,7 +35,7 @@ beforeAll(async () => {
   provider = await startProvider();
   dovecot = await startDovecot({ tokens: { mode: 'introspection', provider } });
   token = await applicationToken(provider);
-}, 60_000);
+});
 
 afterAll(async () => {
   await dovecot[Symbol.asyncDispose]();
