@@ -86,6 +86,8 @@ async function makeContext(signal: AbortSignal): Promise<import('./commands/cont
     },
     inputs: {
       askStatus: async (dataDir) => (await import('./compose/control-socket.ts')).askStatus(dataDir),
+      stdinKind: async () => (await import('./commands/logs.ts')).stdinKind(),
+      hasUnit: async () => (await import('./commands/logs.ts')).hasUnit(),
       stdinChunks: async () => stdin,
       fileChunks: async (path, ...args) => {
         becomePathOwner(path, program);

@@ -52,10 +52,16 @@ export type NewFile = AsyncDisposable & { write(content: Uint8Array): Promise<vo
 
 export type NewFolder = AsyncDisposable & { write(name: string, content: Uint8Array): Promise<void> };
 
+/** `none`: closed, or a device such as /dev/null; `socket`: of another process, such as that of an SSH session. */
+export type StdinKind = 'data' | 'socket' | 'none';
+
 /** Inputs of `status` and `logs` outside the data folder. */
 export type ExternalInputs = {
   /** Asks the workers that run on a data folder. Throws `daemon_unreachable`, `refused`. */
   readonly askStatus: (dataDir: string) => Promise<readonly StatusReply[]>;
+  readonly stdinKind: () => Promise<StdinKind>;
+  /** True where a unit of the daemon is installed. */
+  readonly hasUnit: () => Promise<boolean>;
   /** Standard input. */
   readonly stdinChunks: () => Promise<ByteChunks>;
   /** Reads a file; with `follow` also what is appended, until `stop` fires. Throws `usage`. */

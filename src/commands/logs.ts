@@ -8,14 +8,17 @@
 
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { existsSync, fstatSync } from 'node:fs';
 import { constants, type FileHandle, open, stat } from 'node:fs/promises';
+import { setTimeout as setTimer } from 'node:timers';
 import { setTimeout as wait } from 'node:timers/promises';
 import { type LogEntry, logEntryLines, parseObject, readLogEntry } from '../adapters/terminal/log-lines.ts';
 import type { StyledLine } from '../adapters/terminal/text-layout.ts';
 import { oneOf, wholeNumber } from '../config/option-values.ts';
 import { causeCode, Failure } from '../errors.ts';
 import { type LogLevel, logLevels } from '../events.ts';
-import type { ByteChunks, Context } from './context.ts';
+import { asRunHere } from '../text/program-name.ts';
+import type { ByteChunks, Context, StdinKind } from './context.ts';
 
 const lineCharactersMax = 1024 * 1024;
 
@@ -35,7 +38,8 @@ export async function showLogs(options: LogsOptions, context: Context): Promise<
   for await (const lines of linesOf(source.chunks, source.read))
     await show(lines === null ? tail.end() : tail.take(lines.filter(isWanted)));
   await show(tail.end());
-  if (!hasShown && terminal.isInteractive) terminal.note(`No line was found${source.advice}`, 'dim');
+  if (!hasShown && (terminal.isInteractive || source.isSurprising))
+    terminal.note(`No line was found${asRunHere(source.advice)}`, 'dim');
   return 0;
 }
 
@@ -47,6 +51,8 @@ type LogSource = {
   readonly filtersSince: boolean;
   /** Advice when it has no lines. */
   readonly advice: string;
+  /** It has none, or is not where the daemon logs: said to a script, too. */
+  readonly isSurprising: boolean;
   /** Number of past lines to select here; null: all lines of the source. */
   readonly tailMax: number | null;
 };
@@ -58,19 +64,75 @@ async function sourceOf(options: LogsOptions, filter: LogFilter, context: Contex
   const tailMax = filter.linesMax;
   if (file !== undefined) return { ...plain, chunks: await inputs.fileChunks(file, filter.follow, signal), tailMax };
   // --unit selects the journal, also where standard input is not a terminal, as in a script.
-  if (!isAttended && unit === undefined)
-    return { ...plain, chunks: await inputs.stdinChunks(), tailMax: filter.follow ? null : tailMax };
+  const stdin = isAttended || unit !== undefined ? null : await standardInput(context);
+  if (stdin !== null) return { ...plain, ...stdin, tailMax: filter.follow ? null : tailMax };
   // journalctl counts lines before these filters; and when it follows, the end of the past is unknown.
   const countsInJournal = filter.follow || (filter.mailbox === null && filter.level === null && filter.event === null);
   const units = unit === undefined ? ownUnits : [unit];
   const args = journalArgs(units, { ...filter, linesMax: countsInJournal ? tailMax : null });
   const chunks = await inputs.programChunks('journalctl', args, signal);
-  const advice = `: is ${units.join(' or ')} the unit (--unit), and may you read the journal (root, group systemd-journal)?`;
-  return { chunks, read: readJournalLine, filtersSince: true, tailMax: countsInJournal ? null : tailMax, advice };
+  const hasUnit = unit !== undefined || (await inputs.hasUnit());
+  const advice = hasUnit
+    ? `: is ${units.join(' or ')} the unit (--unit), and may you read the journal (root, group systemd-journal)?`
+    : ': no unit of ticketmaild is installed here. In a terminal: ticketmaild run --pretty; of a file: ticketmaild logs FILE.';
+  const read = { read: readJournalLine, filtersSince: true, tailMax: countsInJournal ? null : tailMax };
+  return { ...read, chunks, advice, isSurprising: !hasUnit };
+}
+
+const waitingMs = 2000;
+
+/**
+ * Standard input; null where it has no lines and is none that a shell connected: a device such as /dev/null, or the
+ * socket of an SSH session. Says so when it waits.
+ */
+async function standardInput({
+  inputs,
+  terminal,
+}: Context): Promise<(Partial<LogSource> & Pick<LogSource, 'chunks'>) | null> {
+  const kind = await inputs.stdinKind();
+  if (kind === 'none') return null;
+  const chunks = (await inputs.stdinChunks())[Symbol.asyncIterator]();
+  const waiting = setTimer(() => terminal.note(waitingForInput, 'dim'), waitingMs);
+  const first = await nextFilled(chunks).finally(() => clearTimeout(waiting));
+  if (first.done !== true) return { chunks: continued(first.value, chunks) };
+  if (kind === 'socket') return null;
+  const advice = ': standard input is empty. The journal is read with ticketmaild logs --unit ticketmaild.';
+  return { chunks: continued(null, chunks), isSurprising: true, advice };
+}
+
+const waitingForInput = 'Waiting for log lines from standard input; --unit ticketmaild reads the journal.';
+
+export function stdinKind(): StdinKind {
+  const stats = fstatSync(0);
+  if (stats.isFIFO() || stats.isFile()) return 'data';
+  return stats.isSocket() ? 'socket' : 'none';
+}
+
+const unitFolders = ['/etc/systemd/system', '/run/systemd/transient', '/usr/lib/systemd/system', '/lib/systemd/system'];
+
+export function hasUnit(): boolean {
+  return unitFolders.some((path) => existsSync(`${path}/ticketmaild.service`));
+}
+
+type Chunk = Uint8Array | null;
+
+async function nextFilled(chunks: AsyncIterator<Chunk>): Promise<IteratorResult<Chunk>> {
+  for (;;) {
+    const next = await chunks.next();
+    if (next.done === true || next.value?.length !== 0) return next;
+  }
+}
+
+async function* continued(first: Chunk, rest: AsyncIterator<Chunk>): ByteChunks {
+  yield first;
+  yield* { [Symbol.asyncIterator]: () => rest };
 }
 
 /** A file or standard input: each line is a log line. */
-const plain = { read: (text: string) => [{ text, worker: '' }], filtersSince: false, advice: '.' };
+const plain = {
+  read: (text: string) => [{ text, worker: '' }],
+  ...{ filtersSince: false, advice: '.', isSurprising: false },
+};
 
 /** `text`: of a line that is not JSON. */
 type LogLine = { readonly entry: LogEntry | null; readonly text: string; readonly worker: string };
@@ -378,7 +440,8 @@ async function endOf(ended: Promise<number | null>, name: string, stop: AbortSig
     if (stop.aborted) return null;
     const code = causeCode(error);
     const why = code === 'ENOENT' ? 'is not installed' : `cannot be started (${code})`;
-    const hint = 'Name a file, or pipe the lines in: ticketmaild logs FILE; docker logs NAME | ticketmaild logs.';
+    const hint =
+      'In a terminal: ticketmaild run --pretty. Of a file or a container: ticketmaild logs FILE; docker logs NAME | ticketmaild logs.';
     throw new Failure('usage', `${name} ${why}, so the journal cannot be read`, { cause: error, hint });
   }
 }

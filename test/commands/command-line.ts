@@ -144,6 +144,8 @@ function contextOf(options: CommandOptions, streams: Streams): Context {
     createFolder: createNewFolder,
     inputs: {
       askStatus,
+      stdinKind: async () => 'data',
+      hasUnit: async () => true,
       stdinChunks: async () => streams.stdin,
       fileChunks: async (...args) => fileChunks(...args),
       programChunks: async (...args) => programChunks(...args),

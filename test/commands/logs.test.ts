@@ -344,3 +344,65 @@ describe('as a process', () => {
     expect({ code, told }).toEqual({ code: 130, told: '' });
   });
 });
+
+describe('without a terminal and without a file', () => {
+  const journal = (): { readonly inputs: object; readonly asked: string[] } => {
+    const asked: string[] = [];
+    async function* programChunks(name: string) {
+      asked.push(name);
+      yield Buffer.from(`${JSON.stringify({ MESSAGE: line(1, 'daemon.ready').trim() })}\n`);
+    }
+    return { asked, inputs: { programChunks: async (name: string) => programChunks(name) } };
+  };
+
+  test.each(['none', 'socket'] as const)('the journal is read where standard input (%s) has no lines', async (kind) => {
+    const { asked, inputs } = journal();
+    const { code, out } = await runInProcess(['logs'], { inputs: { ...inputs, stdinKind: async () => kind } });
+    expect({ code, events: shown(out), asked }).toEqual({ code: 0, events: ['daemon.ready'], asked: ['journalctl'] });
+  });
+
+  test('lines over a socket are read, as through ssh', async () => {
+    const { asked, inputs } = journal();
+    const given = { input: night, inputs: { ...inputs, stdinKind: async () => 'socket' as const } };
+    expect(shown((await runInProcess(['logs'], given)).out)).toEqual(everything);
+    expect(asked).toEqual([]);
+  });
+
+  test('an empty pipe or file is said in one line, and is not replaced by the journal', async () => {
+    const { asked, inputs } = journal();
+    expect(await runInProcess(['logs'], { inputs })).toEqual({
+      ...{ code: 0, out: '', json: [] },
+      err: 'No line was found: standard input is empty. The journal is read with ticketmaild logs --unit ticketmaild.\n',
+    });
+    expect(asked).toEqual([]);
+  });
+
+  test('a pipe whose lines are filtered out is as silent as grep', async () => {
+    expect(await runInProcess(['logs', '--event', 'none.'], { input: night })).toMatchObject({ out: '', err: '' });
+  });
+
+  test('without a unit here, the note names a file and run --pretty, and no unit', async () => {
+    const inputs = { stdinKind: async () => 'none' as const, hasUnit: async () => false };
+    const programChunks = async () => Readable.from([]);
+    const { err } = await runInProcess(['logs'], { inputs: { ...inputs, programChunks } });
+    expect(err).toBe(
+      'No line was found: no unit of ticketmaild is installed here. In a terminal: ticketmaild run --pretty; of a file: ticketmaild logs FILE.\n',
+    );
+  });
+
+  test.each([
+    ['/dev/null', 'none'],
+    ['a file', 'data'],
+    ['a pipe', 'data'],
+  ])('%s is told apart', async (what, kind) => {
+    await writeFile(file, '');
+    const script = `import { stdinKind } from '${join(import.meta.dirname, '../../src/commands/logs.ts')}'; console.log(stdinKind());`;
+    const from = { '/dev/null': '</dev/null', 'a file': `<${file}`, 'a pipe': '' }[what];
+    const shell = `${what === 'a pipe' ? 'true | ' : ''}"$NODE" --input-type=module -e "$SCRIPT" ${from}`;
+    const env = { ...process.env, NODE: process.execPath, SCRIPT: script };
+    const child = spawn('sh', ['-c', shell], { env, stdio: ['ignore', 'pipe', 'inherit'] });
+    let out = '';
+    for await (const chunk of child.stdout) out += chunk;
+    expect(out.trim()).toBe(kind);
+  });
+});
