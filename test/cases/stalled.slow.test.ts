@@ -73,8 +73,9 @@ test.concurrent('case 32 (FS#2823): the claim of a fetch that was killed is no h
   first.signal('SIGKILL');
   await first.exit;
   proxy.fault = { kind: 'none' };
-  const startedAt = performance.now();
   const second = own.start();
+  await second.waitFor(named('daemon.starting'));
+  const startedAt = performance.now();
   await until('all of them', () => opened(second) === 3);
   // A claim that had to run out would take a minute.
   expect(performance.now() - startedAt).toBeLessThan(15_000);
