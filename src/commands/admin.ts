@@ -21,6 +21,7 @@ import { attemptLimits } from '../admin/sign-in/limits.ts';
 import type { App } from '../compose/compose.ts';
 import type { AdminConfig } from '../config/config.ts';
 import { isLoopback, urlHost } from '../config/machine.ts';
+import { adminPasswordBytesMin } from '../secret/admin-password.ts';
 import type { SecretBytes } from '../secret/secret-bytes.ts';
 import { hintText } from '../text/program-name.ts';
 import { isoTime, shortTime } from '../text/time.ts';
@@ -170,7 +171,7 @@ async function newAdminPassword(
   if (passwordStdin !== true)
     return await askTwice(
       terminal,
-      `New password of admin ${JSON.stringify(name)}: `,
+      `New password of admin ${JSON.stringify(name)} (at least ${adminPasswordBytesMin} bytes): `,
       'passwords',
       requireGoodPassword,
     );

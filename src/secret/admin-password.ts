@@ -16,7 +16,7 @@ const current: Argon2Parameters = { memoryKib: 65_536, passes: 3, lanes: 4 };
 const tagBytes = 32;
 
 export const adminSaltBytes = 16;
-const adminPasswordBytesMin = 12;
+export const adminPasswordBytesMin = 12;
 const adminPasswordBytesMax = 1024;
 
 const hashPattern =

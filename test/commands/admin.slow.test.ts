@@ -24,7 +24,7 @@ afterEach(async () => {
 
 const password = 'Zucker-und-Salz-91';
 const another = 'Kupfer-und-Zinn-17';
-const question = (name: string) => `New password of admin "${name}": `;
+const question = (name: string) => `New password of admin "${name}" (at least 12 bytes): `;
 const again = 'Repeat it: ';
 
 /** The rows as they are; a second connection, as another program has it. */
@@ -113,7 +113,9 @@ describe('admin add', () => {
     await added();
     const { code, err } = await cli.typed(['admin', 'add', 'ADA'], []);
     expect(code).toBe(2);
-    expect(err).toBe('an admin named "Ada" exists already\nhint: Choose another name.\n');
+    expect(err).toBe(
+      'an admin named "Ada" exists already\nhint: Choose another name, or set a new password of that one: ticketmaild admin set-password Ada\n',
+    );
   });
 
   test('refuses a name that is none before it asks', async () => {

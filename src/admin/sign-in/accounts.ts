@@ -10,6 +10,7 @@ import { Failure } from '../../errors.ts';
 import type { AuditActor } from '../../ingest/model.ts';
 import { adminPasswordProblem, adminSaltBytes, hashAdminPassword } from '../../secret/admin-password.ts';
 import type { SecretBytes } from '../../secret/secret-bytes.ts';
+import { commandOrNotice, shellCommand } from '../../text/shell.ts';
 import type { AdminAccount, AdminStore } from '../ports.ts';
 import { adminAudit, isAdminName } from '../ports.ts';
 
@@ -35,7 +36,10 @@ export function readAdminName(text: string): string {
 export async function requireFreeName({ store }: AccountPorts, name: string): Promise<void> {
   const account = await store.accountByName(name);
   if (account === null) return;
-  throw new Failure('already_exists', `an admin named ${JSON.stringify(account.name)} exists already`);
+  const change = commandOrNotice(shellCommand('admin set-password', account.name));
+  throw new Failure('already_exists', `an admin named ${JSON.stringify(account.name)} exists already`, {
+    hint: `Choose another name, or set a new password of that one: ${change}`,
+  });
 }
 
 /** Throws `usage` for an invalid name or password, `already_exists`. */
