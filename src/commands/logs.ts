@@ -96,7 +96,9 @@ async function standardInput({
   const first = await nextFilled(chunks).finally(() => clearTimeout(waiting));
   if (first.done !== true) return { chunks: continued(first.value, chunks) };
   if (kind === 'socket') return null;
-  const advice = ': standard input is empty. The journal is read with ticketmaild logs --unit ticketmaild.';
+  const instead = (await inputs.hasUnit()) ? 'The journal' : 'A file';
+  const args = instead === 'A file' ? 'FILE' : '--unit ticketmaild';
+  const advice = `: standard input is empty. ${instead} is read with ticketmaild logs ${args}`;
   return { chunks: continued(null, chunks), isSurprising: true, advice };
 }
 

@@ -372,8 +372,10 @@ describe('without a terminal and without a file', () => {
     const { asked, inputs } = journal();
     expect(await runInProcess(['logs'], { inputs })).toEqual({
       ...{ code: 0, out: '', json: [] },
-      err: 'No line was found: standard input is empty. The journal is read with ticketmaild logs --unit ticketmaild.\n',
+      err: 'No line was found: standard input is empty. The journal is read with ticketmaild logs --unit ticketmaild\n',
     });
+    const elsewhere = await runInProcess(['logs'], { inputs: { ...inputs, hasUnit: async () => false } });
+    expect(elsewhere.err).toContain('is empty. A file is read with ticketmaild logs FILE\n');
     expect(asked).toEqual([]);
   });
 
@@ -394,7 +396,7 @@ describe('without a terminal and without a file', () => {
     ['/dev/null', 'none'],
     ['a file', 'data'],
     ['a pipe', 'data'],
-  ])('%s is told apart', async (what, kind) => {
+  ])('%s is recognized', async (what, kind) => {
     await writeFile(file, '');
     const script = `import { stdinKind } from '${join(import.meta.dirname, '../../src/commands/logs.ts')}'; console.log(stdinKind());`;
     const from = { '/dev/null': '</dev/null', 'a file': `<${file}`, 'a pipe': '' }[what];
