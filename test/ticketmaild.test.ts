@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { chmod, copyFile, mkdir, rename, symlink, writeFile } from 'node:fs/promises';
+import { chmod, copyFile, mkdir, readdir, rename, stat, symlink, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
@@ -229,4 +229,33 @@ test('in a folder that was removed it says so in one line', async () => {
   expect(stderr.replace(/^sh: .+\n/gm, '')).toBe(
     'ticketmaild: the working folder was removed\nhint: Change to another one: cd /\n',
   );
+});
+
+/** The launcher in a program folder whose program only says that it runs. */
+async function placeLauncher(): Promise<{ readonly cache: string; run(umask: string): Promise<string> }> {
+  const sources = join(folder.path, 'src');
+  await mkdir(sources);
+  await copyFile(join(root, 'src/ticketmaild.js'), join(sources, 'ticketmaild.js'));
+  await writeFile(join(sources, 'main.ts'), "process.stdout.write('runs');\n");
+  const line = `umask "$0" && exec "${process.execPath}" "${join(sources, 'ticketmaild.js')}"`;
+  return {
+    cache: join(folder.path, 'node_modules/.cache/ticketmaild'),
+    run: async (umask) => (await promisify(execFile)('sh', ['-c', line, umask], { env: {} })).stdout,
+  };
+}
+
+test('the compile cache can be changed by its owner alone, whatever the umask', async () => {
+  const { cache, run } = await placeLauncher();
+  expect(await run('0')).toBe('runs');
+  const made = [dirname(cache), cache, ...(await readdir(cache)).map((name) => join(cache, name))];
+  expect(made).toHaveLength(3);
+  for (const path of made) expect((await stat(path)).mode & 0o022, path).toBe(0);
+});
+
+test.each(['.', '..'])('a compile cache that others can change is not used: %s', async (changeable) => {
+  const { cache, run } = await placeLauncher();
+  await mkdir(cache, { recursive: true });
+  await chmod(join(cache, changeable), 0o777);
+  expect(await run('022')).toBe('runs');
+  expect(await readdir(cache)).toEqual([]);
 });

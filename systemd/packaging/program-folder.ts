@@ -8,6 +8,7 @@ import { chmod, copyFile, lstat, mkdir, readdir, readFile, rename, rm, writeFile
 import { dirname, join } from 'node:path';
 import { bundle } from './bundle.ts';
 import { checkout, readPackage, results } from './checkout.ts';
+import { PackagingFailure } from './command.ts';
 import { type BundledPackage, readBundledPackages, thirdPartyLicences } from './licences.ts';
 
 export type ProgramFolder = {
@@ -18,11 +19,12 @@ export type ProgramFolder = {
   readonly packages: readonly BundledPackage[];
 };
 
-/** Copied as they are. */
+/** Copied as they are. Of `config` the documents alone: the rest of it is the configuration of this checkout. */
 const copied = {
   LICENSE: 'LICENSE',
   'README.md': 'README.md',
-  config: 'config',
+  'config/README.md': 'config/README.md',
+  'config/OAUTH.md': 'config/OAUTH.md',
   'src/adapters/web/assets': 'lib/assets',
   'src/ticketmaild': 'ticketmaild',
   systemd: 'systemd',
@@ -56,6 +58,8 @@ async function copyTree(from: string, to: string): Promise<void> {
   if (left.has(from)) return;
   const source = join(checkout, from);
   const stat = await lstat(source);
+  if (stat.isSymbolicLink())
+    throw new PackagingFailure(`${from} is a link: a package contains no file from elsewhere`, 2);
   if (!stat.isDirectory()) {
     await mkdir(dirname(to), { recursive: true });
     return await copyFile(source, to);

@@ -195,7 +195,12 @@ time.sleep(60)"`;
   });
 
   test('it takes over an installation from a checkout, with its configuration, data and enabled units', async () => {
+    // As a package leaves it that was given up while it was unpacked.
+    await machine.get(`mkdir -p $(dirname ${configuration}) && echo '# put aside' >${configuration}.checkout`);
+    await machine.get(`cat /srv/checkout/systemd/ticketmaild.toml >>${configuration}.checkout`);
     await machine.get('/srv/checkout/systemd/install --packages /srv/packages');
+    expect(await machine.get(`head -n 1 ${configuration}; ls ${configuration}*`)).toBe(`# put aside\n${configuration}`);
+    expect(await machine.get('ls /usr/local/lib/ticketmaild/current/config')).toBe('OAUTH.md\nREADME.md');
     await machine.get(`echo '# of the checkout' >>${configuration}; systemctl --quiet enable ticketmaild@3.service`);
     await machine.get('systemctl --quiet disable ticketmaild-page.socket');
     await place.deliver('Subject: checkout\r\n\r\nHello\r\n');
@@ -219,6 +224,9 @@ time.sleep(60)"`;
     expect((await machine.run('systemctl is-active ticketmaild@3.service')).stdout).toBe('inactive\n');
     await place.deliver('Subject: package\r\n\r\nHello\r\n');
     await untilTickets(10);
+    await machine.get(`cp ${configuration} ${configuration}.checkout && echo '# newer' >>${configuration}`);
+    expect((await machine.run('dpkg --install /srv/deb/first.deb')).stdout).toContain('it was changed after');
+    expect(await machine.get(`tail -n 1 ${configuration}`)).toBe('# newer');
   });
 });
 

@@ -104,7 +104,7 @@ describe.skipIf(why !== null)(title, { timeout: 120_000, tags: ['long'] }, () =>
     await ended(child);
     expect(await sha256(place.archive)).toBe(before);
     expect(await folders()).toEqual([work]);
-    await utimes(join(place.checkout, 'config/ticketmaild.toml'), 1, 1);
+    await utimes(join(place.checkout, 'config/README.md'), 1, 1);
     await place.make(['image'], { TZ: 'Asia/Tokyo', LC_ALL: 'C.UTF-8' }, '077');
     expect(await folders()).toEqual([]);
     expect(await sha256(place.archive)).toBe(before);

@@ -24,6 +24,7 @@ import type {
 import type { GrantStore } from '../../oauth/ports.ts';
 import { adminStore } from './admin/store.ts';
 import { type CopyOptions, type CopyReport, copyDatabase } from './copy/copy.ts';
+import { requirePrivateFile } from './copy/private-file.ts';
 import { encryptionStore } from './encryption/store.ts';
 import { folderEpochStore } from './mailboxes/folders.ts';
 import { leaseStore } from './mailboxes/leases.ts';
@@ -124,13 +125,14 @@ async function databaseNowMs(db: SqlExecutor): Promise<number> {
   return fromDatabaseTime(rows[0]?.now ?? '');
 }
 
-/** Both files are locked against a daemon meanwhile. */
+/** Both files are locked against a daemon meanwhile. Throws `refused` for a file that another user may have planted. */
 async function copyTo(
   db: SqlExecutor,
   config: DatabaseConfig,
   to: DatabaseConfig,
   options: CopyOptions,
 ): Promise<CopyReport> {
+  if (to.kind === 'sqlite') await requirePrivateFile(to.path);
   using _sourceLock = await lockFile(config);
   using _targetLock = await lockFile(to);
   const { kyselyDialect, dialect } = await loadDriver(to, defaultLimits);

@@ -83,7 +83,6 @@ async function layOut(root: string, architecture: Architecture, request: DebianP
   }
   await copyTo(join(systemd, 'ticketmaild.toml'), join(root, configuration));
   await write(join(systemd, 'sudoers'), withPlaces(await readFile(join(systemd, 'sudoers'), 'utf8')));
-  await rm(join(systemd, 'ticketmaild.toml'));
   for (const name of ['README.md', 'LICENSE', 'THIRD-PARTY-LICENSES']) await rm(join(root, programPath, name));
   await layOutDocuments(root, { program, version, dateS });
   await layOutCompletion(join(root, 'usr/share'));

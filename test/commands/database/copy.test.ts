@@ -1,5 +1,6 @@
 /** `database copy` between two SQLite files: what it prints, what it refuses, and that no secret is in any of it. */
 import { randomUUID } from 'node:crypto';
+import { chmod, chown, link, mkdir, readdir, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { expect, test } from 'vitest';
@@ -86,4 +87,47 @@ test('a password in the URL, the same file and an invalid target are refused', a
       'hint: Correct that, then run the same command again: a copy that has begun continues where it ended.\n',
   );
   line.expectNothingLeaked(['canary-in-url', password, token]);
+});
+
+type Place = (folder: string, file: string) => Promise<void>;
+const planted: readonly (readonly [string, Place])[] = [
+  ['a file that others can read', (_, file) => writeFile(file, '', { mode: 0o644 })],
+  [
+    'a file with a second name',
+    async (folder, file) => {
+      await writeFile(join(folder, 'other'), '', { mode: 0o600 });
+      await link(join(folder, 'other'), file);
+    },
+  ],
+  ['a link', (folder, file) => symlink(join(folder, 'other'), file)],
+  ['a folder that others can change', (folder) => chmod(folder, 0o777)],
+  ['a sticky folder that others can change', (folder) => chmod(folder, 0o1777)],
+];
+
+async function expectRefused(prepare: Place): Promise<void> {
+  await using line = await withSecrets();
+  const folder = join(line.folder, 'place');
+  const file = join(folder, 'copy.db');
+  await mkdir(folder, { mode: 0o700 });
+  await prepare(folder, file);
+  const before = await readdir(folder);
+  const { code, err } = await line.run(['database', 'copy', '--to', `sqlite:${file}`]);
+  expect({ code, err }).toEqual({
+    code: 3,
+    err: expect.stringContaining(' may be read or exchanged by another user: '),
+  });
+  expect(await readdir(folder)).toEqual(before);
+}
+
+test.each(planted)('%s is no target', async (_, prepare) => {
+  await expectRefused(prepare);
+});
+
+test.skipIf(process.getuid?.() !== 0)('a file or a folder of another user is no target', async () => {
+  const nobody = 65_534;
+  await expectRefused(async (_, file) => {
+    await writeFile(file, '', { mode: 0o600 });
+    await chown(file, nobody, nobody);
+  });
+  await expectRefused((folder) => chown(folder, nobody, nobody));
 });

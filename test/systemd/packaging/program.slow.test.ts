@@ -70,6 +70,10 @@ test('the folder replaces the one before, and nothing stays beside it', async ()
   expect((await readdir(folder.path)).filter((name) => /\.(new|old)-/.test(name))).toEqual([]);
 });
 
+test('of the folder config it has the documents alone, as a configuration may hold passwords', async () => {
+  expect((await readdir(join(program.path, 'config'))).sort()).toEqual(['OAUTH.md', 'README.md']);
+});
+
 test('its commands are shown by the name alone, whatever the environment says', async () => {
   const env = { CALLED_AS_TICKETMAILD: 'src/ticketmaild', NODE_DISABLE_COMPILE_CACHE: '1' };
   const { stdout } = await run(process.execPath, [join(program.path, 'ticketmaild.js'), 'key', '--help'], { env });
