@@ -291,6 +291,8 @@ export type ProbeView = {
   readonly messages: number | null;
   /** Folders of the account; empty: not listed. */
   readonly folders: readonly string[];
+  /** Number of folders and capabilities that are not shown, since their names contain the password or token. */
+  readonly leftOut: number;
 };
 
 /** The result of a form of a mailbox. `name`: of the mailbox afterwards. */

@@ -134,6 +134,8 @@ export type ProbeReport = {
   readonly capabilities: readonly string[];
   readonly folder: FolderState;
   readonly folders: readonly string[];
+  /** Number of folders and capabilities that are left out, since their names repeat the secret of the login. */
+  readonly leftOut: number;
 };
 
 /** Opens IMAP sessions. */

@@ -11,12 +11,13 @@
 import type { Socket } from 'node:net';
 import { TLSSocket } from 'node:tls';
 import { acquire } from '../../async/buffer-pool.ts';
-import { Failure } from '../../errors.ts';
+import { Failure, isFailure } from '../../errors.ts';
 import type { Connection } from '../../ingest/model.ts';
 import type { Credential } from '../../ingest/ports.ts';
 import { hints } from '../../text/hints.ts';
 import { overwriteReadBuffer, overwriteStack } from '../process/scrub-memory.ts';
 import { type ClientHandle, checkPlaintext, type ImapOptions, newClient } from './client.ts';
+import { EchoCheck } from './echo/echo-check.ts';
 import { connectionLost, type ErrorContext, refusalFailure, stageField, toFailure } from './errors.ts';
 import { internals, readLiteralsInPlace } from './imapflow-internals.ts';
 import { commandBytesMax, InboundLimit, idleBytesMax, loginBytesMax, Watchdog } from './limits.ts';
@@ -56,6 +57,18 @@ function lifeOf(credential: Credential): TokenLife | null {
   const lastsMs =
     sessionMs === null ? Number.POSITIVE_INFINITY : sessionMs - Math.min(reserveMsMax, reserveShare * sessionMs);
   return { lengthBytes: secret.length, beganAtMs, endsAtMs: beganAtMs + lastsMs };
+}
+
+/** A certificate is the only text of a server in a failure, and the server may have the secret of an earlier login. */
+function withoutEcho(error: unknown, credential: Credential): unknown {
+  if (!isFailure(error, 'tls_pin_mismatch')) return error;
+  using echo = new EchoCheck(credential);
+  const { code, message, hint, cause, fields } = error;
+  const ofServer = (['subject', 'issuer'] as const).flatMap((name) => {
+    const value = fields[name];
+    return typeof value === 'string' ? [[name, echo.redacted(value)] as const] : [];
+  });
+  return new Failure(code, message, { hint, cause, fields: { ...fields, ...Object.fromEntries(ofServer) } });
 }
 
 export class ImapConnection {
@@ -117,7 +130,7 @@ export class ImapConnection {
       readLiteralsInPlace(internals(opened.imap).streamer, acquire);
     } catch (error) {
       opened.end(toFailure(error, opened.#errorContext));
-      throw error;
+      throw withoutEcho(error, credential);
     }
     opened.#stage = 'open';
     return opened;

@@ -5,14 +5,14 @@
  * Replaces the login of imapflow, which takes the secret as a string and concatenates it; strings cannot be wiped. Here
  * the bytes go from the secret into one scratch buffer, from there to the socket, and the buffer is wiped once the
  * socket has taken them. A server that sends one challenge more than the mechanism has responses gets the cancel line,
- * never the secret again, and is left if it asks on. Its answers pass `redact` (echo-filter.ts) before the parser.
+ * never the secret again, and is left if it asks on. Its answers pass `redact` (echo/echo-filter.ts) before the parser.
  * Relies on: imapflow calls `authenticate` once TLS is established, and on `imapflow-internals.ts`.
  */
 import type { Writable } from 'node:stream';
 import { ImapFlow, type ImapFlowOptions } from 'imapflow';
 import type { Credential } from '../../ingest/ports.ts';
 import { secretBuffer } from '../../secret/secret-bytes.ts';
-import { EchoFilter } from './echo-filter.ts';
+import { EchoFilter } from './echo/echo-filter.ts';
 import { type ContinuationRequest, continuationText, filterResponses, internals } from './imapflow-internals.ts';
 import { ResponseFilter } from './responses/response-filter.ts';
 import { chooseMethod, type LoginIdentity, type LoginMethod, scratchBytes, writeLine } from './sasl/sasl.ts';

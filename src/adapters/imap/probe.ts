@@ -1,7 +1,8 @@
 /**
  * Probe of a mail server (RFC 9051): name resolution, TCP, TLS, login, EXAMINE; read-only.
  *
- * A certificate that is not trusted is read by a second handshake, which sends nothing.
+ * A certificate that is not trusted is read by a second handshake, which sends nothing. Names of folders and
+ * capabilities that repeat the secret are left out (echo/echo-check.ts).
  */
 import { TLSSocket } from 'node:tls';
 import { Failure, isFailure } from '../../errors.ts';
@@ -9,6 +10,7 @@ import type { Connection } from '../../ingest/model.ts';
 import type { Credential, FolderState, ProbeReport } from '../../ingest/ports.ts';
 import type { ImapOptions } from './client.ts';
 import { ImapConnection } from './connection.ts';
+import { EchoCheck } from './echo/echo-check.ts';
 import { listFolders, selectFolder } from './folder.ts';
 import { describeCertificate } from './tls.ts';
 import type { ConnectionStage } from './transport.ts';
@@ -22,24 +24,37 @@ const reportedStages: ReadonlySet<ConnectionStage> = new Set<ConnectionStage>([
   'folder',
 ]);
 
-async function examine(opened: ImapConnection, path: string, folders: readonly string[]): Promise<FolderState> {
+type ShownFolders = Pick<ProbeReport, 'folders' | 'leftOut'>;
+
+async function examine(opened: ImapConnection, path: string, { folders, leftOut }: ShownFolders): Promise<FolderState> {
   try {
     return await selectFolder(opened, path, true);
   } catch (error) {
     if (!isFailure(error, 'folder_missing')) throw error;
-    const fields = { ...error.fields, folders: folders.join(', ').slice(0, foldersTextLengthMax) };
+    const text = folders.join(', ').slice(0, foldersTextLengthMax);
+    const fields = { ...error.fields, folders: text, ...(leftOut === 0 ? {} : { left_out: leftOut }) };
     throw new Failure('folder_missing', error.message, { fields, cause: error.cause });
   }
 }
 
-async function report(opened: ImapConnection, connection: Connection): Promise<ProbeReport> {
+async function report(opened: ImapConnection, connection: Connection, echo: EchoCheck): Promise<ProbeReport> {
   const socket = opened.transport.socket();
   const address = `${socket?.remoteAddress ?? connection.host}:${socket?.remotePort ?? connection.port}`;
   const certificate = socket instanceof TLSSocket ? describeCertificate(socket) : null;
-  const folders = await listFolders(opened);
-  const folder = await examine(opened, connection.folder, folders);
-  const { capabilities, mechanism } = opened.imap;
-  return { address, certificate, mechanism, capabilities: [...capabilities.keys()].sort(), folder, folders };
+  const listed = await listFolders(opened);
+  const folders = echo.without(listed);
+  const folder = await examine(opened, connection.folder, { folders, leftOut: listed.length - folders.length });
+  const { capabilities: offered, mechanism } = opened.imap;
+  const capabilities = echo.without([...offered.keys()].sort());
+  return {
+    ...{ address, mechanism, capabilities, folder, folders },
+    certificate: certificate && {
+      ...certificate,
+      subject: echo.redacted(certificate.subject),
+      issuer: echo.redacted(certificate.issuer),
+    },
+    leftOut: listed.length - folders.length + offered.size - capabilities.length,
+  };
 }
 
 const untrusted = ['tls_untrusted', 'tls_name_mismatch', 'tls_expired'] as const;
@@ -90,9 +105,10 @@ export async function probe(
       throw isFailure(error, ...untrusted) ? await withCertificate(error, connection, credential, options) : error;
     },
   );
+  using echo = new EchoCheck(credential);
   try {
     step('folder');
-    return await report(opened, connection);
+    return await report(opened, connection, echo);
   } finally {
     await opened.close();
   }

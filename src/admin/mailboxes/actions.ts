@@ -258,8 +258,8 @@ async function withSelectedGrant(
 async function done(ports: Ports, { mailbox, probed, next }: Stored, what: string): Promise<MailboxResult> {
   const notes = [`${mailbox.name} ${what}.`];
   const target = targetFolder(mailbox.postAction);
-  const folders = probed?.report?.folders ?? null;
-  if (target !== null && folders !== null && !folders.includes(target))
+  const report = probed?.report ?? null;
+  if (target !== null && report?.leftOut === 0 && !report.folders.includes(target))
     notes.push(`There is no folder ${target} yet: the first move creates it, if the server allows the name.`);
   const other = await mailboxOnSameFolder(ports.store, mailbox);
   if (other !== null) notes.push(`Mailbox ${other} reads this folder too: each message opens a ticket in both.`);

@@ -68,9 +68,10 @@ function stageList(begun: readonly string[], isFailed: boolean): readonly ProbeS
     }));
 }
 
-function reportView({ address, certificate, mechanism, folder, folders }: ProbeReport, begun: readonly string[]) {
+function reportView(report: ProbeReport, begun: readonly string[]) {
+  const { address, certificate, mechanism, folder, folders, leftOut } = report;
   return {
-    ...{ stages: stageList(begun, false), failure: null, address, mechanism, folders },
+    ...{ stages: stageList(begun, false), failure: null, address, mechanism, folders, leftOut },
     certificate: certificate === null ? null : { ...certificate, validFromMs: null },
     messages: folder.messageCount,
   } satisfies ProbeView;
@@ -92,7 +93,8 @@ function failureView(failure: Failure, begun: readonly string[]): ProbeView {
     stages: stageList(begun, true),
     failure: { code, message, hint: hintsOfPage[code] ?? usual },
     ...{ address: null, mechanism: null, messages: null },
-    folders: typeof fields['folders'] === 'string' ? fields['folders'].split(', ') : [],
+    folders: typeof fields['folders'] === 'string' && fields['folders'] !== '' ? fields['folders'].split(', ') : [],
+    leftOut: Number(fields['left_out'] ?? 0),
     certificate: shownCertificate(failure),
   };
 }

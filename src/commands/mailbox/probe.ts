@@ -54,9 +54,19 @@ function withLocation(
   const fingerprint = pinned ?? pinnable(failure);
   const special = isPassword ? loginHint : fingerprint === null ? null : pinHint(name, fingerprint);
   const usualHint = special ?? failure.hint;
-  const hint = folders === null ? usualHint : `Existing folders: ${folders.split(', ').map(quotedIfBlank).join(', ')}`;
+  const hint = folders === null ? usualHint : foldersHint(folders, Number(fields['left_out'] ?? 0));
   const shown = pinned === null ? '' : ` It shows ${pinned}.`;
   return new Failure(code, `${location}: ${failure.message}${shown}`, { fields, cause, hint });
+}
+
+function foldersHint(folders: string, leftOut: number): string {
+  const names = folders === '' ? [] : folders.split(', ').map(quotedIfBlank);
+  const list = `Existing folders: ${names.join(', ')}`;
+  return leftOut === 0 ? list : `${list} (not shown: ${leftOutText(leftOut)})`;
+}
+
+function leftOutText(leftOut: number): string {
+  return `${countText(leftOut, 'name')} with the password or token in it`;
 }
 
 /** As an argument is typed, and apart from the words of this program. */
@@ -126,17 +136,18 @@ export function probeJson(name: string, report: ProbeReport): Record<string, unk
     uid_validity: folder.uidValidity,
     uid_next: folder.uidNext,
     folders: report.folders,
+    ...(report.leftOut === 0 ? {} : { left_out: report.leftOut }),
   };
 }
 
 /** The first move creates the target folder, a misspelt one as well. */
 export function noteMissingTarget(
   action: PostAction,
-  { folders }: ProbeReport,
+  { folders, leftOut }: ProbeReport,
   { terminal }: Pick<Context, 'terminal'>,
 ): void {
   const folder = targetFolder(action);
-  if (folder === null || folders.includes(folder)) return;
+  if (folder === null || folders.includes(folder) || leftOut > 0) return;
   terminal.note(`note: there is no folder ${folder} yet: the first move creates it, if the server allows the name`);
 }
 
@@ -173,5 +184,6 @@ function reportLines(name: string, report: ProbeReport): readonly string[] {
     `capabilities  ${report.capabilities.join(' ')}`,
     `folder        ${folder.messageCount} messages, next UID ${folder.uidNext}, UIDVALIDITY ${folder.uidValidity}`,
     `folders       ${report.folders.join(', ')}`,
+    ...(report.leftOut === 0 ? [] : [`not shown     ${leftOutText(report.leftOut)}`]),
   ];
 }

@@ -4,7 +4,7 @@
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { EchoFilter } from '../../../src/adapters/imap/echo-filter.ts';
+import { EchoFilter } from '../../../src/adapters/imap/echo/echo-filter.ts';
 import type { Credential } from '../../../src/ingest/ports.ts';
 import { hints } from '../../../src/text/hints.ts';
 import { failureOf } from '../../support/promises.ts';

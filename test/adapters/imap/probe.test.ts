@@ -6,7 +6,7 @@ import type { ProbeReport } from '../../../src/ingest/ports.ts';
 import { failureOf } from '../../support/promises.ts';
 import { type Dovecot, startDovecot } from '../../support/servers/dovecot.ts';
 import { startScriptedServer } from './scripted-server.ts';
-import { connectionTo, credential, mail, openSession, plainTo, sessions } from './setting.ts';
+import { connectionTo, credential, mail, openSession, plainTo, secret, sessions } from './setting.ts';
 
 let dovecot: Dovecot;
 
@@ -77,6 +77,18 @@ test('a probe of a missing folder names the folders that are there', async () =>
     code: 'folder_missing',
     fields: { folders: expect.stringContaining('Заявки') },
   });
+});
+
+test.each([
+  ['a pin of another', { fingerprint: '0'.repeat(64) }, 'tls_pin_mismatch'],
+  ['no authority', {}, 'tls_untrusted'],
+] as const)('a certificate that contains the password is shown without it: %s', async (_, more, code) => {
+  const to = connectionTo(dovecot, 'ada', { caPem: null, ...more });
+  const refused = async (password: string) =>
+    await failureOf(sessions.probe(to, credential(secret(password)), () => undefined));
+  expect(await refused('pw')).toMatchObject({ code, fields: { subject: 'CN=localhost', issuer: 'CN=Test authority' } });
+  const { fields } = await refused('test-AUTHORITY');
+  expect(fields).toMatchObject({ subject: 'CN=localhost', issuer: expect.stringContaining('not shown') });
 });
 
 test('a probe ends at the step that fails', async () => {

@@ -16,7 +16,7 @@ const report: ProbeReport = {
   ...{ address: '192.0.2.1:993', mechanism: 'PLAIN', capabilities: [hostile] },
   certificate: { subject: hostile, issuer: hostile, validUntilMs: 2e12, fingerprint: 'a'.repeat(64) },
   folder: { uidValidity: 1, uidNext: 1, messageCount: 0 },
-  folders: [hostile],
+  ...{ folders: [hostile], leftOut: 1 },
 };
 
 let scene: MailboxPageScene;
@@ -166,6 +166,7 @@ describe('texts of a server', () => {
     const { text } = await scene.form('mailbox/test', await scene.row('desk'));
     expect(text).toContain('&lt;script&gt;alert(1)');
     expect(text).not.toMatch(/<script>|<b x=/);
+    expect(text).toContain('1 name with the password or token in it');
   });
 
   test('that does not speak IMAP are not in the page', async () => {

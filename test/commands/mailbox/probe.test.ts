@@ -5,8 +5,10 @@ import { expect, test } from 'vitest';
 import { probeMailbox } from '../../../src/commands/mailbox/probe.ts';
 import { Failure, type FailureCode, hintOf } from '../../../src/errors.ts';
 import { SecretBytes } from '../../../src/secret/secret-bytes.ts';
+import { startScriptedServer } from '../../adapters/imap/scripted-server.ts';
 import { mailbox } from '../../ingest/samples.ts';
 import { failureOf } from '../../support/promises.ts';
+import { openCommandLine } from '../command-line.ts';
 
 const shown = 'ab'.repeat(32);
 
@@ -36,6 +38,31 @@ test('for a mailbox that is not stored yet the hint names the option, not a comm
   const { hint } = await probeFailure(null);
   expect(hint).toContain(`--fingerprint ${shown}`);
   expect(hint).not.toMatch(/mailbox set|remove/);
+});
+
+test('a folder named after the password is printed by no command, as text or as JSON', async () => {
+  const password = 'Zq7SecretPwX';
+  await using server = await startScriptedServer({
+    script: (command, rest, tag, { say }) => {
+      if (command === 'EXAMINE' && rest.includes('Tickets')) say(`${tag} NO [NONEXISTENT] no`);
+      else if (command === 'LIST' && rest !== '"" ""')
+        say(`* LIST () "/" "Old Mail"`, `* LIST () "/" "a/${password}"`, '* LIST () "/" INBOX', `${tag} OK`);
+      else return false;
+      return true;
+    },
+  });
+  await using cli = await openCommandLine();
+  const at = ['--host', '127.0.0.1', '--port', `${server.port}`, '--tls', 'none', '--user', 'ada', '--password-stdin'];
+  const add = ['mailbox', 'add', '--name', 'desk', ...at];
+  const hint = 'Existing folders: "Old Mail", INBOX (not shown: 1 name with the password or token in it)';
+  expect((await cli.run([...add, '--folder', 'Tickets'], password)).err).toContain(`hint: ${hint}`);
+  const { json } = await cli.run([...add, '--folder', 'Tickets', '--json'], password);
+  expect(json.at(-1)).toMatchObject({ error: { code: 'folder_missing', hint } });
+  await cli.run(add, password);
+  const tested = await cli.run(['mailbox', 'test', 'desk']);
+  expect(tested.out).toMatch(/^folders +Old Mail, INBOX\nnot shown +1 name with/m);
+  expect((await cli.run(['mailbox', 'test', 'desk', '--json'])).json).toMatchObject([{ left_out: 1 }]);
+  cli.expectNothingLeaked([password]);
 });
 
 test.each<[FailureCode, boolean]>([

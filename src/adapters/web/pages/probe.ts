@@ -5,6 +5,7 @@
  */
 import type { ProbeStage, ProbeView } from '../../../admin/service.ts';
 import { asRunHere } from '../../../text/program-name.ts';
+import { countText } from '../../../text/units.ts';
 import { card, code, countOf, definitionList, timestampUtc, untrustedText } from './components.ts';
 import { type Markup, markup, nothing } from './layout.ts';
 
@@ -40,7 +41,7 @@ function reason({ message, hint }: NonNullable<ProbeView['failure']>): Markup {
 
 const foldersShown = 30;
 
-function facts({ address, certificate, mechanism, messages, folders }: ProbeView): Markup {
+function facts({ address, certificate, mechanism, messages, folders, leftOut }: ProbeView): Markup {
   const more = folders.length > foldersShown ? ` and ${folders.length - foldersShown} more` : '';
   const list = folders.slice(0, foldersShown).map((name, index) => [index === 0 ? '' : ', ', untrustedText(name, 80)]);
   const rows = [
@@ -49,6 +50,9 @@ function facts({ address, certificate, mechanism, messages, folders }: ProbeView
     mechanism === null ? null : (['Login', code(mechanism)] as const),
     messages === null ? null : (['Messages in the folder', countOf(messages, 'message')] as const),
     folders.length === 0 ? null : (['Folders there', markup`${list}${more}`] as const),
+    leftOut === 0
+      ? null
+      : (['Not shown', markup`${countText(leftOut, 'name')} with the password or token in it`] as const),
   ];
   return rows.every((row) => row === null) ? nothing : definitionList(rows);
 }

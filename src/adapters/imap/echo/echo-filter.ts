@@ -8,15 +8,15 @@
  * without its beginning, secrets below `secretBytesMin`, and those that are part of a word of the protocol, which would
  * break the login. After the login the secret is wiped, and cannot be recognized any more.
  */
-import type { Credential } from '../../ingest/ports.ts';
-import { copySecret, secretBuffer } from '../../secret/secret-bytes.ts';
-import { isBase64Byte, writeBase64 } from './sasl/base64.ts';
+import type { Credential } from '../../../ingest/ports.ts';
+import { copySecret, secretBuffer } from '../../../secret/secret-bytes.ts';
+import { isBase64Byte, writeBase64 } from '../sasl/base64.ts';
 
 /** Below it, a secret may be a tag, a status or part of a number. */
-const secretBytesMin = 5;
+export const secretBytesMin = 5;
 /** The beginning of a token: nothing else that a server sends begins with it. */
-const tokenBeginBytes = 32;
-const base64BytesMin = 6;
+export const tokenBeginBytes = 32;
+export const base64BytesMin = 6;
 const filler = 0x78;
 
 /** What the login depends on: status, capabilities and response codes, in capitals. */
@@ -88,7 +88,7 @@ export class EchoFilter {
  * Where `bytes` begin in `chunk`, which may be overwritten meanwhile. The native search gets the first byte alone: for
  * more it would keep tables about the secret.
  */
-function* placesOf(bytes: Uint8Array, chunk: Uint8Array): Iterable<number> {
+export function* placesOf(bytes: Uint8Array, chunk: Uint8Array): Iterable<number> {
   const first = bytes[0] ?? 0;
   const last = chunk.length - bytes.length;
   for (let at = chunk.indexOf(first); at >= 0 && at <= last; at = chunk.indexOf(first, at + 1)) {
@@ -169,7 +169,7 @@ function isTokenByte(byte: number): boolean {
 }
 
 /** The part of its base64 form that depends on no other byte, with `before` bytes before it, modulo 3. */
-function base64Core(password: Uint8Array, before: number): Uint8Array<ArrayBuffer> {
+export function base64Core(password: Uint8Array, before: number): Uint8Array<ArrayBuffer> {
   const from = (3 - before) % 3;
   const groups = Math.floor(Math.max(0, password.length - from) / 3);
   const core = secretBuffer(4 * groups);
