@@ -129,7 +129,7 @@ function changedConnection(
 }
 
 function readInterval(text: string): number {
-  return wholeNumber('--interval', text, 1, 86_400) * 1000;
+  return wholeNumber('--interval', text, 1, 86_400, 'seconds') * 1000;
 }
 
 function changedInterval(text: string): number | null {

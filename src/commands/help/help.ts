@@ -2,10 +2,10 @@
  * Help of the commands (commander): examples, `help COMMAND…`, and help with exit code 0 where a command is missing.
  */
 
-import { Command } from 'commander';
+import { Command, type ErrorOptions } from 'commander';
 import { Failure } from '../../errors.ts';
-import { nearestWord } from '../../text/spelling.ts';
 import { examples } from './examples.ts';
+import { nearestCommand } from './synonyms.ts';
 
 /** A command with its path: `mailbox add`, '' for the program itself. */
 export type CommandPath = { readonly path: string; readonly command: Command };
@@ -18,6 +18,12 @@ export class HelpedCommand extends Command {
 
   override help(): never {
     return super.help();
+  }
+
+  override error(message: string, options?: ErrorOptions): never {
+    const [word] = this.args;
+    if (options?.code !== 'commander.unknownCommand' || word === undefined) return super.error(message, options);
+    return super.error(`error: ${unknownCommand(this, word)}`, options);
   }
 }
 
@@ -68,12 +74,16 @@ function commandAt(program: Command, words: readonly string[]): Command {
   return words.reduce((group, word) => {
     const found = group.commands.find((one) => one.name() === word);
     if (found !== undefined) return found;
-    const near = nearestWord(
-      word,
-      group.commands.map((one) => one.name()),
-    );
-    throw new Failure('usage', `unknown command '${word}'${near === null ? '' : ` (Did you mean ${near}?)`}`, {
-      hint: 'ticketmaild help lists every command.',
-    });
+    throw new Failure('usage', unknownCommand(group, word), { hint: 'ticketmaild help lists every command.' });
   }, program);
+}
+
+function unknownCommand(group: Command, word: string): string {
+  const names = group.commands.map((one) => one.name());
+  const near = nearestCommand(pathOf(group), word, names);
+  return `unknown command '${word}'${near === null ? '' : ` (Did you mean ${near}?)`}`;
+}
+
+function pathOf(group: Command): readonly string[] {
+  return group.parent === null ? [] : [...pathOf(group.parent), group.name()];
 }

@@ -129,8 +129,8 @@ describe('a mistake is one line', () => {
     [{ onSuccess: 'archive' }, '--on-success must be seen, move:FOLDER, delete or leave, not "archive"'],
     [{ onSuccess: 'move:' }, '--on-success must be seen, move:FOLDER, delete or leave, not "move:"'],
     [{ onSuccess: 'move:inbox' }, '--on-success must move to another folder than the polled one, not "move:inbox"'],
-    [{ interval: '0' }, '--interval must be a whole number from 1 to 86400, not "0"'],
-    [{ interval: '1m' }, '--interval must be a whole number from 1 to 86400, not "1m"'],
+    [{ interval: '0' }, '--interval must be a whole number of seconds from 1 to 86400, not "0"'],
+    [{ interval: '1m' }, '--interval must be a whole number of seconds from 1 to 86400, not "1m"'],
   ])('%j', (options, message) => {
     const told = failure(options);
     expect({ message: told.message, exitCode: told.exitCode }).toEqual({ message, exitCode: 2 });
