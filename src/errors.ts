@@ -179,7 +179,7 @@ const meanings = {
   address_in_use: {
     domain: 'daemon',
     exit: 1,
-    hint: 'See which process has it (ss -ltnp), and end it or choose another listen address. Type no password there.',
+    hint: 'ss -ltnp shows whose port it is: end that program, or set a free listen address. Type no password there.',
   },
   // The mail server
   name_not_found: { domain: 'server', exit: 1, hint: 'Check the spelling of the name and the DNS of this machine.' },

@@ -63,7 +63,8 @@ const listeners = async () => {
   return (JSON.parse(stdout) as Readiness).checks.listeners;
 };
 
-const takenHint = 'hint: See which process has it (ss -ltnp), and end it or choose another listen address.';
+const takenHint =
+  'hint: ss -ltnp shows whose port it is: end that program, or set a free listen address. Type no password there.';
 
 test('a running daemon says that it does not listen, and once it does', async () => {
   const daemon = instance.start();
