@@ -18,7 +18,7 @@ import { causeCode, Failure, isFailure } from '../errors.ts';
 import { readableText } from '../ingest/health/checks.ts';
 import type { Mailbox } from '../ingest/model.ts';
 import { keyIds, weakKeyFailure, weakKeyRemedy } from '../secret/key.ts';
-import { hints } from '../text/hints.ts';
+import { hints, withMailboxName } from '../text/hints.ts';
 import { countText } from '../text/units.ts';
 import { type CheckReport, createCheckReport } from './check-report.ts';
 import { type CommonOptions, type Context, composeFor } from './context.ts';
@@ -131,6 +131,7 @@ async function checkApp(app: App, config: Config, context: Context, report: Chec
       `mailbox ${mailbox.name}`,
       () => checkMailbox(app, mailbox, context),
       (text) => text,
+      ({ hint }) => ({ hint: withMailboxName(hint, mailbox.name), steps: [] }),
     );
   }
 }

@@ -97,6 +97,15 @@ describe('lines', () => {
   });
 });
 
+test('a command in a hint names the mailbox of its line, for the shell', async () => {
+  const hint = 'Set it again: ticketmaild mailbox set-password NAME';
+  const input = ['sales', "o'hara box", undefined]
+    .map((mailbox) => line(1, 'poll.failed', { mailbox, error: { code: 'login_refused', message: 'refused', hint } }))
+    .join('');
+  const hinted = plainLines((await runInProcess(['logs'], { input })).out).filter((one) => one.includes('hint: '));
+  expect(hinted.map((one) => one.split('set-password ')[1])).toEqual(['sales', `'o'\\''hara box'`, 'NAME']);
+});
+
 describe('filters', () => {
   test.each<[string, string[], string[]]>([
     ['the last lines', ['--lines', '2'], ['poll.empty', 'database.unavailable']],

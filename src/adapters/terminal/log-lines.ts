@@ -6,6 +6,7 @@
  * and each line of a stack, is a line of its own. Anything but a log line is shown unchanged.
  */
 import { events } from '../../events.ts';
+import { withMailboxName } from '../../text/hints.ts';
 import { hintText } from '../../text/program-name.ts';
 import type { Style } from './text-layout.ts';
 import { type Piece, type StyledLine, styledText } from './text-layout.ts';
@@ -70,9 +71,14 @@ export function logEntryLines({ level, timeMs, event, fields }: LogEntry): reado
   const help = ownHint ?? hint;
   return [
     trimmed(head),
-    ...(typeof help === 'string' && help !== '' ? [[indent, [hintText(help), 'bold'] as const]] : []),
+    ...(typeof help === 'string' && help !== '' ? [[indent, [hintText(named(help, mailbox)), 'bold'] as const]] : []),
     ...(typeof stack === 'string' ? stack.split('\n').map((one): StyledLine => [indent, [one, 'dim']]) : []),
   ];
+}
+
+/** With the mailbox of the line in its commands. */
+function named(hint: string, mailbox: unknown): string {
+  return typeof mailbox === 'string' ? withMailboxName(hint, mailbox) : hint;
 }
 
 /** A JSON line as text, for `run --pretty`. */
