@@ -76,7 +76,7 @@ export async function enableEncryption(options: EnableOptions, context: Context)
       ...backupAdvice(options.config ?? null, context.nowMs()).map(asRunHere),
       ...(isFirst ? [] : plaintextRemnants(config.database, options.config ?? null).map(asRunHere)),
     ]);
-    noteSharedBackup(app, config, context);
+    if (missingFlags(options).length === 0) noteSharedBackup(app, config, context);
     noteUnopened(done.unopened, context);
     return 0;
   });
@@ -84,7 +84,7 @@ export async function enableEncryption(options: EnableOptions, context: Context)
 
 const noneYet = 'sealed    no password was stored yet: the next mailbox is sealed from the start';
 
-/** Also in a script, where nothing was explained before. A key file with a passphrase may be in any backup. */
+/** Where nothing was asked, and so nothing explained before. A key file with a passphrase may be in any backup. */
 function noteSharedBackup({ vault, keyFile }: App, { database }: Config, { terminal }: Context): void {
   if (vault.wrapped() !== null) return;
   const [first, ...more] = sharedBackupAdvice(keyFile.path, database);

@@ -144,7 +144,10 @@ describe('encryption enable', () => {
     );
     expect(code).toBe(0);
     expect(out).toContain('encryption is on\n');
-    expect(err.indexOf('It does not protect from')).toBeLessThan(err.indexOf('Do you accept that?'));
+    const [before = '', after = ''] = err.split('Do you accept that?');
+    expect(before).toContain('It does not protect against');
+    expect(before).toContain('one backup of it holds both');
+    expect(after).not.toContain('one backup of it holds both');
   });
 
   test.each([
