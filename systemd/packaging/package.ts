@@ -37,7 +37,7 @@ Builds the program, and packages of it into dist/, with sbom.cdx.json and SHA256
 
 type Choice = { readonly kinds: readonly string[]; readonly architectures: readonly Architecture[] };
 
-// Nobody else may exchange what root installs.
+// No other user may exchange what root installs.
 process.umask(0o022);
 await runCommand('package', async () => {
   const choice = readArguments(process.argv.slice(2));

@@ -124,10 +124,10 @@ test.each(planted)('%s is no target', async (_, prepare) => {
 });
 
 test.skipIf(process.getuid?.() !== 0)('a file or a folder of another user is no target', async () => {
-  const nobody = 65_534;
+  const otherUid = 65_534;
   await expectRefused(async (_, file) => {
     await writeFile(file, '', { mode: 0o600 });
-    await chown(file, nobody, nobody);
+    await chown(file, otherUid, otherUid);
   });
-  await expectRefused((folder) => chown(folder, nobody, nobody));
+  await expectRefused((folder) => chown(folder, otherUid, otherUid));
 });
