@@ -20,7 +20,7 @@ const duplicateSignalMs = 400;
 // In a checkout: a build contains JavaScript alone.
 if (import.meta.url.endsWith('.ts')) nameProgram(process.argv[1] ?? '');
 ignoreDebuggerSignal();
-exitOnClosedOutput();
+watchOutput();
 reportUncaught();
 end(await main(process.argv));
 
@@ -158,11 +158,15 @@ function ignoreDebuggerSignal(): void {
   process.on('SIGUSR1', () => undefined);
 }
 
-/** A reader such as `head` may close the pipe early: no error. */
-function exitOnClosedOutput(): void {
+/** A reader such as `head` may close the pipe early: no error. Any other error ends the command, as it is uncaught. */
+function watchOutput(): void {
   process.stdout.on('error', (error: NodeJS.ErrnoException) => {
     if (error.code === 'EPIPE') process.exit(0);
-    throw error;
+    const isFull = error.code === 'ENOSPC' || error.code === 'EDQUOT' || error.code === 'EFBIG';
+    throw new Failure(isFull ? 'disk_full' : 'disk_failed', `standard output cannot be written (${error.code})`, {
+      ...{ cause: error, fields: { cause: error.code ?? null } },
+      hint: 'The output is incomplete: free some space where it goes, or write it elsewhere.',
+    });
   });
 }
 

@@ -1,6 +1,6 @@
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { closeSync, openSync, readFileSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
@@ -164,6 +164,30 @@ test('a safety rule is exit code 3, an outside failure 1', async () => {
   });
   expect(outside.code).toBe(1);
   expect(outside.stderr).toMatch(/^ticketmaild: 127\.0\.0\.1:\d+: [^\n]+\nhint: [^\n]+\n$/);
+});
+
+test.each([
+  [['--version']],
+  [['mailbox', '--help']],
+  [['config', 'show']],
+  [['config', 'show', '--json']],
+  [['completion', 'bash']],
+])('a full disk behind standard output is one line and a hint, not a defect: %j', (args) => {
+  const full = openSync('/dev/full', 'w');
+  const { status, stderr } = spawnSync(process.execPath, [launcher, ...args], {
+    ...{ env: { ...process.env, ...env }, cwd: folder.path },
+    stdio: ['ignore', full, 'pipe'],
+  });
+  closeSync(full);
+  const lines = `${stderr}`.split('\n').filter((line) => !line.startsWith('configuration file: '));
+  expect([status, lines]).toEqual([
+    1,
+    [
+      'ticketmaild: standard output cannot be written (ENOSPC)',
+      'hint: The output is incomplete: free some space where it goes, or write it elsewhere.',
+      '',
+    ],
+  ]);
 });
 
 test('a reader that closes the pipe early is no error', async () => {
