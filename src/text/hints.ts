@@ -123,6 +123,8 @@ export const hints = {
   fileMissing: 'The file or its folder does not exist: check the path.',
   folderUncreated: 'Make it on the server, or name another one: mailbox set NAME --on-success move:FOLDER',
   implicitTlsExpected: 'The port may expect implicit TLS, as 993 does: try --tls implicit.',
+  listingEmpty:
+    'The index of the folder may be broken on the mail server: tell its operator. Other mail programs may not see the messages either.',
   memoryShort: 'Check the free memory of this machine: free -m',
   openFilesOfMachine: 'Raise fs.file-max of this machine, or lower the number of connections.',
   openFilesOfService: 'Raise LimitNOFILE of the service, or lower the number of connections.',

@@ -59,7 +59,8 @@ function searchTokens({ uid, since, isUndeleted }: SearchCriteria): readonly Com
   ];
 }
 
-function existsIn({ imap }: ImapConnection): number {
+/** EXISTS of the selected folder, as the server announced it last. */
+export function existsIn({ imap }: ImapConnection): number {
   return imap.mailbox === false ? 0 : imap.mailbox.exists;
 }
 
@@ -114,11 +115,28 @@ export async function windowEnds(connection: ImapConnection): Promise<readonly n
   return numbers.flatMap((number) => uids.get(number) ?? []).sort((a, b) => a - b);
 }
 
+export type LastMessage = { readonly uid: number; readonly receivedAtMs: number | null };
+
+/** The message with the highest number and UID (RFC 9051 section 2.3.1.2); null: the server shows none. */
+export async function lastMessage(connection: ImapConnection): Promise<LastMessage | null> {
+  const exists = existsIn(connection);
+  if (exists === 0) return null;
+  let last: LastMessage | null = null;
+  await connection.run('finding the last message', async () => {
+    for await (const { seq, uid, internalDate } of connection.imap.fetch(`${exists}`, {
+      uid: true,
+      internalDate: true,
+    }))
+      if (seq === exists) last = { uid, receivedAtMs: internalDate instanceof Date ? internalDate.getTime() : null };
+  });
+  return last;
+}
+
 /** The highest UID, 0 in an empty folder. */
 async function lastUid(connection: ImapConnection): Promise<number> {
-  const exists = existsIn(connection);
-  if (exists > listedMax) return (await uidsAt(connection, [exists])).get(exists) ?? 0;
-  return (await search(connection, 'finding the last message', { uid: '1:*' })).uids.at(-1) ?? 0;
+  const isOneWindow = existsIn(connection) <= listedMax;
+  const found = isOneWindow ? (await search(connection, 'finding the last message', { uid: '1:*' })).uids.at(-1) : null;
+  return found ?? (await lastMessage(connection))?.uid ?? 0;
 }
 
 /** UIDNEXT, also of an old server that omits it at SELECT (RFC 9051 section 6.3.2 requires it). */

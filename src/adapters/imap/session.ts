@@ -17,6 +17,8 @@ import type { ImapOptions } from './client.ts';
 import { ImapConnection } from './connection.ts';
 import {
   applyAction,
+  existsIn,
+  lastMessage,
   type SearchCriteria,
   type SearchResult,
   search,
@@ -90,6 +92,13 @@ function uidBound({ uidNext, isUidNextGuessed }: FolderState): number {
   return isUidNextGuessed === true ? uidMax : Math.min(uidNext, uidMax);
 }
 
+/** Those above `uid`: `n:*` includes the last message even when its UID is below n (RFC 9051 section 9). */
+function uidsAbove(uid: number, uids: readonly number[]): readonly number[] {
+  const from = uids.findIndex((one) => one > uid);
+  if (from === 0) return uids;
+  return from < 0 ? [] : uids.slice(from);
+}
+
 class ImapSession implements Session {
   readonly folder: FolderState;
   readonly certificateEndsAtMs: number | null;
@@ -99,6 +108,8 @@ class ImapSession implements Session {
   /** Above every UID of the folder, as the server announced it last. */
   #uidNext: number;
   #listingFailure: Failure | null = null;
+  /** The server announced new messages before the present listing. */
+  #isAnnounced = false;
   #hasMore = false;
   #windowEnds: readonly number[] | null = null;
   #isFetching = false;
@@ -120,6 +131,7 @@ class ImapSession implements Session {
   }
 
   async listAbove(uid: number): Promise<readonly number[]> {
+    this.#isAnnounced = this.#announcements.hasNewMail;
     this.#announcements.reset();
     const { uids, isCut } = await this.#window('listing the messages', uid);
     this.#hasMore = isCut;
@@ -136,17 +148,27 @@ class ImapSession implements Session {
 
   async uidBefore(atMs: number): Promise<number> {
     // SINCE has a resolution of days, in the time zone of the server: search a day earlier, then compare exact times.
-    const since = new Date(atMs - dayMs);
+    const first = await this.#firstSince(atMs, new Date(atMs - dayMs));
+    if (first !== null) return first - 1;
+    // A SEARCH that names nothing is compared with the last message: some servers have no dates in their index.
+    const last = await lastMessage(this.#connection);
+    const isSilent = last !== null && last.receivedAtMs !== null && last.receivedAtMs >= atMs;
+    const listed = isSilent ? await this.#firstSince(atMs) : null;
+    return listed === null ? this.folder.uidNext - 1 : listed - 1;
+  }
+
+  /** UID of the first message that arrived at `atMs` or later; without `since`, by the dates of all messages. */
+  async #firstSince(atMs: number, since?: Date): Promise<number | null> {
     for (let [above, isCut] = [0, true]; isCut; ) {
       const found = await this.#window('finding the first message', above, since);
       for (let at = 0; at < found.uids.length; at += datesPerFetch) {
         const dated = await this.sizes(found.uids.slice(at, at + datesPerFetch));
         const first = dated.find(({ receivedAtMs }) => receivedAtMs !== null && receivedAtMs >= atMs);
-        if (first !== undefined) return first.uid - 1;
+        if (first !== undefined) return first.uid;
       }
       [above, isCut] = [found.uids.at(-1) ?? above, found.isCut];
     }
-    return this.folder.uidNext - 1;
+    return null;
   }
 
   async sizes(uids: readonly number[]): Promise<readonly ListedMessage[]> {
@@ -260,19 +282,38 @@ class ImapSession implements Session {
         ...(isWhole ? {} : { uid: `${above + 1}:${end ?? '*'}` }),
         ...(since === undefined ? {} : { since }),
       });
-      // RFC 9051 section 9: `n:*` includes the last message even when its UID is below n.
-      const from = found.uids.findIndex((one) => one > above);
-      const uids = from === 0 ? found.uids : from < 0 ? [] : found.uids.slice(from);
+      if (end === null && since === undefined && found.uids.length === 0 && this.#mayHideMessages(above))
+        return await this.#windowByNumbers(doing, above);
+      const uids = uidsAbove(above, found.uids);
       if (end === null || uids.length > 0) return { uids, isCut: uids.length > 0 && (found.isCut || end !== null) };
       above = end;
     }
   }
 
+  /** True when UIDNEXT, or an announcement, promises messages above `uid`. */
+  #mayHideMessages(uid: number): boolean {
+    const { uidNext, isUidNextGuessed } = this.folder;
+    const last = (isUidNextGuessed === true ? uidNext : this.#uidNext) - 1;
+    return existsIn(this.#connection) > 0 && this.#listingFailure === null && (this.#isAnnounced || last > uid);
+  }
+
+  /**
+   * Second form of a listing. A folder with messages has one in `n:*` in any case (RFC 9051 section 9), but some
+   * servers name none. Throws `server_protocol_error` where neither form names one above `uid` although it is there.
+   */
+  async #windowByNumbers(doing: string, uid: number): Promise<SearchResult> {
+    const found = await this.#search(doing, { uid: `${uid + 1}:${uidMax}` });
+    if (found.uids.length > 0 || this.#listingFailure !== null) return { ...found, uids: uidsAbove(uid, found.uids) };
+    const last = await lastMessage(this.#connection);
+    const exists = existsIn(this.#connection);
+    if (exists === 0 || (last !== null && last.uid <= uid)) return found;
+    const message = `The folder has ${exists} messages, and the server lists none of them above UID ${uid}.`;
+    throw new Failure('server_protocol_error', message, { hint: hints.listingEmpty, fields: { messages: exists } });
+  }
+
   /** null: what is above `uid` is one window. */
   async #windowEnd(uid: number): Promise<number | null> {
-    const { mailbox } = this.#connection.imap;
-    const exists = mailbox === false ? 0 : mailbox.exists;
-    if (Math.min(exists, this.#uidNext - 1 - uid) <= listedMax) return null;
+    if (Math.min(existsIn(this.#connection), this.#uidNext - 1 - uid) <= listedMax) return null;
     this.#assertNotFetching('listing the messages');
     this.#windowEnds ??= await windowEnds(this.#connection);
     return this.#windowEnds.find((end) => end > uid) ?? null;

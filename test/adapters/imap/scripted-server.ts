@@ -1,7 +1,7 @@
 /**
  * Scripted IMAP server, for behaviour that no real server here shows.
  *
- * Implements a login and a SELECT; `script` may respond to any command first. Records all lines of the clients.
+ * Implements a login, a SELECT and a UID SEARCH; `script` may respond to any command first. Records all client lines.
  */
 import { createServer, type Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
@@ -28,6 +28,15 @@ export type ScriptedOptions = {
   script?: Script;
 };
 
+/** UIDs up to UIDNEXT, without gaps at the end; `n:*` has the last one in any case (RFC 9051 section 9). */
+function uidsOf({ exists, uidNext }: Required<ScriptedOptions>, criteria: string): readonly number[] {
+  const [, from = '1', to = '*'] = /UID (\d+):(\d+|\*)/.exec(criteria) ?? [];
+  const last = uidNext - 1;
+  const first = to === '*' ? Math.min(Number(from), last) : Number(from);
+  const uids = Array.from({ length: Math.min(exists, last) }, (_, at) => last - at).reverse();
+  return uids.filter((uid) => uid >= first && (to === '*' || uid <= Number(to)));
+}
+
 function usual(
   options: Required<ScriptedOptions>,
   command: string,
@@ -39,6 +48,12 @@ function usual(
   if (command === 'LIST') say(rest === '"" ""' ? '* LIST (\\Noselect) "/" ""' : '* LIST () "/" INBOX');
   if (command === 'SELECT' || command === 'EXAMINE')
     say(`* ${options.exists} EXISTS`, '* OK [UIDVALIDITY 7] yes', `* OK [UIDNEXT ${options.uidNext}] yes`);
+  if (command === 'UID SEARCH')
+    say(
+      `* SEARCH${uidsOf(options, rest)
+        .map((uid) => ` ${uid}`)
+        .join('')}`,
+    );
   if (command === 'LOGOUT') say('* BYE');
   if (command === 'AUTHENTICATE') {
     say('+ ');
