@@ -129,6 +129,7 @@ export function pageLines(admin: AdminConfig | null, thisHost: string, state: Li
       'The admin page is off. To enable it: set [admin] listen = "127.0.0.1:8026" in the configuration, then restart the daemon.',
     ];
   }
+  if (state.kind === 'elsewhere') return [`Admin page: ${state.text}.`];
   const page = pageAddress(admin, thisHost);
   if (state.kind !== 'unserved') {
     const where = state.kind === 'served' ? 'The daemon serves' : 'The daemon does not run. Once it does, it serves';

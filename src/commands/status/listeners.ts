@@ -8,44 +8,55 @@ import { readdir, readFile } from 'node:fs/promises';
 import type { ListenAddress } from '../../config/config.ts';
 import { isTaken, listenText } from '../../config/machine.ts';
 import { causeCode, type Failure, hintOf, isFailure } from '../../errors.ts';
-import type { ListenerName } from '../../ingest/readiness.ts';
+import type { Check, ListenerName } from '../../ingest/readiness.ts';
 import { hints } from '../../text/hints.ts';
 import type { Context } from '../context.ts';
-import { survey } from './targets.ts';
+import { type DaemonAnswer, survey } from './targets.ts';
 
-/** `served`: by a daemon of the data folder; `ready`: it does not run, and its port is free or held by systemd. */
+/**
+ * `served`: by a daemon of the data folder; `elsewhere`: by one with another address, as from the environment of its
+ * unit; `ready`: it does not run, and its port is free or held by systemd.
+ */
 export type ListenerState =
-  | { readonly kind: 'served' | 'ready'; readonly text: string }
+  | { readonly kind: 'served' | 'elsewhere' | 'ready'; readonly text: string }
   | { readonly kind: 'unserved'; readonly text: string; readonly hint: string };
 
 type Listener = { readonly name: ListenerName; readonly address: ListenAddress };
 
 export async function listenerState(listener: Listener, dataDir: string, context: Context): Promise<ListenerState> {
-  const at = listenText(listener.address);
   try {
     const { answers } = await survey({ dataDir, note: null }, context);
-    const workers = answers.flatMap((one) => ('status' in one ? [one.status] : []));
-    const found = workers.flatMap(({ worker, checks }) =>
-      checks.listeners.list
-        .filter((one) => one.listener === listener.name && one.address === at)
-        .map((one) => ({ ...one, pid: worker.pid })),
-    );
-    const served = found.find(({ status }) => status === 'ok');
-    if (served !== undefined) return { kind: 'served', text: `the daemon (pid ${served.pid}) listens at ${at}` };
-    const [first] = found;
-    if (first !== undefined)
-      return unserved(`the daemon does not listen at ${at}: ${first.reason}`, first.hint ?? hints.tryAgainSoon);
-    const failure = answers.find((one) => 'failure' in one)?.failure;
-    if (failure !== undefined) return unknown(at, failure);
-    const others = workers.flatMap(({ checks }) =>
-      checks.listeners.list.filter((one) => one.listener === listener.name),
-    );
-    const where = others[0] === undefined ? '' : ` (${others[0].address})`;
-    return unserved(`the daemon does not listen at ${at}: it runs with another configuration${where}`, sameAddress);
+    return stateOf(listener, answers);
   } catch (error) {
     if (!isFailure(error, 'daemon_unreachable', 'refused')) throw error;
-    return isAbsent(error) ? await withoutDaemon(listener) : unknown(at, error);
+    return isAbsent(error) ? await withoutDaemon(listener) : unknown(listenText(listener.address), error);
   }
+}
+
+function stateOf({ name, address }: Listener, answers: readonly DaemonAnswer[]): ListenerState {
+  const at = listenText(address);
+  const all = answers.flatMap((one) =>
+    'status' in one
+      ? one.status.checks.listeners.list
+          .filter(({ listener }) => listener === name)
+          .map((check) => ({ ...check, pid: one.status.worker.pid }))
+      : [],
+  );
+  const here = all.filter((one) => one.address === at);
+  const isServed = ({ status }: Check): boolean => status === 'ok';
+  const served = here.find(isServed);
+  if (served !== undefined) return { kind: 'served', text: `the daemon (pid ${served.pid}) listens at ${at}` };
+  const [first] = here;
+  if (first !== undefined)
+    return unserved(`the daemon does not listen at ${at}: ${first.reason}`, first.hint ?? hints.tryAgainSoon);
+  const elsewhere = all.find(isServed);
+  if (elsewhere !== undefined) {
+    const text = `the daemon (pid ${elsewhere.pid}) listens at ${elsewhere.address}; configured here is ${at}`;
+    return { kind: 'elsewhere', text };
+  }
+  const failure = answers.find((one) => 'failure' in one)?.failure;
+  if (failure !== undefined) return unknown(at, failure);
+  return unserved(`the daemon does not listen at ${at}: it runs with another configuration`, sameAddress);
 }
 
 const sameAddress =

@@ -98,6 +98,12 @@ test('a running daemon says that it does not listen, and once it does', async ()
       `ok      admin page: the daemon (pid ${daemon.pid}) listens at 127.0.0.1:${ports.page}`,
     ]),
   );
+  const other = `127.0.0.1:${await freePort()}`;
+  const env = { ...instance.env, TICKETMAILD_ADMIN_LISTEN: other };
+  const shown = `the daemon (pid ${daemon.pid}) listens at 127.0.0.1:${ports.page}; configured here is ${other}`;
+  expect((await runCommand(['check'], { env })).stdout).toContain(`ok      admin page: ${shown}\n`);
+  const added = await runCommand(['admin', 'add', 'Eve', '--password-stdin'], { env, input: password });
+  expect(added.stderr).toBe(`Admin page: ${shown}.\n`);
   expect(await addAdmin('Grace')).toMatch(`The daemon serves the admin page at http://127.0.0.1:${ports.page}/admin `);
 });
 
