@@ -168,9 +168,12 @@ type Observation = {
 async function observe(ports: VaultPorts, view: VaultView, before: SwitchMemory): Promise<Observation> {
   let file = await ports.keyFile.read();
   const recalled = await recallSwitch(ports, view, before);
-  const { remembered, memory } = recalled;
+  const { remembered } = recalled;
   const reading = await readRow(ports);
   if (reading === null) return { ...recalled, file, reading, verdict: null, isPending: false, abandoned: [] };
+  // Whether a new row was issued here, and withdrawn, is known only after it was read.
+  const isNews = (reading.row?.revision ?? 0) > (remembered?.revision ?? 0);
+  const { memory } = isNews ? await recallSwitch(ports, view, recalled.memory) : recalled;
   const standing = standingOf(memory, reading.row, ports);
   const judge = (): SwitchJudgement => {
     const verdict = judgeSwitchRow(reading.row, unionOfKeys(keysIn(file), keysOf(view.state)), remembered);
@@ -186,7 +189,7 @@ async function observe(ports: VaultPorts, view: VaultView, before: SwitchMemory)
   const abandoned = memory.issued.filter(
     ({ by, seal }) => by !== null && seal !== reading.row?.seal && ports.worker.isDead(by),
   );
-  return { ...recalled, file, reading, verdict, isPending, abandoned: abandoned.map(({ seal }) => seal) };
+  return { ...recalled, memory, file, reading, verdict, isPending, abandoned: abandoned.map(({ seal }) => seal) };
 }
 
 const withdrawnRow: SwitchJudgement = {

@@ -158,6 +158,25 @@ describe('the vault', () => {
     expect(told()).toEqual(['switch.changed', 'vault.opened']);
   });
 
+  test('refuses a row that was issued and withdrawn between its readings of state file and table', async () => {
+    const { at, vault, told } = world();
+    at.file = holds(first);
+    at.row = on(first, 1);
+    await vault.refresh();
+    told();
+    const planted = on(first, 2, { state: 'disabling' });
+    const { seal } = planted;
+    const readRow = () => {
+      at.issued = [{ revision: 2, seal: seal ?? '', origin: 'command', by: null }];
+      return planted;
+    };
+    Object.defineProperty(at, 'row', { get: readRow });
+    const view = await vault.refresh();
+    expect(view).toMatchObject({ switch: { state: 'on', revision: 1 }, problem: { code: 'switch_rolled_back' } });
+    expect(at.remembered).toMatchObject({ state: 'on', revision: 1 });
+    expect(told()).toEqual(['switch.rolled_back']);
+  });
+
   test('closes when its own key switched off and the key file is gone', async () => {
     const { at, vault, told } = world();
     at.file = holds(first);

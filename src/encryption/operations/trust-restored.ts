@@ -162,11 +162,15 @@ function isInForce({ found, remembered, isStateFileDamaged, keys, counts }: Swit
 }
 
 /** The state of the row without regard to earlier rows; null: no row, or a forged one. Throws `key_unknown`. */
-function switchClaimedByRow({ found, keys }: SwitchEvidence): NextSwitch | null {
+function switchClaimedByRow({ found, keys, remembered, counts }: SwitchEvidence): NextSwitch | null {
   if (found === null) return null;
   const verdict = judgeSwitchRow(found, keys, null);
-  if (verdict.kind === 'unverified') throw keyNotInFile(verdict.keyId);
-  return verdict.kind === 'accepted' ? found : null;
+  if (verdict.kind === 'accepted') return found;
+  if (verdict.kind !== 'unverified') return null;
+  // A restored backup has passwords under that key. Without any, the row is an old one, put back: its key may be gone.
+  const isOld = remembered !== null && found.revision < remembered.revision;
+  if (isOld && !counts.byKey.some(({ keyId }) => keyId === verdict.keyId)) return null;
+  throw keyNotInFile(verdict.keyId);
 }
 
 /** The switch that was in force here; on a host without one, the state that the sealed passwords prove. */

@@ -53,6 +53,21 @@ describe('trusting a restored switch', () => {
     }
   });
 
+  test.each(['on', 'off'] as const)(
+    'passes an old row whose key is gone and seals nothing, while the switch is %s',
+    async (state) => {
+      const [lost, key] = [randomKey(), randomKey()];
+      const world = await worldAt(state, [key], ['a'], { revision: 9 });
+      if (state === 'off') world.file = null;
+      world.row = rowOf(lost, { revision: 4 });
+      expect(await problemOf(world)).toBe('switch_rolled_back');
+      expect(await plannedSwitch(startProcess(world))).toEqual({ state, source: 'remembered' });
+      expect((await trustRestored(startProcess(world), asItIs)).trusted).toMatchObject({ state });
+      expect(await problemOf(world)).toBeNull();
+      expect(await wrongPasswords(world)).toEqual([]);
+    },
+  );
+
   test('trusts another row of the same revision, as from two histories', async () => {
     const keys = [randomKey(), randomKey()] as const;
     const world = await restoredTo(rowOf(keys[0], { revision: 9, changedBy: 'bob@desk' }), keys);
@@ -128,6 +143,7 @@ describe('trusting a restored switch', () => {
   test('reports the needed key, and how to add it', async () => {
     const [key, old] = [randomKey(), randomKey()];
     const world = await restoredTo(rowOf(old, { revision: 4 }), [key, randomKey()]);
+    await putSealed(world, old, ['b']);
     await expect(trustRestored(startProcess(world), asItIs)).rejects.toMatchObject({
       code: 'key_unknown',
       fields: { key_id: old.id },
