@@ -4,7 +4,7 @@ import { isAbsolute, resolve } from 'node:path';
 import { causeCode, isFailure } from '../errors.ts';
 import type { Document } from './document.ts';
 import { unreadableHint } from './machine.ts';
-import { type ConfigProblem, notValue } from './problems.ts';
+import { type ConfigProblem, notValue, quoted } from './problems.ts';
 import type { Settings } from './schema.ts';
 
 /**
@@ -36,7 +36,7 @@ export function absolute(from: Derivation, path: string, value: string, problems
   if (base !== null) return resolve(base, value);
   problems.push({
     path,
-    rule: `must be an absolute path, such as "/var/lib/ticketmaild"${notValue(document, path) || `, not "${value}"`}`,
+    rule: `must be an absolute path, such as "/var/lib/ticketmaild"${notValue(document, path) || `, not ${quoted(value)}`}`,
     hint: document.file === null ? withoutFile : null,
   });
   return value;

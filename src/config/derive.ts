@@ -15,7 +15,7 @@ import { absolute, type Derivation, readNamed } from './derivation.ts';
 import { admin, http } from './listen.ts';
 import { isLoopback } from './machine.ts';
 import { oauthProviders } from './oauth.ts';
-import { type ConfigProblem, notValue } from './problems.ts';
+import { type ConfigProblem, notValue, quoted } from './problems.ts';
 
 const megabyte = 1024 * 1024;
 const dayMs = 86_400_000;
@@ -165,7 +165,7 @@ function authorities(from: Derivation, problems: ConfigProblem[]): string | null
   if (bytes === null) return null;
   const certificates = readCertificates(new TextDecoder().decode(bytes));
   if (certificates.kind === 'certificates') return certificates.pem;
-  problems.push({ path, rule: `must name a file of certificates, but ${JSON.stringify(file)} ${certificates.why}` });
+  problems.push({ path, rule: `must name a file of certificates, but ${quoted(file)} ${certificates.why}` });
   return null;
 }
 
@@ -176,6 +176,6 @@ function serverKey(from: Derivation, problems: ConfigProblem[]): string | null {
   if (bytes === null) return null;
   const key = readRsaPublicKey(new TextDecoder().decode(bytes));
   if (key.kind === 'key') return key.pem;
-  problems.push({ path, rule: `must name a file of an RSA public key, but ${JSON.stringify(file)} ${key.why}` });
+  problems.push({ path, rule: `must name a file of an RSA public key, but ${quoted(file)} ${key.why}` });
   return null;
 }

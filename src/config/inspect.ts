@@ -5,6 +5,7 @@
  */
 
 import { type Failure, isFailure } from '../errors.ts';
+import { withoutUserInformation } from '../text/url-mask.ts';
 import { derive } from './derive.ts';
 import type { Document } from './document.ts';
 import { type ConfigSource, processEnvironment, readSource } from './load.ts';
@@ -83,7 +84,7 @@ function valuesOf(document: Document, settings: Settings): readonly ValueInForce
     const value = valueAt(settings, path);
     return {
       key,
-      value: masked(value),
+      value: masked(key, value),
       changed: JSON.stringify(value) !== JSON.stringify(usual),
       from: origin.kind,
       line: origin.kind === 'file' ? origin.line : null,
@@ -96,12 +97,14 @@ function valueAt(settings: Settings, path: readonly string[]): unknown {
   return path.reduce<unknown>((value, key) => (value as Readonly<Record<string, unknown>>)[key], settings);
 }
 
-/** A URL in which a password may be is shown by its scheme alone: a stray `@` or `/` can put one into any part. */
-function masked(value: unknown): unknown {
-  if (Array.isArray(value)) return value.map(masked);
+/**
+ * A URL in which a password may be is shown by its scheme alone. The user of a database stays, where nothing else is
+ * before the `@`: a password that stands there alone looks like a user name, and no rule tells them apart.
+ */
+function masked(key: string, value: unknown): unknown {
+  if (Array.isArray(value)) return value.map((one) => masked(key, one));
   if (typeof value !== 'string') return value;
-  const [, scheme, rest = ''] = /^([a-z]+):\/\/(.*)$/s.exec(value) ?? [];
-  if (scheme === undefined || !rest.includes('@')) return value;
-  const isPlain = /^[^:@/?#]*@[\w.,:[\]-]*(?:\/[\w.-]*)?(?:\?socket=[\w./-]*)?$/.test(rest);
-  return isPlain ? value : `${scheme}://(not shown, as it may contain a password)`;
+  const isPlain =
+    key === 'database.url' && /^[a-z]+:\/\/[^:@/?#]*@[\w.,:[\]-]*(?:\/[\w.-]*)?(?:\?socket=[\w./-]*)?$/.test(value);
+  return isPlain ? value : withoutUserInformation(value);
 }

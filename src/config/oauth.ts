@@ -11,7 +11,7 @@ import { certificateEnd, readCertificates } from './certificates.ts';
 import { absolute, type Derivation, readNamed } from './derivation.ts';
 import { isLoopback } from './machine.ts';
 import type { ClientCredential, OAuthProvider } from './oauth-provider.ts';
-import type { ConfigProblem } from './problems.ts';
+import { type ConfigProblem, quoted } from './problems.ts';
 import type { ProviderSettings } from './schema.ts';
 
 type Kind = OAuthProvider['kind'];
@@ -157,7 +157,8 @@ function readTenant({ settings, flow, problem, missing }: ProviderTable): string
     return null;
   }
   if (tenant === '') missing('tenant', 'the id of the tenant, or one of its domains');
-  else if (!/^[A-Za-z0-9.-]+$/.test(tenant)) problem('tenant', `must be an id or a domain, not "${tenant}"`);
+  // Not quoted: it may be the client secret.
+  else if (!/^[A-Za-z0-9.-]+$/.test(tenant)) problem('tenant', `must be an id or a domain`);
   else if (sharedTenants.includes(tenant.toLowerCase()) && (!settings.shared_tenant || flow === 'application'))
     problem('tenant', `must be your own tenant, not "${tenant}", which every organization shares`);
   return tenant;
@@ -290,7 +291,7 @@ function readAuthorities({ from, name, settings, problems, problem }: ProviderTa
   if (bytes === null) return null;
   const certificates = readCertificates(new TextDecoder().decode(bytes));
   if (certificates.kind === 'certificates') return certificates.pem;
-  problem('ca_file', `must name a file of certificates, but ${JSON.stringify(file)} ${certificates.why}`);
+  problem('ca_file', `must name a file of certificates, but ${quoted(file)} ${certificates.why}`);
   return null;
 }
 

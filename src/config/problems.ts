@@ -1,12 +1,16 @@
 /**
  * Validation errors of the configuration: origin, key, what is allowed, and the actual value, in one sentence each.
  *
- * Values that are or may be secrets are never quoted, long ones are truncated, and control characters are escaped.
+ * Quoted: an unknown key, as it is mostly misspelt, and a wrong value, so that the line is found. Not quoted: values of
+ * keys beside which a password belongs (`neverShown`), and of a URL with user information all after its scheme, also in
+ * a key. A bare password in place of another key or value is quoted like a misspelt one: nothing tells them apart. Long
+ * values are truncated, and control characters are escaped.
  */
 
 import type { core } from 'zod/mini';
 import { Failure } from '../errors.ts';
 import { nearestWord } from '../text/spelling.ts';
+import { withoutUserInformation } from '../text/url-mask.ts';
 import { type Document, isTable } from './document.ts';
 import { allSettings, neverShown, providerSettings, tableNames } from './schema.ts';
 
@@ -34,7 +38,8 @@ export function schemaProblems(document: Document, issues: readonly core.$ZodIss
 /** `, not VALUE` for the value at `path`; empty where it must not be shown. */
 export function notValue(document: Document, path: string): string {
   const value = document.value(path);
-  return value === undefined || neverShown.has(path) ? '' : `, not ${shown(value)}`;
+  const isHidden = neverShown.has(path) && typeof value !== 'boolean';
+  return value === undefined || isHidden ? '' : `, not ${shown(value)}`;
 }
 
 function unknownKey(document: Document, above: readonly PropertyKey[], key: string): ConfigProblem {
@@ -60,8 +65,13 @@ function suggestedKey(table: string, key: string): string | null {
 function shown(value: unknown): string {
   if (value instanceof Date) return 'a date';
   if (isTable(value)) return 'a table';
-  const text = JSON.stringify(value);
+  const text = quoted(value);
   return text.length > shownCharactersMax ? `${text.slice(0, shownCharactersMax)}…` : text;
+}
+
+/** A value as JSON, without what may be a password in a URL. */
+export function quoted(value: unknown): string {
+  return JSON.stringify(value, (_, one) => (typeof one === 'string' ? withoutUserInformation(one) : one));
 }
 
 /** A sentence and a hint for each, in the order of the file. */
@@ -93,7 +103,8 @@ function lineOf(document: Document, path: string): number {
 
 function sentence(document: Document, { path, rule }: ConfigProblem): string {
   const origin = document.origin(path);
+  const key = withoutUserInformation(path);
   if (origin.kind === 'variable') return `${origin.name} ${rule}`;
-  if (origin.kind === 'default') return `${path} ${rule}`;
-  return `${document.file}${origin.line === null ? '' : `:${origin.line}`}: ${path} ${rule}`;
+  if (origin.kind === 'default') return `${key} ${rule}`;
+  return `${document.file}${origin.line === null ? '' : `:${origin.line}`}: ${key} ${rule}`;
 }

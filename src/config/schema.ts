@@ -377,10 +377,13 @@ export type Setting = {
   readonly more: string;
 };
 
-/** Values of these keys are or may be secrets: no error quotes them. */
+/** Values of these keys are or may be secrets, or were written in place of one: no error quotes them. */
 export const neverShown: ReadonlySet<string> = new Set([
   'database.url',
   'database.password_file',
+  'database.tls',
+  'database.ca_file',
+  'database.server_key_file',
   'encryption.passphrase_file',
 ]);
 

@@ -89,6 +89,33 @@ test('a password within an address in a list is not shown either', async () => {
   expect(out).not.toContain(secret);
 });
 
+test.each([
+  ['a key', `"mysql://u:${secret}@h/x" = 1`, /is not a known key/],
+  [
+    'a key of a table',
+    `[database]\n"mysql://u:${secret}@h/x" = 1`,
+    /database\.mysql:\/\/\(not shown.*is not a known key/,
+  ],
+  ['the name of a table', `["mysql://u:${secret}@h/x"]\na = 1`, /is not a known table/],
+  ['the name of a provider', `[oauth."mysql://u:${secret}@h/x"]\nkind = "google"`, /must be named by/],
+  ['a number', `[poll]\ninterval_s = "mysql://u:${secret}@h/x"`, /not "mysql:\/\/\(not shown/],
+  ['a level', `[log]\nlevel = "HTTPS://${secret}@h/x"`, /not "HTTPS:\/\/\(not shown/],
+  ['a list', `[admin]\nproxies = ["10.0.0.1", "http://u:${secret}@h:1"]`, /not \["10\.0\.0\.1","http:\/\/\(not shown/],
+  ['an address', `[admin]\norigin = "https://u:${secret}@h"`, /not "https:\/\/\(not shown/],
+  ['the TLS of the database', `[database]\ntls = "${secret}"`, /database\.tls must be "auto", "verify" or "off"/],
+  ['a tenant', `[oauth.o]\nkind = "microsoft"\nclient_id = "c"\ntenant = "${secret}~"`, /must be an id or a domain/],
+])('a password in place of %s is quoted by no command', async (_, toml, message) => {
+  const path = write('misplaced.toml', [toml]);
+  const checked = await cli.run(['config', 'check', '--config', path]);
+  expect(checked).toMatchObject({ code: 2, out: expect.stringMatching(message) });
+  for (const args of [['config', 'show'], ['check'], ['status'], ['config', 'check', '--json']]) {
+    const { out, err } = await cli.run([...args, '--config', path]);
+    expect(out + err).not.toContain(secret);
+    expect(out + err).toContain('misplaced.toml');
+  }
+  expect(checked.out).not.toContain(secret);
+});
+
 test('config check: one line, exit code 0', async () => {
   expect(await cli.run(['config', 'check', '--config', file])).toMatchObject({
     code: 0,
