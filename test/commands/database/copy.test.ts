@@ -1,8 +1,10 @@
 /** `database copy` between two SQLite files: what it prints, what it refuses, and that no secret is in any of it. */
+import { execFile } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { chmod, chown, link, mkdir, readdir, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
+import { promisify } from 'node:util';
 import { expect, test } from 'vitest';
 import { type CommandLine, openCommandLine } from '../command-line.ts';
 
@@ -100,6 +102,7 @@ const planted: readonly (readonly [string, Place])[] = [
     },
   ],
   ['a link', (folder, file) => symlink(join(folder, 'other'), file)],
+  ['a named pipe', async (_, file) => void (await promisify(execFile)('mkfifo', ['-m', '600', file]))],
   ['a folder that others can change', (folder) => chmod(folder, 0o777)],
   ['a sticky folder that others can change', (folder) => chmod(folder, 0o1777)],
 ];
@@ -116,6 +119,7 @@ async function expectRefused(prepare: Place): Promise<void> {
     code: 3,
     err: expect.stringContaining(' may be read or exchanged by another user: '),
   });
+  // Also no lock file.
   expect(await readdir(folder)).toEqual(before);
 }
 
