@@ -63,6 +63,9 @@ test('a folder named after the password is printed by no command, as text or as 
   expect(tested.out).toMatch(/^folders +Old Mail, INBOX\nnot shown +1 name with/m);
   expect((await cli.run(['mailbox', 'test', 'desk', '--json'])).json).toMatchObject([{ left_out: 1 }]);
   cli.expectNothingLeaked([password]);
+  // A name that is not shown may be that of the target folder.
+  const moving = ['mailbox', 'add', '--name', 'moving', ...at, '--on-success', 'move:Archive'];
+  expect((await cli.run(moving, password)).err).not.toContain('there is no folder');
 });
 
 test.each<[FailureCode, boolean]>([
