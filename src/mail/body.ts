@@ -1,10 +1,10 @@
 /**
  * Body and attachments of a message, from its MIME tree.
  *
- * Text parts without a file name are read in order; the plain text and the HTML of alternatives are one piece.
- * Everything else is attached, an embedded message as a whole. winmail.dat and opaque S/MIME signatures are opened,
- * invitations are described. A part of an unknown type is attached. Bounded: three nested signatures, 20 invitations.
- * Never fails.
+ * Text parts without a file name are read in order, those with one only where there is no other text; the plain text
+ * and the HTML of alternatives are one piece. Everything else is attached, an embedded message as a whole. winmail.dat
+ * and opaque S/MIME signatures are opened, invitations are described. A part of an unknown type is attached. Bounded:
+ * three nested signatures, 20 invitations. Never fails.
  */
 import { describeInvitation } from './formats/invitation.ts';
 import {
@@ -41,6 +41,8 @@ class Findings {
   readonly charset: string | null;
   readonly described: DescribedPart[] = [];
   readonly attached: AttachmentPart[] = [];
+  /** Texts with a file name that are not declared as attachments: read only where the message has no other text. */
+  readonly named: MimePart[] = [];
   readonly invites = new Set<string>();
   describedCalendars = 0;
   /** Bodies of winmail.dat: read only where the message has no other text. */
@@ -60,7 +62,8 @@ export function readBody(tree: MimePart, charset: string | null): Body {
   const { budget } = findings;
   const read = readPart(tree, findings, true).filter(isFilled);
   const hidden = findings.hidden.map((one) => one.piece);
-  const piece = joinPieces(read.length > 0 ? read : hidden, budget) ?? { text: '', html: null };
+  const shown = [read, hidden, findings.named.map(readNamed).filter(isFilled)].find((pieces) => pieces.length > 0);
+  const piece = joinPieces(shown ?? [], budget) ?? { text: '', html: null };
   const text = readableText(piece, budget);
   if (read.length > 0) attachUnshownTnef(text, findings);
   const shownIds = shownContentIds(piece.html);
@@ -92,7 +95,10 @@ function withInvites(text: string, invites: ReadonlySet<string>): string {
 function readPart(part: MimePart, findings: Findings, isRoot: boolean): readonly Piece[] {
   findings.described.push({ type: part.type, params: part.parameters, name: part.name });
   if (part.parts.length > 0) return readMultipart(part, findings);
-  if (!isReadable(part, isRoot)) return attach(part, findings);
+  if (!isReadable(part, isRoot)) {
+    if (isReadable({ ...part, name: '' }, false)) findings.named.push(part);
+    return attach(part, findings);
+  }
   if (part.type === 'text/html') return [{ text: null, html: readHtmlPart(part) }];
   const { text, files } = readPlainPart(part);
   for (const { name, content } of files)
@@ -134,6 +140,13 @@ const readableTypes: ReadonlySet<string> = new Set(['text/plain', 'text/html', '
 /** Text with a file name, or attached, is a file; the only part of a message is its text even so. */
 function isReadable({ type, name, disposition }: MimePart, isRoot: boolean): boolean {
   return readableTypes.has(type) && disposition !== 'attachment' && (name === '' || isRoot);
+}
+
+/** It stays attached, under its name. */
+function readNamed(part: MimePart): Piece {
+  return part.type === 'text/html'
+    ? { text: null, html: readHtmlPart(part) }
+    : { text: readPlainPart(part).text, html: null };
 }
 
 function attach(part: MimePart, findings: Findings): readonly Piece[] {

@@ -1,5 +1,5 @@
 /** Everything that a person would see in a message, or could open, is there, however the message hides it. */
-import { expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { charsetOfLabel } from '../../src/mail/charset/labels.ts';
 import { clearTextOf } from '../../src/mail/formats/protection.ts';
 import { parseMessage } from '../../src/mail/parse.ts';
@@ -71,4 +71,25 @@ test('winmail.dat is attached beside its files when it was not read as a whole',
   expect(await names(whole.subarray(0, -5), 'Hello, you!')).toEqual(['a.txt', 'winmail.dat']);
   const many = await names(tnef(...Array.from({ length: 1001 }, () => file)), 'Hello');
   expect([many.length, many.at(-1)]).toEqual([1001, 'winmail.dat']);
+});
+
+describe('texts with a file name', () => {
+  const part = (type: string, name: string, text: string, disposition = 'inline') =>
+    `--b\r\nContent-Type: ${type}\r\nContent-Disposition: ${disposition}; filename="${name}"\r\n\r\n${text}\r\n`;
+  const multipart = (kind: string, ...parts: readonly string[]) =>
+    parse(`Content-Type: multipart/${kind}; boundary=b\r\n\r\n${parts.join('')}--b--\r\n`);
+
+  test('are the body where there is no other text, and stay attached', async () => {
+    const mixed = await multipart('mixed', part('text/plain', 'a.txt', 'One'), part('text/plain', 'b.txt', 'Two'));
+    expect(mixed.text).toBe('One\nTwo');
+    expect(mixed.attachments.map(({ name }) => name)).toEqual(['a.txt', 'b.txt']);
+    const html = await multipart('alternative', part('text/plain', 'a', 'One'), part('text/html', 'b', '<p>One</p>'));
+    expect(html).toMatchObject({ text: 'One', html: '<p>One</p>' });
+  });
+
+  test('are files beside another text, and where they are declared as attachments', async () => {
+    const unnamed = '--b\r\nContent-Type: text/plain\r\n\r\nSee the file.\r\n';
+    expect((await multipart('mixed', unnamed, part('text/plain', 'a.txt', 'One'))).text).toBe('See the file.');
+    expect((await multipart('mixed', part('text/plain', 'a.txt', 'One', 'attachment'))).text).toBe('');
+  });
 });

@@ -11,6 +11,7 @@
 import { isAscii, isUtf8 } from 'node:buffer';
 import { lazyRequire } from '../lazy-require.ts';
 import { charsetOfCodePage, charsetOfLabel, standardDecoder } from './labels.ts';
+import { charsetOfWords } from './scripts.ts';
 
 const chardet = lazyRequire((require) => require('chardet') as typeof import('chardet'));
 const iconv = lazyRequire((require) => require('iconv-lite') as typeof import('iconv-lite'));
@@ -167,6 +168,8 @@ export function detectCharset(bytes: Uint8Array): string | null {
   const start = Math.max(0, first - 256);
   const sample = bytes.subarray(start, start + sampleBytesMax);
   if (sample.filter((byte) => byte > 0x7f).length < nonAsciiBytesMin) return null;
+  const script = charsetOfWords(sample);
+  if (script !== null) return script;
   const best = chardet()
     .analyse(sample)
     .find(({ name }) => believed.has(name));

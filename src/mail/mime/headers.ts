@@ -170,16 +170,16 @@ export function headerCharset(source: Buffer, message: SplitMessage): string | n
   if (isUtf8(block) && !block.includes(escapeByte)) return null;
   const declared = declaredCharset(message);
   if (declared !== null && charsetOfLabel(declared) !== 'windows-1252') return declared;
-  // The default label of many programs is not believed where the fields are mostly non-ASCII.
-  const fields = Buffer.from(
-    message.headers.map(([, value]) => (nonAscii.test(value) ? value : '')).join(' '),
-    'latin1',
-  );
+  // The default label of many programs is not believed where the words in question are mostly non-ASCII.
+  const words = message.headers.flatMap(([, value]) => (nonAscii.test(value) ? value.split(betweenWords) : []));
+  const fields = Buffer.from(words.filter((word) => nonAscii.test(word)).join(' '), 'latin1');
   const detected = isMostlyNonAscii(fields) ? detectCharset(fields) : null;
   return detected ?? declared ?? detectCharset(source.subarray(0, block.length + charsetSearchBytes));
 }
 
 const nonAscii = /[\x80-\xff\x1b]/u;
+/** The addresses beside a raw word say nothing about its charset. */
+const betweenWords = /[\s"<>()@,;:=]+/u;
 
 /** Unfolds a field and decodes its bytes to text; encoded words stay, for structured fields. */
 export function unfold(rawValue: string, charset: string | null): string {

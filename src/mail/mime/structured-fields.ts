@@ -108,32 +108,53 @@ const zoneHours: Readonly<Record<string, number>> = {
   ...{ mst: -7, mdt: -6, pst: -8, pdt: -7 },
 };
 
-const rfcDate =
-  /(?<day>\d{1,2})[\s.-]+(?<month>[a-z]{3})[a-z]*[\s.,-]+(?<year>\d{2,4})[\s,]+(?<hour>\d{1,2})[:.](?<minute>\d{1,2})(?:[:.](?<second>\d{1,2}))?(?:\.\d+)?\s*(?<zone>[+-]\s?\d{4}|[a-z]{1,5})?/iu;
-const asctime =
-  /(?<month>[a-z]{3})\s+(?<day>\d{1,2}),?\s+(?<hour>\d{1,2}):(?<minute>\d{2})(?::(?<second>\d{2}))?\s+(?<zone>[a-z]{1,5}\s+)?(?<year>\d{4})/iu;
-const iso =
-  /(?<year>\d{4})-(?<month>\d{2})-(?<day>\d{2})[\sT]+(?<hour>\d{2}):(?<minute>\d{2})(?::(?<second>\d{2}))?(?:\.\d+)?\s*(?<zone>[+-]\d{2}:?\d{2}|Z)?/u;
+/** A time of day, with the half of the day that American programs add, and a zone. */
+const timeOfDay =
+  '(?<hour>\\d{1,2})[:.](?<minute>\\d{1,2})(?:[:.](?<second>\\d{1,2}))?(?:\\.\\d+)?(?:\\s{0,3}(?<half>[ap])\\.?m\\b\\.?)?';
+const zone = '\\s{0,9}(?<zone>(?:(?:gmt|utc)\\s?)?[+-]\\s?\\d{2}:?\\d{2}|[a-z]{1,5})?';
+
+/** Forms of a date, the first that fits counts; of digits with slashes the month is first, with dots the day is. */
+const dateForms: readonly RegExp[] = [
+  `(?<day>\\d{1,2})[\\s.-]+(?<month>[a-z]{3})[a-z]*[\\s.,-]+(?<year>\\d{2,4})[\\s,]+${timeOfDay}${zone}`,
+  `(?<month>[a-z]{3})[a-z]*\\.?\\s+(?<day>\\d{1,2})(?:st|nd|rd|th)?,?\\s+(?<year>\\d{4})[\\s,]+(?:at\\s+)?${timeOfDay}${zone}`,
+  `(?<month>[a-z]{3})[a-z]*\\s+(?<day>\\d{1,2}),?\\s+${timeOfDay}\\s+(?<zone>[a-z]{1,5}\\s+)?(?<year>\\d{4})(?:\\s+(?<offset>[+-]\\d{4}))?`,
+  `(?<year>\\d{4})[-/](?<month>\\d{1,2})[-/](?<day>\\d{1,2})[\\sT]+${timeOfDay}${zone}`,
+  `(?<month>\\d{1,2})/(?<day>\\d{1,2})/(?<year>\\d{4})[\\s,]+${timeOfDay}${zone}`,
+  `(?<day>\\d{1,2})[./](?<month>\\d{1,2})[./](?<year>\\d{4})[\\s,]+${timeOfDay}${zone}`,
+].map((form) => new RegExp(form, 'iu'));
 
 /**
  * Milliseconds since 1970 (UTC) of a Date field; null for a missing, impossible or older date. `value` is the unfolded
- * field. Also read: no weekday, no seconds, dots between the digits, C's `asctime`, ISO 8601. A missing or unknown zone
- * counts as UTC, never as the local zone.
+ * field. Also read: no weekday, no seconds, dots between the digits, AM and PM, the month first, C's `asctime`, ISO
+ * 8601, digits alone. A missing or unknown zone counts as UTC, never as the local zone.
  */
 export function readSentAt(value: string): number | null {
   const text = value.slice(0, 200);
-  const groups = (rfcDate.exec(text) ?? asctime.exec(text) ?? iso.exec(text))?.groups;
-  if (groups === undefined) return null;
+  for (const form of dateForms) {
+    const groups = form.exec(text)?.groups;
+    const ms = groups === undefined ? null : timeOf(groups);
+    if (ms !== null) return ms < 0 ? null : ms;
+  }
+  return null;
+}
+
+/** null: there is no such day or time. */
+function timeOf(groups: Readonly<Partial<Record<string, string>>>): number | null {
   const number = (name: string) => Number(groups[name] ?? 0);
-  const year = fullYear(number('year'), groups.year?.length ?? 0);
-  const { month: named = '' } = groups;
+  const year = fullYear(number('year'), groups['year']?.length ?? 0);
+  const { month: named = '', half } = groups;
   const month = /^\d/u.test(named) ? Number(named) - 1 : months.indexOf(named.toLowerCase());
   const [day, hour, minute, second] = [number('day'), number('hour'), number('minute'), number('second')];
   if (month < 0 || month > 11 || hour > 23 || minute > 59 || second > 60) return null;
-  const localMs = Date.UTC(year, month, day, hour, minute, second);
+  const localMs = Date.UTC(year, month, day, hourOfDay(hour, half), minute, second);
   if (new Date(Date.UTC(year, month, day)).getUTCDate() !== day) return null;
-  const ms = localMs - zoneMinutes(groups.zone ?? '') * 60_000;
-  return ms < 0 ? null : ms;
+  return localMs - zoneMinutes(groups['offset'] ?? groups['zone'] ?? '') * 60_000;
+}
+
+/** 12 AM is midnight, 12 PM noon; an hour above 12 says which half it is. */
+function hourOfDay(hour: number, half: string | undefined): number {
+  if (half === undefined || hour > 12) return hour;
+  return (hour % 12) + (half.toLowerCase() === 'p' ? 12 : 0);
 }
 
 /** RFC 5322 section 4.3: 00 to 49 is 20xx, 50 to 99 is 19xx, three digits are years since 1900. */

@@ -19,7 +19,7 @@ export type Exploration = {
 
 type Node = { readonly state: State; readonly from: Node | null; readonly by: string };
 
-const statesMax = 500_000;
+const statesMax = 2_000_000;
 
 /** Every state that the moves reach from `initial`; ends at the first violation. */
 export async function explore(initial: State, moves: readonly Move[]): Promise<Exploration> {

@@ -6,6 +6,7 @@ import { enable } from '../../../src/encryption/operations/enable.ts';
 import type { OperationOptions, OperationPorts } from '../../../src/encryption/operations/operation.ts';
 import { reseal, rotate } from '../../../src/encryption/operations/rotate.ts';
 import { trustRestored } from '../../../src/encryption/operations/trust-restored.ts';
+import { isFailure } from '../../../src/errors.ts';
 import { type KeyId, type KeySet, keyIds } from '../../../src/secret/key.ts';
 import type { SwitchRow } from '../../../src/secret/switch.ts';
 import { newWorld, startProcess, type World } from '../memory-ports.ts';
@@ -26,7 +27,7 @@ const commands: Readonly<Record<Command['kind'], (ports: OperationPorts) => Prom
 const inOrder = (ids: readonly KeyId[] | null) => ids?.toSorted() ?? null;
 
 /** The host of a quiet state: key file, state file and database. The process of its command is dead. */
-export async function worldOf(state: State): Promise<World> {
+async function worldOf(state: State): Promise<World> {
   const world = newWorld();
   world.file = state.file === null ? null : orderedKeys(state.file);
   if (state.aside.length > 0) world.asideFiles.push({ path: 'renamed', keys: keySet(state.aside) });
@@ -104,6 +105,11 @@ export async function courseOfModel(quiet: State, kind: Command['kind']): Promis
   return record.courseTo(state);
 }
 
+function unlessRefused(error: unknown): null {
+  if (isFailure(error, 'refused')) return null;
+  throw error;
+}
+
 const finishing = {
   off: 'disable',
   enabling: 'enable',
@@ -121,7 +127,8 @@ export async function mended(state: State): Promise<World> {
   // The key file that `disable` renamed, moved back.
   if (world.file === null && isSealed) world.file = world.asideFiles[0]?.keys ?? null;
   const view = await startProcess(world).vault.refresh();
-  if (view.problem !== null) await trustRestored(startProcess(world), { acceptOff: true });
+  // Over a withdrawn row each command writes the switch in force again, which is then nothing to trust.
+  if (view.problem !== null) await trustRestored(startProcess(world), { acceptOff: true }).catch(unlessRefused);
   const now = await startProcess(world).vault.refresh();
   await commands[finishing[now.switch.state]](startProcess(world));
   return world;
