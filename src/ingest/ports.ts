@@ -114,8 +114,11 @@ export interface Session extends AsyncDisposable {
    * can be used further. Throws when the connection is lost, or the server does not answer in time.
    */
   idle(ms: number, stop: AbortSignal): Promise<IdleEnd>;
-  /** Idempotent. A UID that no longer exists is no error. */
-  apply(action: PostAction, uids: readonly number[]): Promise<void>;
+  /**
+   * Idempotent. A UID that no longer exists is no error. `isRepeat`: an earlier attempt may have copied the messages.
+   * Throws `server_refused` when the server does not show that it did it.
+   */
+  apply(action: PostAction, uids: readonly number[], isRepeat?: boolean): Promise<void>;
   /** Idempotent. */
   close(): Promise<void>;
 }

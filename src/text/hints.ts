@@ -13,6 +13,8 @@ const databaseTls =
   'Set tls = "verify" in [database], and ca_file to the authority of its certificate if the system does not know it.';
 
 export const hints = {
+  actionWithoutEffect:
+    'Give the user the right to change and delete messages of this folder on the mail server (ACL: s, t and e), or choose another action: mailbox set NAME --on-success leave',
   alreadyRequested: 'Request it again.',
   certificateExpiring: 'Have it renewed on the mail server.',
   checkKey: 'Check it with ticketmaild key show',

@@ -1,17 +1,13 @@
 /**
- * Folder commands of IMAP: SELECT, LIST, SEARCH, UID sets, and the actions after a fetch.
+ * Folder commands of IMAP: SELECT, LIST, SEARCH and UID sets. Actions after a fetch are in post-actions.ts.
  *
  * Names are Unicode; imapflow encodes them (modified UTF-7, or UTF-8 where the server allows it) and adds the prefix of
- * the personal namespace where the server requires one. An action is idempotent; a UID that no longer exists is no
- * error.
+ * the personal namespace where the server requires one.
  */
 
 import type { ListResponse, MailboxObject } from 'imapflow';
-import { encodePath, normalizePath } from 'imapflow/lib/tools.js';
 import { Failure, isFailure } from '../../errors.ts';
-import type { PostAction } from '../../ingest/model.ts';
 import type { FolderState } from '../../ingest/ports.ts';
-import { hints } from '../../text/hints.ts';
 import type { ImapConnection } from './connection.ts';
 import { type CommandToken, execute } from './imapflow-internals.ts';
 import { commandBytesMax, idleBytesMax, searchBytesMax } from './limits.ts';
@@ -33,7 +29,7 @@ export async function listFolders(connection: ImapConnection): Promise<readonly 
 }
 
 /** True when the server lists the folder, with or without the namespace prefix. */
-async function isListed(connection: ImapConnection, path: string): Promise<boolean> {
+export async function isListed(connection: ImapConnection, path: string): Promise<boolean> {
   const prefix = connection.imap.namespace?.prefix ?? '';
   const folders = await listFolders(connection);
   return folders.some(
@@ -41,8 +37,8 @@ async function isListed(connection: ImapConnection, path: string): Promise<boole
   );
 }
 
-/** Criteria of a SEARCH: the messages of a set, or those since a day; those without \\Deleted alone. */
-export type SearchCriteria = { readonly uid?: string; readonly since?: Date; readonly isUndeleted?: true };
+/** Criteria of a SEARCH: the messages of a set, or those since a day. */
+export type SearchCriteria = { readonly uid?: string; readonly since?: Date };
 
 const months = ['Jan', 'Feb', 'Mar', 'Apr', 'May', 'Jun', 'Jul', 'Aug', 'Sep', 'Oct', 'Nov', 'Dec'];
 
@@ -50,12 +46,11 @@ function dateText(date: Date): string {
   return `${date.getUTCDate()}-${months[date.getUTCMonth()]}-${date.getUTCFullYear()}`;
 }
 
-function searchTokens({ uid, since, isUndeleted }: SearchCriteria): readonly CommandToken[] {
+function searchTokens({ uid, since }: SearchCriteria): readonly CommandToken[] {
   const key = (value: string): CommandToken => ({ type: 'ATOM', value });
   return [
     ...(uid === undefined ? [] : [key('UID'), { type: 'SEQUENCE', value: uid } as const]),
     ...(since === undefined ? [] : [key('SINCE'), key(dateText(since))]),
-    ...(isUndeleted === true ? [key('UNDELETED')] : []),
   ];
 }
 
@@ -196,97 +191,4 @@ export function* uidSets(uids: readonly number[]): Generator<string> {
     from = to + 1;
   }
   if (set !== '') yield set;
-}
-
-// Post-actions. A plain EXPUNGE is never sent: it would remove messages that other clients marked. Without UIDPLUS
-// (RFC 4315) messages are only marked as deleted. Without MOVE (RFC 6851) a message is copied, then removed; one that
-// is marked already was copied by an earlier attempt and is not copied again.
-
-const byUid = { uid: true, silent: true } as const;
-
-async function markSeen(connection: ImapConnection, set: string): Promise<void> {
-  await connection.require('marking messages as read', () => connection.imap.messageFlagsAdd(set, ['\\Seen'], byUid));
-}
-
-async function remove(connection: ImapConnection, set: string): Promise<void> {
-  if (connection.imap.capabilities.has('UIDPLUS')) {
-    await connection.require('deleting messages', () => connection.imap.messageDelete(set, byUid));
-  } else {
-    await connection.require('marking messages as deleted', () =>
-      connection.imap.messageFlagsAdd(set, ['\\Deleted'], byUid),
-    );
-  }
-}
-
-/**
- * UID COPY or UID MOVE. COPYUID of the response (RFC 4315) is not read: a few bytes of it can name 2^32 messages.
- */
-function toFolder({ imap }: ImapConnection, command: 'UID COPY' | 'UID MOVE', set: string, target: string) {
-  const name = encodePath(imap, normalizePath(imap, target));
-  return execute(imap, command, [
-    { type: 'SEQUENCE', value: set },
-    { type: 'ATOM', value: name },
-  ]);
-}
-
-async function copyAndRemove(connection: ImapConnection, set: string, target: string): Promise<void> {
-  const uncopied = await search(connection, 'searching for messages', { uid: set, isUndeleted: true });
-  for (const rest of uidSets(uncopied.uids)) {
-    await connection.run('copying messages', () => toFolder(connection, 'UID COPY', rest, target));
-  }
-  await remove(connection, set);
-}
-
-async function moveOnce(connection: ImapConnection, set: string, target: string): Promise<void> {
-  if (!connection.imap.capabilities.has('MOVE')) await copyAndRemove(connection, set, target);
-  else await connection.run('moving messages', () => toFolder(connection, 'UID MOVE', set, target));
-}
-
-/** TRYCREATE (RFC 9051 section 7.1) or no such folder in the list: not every server sends the code. */
-async function isTargetMissing(connection: ImapConnection, refusal: Failure, target: string): Promise<boolean> {
-  return refusal.fields.response_code === 'TRYCREATE' || !(await isListed(connection, target));
-}
-
-async function create(connection: ImapConnection, target: string): Promise<void> {
-  try {
-    await connection.require('creating the target folder', () => connection.imap.mailboxCreate(target));
-  } catch (error) {
-    if (!isFailure(error, 'server_refused')) throw error;
-    const separator = /^[!-~]$/.exec(connection.imap.namespace?.delimiter ?? '')?.[0];
-    const help = separator === undefined ? '' : ` Its hierarchy separator is "${separator}".`;
-    throw new Failure('server_refused', `The server refused to create the folder ${JSON.stringify(target)}.${help}`, {
-      ...{ fields: error.fields, cause: error.cause, hint: hints.folderUncreated },
-    });
-  }
-}
-
-async function move(connection: ImapConnection, set: string, target: string): Promise<void> {
-  try {
-    await moveOnce(connection, set, target);
-  } catch (error) {
-    if (
-      !isFailure(error, 'server_refused') ||
-      connection.isEnded ||
-      !(await isTargetMissing(connection, error, target))
-    )
-      throw error;
-    await create(connection, target);
-    await moveOnce(connection, set, target);
-  }
-}
-
-/** Applies `action` to messages of the selected folder. Throws `server_refused`. */
-export async function applyAction(
-  connection: ImapConnection,
-  action: PostAction,
-  uids: readonly number[],
-): Promise<void> {
-  if (action.kind === 'leave') return;
-  for (const set of uidSets(uids)) {
-    // A new action does not compile until it is applied here.
-    if (action.kind === 'seen') await markSeen(connection, set);
-    else if (action.kind === 'delete') await remove(connection, set);
-    else if (action.kind === 'move') await move(connection, set, action.folder);
-    else action satisfies never;
-  }
 }

@@ -16,7 +16,6 @@ import { hints } from '../../text/hints.ts';
 import type { ImapOptions } from './client.ts';
 import { ImapConnection } from './connection.ts';
 import {
-  applyAction,
   existsIn,
   lastMessage,
   type SearchCriteria,
@@ -28,6 +27,7 @@ import {
 } from './folder.ts';
 import { idle, NewMailAnnouncements } from './idle.ts';
 import { commandBytesMax, idleBytesMax } from './limits.ts';
+import { applyAction } from './post-actions.ts';
 import { probe } from './probe.ts';
 import { listedMax, uidMax } from './responses/uid-collector.ts';
 import { certificateNotAfterMs } from './tls.ts';
@@ -219,9 +219,9 @@ class ImapSession implements Session {
     return header;
   }
 
-  async apply(action: PostAction, uids: readonly number[]): Promise<void> {
+  async apply(action: PostAction, uids: readonly number[], isRepeat = false): Promise<void> {
     this.#assertNotFetching('changing messages');
-    await this.#connection.inStage('act', () => applyAction(this.#connection, action, uids));
+    await this.#connection.inStage('act', () => applyAction(this.#connection, action, uids, isRepeat));
   }
 
   get endsInMs(): number | null {

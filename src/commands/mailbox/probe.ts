@@ -140,15 +140,21 @@ export function probeJson(name: string, report: ProbeReport): Record<string, unk
   };
 }
 
-/** The first move creates the target folder, a misspelt one as well. */
-export function noteMissingTarget(
+/** What an operator would not expect of this post-action on this server. */
+export function notePostAction(
   action: PostAction,
-  { folders, leftOut }: ProbeReport,
+  { folders, capabilities, leftOut }: ProbeReport,
   { terminal }: Pick<Context, 'terminal'>,
 ): void {
   const folder = targetFolder(action);
-  if (folder === null || folders.includes(folder) || leftOut > 0) return;
-  terminal.note(`note: there is no folder ${folder} yet: the first move creates it, if the server allows the name`);
+  // The first move creates the target folder, a misspelt one as well.
+  if (folder !== null && !folders.includes(folder) && leftOut === 0)
+    terminal.note(`note: there is no folder ${folder} yet: the first move creates it, if the server allows the name`);
+  const isMarked = action.kind === 'delete' || (action.kind === 'move' && !capabilities.includes('MOVE'));
+  if (isMarked && !capabilities.includes('UIDPLUS'))
+    terminal.note(
+      'note: the server has no UIDPLUS: messages stay in the folder, marked as deleted, until a mail program expunges it',
+    );
 }
 
 /**
@@ -161,7 +167,7 @@ export async function testMailbox(options: CommonOptions & { name: string }, con
     const report = await app.credentials.withCredential(mailbox, (credential, connection) =>
       probeMailbox(app, connection, credential, context, { name: mailbox.name }),
     );
-    noteMissingTarget(mailbox.postAction, report, context);
+    notePostAction(mailbox.postAction, report, context);
     await printResult(options, context, probeJson(mailbox.name, report), reportLines(mailbox.name, report));
     return 0;
   });

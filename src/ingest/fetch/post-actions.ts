@@ -35,7 +35,7 @@ export async function applyPostActions(round: RoundContext, given?: readonly num
       if (removesMessage && (await isRowChanged(round))) return null;
       const isToCompare = removesMessage && given === undefined;
       const proven = isToCompare ? await onlyStored(round, new Set(chunk), pending) : chunk;
-      if (proven.length > 0) await session.apply(postAction, proven);
+      if (proven.length > 0) await session.apply(postAction, proven, given === undefined);
       await ports.store.completeActions(lease, folderEpoch, chunk);
     }
     return null;

@@ -44,7 +44,7 @@ export function serialized(session: Session, preempted?: AbortSignal): Session {
       }
     },
     fetchHeader: (uid, bytesMax) => run(() => session.fetchHeader(uid, bytesMax)),
-    apply: (action, uids) => run(() => session.apply(action, uids)),
+    apply: (action, uids, isRepeat) => run(() => session.apply(action, uids, isRepeat)),
     close: () => session.close(),
     [Symbol.asyncDispose]: () => session.close(),
   };

@@ -3,6 +3,7 @@
  */
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { failureOf } from '../../support/promises.ts';
+import { readDialogue } from '../../support/servers/dialogues/dialogue.ts';
 import { type Dovecot, startDovecot } from '../../support/servers/dovecot.ts';
 import { type Script, startScriptedServer } from './scripted-server.ts';
 import { connectionTo, mail, openSession, plainTo } from './setting.ts';
@@ -75,14 +76,8 @@ test('without MOVE a message is copied and removed, only once over several attem
   expect((await left(simple, user, 'Done')).length).toBe(3);
 });
 
-/** A server without UIDPLUS and MOVE, where mail 1 is marked already. */
-const bare: Script = (command, rest, tag, { say }) => {
-  if (command === 'UID SEARCH') say(/UNDELETED/.test(rest) ? '* SEARCH 2' : '* SEARCH', `${tag} OK`);
-  return command === 'UID SEARCH';
-};
-
 test('without UIDPLUS messages are marked as deleted, and no EXPUNGE is ever sent', async () => {
-  await using server = await startScriptedServer({ script: bare });
+  await using server = await startScriptedServer(await readDialogue('without-uidplus'));
   await using session = await openSession(plainTo(server.port));
   await session.apply({ kind: 'delete' }, [1, 2]);
   await session.apply({ kind: 'move', folder: 'Done' }, [1, 2]);

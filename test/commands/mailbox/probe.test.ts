@@ -77,3 +77,31 @@ test.each<[FailureCode, boolean]>([
   const { hint } = await probeFailure(null, new Failure(code, 'refused', { fields: { fingerprint: shown } }));
   expect(hint.includes(`--fingerprint ${shown}`)).toBe(isOffered);
 });
+
+test.each([
+  ['delete', 'IMAP4rev1 AUTH=PLAIN', true],
+  ['move:Done', 'IMAP4rev1 AUTH=PLAIN', true],
+  ['move:Done', 'IMAP4rev1 AUTH=PLAIN MOVE', false],
+  ['delete', 'IMAP4rev1 AUTH=PLAIN UIDPLUS', false],
+  ['seen', 'IMAP4rev1 AUTH=PLAIN', false],
+])(
+  'mailbox add with %s on a server with %s says whether messages stay, marked as deleted: %s',
+  async (action, capabilities, isSaid) => {
+    await using server = await startScriptedServer({ capabilities });
+    await using cli = await openCommandLine();
+    const at = [
+      '--host',
+      '127.0.0.1',
+      '--port',
+      `${server.port}`,
+      '--tls',
+      'none',
+      '--user',
+      'ada',
+      '--password-stdin',
+    ];
+    const { err, code } = await cli.run(['mailbox', 'add', '--name', 'desk', ...at, '--on-success', action], 'pw');
+    expect(code).toBe(0);
+    expect(err.includes('the server has no UIDPLUS: messages stay in the folder')).toBe(isSaid);
+  },
+);

@@ -103,9 +103,10 @@ test('a BYE in the middle is connection_lost', async () => {
 });
 
 test('a refused search or fetch is server_refused, and the session remains usable', async () => {
-  const script: Script = (command, _rest, tag, { say }) => {
-    if (command === 'UID SEARCH' || command === 'UID FETCH') say(`${tag} NO [SERVERBUG] broken index`);
-    return command === 'UID SEARCH' || command === 'UID FETCH';
+  const script: Script = (command, rest, tag, { say }) => {
+    const isRefused = command === 'UID SEARCH' || (command === 'UID FETCH' && rest.includes('BODY'));
+    if (isRefused) say(`${tag} NO [SERVERBUG] broken index`);
+    return isRefused;
   };
   await using server = await startScriptedServer({ script });
   await using session = await openSession(plainTo(server.port));
