@@ -465,6 +465,7 @@ describe('poll, ticket, message, reconcile', () => {
     expect(checked.json.map(({ check, ok }) => [check, ok])).toEqual([
       ['configuration', true],
       ['data folder', true],
+      ['admin page', true],
       ['key file', true],
       ['database', true],
       ['tables', true],
