@@ -162,7 +162,7 @@ async function checkMailbox(app: App, mailbox: Mailbox, context: Context): Promi
     probeMailbox(app, connection, credential, context, { name: mailbox.name }),
   );
   const paused = mailbox.state === 'paused' ? ', paused' : '';
-  return `${report.folder.messageCount} messages in ${mailbox.connection.folder}, ${certificateText(report)}${paused}`;
+  return `${countText(report.folder.messageCount, 'message')} in ${mailbox.connection.folder}, ${certificateText(report)}${paused}`;
 }
 
 /** null: no key file, which is an error only while encryption is on. */
