@@ -237,7 +237,8 @@ class ImapSession implements Session {
 
   /**
    * See `Session.idle`. A server may end IDLE early on its own: `timed_out`. The session remains usable after
-   * `server_refused`, which makes `supportsIdle` false, and after `server_busy`.
+   * `server_refused`, which makes `supportsIdle` false, and after `server_busy`. A quiet IDLE ends with a look at the
+   * folder by its name.
    */
   async idle(ms: number, stop: AbortSignal): Promise<IdleEnd> {
     this.#assertNotFetching('waiting for new mail');
@@ -246,8 +247,9 @@ class ImapSession implements Session {
     if (stop.aborted) return 'stopped';
     if (this.#announcements.hasNewMail) return 'new_messages';
     const { imap } = this.#connection;
+    let end: IdleEnd;
     try {
-      return await this.#connection.run(
+      end = await this.#connection.run(
         'waiting for new mail',
         (watchdog) => idle(imap, this.#announcements, ms, stop, watchdog),
         { bytesMax: idleBytesMax },
@@ -256,6 +258,8 @@ class ImapSession implements Session {
       if (isFailure(error, 'server_refused')) this.#isIdleRefused = true;
       throw error;
     }
+    if (end === 'timed_out' && !stop.aborted) await this.#assertSameFolder();
+    return end;
   }
 
   async close(): Promise<void> {
@@ -329,6 +333,17 @@ class ImapSession implements Session {
     if (from < 0) return found;
     this.#listingFailure ??= impossibleUid(uids[from]);
     return { uids: uids.slice(0, from), isCut: false };
+  }
+
+  /**
+   * A folder that was renamed and created again stays the old one on a connection of some servers, where no message
+   * arrives any more: SELECT looks at it by its name. Throws `connection_lost`, as a new session sees the new folder.
+   */
+  async #assertSameFolder(): Promise<void> {
+    const now = await this.#select();
+    if (now.uidValidity !== this.folder.uidValidity)
+      throw new Failure('connection_lost', 'Another folder has the name of the folder that the connection watched.');
+    this.#uidNext = uidBound(now);
   }
 
   /**

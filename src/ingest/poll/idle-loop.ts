@@ -3,10 +3,10 @@
  * again.
  *
  * Polling stays as the safety net: after the poll interval, five minutes at most, a round runs without an announcement,
- * which also detects a dead connection. A connection that ends while it idles is no failure: no message was in transit,
- * and the mailbox is polled again. A session by access token is left before the token ends: the mailbox is due at once
- * and gets a session with a new one, also where the server ended the session first. Announcements without a message
- * behind them are followed at growing intervals.
+ * which also detects a dead connection, and a folder that was replaced under its name. A connection that ends while it
+ * idles is no failure: no message was in transit, and the mailbox is polled again. A session by access token is left
+ * before the token ends: the mailbox is due at once and gets a session with a new one, also where the server ended the
+ * session first. Announcements without a message behind them are followed at growing intervals.
  */
 import { asFailure, type Failure, isFailure } from '../../errors.ts';
 import { events } from '../../events.ts';

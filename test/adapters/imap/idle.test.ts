@@ -152,7 +152,7 @@ test('silence within the time ends as timed_out, after a check that the server i
   const took = await tookMs(session.idle(900, never));
   expect(took).toBeGreaterThan(850);
   expect(took).toBeLessThan(1500);
-  expect(server.lines.at(-1)).toBe('DONE');
+  expect(server.lines.slice(-2).map((line) => line.replace(/^\d+ /, ''))).toEqual(['DONE', 'SELECT INBOX']);
   expect(await session.idle(2 ** 40, AbortSignal.timeout(50))).toBe('stopped');
 });
 
@@ -353,4 +353,20 @@ test('from the announcement to the answer it takes about one round trip', async 
   }
   const median = took.sort((a, b) => a - b)[10] ?? 0;
   expect(median).toBeLessThan(20);
+});
+
+test.each([
+  ['another UIDVALIDITY', ['* 0 EXISTS', '* OK [UIDVALIDITY 8] y', '* OK [UIDNEXT 1] y'], 'connection_lost'],
+  ['no such folder', null, 'folder_missing'],
+])('a quiet IDLE ends with a look at the folder by its name, which shows %s', async (_what, now, code) => {
+  let selects = 0;
+  const script: Script = (command, _rest, tag, { say }) => {
+    if (command !== 'SELECT' || ++selects === 1) return false;
+    if (now === null) say(`${tag} NO [NONEXISTENT] gone`);
+    else say(...now, `${tag} OK`);
+    return true;
+  };
+  await using server = await startIdling({ script });
+  await using session = await openHastily(plainTo(server.port, { folder: 'Support' }));
+  expect((await failureOf(session.idle(50, never))).code).toBe(code);
 });
