@@ -98,8 +98,19 @@ export function recipientsIn(words: string, excluded: ReadonlySet<string>): read
       .map((some) => some.filter(({ address }) => !isRejected(address)))
       .find((some) => some.length > 0);
     if (best !== undefined) return withDiagnostics(words, best);
+    const others = isRejected === isExcluded ? mentionedIn(words).filter(({ address }) => !isExcluded(address)) : [];
+    // Whatever the language: the only other address of a report is the one that it is about.
+    if (new Set(others.map(({ address }) => address.toLowerCase())).size === 1) return withDiagnostics(words, others);
   }
   return [];
+}
+
+/** Addresses that are mentioned as neither sender, contact nor message identifier. */
+function mentionedIn(words: string): readonly AddressMatch[] {
+  return addressesIn(words).filter(({ start }) => {
+    const before = words.slice(Math.max(lineStart(words, start), start - 40), start);
+    return !isSender.test(before) && !/\bmessage-?id\b/iu.test(before);
+  });
 }
 
 /** True where the words name a recipient that is not `excluded` (in lower case). */
@@ -347,7 +358,8 @@ const answerPrefix =
 export function isFailureSubject(subject: string): boolean {
   const start = subject.slice(0, 300);
   if (subjectStart.test(start)) return true;
-  return answerPrefix.test(start) ? subjectAtEnd.test(start) : subjectAnywhere.test(start);
+  if (answerPrefix.test(start)) return subjectAtEnd.test(start);
+  return subjectAnywhere.test(start) || saysFailure(start);
 }
 
 /** True for the subject of a reply or a forward. */
@@ -373,7 +385,7 @@ export function saysAutomatic(subject: string, opening: string): boolean {
 /** Words of persons around a failure: greetings, questions, words about themselves. */
 const personRows: readonly string[] = [
   '(?:can|could|would|do) you\\b|please (?:help|have a look|look into|advise|call|tell|let (?:me|us) know|resend|send it again)|any ideas?\\b|what (?:is wrong|does (?:this|it|that)|should (?:i|we))|why (?:is|was|does|do|did|can)|(?:help|tell) me\\b',
-  '(?:^|\\n)\\s{0,5}(?:hello|hi|dear|good (?:morning|afternoon)|hallo|guten (?:tag|morgen)|sehr geehrte|liebe[rs]?|moin|servus|bonjour|hola|buenos|ciao|buongiorno)\\b(?!\\. this is)',
+  '(?:^|\\n)\\s{0,5}(?:hello|hi|dear(?! (?:sender|user|customer|subscriber|member)s?\\b)|good (?:morning|afternoon)|hallo|guten (?:tag|morgen)|sehr geehrte|liebe[rs]?|moin|servus|bonjour|hola|buenos|ciao|buongiorno)\\b(?![.,!] this is (?:the|an?) (?:[\\w-]{1,20} ){0,3}(?:mail|program|server|system|daemon))',
   '\\bmy (?:e-?mail|mail|message|newsletter|account|boss|colleague|customer|parcel|order)|(?<!\\bafter )\\bi (?:get|got|tried|have|can.?t|cannot|wrote|sent)\\b|\\b(?:kind|best|warm) regards|\\bthanks\\b|\\bscreenshot',
   'können sie|kannst du|könnt ihr|bitte (?:helfen|prüfen|schauen|nochmal|erneut|um)|was (?:heißt|bedeutet|soll)|\\b(?:warum|wieso)\\b|\\bmeine?[rmn]?\\b|\\bich (?:habe|bekomme|kann)|(?:viele|liebe|beste|freundliche[nm]?) grü(?:ß|ss)e',
 ];

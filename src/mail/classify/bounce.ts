@@ -45,7 +45,8 @@ type SenderRow = Exclude<Sender, 'mail_admin'> | 'pathless';
 
 /** Sufficient evidence by sender; `pathless` is any other sender with a null reverse-path. */
 const sufficient: Readonly<Record<SenderRow, (evidence: Evidence) => boolean>> = {
-  mailer: ({ hasSubject, opensWithFailure }) => hasSubject || opensWithFailure,
+  mailer: ({ hasSubject, opensWithFailure, givesReason, hasNamedRecipient }) =>
+    hasSubject || opensWithFailure || (givesReason() && hasNamedRecipient()),
   postmaster: (found) => {
     if (found.soundsLikePerson()) return false;
     if (found.isReply) return found.isHeadline && found.isTranscript();

@@ -571,6 +571,41 @@ describe('delivery reports in prose are read:', () => {
   });
 
   test.each([
+    ['a language without a sentence of failure', 'Zure mezua anna@kunde.example helbidera ez da iritsi.'],
+    ['a contact beside it', 'Ez da iritsi: mezua [anna@kunde.example] 5\nQuestions? Contact help-line@mx.example'],
+  ])('the only other address that %s mentions is the recipient', async (_, text) => {
+    expect((await read(note(text))).map((line) => line.split(' ').at(-1))).toEqual(['anna@kunde.example']);
+  });
+
+  test('of two addresses that are only mentioned, neither is the recipient', async () => {
+    expect(await read(note('Ez: mezua [anna@kunde.example] [ben@kunde.example] 5'))).toEqual([]);
+  });
+
+  test.each([
+    [
+      'a mail program states a reason',
+      'Subject: Rejected: Hi',
+      "<anna@kunde.example>\n\nSorry, I couldn't find any host by that name.",
+      undefined,
+    ],
+    [
+      'a subject is a whole sentence of failure',
+      'Subject: Ihre Nachricht konnte nicht zugestellt werden',
+      'Ihre E-Mail an anna@kunde.example konnte nicht zugestellt werden: Postfach voll.',
+      'Mailservice <mailservice@mx.example>',
+    ],
+    [
+      'a program greets the sender by this word',
+      'Subject: Mail Delivery Error',
+      'Dear sender,\nthe e-mail to anna@kunde.example could not be sent. The account is disabled.',
+      'Freemail <mailer@mx.example>',
+    ],
+  ])('%s', async (_, subject, text, from) => {
+    const mail = note(text, ['Return-Path: <>', subject, 'Content-Type: text/plain; charset=utf-8'], from);
+    expect((await read(mail)).map((line) => line.split(' ').at(-1))).toEqual(['anna@kunde.example']);
+  });
+
+  test.each([
     ['plain', sesBounce],
     [
       'as a string, followed by an explanation',
