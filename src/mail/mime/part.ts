@@ -47,7 +47,10 @@ const typesOfWords: ReadonlyMap<string, string> = new Map([
 export function describePart(headers: readonly RawHeader[], charset: string | null, defaultType: string): PartFields {
   const contentType = readField(headers, 'content-type', charset);
   const disposition = readField(headers, 'content-disposition', charset);
-  const name = nameOf(disposition.parameters.get('filename') ?? '', contentType.parameters.get('name') ?? '');
+  const name = nameOf(
+    firstOf(disposition.parameters, 'filename', 'name'),
+    firstOf(contentType.parameters, 'name', 'filename'),
+  );
   return {
     headers,
     type: typeOf(contentType.value, name, defaultType),
@@ -62,6 +65,11 @@ export function describePart(headers: readonly RawHeader[], charset: string | nu
 function nameOf(fileName: string, typeName: string): string {
   if (fileName === '' || (isLossy.test(fileName) && typeName !== '' && !isLossy.test(typeName))) return typeName;
   return fileName;
+}
+
+/** Some programs write the parameter of the other field. */
+function firstOf(parameters: ReadonlyMap<string, string>, ...names: readonly string[]): string {
+  return names.map((name) => parameters.get(name) ?? '').find((value) => value !== '') ?? '';
 }
 
 const isLossy = /[?\ufffd]/u;
@@ -94,10 +102,15 @@ type RawParameter = { readonly name: string; readonly value: string };
 /** `text` is the unfolded field, raw bytes decoded; `charset` is for percent-encoded values that declare none. */
 function readParameters(text: string, charset: string | null): ParameterField {
   const semicolon = text.indexOf(';');
-  if (semicolon < 0) return { value: firstWords(text), parameters: new Map() };
-  const sent = listParameters(text.slice(0, fieldLengthMax), semicolon + 1);
-  return { value: firstWords(text.slice(0, semicolon)), parameters: decodeParameters(sent, charset) };
+  const end = semicolon < 0 ? text.length : semicolon;
+  const loose = looseStart.exec(text.slice(0, Math.min(end, fieldLengthMax)));
+  const start = loose === null ? end + 1 : loose.index + loose[0].length;
+  const sent = listParameters(text.slice(0, fieldLengthMax), start);
+  return { value: firstWords(text.slice(0, loose?.index ?? end)), parameters: decodeParameters(sent, charset) };
 }
+
+/** Where parameters begin without a semicolon: after a comma or blank, or with the field. */
+const looseStart = /(?:^|[\s,])\s{0,9}(?=(?:(?:file)?name(?:\*\d{0,2}\*?)?|charset|boundary)\s?=)/iu;
 
 function firstWords(text: string): string {
   return text
@@ -177,7 +190,7 @@ function decodeParameters(sent: readonly RawParameter[], charset: string | null)
     const parts = /^([^*]+)\*(?:(\d{1,4})(\*)?)?$/u.exec(name);
     if (parts === null) {
       // A boundary is compared as it is, and may look like an encoded word.
-      if (!plain.has(name)) plain.set(name, name === 'boundary' ? value : decodeWords(value));
+      if (!plain.has(name)) plain.set(name, name === 'boundary' ? value : decodePlain(value));
       continue;
     }
     const [, base = '', index, coded] = parts;
@@ -194,6 +207,12 @@ function decodeParameters(sent: readonly RawParameter[], charset: string | null)
     if (value !== '' || !plain.has(name)) plain.set(name, value);
   }
   return plain;
+}
+
+/** A value, also in the form of RFC 2231 without the star that announces it. */
+function decodePlain(value: string): string {
+  const [, charset, coded] = /^([\w-]{3,40})'[\w-]{0,40}'([^']*%[0-9a-f]{2}[^']*)$/iu.exec(value) ?? [];
+  return charset === undefined || coded === undefined ? decodeWords(value) : decodeText(percentBytes(coded), charset);
 }
 
 /** Segments are decoded together, since characters are split between them. */

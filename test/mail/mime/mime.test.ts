@@ -241,6 +241,21 @@ describe('names of files', () => {
   });
 });
 
+test.each([
+  ['after a comma', 'application/pdf', 'attachment, filename="a b.pdf"'],
+  ['after a blank', 'application/pdf', 'attachment filename="a b.pdf"'],
+  ['at the beginning of the field', 'application/pdf', 'filename="a b.pdf"'],
+  ['after a type without a semicolon', 'application/pdf name="a b.pdf"', 'attachment'],
+  ['as the parameter of the other field', 'application/pdf; filename="a b.pdf"', 'attachment'],
+  ['as the other parameter of its field', 'application/pdf', 'attachment; name="a b.pdf"'],
+  ['in the form of RFC 2231 without its star', 'application/pdf', "attachment; filename=utf-8''a%20b.pdf"],
+])('a file name is read %s', async (_, type, disposition) => {
+  const head = `Content-Type: ${type}\r\nContent-Disposition: ${disposition}`;
+  const source = `Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n${head}\r\n\r\nabc\r\n--b--\r\n`;
+  const { attachments } = await parseMessage(new Uint8Array(Buffer.from(source)));
+  expect(attachments).toMatchObject([{ name: 'a b.pdf', type: 'application/pdf' }]);
+});
+
 describe('fields', () => {
   test.each<[title: string, raw: string, subject: string]>([
     ['adjacent words', '=?utf-8?q?a?= =?utf-8?q?b?=', 'ab'],
