@@ -13,6 +13,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { converse, type Script, type ScriptedServer, startScriptedServer } from '../adapters/imap/scripted-server.ts';
 import { adminPassword, signIn } from '../admin/admin-scene.ts';
 import { count, mail, metrics, opened, readiness } from '../support/instance.ts';
+import { flushPages, loggingArgs, purgeFiles, scrub } from '../support/leaks/mariadb-purge.ts';
 import { createNeedleSearch, type NeedleSearch, type Secret } from '../support/leaks/needle-search.ts';
 import { startProvider, type TestProvider } from '../support/oauth/provider.ts';
 import { openTokenSetting, type TokenSetting } from '../support/oauth/token-setting.ts';
@@ -21,7 +22,6 @@ import { until } from '../support/promises.ts';
 import { readCertificates } from '../support/servers/authority.ts';
 import { type Dovecot, startDovecot } from '../support/servers/dovecot.ts';
 import { type Mariadb, startMariadb } from '../support/servers/mariadb.ts';
-import { flushPages, loggingArgs, purgeFiles, scrub } from '../support/servers/mariadb-purge.ts';
 import { freePort } from '../support/servers/programs.ts';
 import { certificatesTemplate } from '../support/servers/templates.ts';
 

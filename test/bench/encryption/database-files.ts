@@ -11,7 +11,6 @@
 import { type Connection, createConnection } from 'mysql2/promise';
 import { newCanary } from '../../support/leaks/canary.ts';
 import { type FileKind, hitsByKind, searchFiles } from '../../support/leaks/files-search.ts';
-import { type Mariadb, startMariadb } from '../../support/servers/mariadb.ts';
 import {
   flushPages,
   loggingArgs,
@@ -19,7 +18,8 @@ import {
   resizeRedoLog,
   scrub,
   untilPurged,
-} from '../../support/servers/mariadb-purge.ts';
+} from '../../support/leaks/mariadb-purge.ts';
+import { type Mariadb, startMariadb } from '../../support/servers/mariadb.ts';
 import { addMailboxes, type NewRow } from '../many-mailboxes.ts';
 import { enable, openSetting, type Setting } from '../setting.ts';
 

@@ -44,7 +44,7 @@ export type MariadbOptions = {
   args?: readonly string[];
 };
 
-const startTimeoutMs = 30_000;
+export const startTimeoutMs = 30_000;
 const stopTimeoutMs = 10_000;
 
 /** The user `app`, who owns all databases whose names begin with app_. */
@@ -136,7 +136,8 @@ async function launch(folder: string, port: number, args: readonly string[]): Pr
   return server;
 }
 
-async function end(server: RunningServer, how: 'SIGTERM' | 'SIGKILL'): Promise<void> {
+/** Ends it in order, or as a crash does; does nothing when it has ended. */
+export async function end(server: RunningServer, how: 'SIGTERM' | 'SIGKILL'): Promise<void> {
   if (server.hasEnded()) return;
   server.signal(how);
   const tooLong = setTimeout(() => server.signal('SIGKILL'), stopTimeoutMs);
@@ -146,7 +147,7 @@ async function end(server: RunningServer, how: 'SIGTERM' | 'SIGKILL'): Promise<v
 
 let databases = 0;
 
-async function createDatabase(
+export async function createDatabase(
   query: (sql: string) => Promise<string>,
   port: number,
   characterSet: string,

@@ -7,7 +7,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { accessSync, constants } from 'node:fs';
 import { connect, createServer } from 'node:net';
-import { delimiter, join } from 'node:path';
+import { delimiter, isAbsolute, join } from 'node:path';
 
 const serverFolders = ['/usr/local/sbin', '/usr/sbin', '/sbin', '/usr/local/bin', '/usr/bin', '/bin'];
 
@@ -27,6 +27,7 @@ function isExecutable(path: string): boolean {
 }
 
 function programPath(name: string): string {
+  if (isAbsolute(name)) return name;
   const path = findProgram(name);
   if (path === null) throw new Error(`${name} is not installed: run npm test, which installs it or says how`);
   return path;

@@ -1,10 +1,11 @@
 /**
- * Templates of the test servers, made once: the certificates and an empty MariaDB data folder.
+ * Templates of the test servers, made once: the certificates and empty data folders of MariaDB and MySQL.
  *
- * The global setup of a test run makes them in the run's folder; outside a run the first use in a process does.
+ * The global setup of a test run makes those of most tests in the run's folder; outside a run, and for MySQL, the
+ * first use does.
  */
 import { existsSync } from 'node:fs';
-import { mkdir, rename } from 'node:fs/promises';
+import { mkdir, rename, rm } from 'node:fs/promises';
 import { userInfo } from 'node:os';
 import { join } from 'node:path';
 import { runFolder } from '../temporary.ts';
@@ -22,6 +23,15 @@ export const mariadbFileOptions: readonly string[] = [
   '--innodb-undo-tablespaces=0',
   '--character-set-server=utf8mb4',
   '--collation-server=utf8mb4_unicode_ci',
+];
+
+/** The same of MySQL. The limits of its redo log and its undo tablespaces are chosen at each start. */
+export const mysqlFileOptions: readonly string[] = [
+  `--user=${userInfo().username}`,
+  '--innodb-buffer-pool-size=64M',
+  '--innodb-buffer-pool-load-at-startup=OFF',
+  '--mysqlx=OFF',
+  '--secure-file-priv=NULL',
 ];
 
 const made = new Map<string, Promise<string>>();
@@ -43,6 +53,17 @@ async function makeMariadbData(folder: string): Promise<void> {
   await runProgram('mariadb-install-db', [...mariadbFileOptions, ...own, ...quick]);
 }
 
+/** The folder with an empty MySQL data folder in it. `run` starts mysqld. */
+export function mysqlTemplate(run: (args: readonly string[]) => Promise<unknown>): Promise<string> {
+  return once('mysql-template', async (folder) => {
+    await mkdir(folder, { recursive: true });
+    const data = join(folder, 'data');
+    await run([...mysqlFileOptions, `--datadir=${data}`, '--innodb-redo-log-capacity=32M', '--initialize-insecure']);
+    // The identity of a server, which makes a new one.
+    await rm(join(data, 'auto.cnf'), { force: true });
+  });
+}
+
 /** Makes a template under another name first: a folder with the right name is always a whole one. */
 function once(name: string, make: (folder: string) => Promise<void>): Promise<string> {
   const path = join(runFolder(), name);
@@ -55,6 +76,9 @@ async function makeAside(path: string, make: (folder: string) => Promise<void>):
   if (existsSync(path)) return path;
   const aside = `${path}.${process.pid}`;
   await make(aside);
-  await rename(aside, path);
+  // Another process may have been quicker.
+  await rename(aside, path).catch((error) => {
+    if (!existsSync(path)) throw error;
+  });
   return path;
 }

@@ -1,10 +1,9 @@
 /**
- * Root folder of a minimal Debian 12 with systemd, made by debootstrap: what a new server has, and nothing of this
- * machine.
+ * Root folders made by debootstrap, each with nothing of this machine: a minimal Debian 12 with systemd, as a new
+ * server has it, and MySQL of Debian unstable.
  *
- * It takes minutes and 400 MB once, in the cache beside the packages, from the mirror that debootstrap and apt are
- * configured with. Fetched along with it, not installed, is what the package needs beside it, so that later runs need
- * no network.
+ * One takes up to minutes and 400 MB once, in the cache beside the packages, from the mirror that debootstrap and apt
+ * are configured with. Later runs need no network.
  */
 import { existsSync } from 'node:fs';
 import { mkdir, readdir, rename, rm } from 'node:fs/promises';
@@ -13,31 +12,43 @@ import { fileURLToPath } from 'node:url';
 import { findProgram, runProgram } from '../servers/programs.ts';
 
 const cache = fileURLToPath(new URL('../../../node_modules/.cache', import.meta.url));
-const name = 'debian-12';
 
-/** In mount points of its own: what debootstrap mounts below the folder is gone before that is removed. */
-const make = `
+/** Fetched along with Debian 12, not installed, is what the package needs beside it. */
+const scripts = {
+  'debian-12': `
 debootstrap --include=systemd,systemd-sysv,ca-certificates bookworm "$0"
 for step in clean 'update --error-on=any' 'install --yes --download-only libatomic1'; do
   chroot "$0" apt-get --quiet $step
 done
-rm -f "$0/usr/sbin/policy-rc.d"`;
+rm -f "$0/usr/sbin/policy-rc.d"`,
+  mysql: `
+debootstrap --variant=minbase --include=mysql-server-core,mysql-client-core sid "$0"
+rm -rf "$0"/var/cache/apt/* "$0"/var/lib/apt/lists/*`,
+} as const;
+
+export type DebianRoot = keyof typeof scripts;
+
+export function hasDebianRoot(name: DebianRoot = 'debian-12'): boolean {
+  return existsSync(join(cache, name));
+}
 
 /** Null when it is in the cache or can be tried here, else the reason. */
-export function whyNoDebianRoot(): string | null {
-  if (existsSync(join(cache, name)) || findProgram('debootstrap') !== null) return null;
-  return 'debootstrap is not installed';
+export function whyNoDebianRoot(name: DebianRoot = 'debian-12'): string | null {
+  if (hasDebianRoot(name)) return null;
+  if (findProgram('debootstrap') === null) return 'debootstrap is not installed';
+  return process.getuid?.() === 0 ? null : 'debootstrap needs root';
 }
 
 /** The folder, which is only to be read. Throws with what debootstrap or apt printed, as without the archive. */
-export async function debianRoot(): Promise<string> {
+export async function debianRoot(name: DebianRoot = 'debian-12'): Promise<string> {
   const root = join(cache, name);
   if (existsSync(root)) return root;
   await mkdir(cache, { recursive: true });
-  await removeLeftOvers();
+  await removeLeftOvers(name);
   const making = `${root}.new-${process.pid}`;
   try {
-    await runProgram('unshare', ['--mount', '--propagation=private', 'sh', '-euc', make, making]);
+    // In mount points of its own: what debootstrap mounts below the folder is gone before that is removed.
+    await runProgram('unshare', ['--mount', '--propagation=private', 'sh', '-euc', scripts[name], making]);
     await rename(making, root).catch((error) => {
       if (!existsSync(root)) throw error;
     });
@@ -48,7 +59,7 @@ export async function debianRoot(): Promise<string> {
 }
 
 /** Of runs that were killed. */
-async function removeLeftOvers(): Promise<void> {
+async function removeLeftOvers(name: DebianRoot): Promise<void> {
   for (const left of await readdir(cache)) {
     const pid = left.startsWith(`${name}.new-`) ? left.slice(`${name}.new-`.length) : null;
     if (pid !== null && !existsSync(`/proc/${pid}`)) await rm(join(cache, left), { recursive: true });

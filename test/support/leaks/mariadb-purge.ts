@@ -3,7 +3,7 @@
  * freed space, undo, changed pages, redo log, binary logs.
  */
 import { until } from '../promises.ts';
-import type { Mariadb } from './mariadb.ts';
+import type { Mariadb } from '../servers/mariadb.ts';
 
 /** Every commit is in the binary log, and the redo log is that of a small server. */
 export const loggingArgs = ['--log-bin=mysql-bin', '--server-id=1', '--innodb-log-file-size=64M'] as const;
