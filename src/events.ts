@@ -133,13 +133,13 @@ const definitions = {
   serverCircuitOpen: event(
     'server.circuit_open',
     'warn',
-    'host port error',
-    'Two connections in a row failed: the circuit breaker of the mail server is open, one mailbox probes for all.',
+    'host port tls error',
+    'Two connections in a row failed: the circuit breaker of the mail server is open for the mailboxes with this TLS mode, and one of them probes for all.',
   ),
   serverCircuitClosed: event(
     'server.circuit_closed',
     'info',
-    'host port',
+    'host port tls',
     'The mail server is reachable again; its mailboxes are polled at once.',
   ),
   schedulerFailed: event(

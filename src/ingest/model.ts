@@ -30,7 +30,7 @@ export type Connection = {
   readonly folder: string;
 };
 
-/** A mail server, as the circuit breaker counts it. */
+/** A mail server: a host and port, whatever its mailboxes set beside that. */
 export type Server = Pick<Connection, 'host' | 'port'>;
 
 /** `host:port`. */

@@ -5,6 +5,7 @@
  * A check is `ok`, `warning` (works, and needs attention), `failing`, `waiting` (a key is missing) or `unknown`. Times
  * are ISO 8601 in UTC, null where unknown. `health/describe.ts` words the checks.
  */
+import type { Endpoint } from './poll/server-failures.ts';
 
 export const checkStatuses = ['ok', 'warning', 'failing', 'waiting', 'unknown'] as const;
 
@@ -55,8 +56,8 @@ export type ListenerName = 'health' | 'page';
 /** `ok`: it listens. `address` is that of the configuration, HOST:PORT or unix:PATH. */
 export type ListenerCheck = Check & { readonly listener: ListenerName; readonly address: string };
 
-/** A mail server whose circuit breaker is open. */
-export type ServerCheck = Check & { readonly host: string; readonly port: number; readonly next_attempt: string };
+/** A mail server whose circuit breaker is open, for the mailboxes with this TLS mode. */
+export type ServerCheck = Check & Endpoint & { readonly next_attempt: string };
 
 export type CertificateCheck = {
   readonly host: string;

@@ -11,7 +11,6 @@ import type { LookupStore } from './batch-lookup.ts';
 import type {
   AuditActor,
   Batch,
-  Connection,
   ConsistencyCounts,
   Cursor,
   Mailbox,
@@ -26,6 +25,7 @@ import type {
   StoredSource,
   TicketSummary,
 } from './model.ts';
+import type { Endpoint } from './poll/server-failures.ts';
 import type { WaitingMailbox } from './polling-policy.ts';
 import type { ListedMessage, UidSelection } from './ports.ts';
 
@@ -356,7 +356,7 @@ export interface ScheduleStore {
     limit: number,
     keyIds: readonly string[],
     loginFailuresMax: number,
-    excludedServers?: readonly Pick<Connection, 'host' | 'port'>[],
+    excludedServers?: readonly Endpoint[],
   ): Promise<readonly DueMailbox[]>;
   /** The schedule of a mailbox, due or not; null: it was removed. */
   scheduleOf(mailboxId: string): Promise<DueMailbox['due'] | null>;

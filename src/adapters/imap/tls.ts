@@ -26,7 +26,7 @@ function contextFor(caPem: string | null): SecureContext {
     return trustingContext(caPem);
   } catch (error) {
     throw new Failure('tls_untrusted', 'The CA file contains no readable certificate.', {
-      cause: error,
+      ...{ cause: error, fields: { cause: 'ca_pem' } },
       hint: hints.caFileUnreadable,
     });
   }

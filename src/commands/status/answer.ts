@@ -99,6 +99,7 @@ function readinessSchema(mend: Mend): z.ZodMiniType<Readiness> {
   const pool = z.looseObject({ open: number, busy: number, waiting: number, max: number });
   const worker = { host: word, pid: number };
   const server = { host: word, port: number };
+  const tls = mend(z.enum(['implicit', 'starttls', 'none']), () => 'none' as const);
   const listener = mend(z.enum(['health', 'page']), () => 'health' as const);
   return z.looseObject({
     ready: boolean,
@@ -118,7 +119,7 @@ function readinessSchema(mend: Mend): z.ZodMiniType<Readiness> {
         live: number,
         list: list(object({ ...worker, live: boolean, seen_at: textOrNull })),
       }),
-      servers: object({ ...check, list: list(object({ ...check, ...server, next_attempt: string })) }),
+      servers: object({ ...check, list: list(object({ ...check, ...server, tls, next_attempt: string })) }),
       certificates: object({ ...check, list: list(object({ ...server, not_after: string, days_left: number })) }),
       oauth: object({
         ...check,

@@ -6,6 +6,8 @@
  */
 
 import { ageText, agoText, bytesText, countText, inText, numberText, spanText } from '../../text/units.ts';
+import type { TlsMode } from '../model.ts';
+import type { Endpoint } from '../poll/server-failures.ts';
 import type { Check, ListenerName, Readiness } from '../readiness.ts';
 
 type Checks = Readiness['checks'];
@@ -133,9 +135,20 @@ function serversFacts({ list }: Checks['servers'], nowMs: number): string {
   if (list.length === 0) return 'no circuit open';
   const named = list
     .slice(0, namesShown.servers)
-    .map(({ host, port, next_attempt: next }) => `${host}:${numberText(port)} (next attempt ${inText(next, nowMs)})`);
+    .map(({ next_attempt: next, ...one }) => `${endpointName(one)} (next attempt ${inText(next, nowMs)})`);
   const more = list.length > named.length ? `, and ${list.length - named.length} more` : '';
   return `circuit open: ${named.join(', ')}${more}`;
+}
+
+const tlsModes: Readonly<Record<TlsMode, string>> = {
+  implicit: 'implicit TLS',
+  starttls: 'STARTTLS',
+  none: 'no TLS',
+};
+
+/** `mail.example.org:993 with implicit TLS`. */
+export function endpointName({ host, port, tls }: Endpoint): string {
+  return `${host}:${numberText(port)} with ${tlsModes[tls]}`;
 }
 
 const certificateDaysShown = 30;

@@ -11,6 +11,7 @@ import { hints } from '../../text/hints.ts';
 import { isoTime } from '../../text/time.ts';
 import { type Server, serverKey } from '../model.ts';
 import { createHandledCounts, type HandledCounts } from '../poll/late-messages.ts';
+import { type Endpoint, endpointKey } from '../poll/server-failures.ts';
 import {
   createFolderCheckSchedule,
   createUidValidityChanges,
@@ -21,6 +22,7 @@ import type { DatabaseHealth, PostActionGuard, QuarantineReader, ReadableSecrets
 import type { Check, EncryptionChecks, Readiness, ServerCheck } from '../readiness.ts';
 import type { MailboxStore } from '../stores.ts';
 import { createCertificates, createDatabaseCheck, okSince, passwordsCheck } from './checks.ts';
+import { endpointName } from './describe.ts';
 import { type MailboxFacts, type MailboxTrouble, mailboxChecks, noMailboxes } from './mailbox-checks.ts';
 import { createSchedulerLiveness, type SchedulerLiveness, schedulerCheck } from './scheduler-liveness.ts';
 
@@ -128,6 +130,7 @@ export function createHealth(ports: HealthPorts): Health {
           : noStoredChecks;
       const { worker, config, listeners, disk, workers, openCircuits, idle, ...load } = ports.otherParts();
       const isUsed = (server: Server) => used === null || used.has(serverKey(server));
+      const isUsedSo = (endpoint: Endpoint) => used === null || used.has(endpointKey(endpoint));
       const scheduler = schedulerCheck(liveness.check(), load, clock.nowMs());
       const allFail = mailboxes.failing + mailboxes.waiting > 0 && mailboxes.ok === 0;
       const isAlive = scheduler.status === 'ok' || scheduler.status === 'warning';
@@ -138,7 +141,7 @@ export function createHealth(ports: HealthPorts): Health {
         checks: {
           database: { ...database.check(), pool: store.pool() },
           ...{ disk, scheduler, config, listeners, ...vaultAndSwitch, passwords, workers },
-          servers: serversCheck(openCircuits.filter(isUsed)),
+          servers: serversCheck(openCircuits.filter(isUsedSo)),
           certificates: certificates.check(isUsed),
           oauth,
           ...{ clock: clockCheck, idle, quarantine, mailboxes },
@@ -164,7 +167,7 @@ function unknown(reason: string): Check {
 }
 
 type StoredChecks = Pick<Readiness['checks'], 'mailboxes' | 'quarantine' | 'passwords'> & {
-  /** Servers of active mailboxes, by `serverKey`; null: unknown. Checks of other servers are left out. */
+  /** Servers and endpoints of active mailboxes, by their keys; null: unknown. Checks of others are left out. */
   readonly used: ReadonlySet<string> | null;
 };
 
@@ -193,7 +196,7 @@ async function storedChecks(
     const { isIdling, loginFailuresMax } = otherParts();
     const active = all.filter(({ state }) => state === 'active');
     return {
-      used: new Set(active.map(({ connection }) => serverKey(connection))),
+      used: new Set(active.flatMap(({ connection }) => [serverKey(connection), endpointKey(connection)])),
       mailboxes: mailboxChecks(all, { ...facts, isIdling, isUnconfirmed, loginFailuresMax }),
       quarantine: quarantineCheck(quarantined),
       passwords: passwordsCheck(readable, sealing),
@@ -222,7 +225,7 @@ function quarantineCheck({
 function serversCheck(list: readonly ServerCheck[]): Readiness['checks']['servers'] {
   const [first] = list;
   if (first === undefined) return { status: 'ok', since: null, reason: null, hint: null, list };
-  const which = list.length === 1 ? `${first.host}:${first.port}` : `${list.length} mail servers`;
+  const which = list.length === 1 ? endpointName(first) : `${list.length} mail servers`;
   return {
     status: 'failing',
     since: first.since,

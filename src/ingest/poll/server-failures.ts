@@ -4,6 +4,15 @@
  * They open the circuit breaker (scheduler/circuit-breaker.ts) and limit the backoff of each mailbox.
  */
 import type { Failure, FailureCode } from '../../errors.ts';
+import { type Connection, serverKey } from '../model.ts';
+
+/** A mail server in one TLS mode, as the circuit breaker counts it: a wrong mode is the fault of one mailbox. */
+export type Endpoint = Pick<Connection, 'host' | 'port' | 'tls'>;
+
+/** `host:port tls`. */
+export function endpointKey({ tls, ...server }: Endpoint): string {
+  return `${serverKey(server)} ${tls}`;
+}
 
 /** The server was not reached. */
 const notReached: readonly FailureCode[] = ['name_not_found', 'connect_refused', 'connect_timeout', 'not_imap'];
@@ -27,8 +36,8 @@ export function isServerFailure(failure: Failure): boolean {
   return notReached.includes(code) || (brokenOff.includes(code) && beforeUser.includes(fields['stage']));
 }
 
-/** Causes on this machine: no descriptors, memory or resolver. */
-const localCauses = /^(EMFILE|ENFILE|ENOBUFS|ENOMEM|EAI_SYSTEM|EAI_MEMORY)$/;
+/** Causes on this machine: no descriptors, memory or resolver; authorities of one mailbox that cannot be read. */
+const localCauses = /^(ca_pem|EMFILE|ENFILE|ENOBUFS|ENOMEM|EAI_SYSTEM|EAI_MEMORY)$/;
 
 /** True for a failure that says nothing about the server. */
 export function isUnrelatedToServer({ domain, fields }: Failure): boolean {

@@ -1,29 +1,36 @@
 /**
- * Circuit breaker per mail server (host:port): opens after two failed connections in a row, for all its mailboxes.
+ * Circuit breaker per mail server and TLS mode: opens after two failed connections in a row, for all its mailboxes.
  *
+ * The mode is part of the key as it is all that a mailbox sets for itself before a failure that counts: a refused
+ * certificate, login or folder shows that the server works. A server that is away is probed once for each mode.
  * While it is open, one mailbox at a time probes after 2 s, 4 s, 8 s … 60 s; the first that gets through closes it. An
  * outage costs one connection at a time instead of one per mailbox, and ends everywhere within a minute.
  */
 import type { Clock } from '../../async/clock.ts';
 import { asFailure, type Failure } from '../../errors.ts';
-import { type Server, serverKey } from '../model.ts';
-import { isServerFailure, isUnrelatedToServer, serverRetryMsMax } from '../poll/server-failures.ts';
+import {
+  type Endpoint,
+  endpointKey,
+  isServerFailure,
+  isUnrelatedToServer,
+  serverRetryMsMax,
+} from '../poll/server-failures.ts';
 import type { ServerCheck } from '../readiness.ts';
 
 export interface CircuitBreaker {
   /** True when a mailbox there may be polled now: the circuit is closed, or a probe is due. */
-  allows(server: Server): boolean;
-  attemptStarted(server: Server, mailboxId: string): void;
+  allows(endpoint: Endpoint): boolean;
+  attemptStarted(endpoint: Endpoint, mailboxId: string): void;
   /**
    * Call once an attempt: `failure` is null as soon as its session is open. Returns how that changed the circuit; null
    * for no change.
    */
-  attemptEnded(server: Server, mailboxId: string, failure: Failure | null): 'opened' | 'closed' | null;
+  attemptEnded(endpoint: Endpoint, mailboxId: string, failure: Failure | null): 'opened' | 'closed' | null;
   openCircuits(): readonly ServerCheck[];
 }
 
 type Circuit = {
-  readonly server: Server;
+  readonly endpoint: Endpoint;
   failure: Failure;
   readonly sinceMs: number;
   /** In a row. */
@@ -39,9 +46,9 @@ const failuresToOpen = 2;
 /** `random` is from 0 to 1: jitter shortens the wait before a probe by up to a quarter. */
 export function createCircuitBreaker(clock: Clock, random: () => number): CircuitBreaker {
   const circuits = new Map<string, Circuit>();
-  const recordFailure = (server: Server, failure: Failure, isProbe: boolean): 'opened' | null => {
-    const key = serverKey(server);
-    const fresh: Circuit = { server, failure, sinceMs: clock.nowMs(), failures: 0, nextProbeMs: 0, probe: null };
+  const recordFailure = (endpoint: Endpoint, failure: Failure, isProbe: boolean): 'opened' | null => {
+    const key = endpointKey(endpoint);
+    const fresh: Circuit = { endpoint, failure, sinceMs: clock.nowMs(), failures: 0, nextProbeMs: 0, probe: null };
     const circuit = circuits.get(key) ?? fresh;
     circuits.set(key, circuit);
     const wasOpen = isOpen(circuit);
@@ -53,22 +60,22 @@ export function createCircuitBreaker(clock: Clock, random: () => number): Circui
     return isOpen(circuit) && !wasOpen ? 'opened' : null;
   };
   return {
-    allows: (server) => {
-      const circuit = circuits.get(serverKey(server));
+    allows: (endpoint) => {
+      const circuit = circuits.get(endpointKey(endpoint));
       if (circuit === undefined || !isOpen(circuit)) return true;
       return circuit.probe === null && clock.monotonicMs() >= circuit.nextProbeMs;
     },
-    attemptStarted: (server, mailboxId) => {
-      const circuit = circuits.get(serverKey(server));
+    attemptStarted: (endpoint, mailboxId) => {
+      const circuit = circuits.get(endpointKey(endpoint));
       if (circuit !== undefined && isOpen(circuit)) circuit.probe ??= mailboxId;
     },
-    attemptEnded: (server, mailboxId, failure) => {
-      const key = serverKey(server);
+    attemptEnded: (endpoint, mailboxId, failure) => {
+      const key = endpointKey(endpoint);
       const circuit = circuits.get(key) ?? null;
       const isProbe = circuit?.probe === mailboxId;
       if (circuit !== null && isProbe) circuit.probe = null;
       if (failure !== null && isUnrelatedToServer(failure)) return null;
-      if (failure !== null && isServerFailure(failure)) return recordFailure(server, failure, isProbe);
+      if (failure !== null && isServerFailure(failure)) return recordFailure(endpoint, failure, isProbe);
       const wasOpen = circuit !== null && isOpen(circuit);
       // A failure beside the probe may be from before the server went away.
       if (failure !== null && wasOpen && !isProbe) return null;
@@ -88,11 +95,10 @@ function probeDelayMs(failures: number, random: number): number {
   return full * (1 - 0.25 * random);
 }
 
-function serverCheck({ server, failure, sinceMs, nextProbeMs }: Circuit, clock: Clock): ServerCheck {
+function serverCheck({ endpoint, failure, sinceMs, nextProbeMs }: Circuit, clock: Clock): ServerCheck {
   const nextAttemptMs = clock.nowMs() + Math.max(0, nextProbeMs - clock.monotonicMs());
   return {
-    host: server.host,
-    port: server.port,
+    ...{ host: endpoint.host, port: endpoint.port, tls: endpoint.tls },
     status: 'failing',
     since: new Date(sinceMs).toISOString(),
     reason: `${failure.code}: ${failure.message}`,

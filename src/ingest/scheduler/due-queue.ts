@@ -4,7 +4,7 @@
  * The queue is at most a second old and is replaced on every tick. A mailbox that another worker has polled meanwhile
  * is left to the next tick (its lease is acquired only at the epoch that was read with it).
  */
-import { type Server, serverKey } from '../model.ts';
+import { type Endpoint, endpointKey } from '../poll/server-failures.ts';
 import type { DueMailbox } from '../stores.ts';
 import { type ConcurrencyLimits, type PollInProgress, pollsToEnd, slotHolders } from './long-polls.ts';
 import { isRetry, type PollRunner, type SchedulerPorts } from './poll-runner.ts';
@@ -56,9 +56,9 @@ export function createDueQueue(
 
 type SelectionRules = {
   readonly isPreferredHere: (mailboxId: string) => boolean;
-  readonly allowsServer: (server: Server) => boolean;
+  readonly allowsServer: (endpoint: Endpoint) => boolean;
   /** Servers of which a single mailbox may probe. */
-  readonly openCircuits: readonly Server[];
+  readonly openCircuits: readonly Endpoint[];
 };
 
 /** A mailbox is reserved for its preferred worker for so long after it became due. */
@@ -97,7 +97,7 @@ export function selectRunnable(
     const { host } = mailbox.connection;
     const onHost = perHost.get(host) ?? 0;
     const isAgain = isRetry(mailbox);
-    const probe = probes.get(serverKey(mailbox.connection));
+    const probe = probes.get(endpointKey(mailbox.connection));
     if ((probe !== undefined && probe !== mailbox) || (isAgain && retries >= retriesMax)) continue;
     if (holders.length + runnable.length >= limits.concurrencyMax || onHost >= limits.concurrencyPerHostMax) {
       waiting.push(mailbox);
@@ -116,11 +116,14 @@ function activeOf(inProgress: ReadonlyMap<string, PollInProgress>): readonly Pol
 }
 
 /** For each server with an open circuit the mailbox that probes it: the one with fewest failures. */
-function probesOf(candidates: readonly DueMailbox[], openCircuits: readonly Server[]): ReadonlyMap<string, DueMailbox> {
-  const keys = new Set(openCircuits.map(serverKey));
+function probesOf(
+  candidates: readonly DueMailbox[],
+  openCircuits: readonly Endpoint[],
+): ReadonlyMap<string, DueMailbox> {
+  const keys = new Set(openCircuits.map(endpointKey));
   const probes = new Map<string, DueMailbox>();
   for (const mailbox of candidates) {
-    const key = serverKey(mailbox.connection);
+    const key = endpointKey(mailbox.connection);
     const best = probes.get(key);
     if (keys.has(key) && (best === undefined || mailbox.due.failures < best.due.failures)) probes.set(key, mailbox);
   }

@@ -221,10 +221,10 @@ function observerOf(entry: RunningPoll, ports: SchedulerPorts): (event: PollEven
 /** Passes the result of a connection attempt to the circuit breaker; null: the session is open. */
 function attemptEnded({ id, connection }: DueMailbox, failure: Failure | null, ports: SchedulerPorts): void {
   const change = ports.circuitBreaker.attemptEnded(connection, id, failure);
-  const { host, port } = connection;
-  if (change === 'opened') ports.log.warn({ host, port, error: failure }, events.serverCircuitOpen);
+  const { host, port, tls } = connection;
+  if (change === 'opened') ports.log.warn({ host, port, tls, error: failure }, events.serverCircuitOpen);
   if (change !== 'closed') return;
-  ports.log.info({ host, port }, events.serverCircuitClosed);
+  ports.log.info({ host, port, tls }, events.serverCircuitClosed);
   // Mailboxes that failed may have long waits. If the database is unavailable, they are polled when their wait ends.
   ports.store
     .makeDue(serverFailureCodes, host)

@@ -182,7 +182,7 @@ test('of a reason only its code becomes a label, and nothing of a hint', async (
       database: { ...check, pool: null, ping_ms: null },
       disk: { ...bare, free_bytes: 1 },
       vault: { ...check, state: 'open', key_ids: [secret] },
-      servers: { ...check, list: [{ ...check, host: 'mx', port: 993, next_attempt: secret }] },
+      servers: { ...check, list: [{ ...check, host: 'mx', port: 993, tls: 'implicit', next_attempt: secret }] },
       mailboxes: {
         ...check,
         ok: 0,

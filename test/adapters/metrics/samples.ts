@@ -51,7 +51,14 @@ export function sampleReadiness(checks: Partial<Readiness['checks']> = {}): Read
       servers: {
         ...fine,
         list: [
-          { ...fine, status: 'failing', host: 'down.example.org', port: 993, next_attempt: '2026-03-01T10:05:00.000Z' },
+          {
+            ...fine,
+            status: 'failing',
+            host: 'down.example.org',
+            port: 993,
+            tls: 'implicit',
+            next_attempt: '2026-03-01T10:05:00.000Z',
+          },
         ],
       },
       certificates: {

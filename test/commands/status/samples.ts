@@ -105,7 +105,14 @@ export const bad: Readiness = {
       ...{ status: 'warning', since: ago(20), reason: 'circuit open for 1 mail server', hint: null },
       list: [
         {
-          ...{ host: 'mail.partner.example', port: 993, next_attempt: ago(-1), status: 'failing', since: ago(20) },
+          ...{
+            host: 'mail.partner.example',
+            port: 993,
+            tls: 'implicit',
+            next_attempt: ago(-1),
+            status: 'failing',
+            since: ago(20),
+          },
           reason: 'connect_timeout: mail.partner.example:993 does not answer',
           hint: hintOf('connect_timeout'),
         },

@@ -252,7 +252,9 @@ describe('a row', () => {
   }
 
   test('of servers shows the next attempt', async () => {
-    expect(await row('servers', {})).toContain('circuit open: mail.partner.example:993 (next attempt in 1 min)');
+    expect(await row('servers', {})).toContain(
+      'circuit open: mail.partner.example:993 with implicit TLS (next attempt in 1 min)',
+    );
   });
 
   test('of workers says before the first heartbeat that there is none', async () => {

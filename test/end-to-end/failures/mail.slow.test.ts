@@ -102,7 +102,7 @@ test.concurrent('of 20 mailboxes of a server that refuses connections one tries 
     const { servers } = (await readiness(daemon)).body.checks;
     return servers.status === 'failing' ? servers : null;
   });
-  expect(check.reason).toMatch(/^circuit open for localhost:\d+: connect_refused: /);
+  expect(check.reason).toMatch(/^circuit open for localhost:\d+ with implicit TLS: connect_refused: /);
   expect(check.list[0]).toMatchObject({
     host: 'localhost',
     hint: expect.any(String),
@@ -117,6 +117,26 @@ test.concurrent('of 20 mailboxes of a server that refuses connections one tries 
   await until('mail of all', () => opened(daemon) === 20 || null);
   await untilWell(daemon);
   expect(count(daemon, 'server.circuit_closed')).toBe(1);
+});
+
+test.concurrent('a mailbox with the wrong TLS mode keeps no other one of its host and port waiting', async () => {
+  const env = { TICKETMAILD_POLL_CONNECT_TIMEOUT_S: '1', TICKETMAILD_LOG_LEVEL: 'debug' };
+  await using instance = await openInstance({ env });
+  const [wrong, good] = [dovecot.newUser(), dovecot.newUser()];
+  const { connection, name } = await instance.add(dovecot, good, { state: 'paused' });
+  const other = await instance.add(dovecot, wrong, { connection: { ...connection, user: wrong, tls: 'starttls' } });
+  const daemon = instance.start();
+  // By then the mailboxes of a server that is away would wait for eight seconds.
+  await until('four failures', () => count(daemon, 'poll.failed') >= 4 || null, 60_000);
+  expect((await readiness(daemon)).body.checks.servers.list).toMatchObject([{ tls: 'starttls', status: 'failing' }]);
+  await dovecot.append(good, 'INBOX', [mail('not-late')]);
+  const sinceMs = performance.now();
+  expect(await instance.command('mailbox', 'resume', name)).toMatchObject({ code: 0 });
+  await until('its mail', () => opened(daemon, name) === 1 || null);
+  expect(performance.now() - sinceMs).toBeLessThan(4000);
+  // Once the mode is right, the circuit of the wrong one is not reported any more.
+  expect(await instance.command('mailbox', 'set', other.name, '--tls', 'implicit')).toMatchObject({ code: 0 });
+  await untilWell(daemon);
 });
 
 test.concurrent('a server that accepts and never greets (a dead one behind a balancer) is asked by one mailbox at a time', async () => {

@@ -338,6 +338,7 @@ describe('warnings that do not make it unready', () => {
       ...({
         host,
         port: 993,
+        tls: 'implicit',
         status: 'failing',
         since: '',
         reason: 'connect_refused: no',

@@ -4,7 +4,7 @@ import { createCircuitBreaker } from '../../../src/ingest/scheduler/circuit-brea
 import { handClock } from '../samples.ts';
 
 const refused = new Failure('connect_refused', 'nobody there');
-const mail = { host: 'mail', port: 993 };
+const mail = { host: 'mail', port: 993, tls: 'implicit' } as const;
 
 function scene() {
   const clock = handClock();
@@ -17,7 +17,7 @@ test('opens after two failed connections in a row, and lets one mailbox probe', 
   expect(breaker.allows(mail)).toBe(true);
   breaker.attemptEnded(mail, 'b', refused);
   expect(breaker.allows(mail)).toBe(false);
-  expect(breaker.allows({ host: 'mail', port: 143 })).toBe(true);
+  expect(breaker.allows({ ...mail, port: 143 })).toBe(true);
   expect(breaker.openCircuits()).toMatchObject([{ host: 'mail', reason: 'connect_refused: nobody there' }]);
   clock.at.ms += 2000;
   expect(breaker.allows(mail)).toBe(true);
@@ -109,6 +109,33 @@ test.each<[string, Failure['code'], string | null, boolean]>([
   const failure = new Failure(code, 'no', { fields: stage === null ? {} : { stage } });
   for (const id of ['a', 'b']) breaker.attemptEnded(mail, id, failure);
   expect(breaker.allows(mail)).toBe(!isOpened);
+});
+
+test('a mailbox with another TLS mode, or with a certificate or login of its own that fails, delays no other', () => {
+  const { clock, breaker } = scene();
+  const own = { ...mail, tls: 'starttls' } as const;
+  const silent = new Failure('connect_timeout', 'no greeting', { fields: { cause: 'GREETING_TIMEOUT' } });
+  for (let tries = 0; tries < 5; tries += 1) {
+    breaker.attemptEnded(own, 'wrong', silent);
+    clock.at.ms += 60_000;
+    breaker.attemptStarted(own, 'wrong');
+  }
+  breaker.attemptEnded(own, 'wrong', silent);
+  expect([breaker.allows(mail), breaker.allows(own)]).toEqual([true, false]);
+  expect(breaker.openCircuits()).toMatchObject([{ host: 'mail', port: 993, tls: 'starttls' }]);
+  for (const code of ['tls_untrusted', 'tls_pin_mismatch', 'login_refused', 'folder_missing'] as const)
+    for (let tries = 0; tries < 5; tries += 1) breaker.attemptEnded(mail, 'other', new Failure(code, 'no'));
+  expect(breaker.allows(mail)).toBe(true);
+});
+
+test('authorities of a mailbox that cannot be read say nothing about the server: the circuit stays open', () => {
+  const { clock, breaker } = scene();
+  for (const id of ['a', 'b']) breaker.attemptEnded(mail, id, refused);
+  clock.at.ms += 2000;
+  breaker.attemptStarted(mail, 'c');
+  const unreadable = new Failure('tls_untrusted', 'no certificate', { fields: { cause: 'ca_pem' } });
+  expect(breaker.attemptEnded(mail, 'c', unreadable)).toBeNull();
+  expect(breaker.openCircuits()).toHaveLength(1);
 });
 
 test('too many open files here say nothing about the server', () => {

@@ -32,7 +32,7 @@ describe('the concurrency limits', () => {
 
   test('a server with an open circuit is probed by one mailbox', () => {
     const due = [dueMailbox('a1', 'a'), dueMailbox('a2', 'a')];
-    const open = [due[0]?.connection ?? { host: '', port: 0 }];
+    const open = [due[0]?.connection ?? { host: '', port: 0, tls: 'none' as const }];
     expect(runnable(due, new Map(), limits, { ...rules, openCircuits: open })).toHaveLength(1);
     expect(runnable(due, new Map(), limits, { ...rules, allowsServer: () => false })).toEqual([]);
   });
@@ -50,7 +50,7 @@ describe('mailboxes that fail', () => {
 
   test('a server with an open circuit is probed by the mailbox with fewest failures', () => {
     const due = [dueMailbox('typo', 'a', { failures: 9 }), dueMailbox('good', 'a', { failures: 1 })];
-    const open = [due[0]?.connection ?? { host: '', port: 0 }];
+    const open = [due[0]?.connection ?? { host: '', port: 0, tls: 'none' as const }];
     expect(runnable(due, new Map(), limits, { ...rules, openCircuits: open }).map(({ name }) => name)).toEqual([
       'good',
     ]);

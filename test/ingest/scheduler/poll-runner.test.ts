@@ -18,7 +18,7 @@ const settings: SchedulerSettings = {
   limits: { messageBytesMax: 1, batch: { messagesMax: 1, bytesMax: 1 }, batchTimeoutMs: 1 },
   rules: { senderPerHourMax: null, senderExempt: [], reopenMs: null },
 };
-const mail = { host: 'mail', port: 993 };
+const mail = { host: 'mail', port: 993, tls: 'implicit' } as const;
 const refused = new Failure('connect_refused', 'nobody there');
 
 /** The result of a login: null for success, else its failure; `stopped` waits for its signal. */

@@ -114,11 +114,11 @@ test('while the disk fails no poll starts, and the waiting mailboxes are counted
 test('mailboxes of a server with an open circuit are queried only when one of them may probe', async () => {
   const clock = handClock();
   const circuitBreaker = createCircuitBreaker(clock, () => 0);
-  const server = { host: 'away.example', port: 993 };
+  const server = { host: 'away.example', port: 993, tls: 'implicit' } as const;
   for (const id of ['a', 'b']) circuitBreaker.attemptEnded(server, id, new Failure('connect_refused', 'nobody'));
   const asked: unknown[] = [];
   const answer: Answer = async (...[, , , closed]) => {
-    asked.push(closed?.map(({ host, port }) => ({ host, port })));
+    asked.push(closed?.map(({ host, port, tls }) => ({ host, port, tls })));
     return [];
   };
   const { scheduler } = schedulerOn(answer, { circuitBreaker });

@@ -7,7 +7,7 @@
  * that it cannot take a whole share. Servers with an open circuit breaker are excluded from the start.
  */
 import { type SqlBool, sql } from 'kysely';
-import { type Server, serverKey } from '../../../ingest/model.ts';
+import { type Endpoint, endpointKey } from '../../../ingest/poll/server-failures.ts';
 import type { WaitingMailbox } from '../../../ingest/polling-policy.ts';
 import type { DueMailbox, MailboxVersion, ScheduleStore } from '../../../ingest/stores.ts';
 import { lacksOpenKey, listedColumns, type MailboxWhere, mailboxColumn } from '../rows/mailbox-columns.ts';
@@ -23,7 +23,7 @@ type DueQuery = {
   readonly keyIds: readonly string[];
   readonly loginFailuresMax: number;
   /** Servers with an open circuit breaker. */
-  readonly excludedServers: readonly Server[];
+  readonly excludedServers: readonly Endpoint[];
 };
 
 /** `at` is the text of the column, which sorts as in the table. */
@@ -45,7 +45,7 @@ async function dueMailboxes(
   limit: number,
   keyIds: readonly string[],
   loginFailuresMax: number,
-  excludedServers: readonly Server[] = [],
+  excludedServers: readonly Endpoint[] = [],
 ): Promise<readonly DueMailbox[]> {
   const query = { limit, keyIds, loginFailuresMax, excludedServers };
   const healthy = await candidates(db, query, false, limit);
@@ -126,13 +126,13 @@ function isGrantEnded(dialect: SqlDialect) {
 }
 
 /** Compares the host byte by byte: the collation would equate different names. */
-function isAt({ host, port }: Server, dialect: SqlDialect) {
+function isAt({ host, port, tls }: Endpoint, dialect: SqlDialect) {
   const name = dialect.kind === 'mysql' ? sql`cast(mailboxes.host as binary)` : sql`mailboxes.host`;
-  return sql<SqlBool>`(${name} = ${host} and mailboxes.port = ${port})`;
+  return sql<SqlBool>`(${name} = ${host} and mailboxes.port = ${port} and mailboxes.tls_mode = ${tls})`;
 }
 
 /** Servers with more than their part of a list of `limit`. */
-function crowdsOf(candidates: readonly Candidate[], limit: number): readonly Server[] {
+function crowdsOf(candidates: readonly Candidate[], limit: number): readonly Endpoint[] {
   const crowds = Map.groupBy(candidates, serverOf)
     .values()
     .filter((crowd) => crowd.length > limit / crowdDivisor);
@@ -152,7 +152,7 @@ function shared(candidates: readonly Candidate[], limit: number): readonly Candi
 }
 
 function serverOf({ mailbox: { connection } }: Candidate): string {
-  return serverKey(connection);
+  return endpointKey(connection);
 }
 
 function byAge(a: Candidate, b: Candidate): number {

@@ -2,6 +2,7 @@
  * Due queue with fair shares: mailboxes that cannot be polled never starve the others, on SQLite and MariaDB.
  */
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import type { Endpoint } from '../../../../src/ingest/poll/server-failures.ts';
 import { kinds, type Opened, openKind } from '../databases.ts';
 import { by, plain, sampleMailbox } from '../samples.ts';
 
@@ -10,7 +11,7 @@ const stack = new AsyncDisposableStack();
 
 afterAll(() => stack.disposeAsync());
 
-type Box = { readonly host: string; readonly port?: number; readonly isFailing?: boolean; readonly overdueS: number };
+type Box = Partial<Endpoint> & { readonly host: string; readonly isFailing?: boolean; readonly overdueS: number };
 
 describe.each(kinds)('the list of due mailboxes in %s', (kind) => {
   let on: Opened;
@@ -20,9 +21,14 @@ describe.each(kinds)('the list of due mailboxes in %s', (kind) => {
   });
   beforeEach(() => on.empty('mailbox_state', 'mailboxes'));
 
-  async function add({ host, port = 993, isFailing = false, overdueS }: Box): Promise<string> {
+  async function add({ host, port = 993, tls = 'implicit', isFailing = false, overdueS }: Box): Promise<string> {
     const mailbox = sampleMailbox();
-    await on.db.addMailbox({ ...mailbox, connection: { ...mailbox.connection, host, port } }, plain('x'), null, by);
+    await on.db.addMailbox(
+      { ...mailbox, connection: { ...mailbox.connection, host, port, tls } },
+      plain('x'),
+      null,
+      by,
+    );
     const lease = await on.db.acquireLease(mailbox.id, 'me', 60_000, null);
     if (lease === null) throw new Error('not taken');
     const nextPollAfterMs = -overdueS * 1000;
@@ -40,8 +46,7 @@ describe.each(kinds)('the list of due mailboxes in %s', (kind) => {
       await add({ host: `mail${index}.example`, ...box, overdueS: box.overdueS - index / 10 });
   }
 
-  const due = (closed: readonly { readonly host: string; readonly port: number }[] = []) =>
-    on.db.dueMailboxes(limit, [], 3, closed);
+  const due = (closed: readonly Endpoint[] = []) => on.db.dueMailboxes(limit, [], 3, closed);
   const countsOf = async () => {
     const all = await due();
     return [all.length, all.filter(({ due: { failures } }) => failures > 0).length];
@@ -85,16 +90,19 @@ describe.each(kinds)('the list of due mailboxes in %s', (kind) => {
     expect(Math.min(...listed)).toBeGreaterThan(597_000);
   });
 
-  test('servers with an open circuit have no mailbox on the list, by exact name and port', async () => {
+  test('servers with an open circuit have no mailbox on the list, by exact name, port and TLS mode', async () => {
     await addMany(limit + 5, { host: 'buro.example', overdueS: 600 });
     await addMany(2, { host: 'buro.example', overdueS: 600, isFailing: true });
     const others = [
       await add({ host: 'büro.example', overdueS: 3 }),
       await add({ host: 'buro.example', port: 143, overdueS: 2 }),
+      await add({ host: 'buro.example', tls: 'starttls', overdueS: 2 }),
       await add({ host: 'fine.example', overdueS: 1 }),
     ];
-    expect((await due([{ host: 'buro.example', port: 993 }])).map(({ id }) => id)).toEqual(others);
-    const many = Array.from({ length: 150 }, (_, index) => ({ host: `closed${index}.example`, port: 993 }));
+    expect((await due([{ host: 'buro.example', port: 993, tls: 'implicit' }])).map(({ id }) => id)).toEqual(others);
+    const many = Array.from({ length: 150 }, (_, index) => ({
+      ...{ host: `closed${index}.example`, port: 993, tls: 'implicit' as const },
+    }));
     expect(await due(many)).toHaveLength(limit);
   });
 });
