@@ -5,10 +5,12 @@
  * Works on any bytes, also when they end within the header; of a header 256 KiB are read. Message-ID and content hash
  * are those of the whole message, so that it is a duplicate when it arrives again. Never fails.
  */
-import { contentHash, placeholderMessageId, sourceHash } from './fingerprint.ts';
+import { bufferOf } from './charset/decode.ts';
+import { contentHash, placeholderMessageId } from './fingerprint.ts';
 import type { ParsedMessage } from './message.ts';
 import { makeAttachments } from './mime/attachments.ts';
 import { declaredCharset, decodeField, firstRaw, splitMessage, unfold } from './mime/headers.ts';
+import { withLineFeeds } from './mime/line-ends.ts';
 import { readMessageId } from './mime/structured-fields.ts';
 
 /** Sender and subject; empty where the header has none. */
@@ -68,9 +70,10 @@ export function headerOnlyMessage(source: Uint8Array, text = ''): Uint8Array<Arr
  * could not be parsed either. `source` is copied.
  */
 export function fallbackMessage(source: Uint8Array, head: ParsedMessage | null, note: string): ParsedMessage {
-  const message = splitMessage(source);
+  const bytes = withLineFeeds(bufferOf(source));
+  const message = splitMessage(bytes);
   const isNamed = head !== null && !head.messageIdMissing && firstRaw(message.headers, 'message-id') !== null;
-  const hash = isNamed ? contentHash(message, head) : sourceHash(source);
+  const hash = contentHash(bytes, message, head ?? emptyMessage, isNamed);
   const original = {
     name: 'original.eml',
     type: 'message/rfc822',

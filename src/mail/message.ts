@@ -95,9 +95,8 @@ export type ParsedMessage = {
   readonly protection: Protection | null;
   readonly attachments: readonly Attachment[];
   /**
-   * SHA-256 (64 hex digits) of what the sender wrote: originator fields and body bytes, but no trace fields (Received,
-   * Delivered-To, Return-Path), so that the hash survives a move between servers. Of a message without a Message-ID, of
-   * all its bytes.
+   * SHA-256 (64 hex digits) of what the sender wrote, in a canonical form that survives a move between servers:
+   * originator fields and body, but no trace fields. Of a message without a Message-ID, of its trace fields too.
    */
   readonly contentHash: string;
   /** Number of Received fields; absent where they were not counted. */

@@ -9,7 +9,7 @@
 import { Failure, isFailure } from '../errors.ts';
 import { readBody } from './body.ts';
 import { classify } from './classify/classify.ts';
-import { contentHash, placeholderMessageId, sourceHash } from './fingerprint.ts';
+import { contentHash, placeholderMessageId } from './fingerprint.ts';
 import type { ParsedMessage } from './message.ts';
 import {
   decodeField,
@@ -20,12 +20,10 @@ import {
   storedHeaders,
   unfold,
 } from './mime/headers.ts';
+import { withLineFeeds } from './mime/line-ends.ts';
 import { readAddresses, readMessageId, readMessageIds, readSentAt } from './mime/structured-fields.ts';
 import { readTree } from './mime/tree.ts';
 import { markText } from './quote/quote.ts';
-
-const lineFeed = 0x0a;
-const carriageReturn = 0x0d;
 
 /** Parses `source`, which is only read; nothing of the result refers to it. */
 export async function parseMessage(source: Uint8Array): Promise<ParsedMessage> {
@@ -58,7 +56,7 @@ function readMessage(source: Uint8Array): ParsedMessage {
   const hopCount = headers.filter(([name]) => name === 'received').length;
   const classification = classify({ fields: fieldsOf(headers, charset), from, subject, text, html, attachments });
   const handling = { headers: stored, kind: classification.kind, to, cc, hopCount };
-  const hash = messageId === null ? sourceHash(source) : contentHash(message, handling);
+  const hash = contentHash(bytes, message, handling, messageId !== null);
   return {
     messageId: messageId ?? placeholderMessageId(hash),
     messageIdMissing: messageId === null,
@@ -80,12 +78,6 @@ function readMessage(source: Uint8Array): ParsedMessage {
     contentHash: hash,
     hopCount,
   };
-}
-
-/** Messages of old Macintoshes end their lines with CR alone. */
-function withLineFeeds(bytes: Buffer): Buffer {
-  if (bytes.includes(lineFeed) || !bytes.includes(carriageReturn)) return bytes;
-  return Buffer.from(bytes.map((byte) => (byte === carriageReturn ? lineFeed : byte)));
 }
 
 /** A rule looks at the first values of a field: no mail program writes as many. */

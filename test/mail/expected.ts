@@ -205,7 +205,7 @@ const differences: Readonly<Record<string, Partial<ShortMessage> & { readonly me
     headers: [['content-type', 'text/plain']],
   },
   'no-message-id': {
-    messageId: '937a9936981ae8f6dc0cca2e83167b4a6343b98f12b0565b6a4c356ab2f690b6@missing.invalid',
+    messageId: 'ab7f9e6fd7281a6314bb54fc96b6bdbca1fdcff1e601702b8c234e5c0b25fa7f@missing.invalid',
     messageIdMissing: true,
     subject: 'No id',
     text: 'A mail without an id.\n',

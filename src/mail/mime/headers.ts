@@ -34,7 +34,7 @@ const storedValueLengthMax = 2000;
 const storedHeadersMax = 200;
 const charsetSearchBytes = 8192;
 /** More fields than any message but an attack has. */
-const fieldsMax = 10_000;
+export const fieldsMax = 10_000;
 /** Characters of a single field; the rest is ignored. */
 const fieldLengthMax = 1_000_000;
 
@@ -129,7 +129,7 @@ function readFields(block: string): readonly RawHeader[] {
 }
 
 /** Offset of the next field: after the first line end that no blank follows. */
-function endOfField(block: string, start: number): number {
+export function endOfField(block: string, start: number): number {
   for (let at = block.indexOf('\n', start); at >= 0; at = block.indexOf('\n', at + 1)) {
     const next = block.charCodeAt(at + 1);
     if (next !== space && next !== tab) return at + 1;
