@@ -12,6 +12,7 @@ import type { SealContext } from '../secret/sealed-password.ts';
 import type { TokenContext } from '../secret/sealed-token.ts';
 import type { SecretBytes } from '../secret/secret-bytes.ts';
 import type { SwitchRow } from '../secret/switch.ts';
+import type { DatabaseServer } from './remnants.ts';
 import type { SwitchMemory, SwitchOrigin } from './switch-memory.ts';
 
 /** Result of reading the key file. `wrapped`: its content when a passphrase protects it (age). */
@@ -251,8 +252,8 @@ export interface EncryptionStore extends ReplyKeyStore {
   rewriteSettingsSeals(batch: SettingsSealBatch, change: (row: SettingsRow) => string | null): Promise<string | null>;
   /** The next mailboxes, without a lock or a transaction. */
   readSettings(batch: Pick<SettingsSealBatch, 'after' | 'limit'>): Promise<SettingsReading>;
-  /** False: the server stores freed undo pages, with the plain text in them, until they are reused. */
-  isUndoScrubbed(): Promise<boolean>;
+  /** Null: SQLite. */
+  databaseServer(): Promise<DatabaseServer | null>;
   passwordCounts(): Promise<SealCounts>;
   tokenCounts(): Promise<TokenCounts>;
   plaintextPeriods(): Promise<readonly PlaintextPeriod[]>;

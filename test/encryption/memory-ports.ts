@@ -193,7 +193,7 @@ function storeOf(world: World): EncryptionStore {
     },
     rewriteSettingsSeals: async (batch, change) => rewriteSettingsSeals(world, batch, change),
     ...replyKeysOf(world),
-    isUndoScrubbed: async () => true,
+    databaseServer: async () => null,
     passwordCounts: async () => passwordCounts(world),
     plaintextPeriods: async () => [{ mailbox: 'desk', sinceMs: 1000, untilMs: null }],
     countMailboxesWithoutKey: async (keyIds) => waiting(world, keyIds),

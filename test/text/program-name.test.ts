@@ -10,7 +10,7 @@ import { styledText } from '../../src/adapters/terminal/text-layout.ts';
 import { encryptionPage } from '../../src/adapters/web/pages/encryption.ts';
 import { overviewPage } from '../../src/adapters/web/pages/overview.ts';
 import { buildProgram } from '../../src/commands/program.ts';
-import { plaintextRemnants } from '../../src/encryption/help.ts';
+import { plaintextRemnants } from '../../src/encryption/remnants.ts';
 import { asRunHere, commandWords, hintText, nameProgram, programName } from '../../src/text/program-name.ts';
 import { shellCommand } from '../../src/text/shell.ts';
 import { frame, pages } from '../adapters/web/pages/views.ts';
@@ -107,7 +107,7 @@ test('every page shows its commands in this way', () => {
   const hint = 'Seal them: ticketmaild encryption enable';
   const failingChecks = [{ check: 'passwords' as const, isWarning: false, reason: 'They are readable.', hint }];
   const overview = () => overviewPage(frame, { ...overviewBroken, failingChecks });
-  const remnants = plaintextRemnants({ kind: 'mysql' }, null);
+  const remnants = plaintextRemnants({ kind: 'sqlite', path: '/data/ticketmaild.db' }, null, null);
   const encryption = () => encryptionPage(frame, { ...on, leftovers: remnants }, null);
   const texts = Object.entries({ ...pages, overview, encryption }).map(
     ([page, make]) => [page, make().replace(/<[^>]+>/g, '')] as const,

@@ -4,13 +4,7 @@
  */
 import { keysInUse, lastVerifiedBackup } from '../../encryption/backup.ts';
 import type { DisableRequest, EncryptionControl } from '../../encryption/control.ts';
-import {
-  commandLine,
-  type DatabaseLocation,
-  plaintextRemnants,
-  preparationAdvice,
-  sharedBackupAdvice,
-} from '../../encryption/help.ts';
+import { commandLine, type DatabaseLocation, sharedBackupAdvice } from '../../encryption/help.ts';
 import { describeStep } from '../../encryption/operations/steps.ts';
 import type {
   AuditReader,
@@ -20,6 +14,7 @@ import type {
   ProofCheck,
   ProofFile,
 } from '../../encryption/ports.ts';
+import { plaintextRemnants, preparationAdvice } from '../../encryption/remnants.ts';
 import { type EncryptionStatus, encryptionStatus } from '../../encryption/status.ts';
 import type { Vault } from '../../encryption/vault.ts';
 import { hintOf } from '../../errors.ts';
@@ -52,10 +47,11 @@ export type EncryptionViewPorts = {
 
 export async function readEncryptionView(ports: EncryptionViewPorts): Promise<EncryptionView> {
   const { store, keyFile, vault, control, configFile, database, worker, actor } = ports;
-  const [status, row, reading] = await Promise.all([
+  const [status, row, reading, server] = await Promise.all([
     encryptionStatus({ store, vault }),
     store.readOperation(),
     keyFile.read(),
+    store.databaseServer(),
   ]);
   const operation = row && operationView(row, { keyFilePath: keyFile.path, configFile });
   const request = control.disableRequest();
@@ -75,8 +71,8 @@ export async function readEncryptionView(ports: EncryptionViewPorts): Promise<En
     },
     leftovers:
       status.state === 'off'
-        ? [...preparationAdvice(database), ...sharedBackupAdvice(keyFile.path, database)]
-        : plaintextRemnants(database, configFile),
+        ? [...preparationAdvice(server), ...sharedBackupAdvice(keyFile.path, database)]
+        : plaintextRemnants(database, server, configFile),
   };
 }
 

@@ -7,14 +7,7 @@ import { postActionText } from '../../admin/mailboxes/post-actions.ts';
 import type { App } from '../../compose/compose.ts';
 import type { Config } from '../../config/config.ts';
 import type { DisableOutcome } from '../../encryption/control.ts';
-import {
-  backupAdvice,
-  encryptionExplanation,
-  plaintextRemnants,
-  questions,
-  scrubWarning,
-  sharedBackupAdvice,
-} from '../../encryption/help.ts';
+import { backupAdvice, encryptionExplanation, questions, sharedBackupAdvice } from '../../encryption/help.ts';
 import { disable } from '../../encryption/operations/disable.ts';
 import { enable } from '../../encryption/operations/enable.ts';
 import { replaceLostKey } from '../../encryption/operations/replace-lost-key.ts';
@@ -27,6 +20,7 @@ import {
   trustRestored,
 } from '../../encryption/operations/trust-restored.ts';
 import type { SealCounts } from '../../encryption/ports.ts';
+import { plaintextRemnants, preparationAdvice, scrubWarning } from '../../encryption/remnants.ts';
 import { Failure, isFailure } from '../../errors.ts';
 import type { Mailbox } from '../../ingest/model.ts';
 import { nameText, serverText } from '../../ingest/settings-text.ts';
@@ -60,9 +54,11 @@ export async function enableEncryption(options: EnableOptions, context: Context)
   if (!context.isAttended) requireFlags(options);
   return await withApp(options, context, async (app, config) => {
     const keyFile = app.keyFile.path;
-    await warnUnscrubbed(app, context);
-    if (!(await acknowledged(options, context, encryptionExplanation(keyFile, config.database))))
-      return nothingChanged(context);
+    const server = await app.store.databaseServer();
+    const warning = scrubWarning(server);
+    if (warning !== null) context.terminal.note(warning, 'yellow');
+    const explained = encryptionExplanation(keyFile, config.database, preparationAdvice(server));
+    if (!(await acknowledged(options, context, explained))) return nothingChanged(context);
     await migrateFirst(app, config);
     const done = await runOperation(app, context, 'sealing passwords', (ports) => enable(ports, how));
     const state = `encryption is ${done.wasOn ? 'on, as it was' : 'on'}`;
@@ -74,7 +70,7 @@ export async function enableEncryption(options: EnableOptions, context: Context)
       `key file  ${keyFile} (${done.createdKeyFile ? 'created' : 'existing'})`,
       ...confirmedLines(done.confirmed),
       ...backupAdvice(options.config ?? null, context.nowMs()).map(asRunHere),
-      ...(isFirst ? [] : plaintextRemnants(config.database, options.config ?? null).map(asRunHere)),
+      ...(isFirst ? [] : plaintextRemnants(config.database, server, options.config ?? null).map(asRunHere)),
     ]);
     if (missingFlags(options).length === 0) noteSharedBackup(app, config, context);
     noteUnopened(done.unopened, context);
@@ -110,17 +106,6 @@ function unrenewedLines({ unrenewed }: RenewedSettings): readonly string[] {
     ({ name }) =>
       `changed    ${nameText(name)} while the rotation ran, and is no longer confirmed: ${asRunHere(commandOrNotice(shellCommand('mailbox confirm', name)))}`,
   );
-}
-
-/** Without the database there is nothing to warn of: the operation fails later. */
-async function warnUnscrubbed({ store }: App, { terminal }: Context): Promise<void> {
-  try {
-    if (await store.isUndoScrubbed()) return;
-  } catch (error) {
-    if (isFailure(error) && error.domain === 'database') return;
-    throw error;
-  }
-  terminal.note(scrubWarning, 'yellow');
 }
 
 function enabledJson(done: Awaited<ReturnType<typeof enable>>, keyFile: string): Record<string, unknown> {

@@ -17,6 +17,7 @@ import type { Diagnostic, EncryptionView } from '../../../src/admin/service.ts';
 import { type App, compose } from '../../../src/compose/compose.ts';
 import { createEncryptionControl } from '../../../src/encryption/control.ts';
 import { enable } from '../../../src/encryption/operations/enable.ts';
+import type { DatabaseServer } from '../../../src/encryption/remnants.ts';
 import { createLog } from '../../../src/log.ts';
 import { generateKey } from '../../../src/secret/key.ts';
 import { SecretBytes } from '../../../src/secret/secret-bytes.ts';
@@ -31,6 +32,10 @@ const withConfig = ` --config '/etc/it'\\''s/ticketmaild.toml'`;
 const log = createLog({ level: 'error', pretty: false, destination: { write: () => undefined } });
 const options = { force: false, waitMs: 0, signal: new AbortController().signal };
 const silent = { step: () => undefined, passwords: () => undefined, workersWithoutKey: () => undefined };
+
+const mariadb: DatabaseServer = {
+  ...{ product: 'mariadb', isUndoScrubbed: false, redoLogBytes: 1, dirtyPagesPct: '90', dirtyPagesPctLwm: '0' },
+};
 
 let host: TestApp;
 let app: App;
@@ -104,7 +109,7 @@ describe('the page', () => {
         status: `ticketmaild encryption status${withConfig}`,
       },
     });
-    const bare = serviceOf(app, { configFile: null, database: { kind: 'mysql' } });
+    const bare = serviceOf(app, { configFile: null, store: { ...app.store, databaseServer: async () => mariadb } });
     expect((await bare.encryption()).commands.status).toBe('ticketmaild encryption status');
     expect((await bare.encryption()).leftovers.join()).toContain('innodb_immediate_scrub_data_uncompressed');
   });

@@ -2,10 +2,10 @@
  * Plain-text passwords that remain in the files of the database after `encryption enable` and after each
  * clean-up that could be recommended: a canary is counted in the files of each kind, step by step.
  *
- * MariaDB syncs every commit, has its binary log on, and runs while its files are read, as with a copy of its disk. In
- * the course `recommended` the steps are those that `enable` names, in its order, and every file must end at nothing.
- * The course `others` shows what a slow shutdown, a restart and writing over do without the first of them. SQLite gets
- * `enable` alone. Fails when a command or a statement fails.
+ * The server syncs every commit, has its binary log on, and runs while its files are read, as with a copy of its disk.
+ * In the courses `mariadb` and `mysql` the lines that `enable` prints are run as they are, and every file must end at
+ * nothing, twice: after `disable` and `enable` again. The course `others` shows what a slow shutdown, a restart and
+ * writing over do to MariaDB without them. SQLite gets `enable` alone. Fails when a command or a statement fails.
  */
 
 import { type Connection, createConnection } from 'mysql2/promise';
@@ -19,11 +19,13 @@ import {
   scrub,
   untilPurged,
 } from '../../support/leaks/mariadb-purge.ts';
+import { createAdministrator, printedSteps, runPrinted } from '../../support/leaks/printed-steps.ts';
 import { type Mariadb, startMariadb } from '../../support/servers/mariadb.ts';
+import { startMysql } from '../../support/servers/mysql.ts';
 import { addMailboxes, type NewRow } from '../many-mailboxes.ts';
-import { enable, openSetting, type Setting } from '../setting.ts';
+import { disable, enable, openSetting, type Setting } from '../setting.ts';
 
-export type Course = 'recommended' | 'others' | 'sqlite';
+export type Course = 'mariadb' | 'mysql' | 'others' | 'sqlite';
 
 export type StepHits = {
   readonly step: string;
@@ -33,7 +35,7 @@ export type StepHits = {
 export type FilesReport = {
   readonly course: Course;
   readonly steps: readonly StepHits[];
-  /** Nothing is left after the last step. */
+  /** Nothing is left after the last step, nor after the last one before `disable`. */
   readonly isClean: boolean;
 };
 
@@ -58,18 +60,6 @@ const binaryLogs: Step = [
   ({ mariadb }) => purgeBinaryLogs(mariadb),
 ];
 
-const recommended: readonly Step[] = [
-  ['SET GLOBAL innodb_immediate_scrub_data_uncompressed = ON', ({ mariadb }) => scrub(mariadb)],
-  openSnapshot,
-  enableStep,
-  flush,
-  closeSnapshot,
-  purge,
-  flush,
-  redo,
-  binaryLogs,
-];
-
 const others: readonly Step[] = [
   openSnapshot,
   enableStep,
@@ -90,47 +80,99 @@ const others: readonly Step[] = [
   binaryLogs,
 ];
 
-export async function filesRun(
-  course: Course,
-  mailboxes: number,
-  progress: (line: string) => void,
-): Promise<FilesReport> {
+export type FilesOptions = {
+  readonly mailboxes: number;
+  /** Of MySQL; 100 is its default. */
+  readonly redoCapacityMb?: number;
+  progress(line: string): void;
+};
+
+export async function filesRun(course: Course, options: FilesOptions): Promise<FilesReport> {
   const canary = newCanary();
-  const rows = rowsWith(canary, mailboxes);
+  const rows = rowsWith(canary, options.mailboxes);
   const steps: StepHits[] = [];
-  const look = async (step: string, folder: string): Promise<void> => {
-    progress(`${course}: ${step}`);
+  const look = async (step: string, folder: string): Promise<boolean> => {
+    options.progress(`${course}: ${step}`);
     const found = hitsByKind(await searchFiles(folder, canary));
     steps.push({ step, hits: [...found].map(([kind, count]) => ({ kind, count })) });
+    return [...found.values()].every((count) => count === 0);
   };
-  if (course === 'sqlite') await sqliteCourse(rows, look);
-  else await mariadbCourse(course === 'recommended' ? recommended : others, rows, look);
-  const isClean = steps.at(-1)?.hits.every(({ count }) => count === 0) === true;
+  const isClean = await runCourse(course, rows, look, options);
   return { course, steps, isClean };
 }
 
-type Look = (step: string, folder: string) => Promise<void>;
+async function runCourse(
+  course: Course,
+  rows: readonly NewRow[],
+  look: Look,
+  { redoCapacityMb = 100 }: FilesOptions,
+): Promise<boolean> {
+  if (course === 'sqlite') return await sqliteCourse(rows, look);
+  if (course === 'mysql') {
+    await using mysql = await startMysql({ durable: true, binaryLog: true, redoCapacityMb });
+    return await printedCourse(mysql, mysql.environment, rows, look);
+  }
+  await using mariadb = await startMariadb({ durable: true, args: loggingArgs });
+  if (course === 'others') return await otherCourse(mariadb, rows, look);
+  await scrub(mariadb);
+  return await printedCourse(mariadb, {}, rows, look);
+}
 
-async function sqliteCourse(rows: readonly NewRow[], look: Look): Promise<void> {
+type Look = (step: string, folder: string) => Promise<boolean>;
+
+async function sqliteCourse(rows: readonly NewRow[], look: Look): Promise<boolean> {
   await using setting = await openSetting(null);
   await addMailboxes(setting.databaseUrl, rows);
   await look('passwords stored readable', setting.folder);
   await setting.succeed(enable);
-  await look('encryption enable', setting.folder);
+  return await look('encryption enable', setting.folder);
 }
 
-async function mariadbCourse(course: readonly Step[], rows: readonly NewRow[], look: Look): Promise<void> {
-  await using mariadb = await startMariadb({ durable: true, args: loggingArgs });
+/** What `enable` prints, twice; while it runs, a snapshot is open and every changed page is written. */
+async function printedCourse(
+  server: Mariadb,
+  environment: Readonly<Record<string, string>>,
+  rows: readonly NewRow[],
+  look: Look,
+): Promise<boolean> {
+  await using setting = await openSetting(server, environment);
+  await addMailboxes(setting.databaseUrl, rows);
+  const clean: boolean[] = [];
+  for (const time of ['first', 'second']) {
+    if (time === 'second') await setting.succeed(disable);
+    await flushPages(server);
+    await look(`passwords stored readable, the ${time} time`, server.dataFolder);
+    const snapshot = await createConnection(setting.databaseUrl);
+    await snapshot.query('START TRANSACTION WITH CONSISTENT SNAPSHOT');
+    const { stdout } = await setting.succeed(enable);
+    await flushPages(server);
+    await look('encryption enable, with a snapshot open', server.dataFolder);
+    await snapshot.query('COMMIT');
+    snapshot.destroy();
+    const { steps, rights } = printedSteps(stdout);
+    await createAdministrator(server, rights);
+    let isClean = false;
+    for (const step of steps) {
+      await runPrinted(server, step);
+      isClean = await look(`printed: ${step.place.split(/[,.:]/)[0]}`, server.dataFolder);
+    }
+    clean.push(isClean);
+  }
+  return clean.every((isClean) => isClean);
+}
+
+async function otherCourse(mariadb: Mariadb, rows: readonly NewRow[], look: Look): Promise<boolean> {
   await using setting = await openSetting(mariadb);
   const snapshot = await createConnection(setting.databaseUrl);
   await addMailboxes(setting.databaseUrl, rows);
   await flushPages(mariadb);
-  await look('passwords stored readable', mariadb.dataFolder);
-  for (const [name, act] of course) {
+  let isClean = await look('passwords stored readable', mariadb.dataFolder);
+  for (const [name, act] of others) {
     await act({ setting, mariadb, snapshot });
-    await look(name, mariadb.dataFolder);
+    isClean = await look(name, mariadb.dataFolder);
   }
   snapshot.destroy();
+  return isClean;
 }
 
 function rowsWith(password: Uint8Array, count: number): readonly NewRow[] {

@@ -9,10 +9,11 @@ import { copiesAfterConsents, copiesAfterRequests, type TokenCopies } from '../.
 import { startProvider } from '../../support/oauth/provider.ts';
 import { startDovecot } from '../../support/servers/dovecot.ts';
 import { type Mariadb, startMariadb } from '../../support/servers/mariadb.ts';
+import { whyNoMysql } from '../../support/servers/mysql.ts';
 import { findingCounts } from '../../support/verification.ts';
 import { columnsText } from '../measure/columns.ts';
 import { coreDumpRun } from './core-dump.ts';
-import { type FilesReport, filesRun, type StepHits } from './database-files.ts';
+import { type Course, type FilesReport, filesRun, type StepHits } from './database-files.ts';
 import { type KillReport, killRun, operations } from './kills.ts';
 import { type LiveReport, liveSwitchRun } from './live-switch.ts';
 import type { SceneReport } from './memory-scene.ts';
@@ -196,10 +197,14 @@ async function switchSize(options: EncryptionOptions, progress: Progress): Promi
 }
 
 async function databaseFiles(options: EncryptionOptions, progress: Progress): Promise<number> {
-  const courses =
-    options.database === 'sqlite' ? (['sqlite'] as const) : (['recommended', 'others', 'sqlite'] as const);
+  const why = whyNoMysql();
+  if (why !== null) progress(`left out: MySQL (${why})`);
+  const courses: readonly Course[] =
+    options.database === 'sqlite'
+      ? ['sqlite']
+      : ['mariadb', ...(why === null ? ['mysql' as const] : []), 'others', 'sqlite'];
   const reports: FilesReport[] = [];
-  for (const course of courses) reports.push(await filesRun(course, options.mailboxes, progress));
+  for (const course of courses) reports.push(await filesRun(course, { mailboxes: options.mailboxes, progress }));
   print(options.json, { ...about(options), courses: reports }, () => reports.map(filesText).join('\n'));
   return reports.every(({ course, isClean }) => isClean || course === 'others') ? 0 : 1;
 }

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { createAdministrator, printedSteps, runPrinted } from '../../support/leaks/printed-steps.ts';
 import { type Mariadb, startMariadb } from '../../support/servers/mariadb.ts';
 import { type CommandLine, openCommandLine } from '../command-line.ts';
 
@@ -32,15 +33,11 @@ test('the whole life of a key on MariaDB, and each statement that is recommended
   expect(enabled.code).toBe(0);
   expect(enabled.out).toMatch(/^encryption is on\nsealed {4}2 passwords\n/);
   const before = /run this first: (SET GLOBAL .+;)/.exec(enabled.err)?.[1] ?? '';
-  const statements = enabled.out.split('\n').filter((line) => /^ +(SET|FLUSH|PURGE) .*;$/.test(line));
-  expect([before, ...statements]).toHaveLength(4);
-  const [newest = ''] = (await mariadb.query('SHOW BINARY LOGS')).trimEnd().split('\n').slice(-1);
-  const sql = [before, ...statements]
-    .join('\n')
-    .replace('ANOTHER SIZE', `${128 * 1024 * 1024}`)
-    .replace('THE NEWEST ONE', newest.split('\t')[0] ?? '');
-  await mariadb.query(sql);
-  expect(await mariadb.query(/SHOW STATUS LIKE '\w+'/.exec(enabled.out)?.[0] ?? '')).toMatch(/^\w+\t\d+\n$/);
+  await mariadb.query(before);
+  const { steps, rights } = printedSteps(enabled.out);
+  expect(steps).toHaveLength(3);
+  await createAdministrator(mariadb, rights);
+  for (const step of steps) await runPrinted(mariadb, step);
 
   for (const args of [['rotate'], ['reseal'], ['status'], ['log'], ['disable', '--yes']]) {
     const ran = await cli.run(['encryption', ...args, '--json']);

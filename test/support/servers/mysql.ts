@@ -18,6 +18,9 @@ import { certificatesTemplate, mysqlFileOptions, mysqlTemplate } from './templat
 export type Mysql = Mariadb & {
   /** SHA-256 of the server's certificate, as openssl shows it. */
   readonly fingerprint: string;
+  readonly caFile: string;
+  /** The settings of TLS for a command. */
+  readonly environment: Readonly<Record<string, string>>;
 };
 
 export type MysqlOptions = {
@@ -67,7 +70,9 @@ export async function startMysql(options: MysqlOptions = {}): Promise<Mysql> {
     port,
     socketPath,
     caPem: identity.caPem,
+    caFile: identity.caFile,
     fingerprint: identity.fingerprint,
+    environment: { TICKETMAILD_DATABASE_TLS: 'verify', TICKETMAILD_DATABASE_CA_FILE: identity.caFile },
     dataFolder,
     query,
     createDatabase: async ({ characterSet = 'utf8mb4' } = {}) => {
@@ -102,16 +107,16 @@ function mysqld(root: string): readonly string[] {
   return [...inRoot(root, 'sbin/mysqld'), '--no-defaults', `--basedir=${join(root, 'usr')}`];
 }
 
-type Identity = { readonly args: readonly string[]; readonly caPem: string; readonly fingerprint: string };
+type Identity = Pick<Mysql, 'caPem' | 'caFile' | 'fingerprint'> & { readonly args: readonly string[] };
 
 async function identityOf(dataFolder: string, { ownCertificate = false }: MysqlOptions): Promise<Identity> {
   if (ownCertificate) {
     const certificate = new X509Certificate(await readFile(join(dataFolder, 'server-cert.pem')));
-    const caPem = await readFile(join(dataFolder, 'ca.pem'), 'utf8');
-    return { args: [], caPem, fingerprint: certificate.fingerprint256 };
+    const caFile = join(dataFolder, 'ca.pem');
+    return { args: [], caFile, caPem: await readFile(caFile, 'utf8'), fingerprint: certificate.fingerprint256 };
   }
-  const { caFile, certificateFile, keyFile, ...own } = await readCertificates(await certificatesTemplate());
-  return { args: [`--ssl-ca=${caFile}`, `--ssl-cert=${certificateFile}`, `--ssl-key=${keyFile}`], ...own };
+  const { certificateFile, keyFile, ...own } = await readCertificates(await certificatesTemplate());
+  return { args: [`--ssl-ca=${own.caFile}`, `--ssl-cert=${certificateFile}`, `--ssl-key=${keyFile}`], ...own };
 }
 
 function mysqlArguments(folder: string, port: number, options: MysqlOptions): readonly string[] {

@@ -13,6 +13,7 @@ import type {
   PlaintextPeriod,
   SealCounts,
 } from '../../../encryption/ports.ts';
+import type { DatabaseServer } from '../../../encryption/remnants.ts';
 import { Failure } from '../../../errors.ts';
 import type { ReadableSecrets, ReadableSecretsReader } from '../../../ingest/ports.ts';
 import { addAudit, lastAudit, lastSwitchAudit, readAudit } from '../rows/audit.ts';
@@ -47,7 +48,7 @@ export function encryptionStore(db: SqlExecutor): EncryptionStore & AuditReader 
       operationOwner,
       renewOperation,
       endOperation,
-      isUndoScrubbed,
+      databaseServer,
       passwordCounts,
       readableSecrets,
       lastAudit,
@@ -66,12 +67,30 @@ export function encryptionStore(db: SqlExecutor): EncryptionStore & AuditReader 
   };
 }
 
-/** True without that variable, as on MySQL. */
-async function isUndoScrubbed(db: SqlExecutor): Promise<boolean> {
-  if (db.dialect.kind !== 'mysql') return true;
-  const name = 'innodb_immediate_scrub_data_uncompressed';
-  const found = await sql<{ Value: string }>`show global variables like ${sql.lit(name)}`.execute(db);
-  return found.rows.every(({ Value: value }) => value !== 'OFF');
+const serverVariables = [
+  'version',
+  'innodb_immediate_scrub_data_uncompressed',
+  'innodb_redo_log_capacity',
+  'innodb_log_file_size',
+  'innodb_max_dirty_pages_pct',
+  'innodb_max_dirty_pages_pct_lwm',
+] as const;
+
+async function databaseServer(db: SqlExecutor): Promise<DatabaseServer | null> {
+  if (db.dialect.kind !== 'mysql') return null;
+  const names = sql.join(serverVariables.map((name) => sql.lit(name)));
+  const { rows } = await sql<{ Variable_name: string; Value: string }>`
+    show global variables where variable_name in (${names})`.execute(db);
+  const values = new Map(rows.map((row) => [row.Variable_name, row.Value]));
+  const value = (name: (typeof serverVariables)[number]): string => values.get(name) ?? '0';
+  const isMariadb = /mariadb/i.test(value('version'));
+  return {
+    product: isMariadb ? 'mariadb' : 'mysql',
+    isUndoScrubbed: value('innodb_immediate_scrub_data_uncompressed') === 'ON',
+    redoLogBytes: Number(value(isMariadb ? 'innodb_log_file_size' : 'innodb_redo_log_capacity')),
+    dirtyPagesPct: value('innodb_max_dirty_pages_pct'),
+    dirtyPagesPctLwm: value('innodb_max_dirty_pages_pct_lwm'),
+  };
 }
 
 type Rewrite<B, C> = (db: SqlExecutor, batch: B, change: C) => Promise<PasswordBatchResult>;

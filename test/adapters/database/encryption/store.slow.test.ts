@@ -118,8 +118,10 @@ describe.each(kinds)('encryption on %s', (kind) => {
       expect(audit.map(({ detail }) => detail)).toEqual([(await db.readSwitch()).row?.changedBy]);
     });
 
-    test('MariaDB leaves freed undo pages as they are until its administrator changes that', async () => {
-      expect(await db.isUndoScrubbed()).toBe(kind === 'sqlite');
+    test('a server is described by its version; MariaDB leaves freed undo pages as they are unless set otherwise', async () => {
+      const described = { product: 'mariadb', isUndoScrubbed: false, redoLogBytes: 8 * 1024 ** 2 };
+      const limits = { dirtyPagesPct: '90.000000', dirtyPagesPctLwm: '0.000000' };
+      expect(await db.databaseServer()).toEqual(kind === 'sqlite' ? null : { ...described, ...limits });
     });
 
     test('a deleted row is reported as missing and can be inserted once', async () => {

@@ -6,8 +6,8 @@
  */
 
 import type { EncryptionView, OperationView } from '../../../../src/admin/service.ts';
-import { preparationAdvice } from '../../../../src/encryption/help.ts';
 import { describeStep } from '../../../../src/encryption/operations/steps.ts';
+import { type DatabaseServer, plaintextRemnants, preparationAdvice } from '../../../../src/encryption/remnants.ts';
 import { importKey } from '../../../../src/secret/key.ts';
 
 export const nowMs = Date.UTC(2026, 2, 17, 14, 32, 8);
@@ -79,7 +79,12 @@ export const off: EncryptionView = {
   leftovers: [],
 };
 
-export const offMariadb: EncryptionView = { ...off, leftovers: preparationAdvice({ kind: 'mysql' }) };
+const mariadb: DatabaseServer = {
+  ...{ product: 'mariadb', isUndoScrubbed: false, redoLogBytes: 96 * 1024 ** 2 },
+  ...{ dirtyPagesPct: '90.000000', dirtyPagesPctLwm: '0.000000' },
+};
+
+export const offMariadb: EncryptionView = { ...off, leftovers: preparationAdvice(mariadb) };
 
 export function workerLine(
   host: string,
@@ -137,12 +142,7 @@ export const on: EncryptionView = {
   status: onStatus,
   operation: enabled,
   keyFile: { path: keyFilePath, isProtected: false, keyIds: [keyOne] },
-  leftovers: [
-    '- older dumps and backups of the database: delete them, or guard them as the passwords themselves',
-    '- the redo log, until it is written over. At once (MariaDB 10.9 or later), then the former size again:',
-    '    SET GLOBAL innodb_log_file_size = ANOTHER SIZE;',
-    '- snapshots and freed blocks of the file systems below',
-  ],
+  leftovers: plaintextRemnants({ kind: 'mysql' }, mariadb, null),
 };
 
 export const onVerified: EncryptionView = {
