@@ -5,8 +5,10 @@
  * To start disabling takes a proof file newer than the request, which only a person with access to the file system can
  * create. The request is in the memory of this daemon, so it is confirmed here.
  */
+
 import { backupVerifiedAction, compareBackup, keysInUse } from '../encryption/backup.ts';
 import { isFailure } from '../errors.ts';
+import { capitalized } from '../text/printable.ts';
 import { asRunHere } from '../text/program-name.ts';
 import type { Operations } from './operations/operations.ts';
 import { pageActor } from './ports.ts';
@@ -41,7 +43,7 @@ export function createEncryptionService(ports: EncryptionServicePorts): Encrypti
 export function startResult(result: unknown): OperationStart {
   if (!isFailure(result)) return { kind: 'started' };
   const { message, hint } = result;
-  return { kind: 'refused', sentence: `${message.charAt(0).toUpperCase()}${message.slice(1)}. ${asRunHere(hint)}` };
+  return { kind: 'refused', sentence: `${capitalized(message)}. ${asRunHere(hint)}` };
 }
 
 async function verify(ports: EncryptionServicePorts, given: readonly string[], by: string): Promise<BackupVerdict> {

@@ -293,6 +293,8 @@ export type ProbeView = {
   readonly folders: readonly string[];
   /** Number of folders and capabilities that are not shown, since their names contain the password or token. */
   readonly leftOut: number;
+  /** What an admin would not expect of the post-action on this server, in sentences. */
+  readonly notes: readonly string[];
 };
 
 /** The result of a form of a mailbox. `name`: of the mailbox afterwards. */

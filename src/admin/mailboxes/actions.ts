@@ -6,17 +6,19 @@
  * password is never sent to another server: that takes the password again. To delete mail on the server and to remove a
  * mailbox take the password of the admin (step-up authentication).
  */
+
 import type { Clock } from '../../async/clock.ts';
 import type { PasswordAccess } from '../../encryption/passwords.ts';
 import type { Vault } from '../../encryption/vault.ts';
 import { Failure, isFailure } from '../../errors.ts';
 import type { AuditActor, Mailbox } from '../../ingest/model.ts';
-import type { Credential, Credentials, Sessions } from '../../ingest/ports.ts';
+import type { Credential, Credentials, ProbeReport, Sessions } from '../../ingest/ports.ts';
 import type { MailboxStore, VersionedMailbox } from '../../ingest/stores.ts';
 import type { GrantStore } from '../../oauth/ports.ts';
 import type { Revocations } from '../../oauth/revocation.ts';
 import { isValidPassword, passwordBytesMax } from '../../secret/sealed-password.ts';
 import type { SecretBytes } from '../../secret/secret-bytes.ts';
+import { capitalized } from '../../text/printable.ts';
 import { asRunHere } from '../../text/program-name.ts';
 import { pageActor } from '../ports.ts';
 import type { AdminService, MailboxRequest, MailboxResult, ShownMailbox } from '../service.ts';
@@ -53,7 +55,7 @@ import {
 } from './form.ts';
 import { checkPresentGrant, type GrantSelectionPorts, type SelectedGrant, selectGrant } from './grants.ts';
 import { type NewMailbox, readAddresses, readMailboxChanges, readMailboxOptions } from './options.ts';
-import { targetFolder } from './post-actions.ts';
+import { postActionNotes } from './post-actions.ts';
 import type { ProbeResult, ProbeRunner } from './probe-runner.ts';
 import { refuseGrant, refusePartlyRemoved, type ServerDoubtPorts, serverDoubt } from './server-doubt.ts';
 
@@ -88,7 +90,7 @@ export function createMailboxActions(given: MailboxActionPorts): MailboxActions 
     } catch (error) {
       if (!isFailure(error) || error.domain === 'database' || error.code === 'unexpected') throw error;
       const { message, hint } = inWordsOfForm(error);
-      return refused(`${message.charAt(0).toUpperCase()}${message.slice(1)}. ${asRunHere(hint)}`.trim());
+      return refused(`${capitalized(message)}. ${asRunHere(hint)}`.trim());
     } finally {
       given.changed();
     }
@@ -132,7 +134,12 @@ async function test(ports: Ports, shown: ShownMailbox): Promise<MailboxResult> {
   const { mailbox } = await shownRow(ports, shown);
   const { view, report } = await probeStored(ports, mailbox);
   if (report === null) return { kind: 'probe_failed', probe: view };
-  return { kind: 'done', name: mailbox.name, sentence: `${mailbox.name} works.`, probe: view };
+  const probe = { ...view, notes: noteSentences(mailbox, report) };
+  return { kind: 'done', name: mailbox.name, sentence: `${mailbox.name} works.`, probe };
+}
+
+function noteSentences({ postAction }: Mailbox, report: ProbeReport): readonly string[] {
+  return postActionNotes(postAction, report).map((note) => `${capitalized(note)}.`);
 }
 
 async function probeStored({ vault, credentials, probes, sessions }: Ports, mailbox: Mailbox): Promise<ProbeResult> {
@@ -254,13 +261,11 @@ async function withSelectedGrant(
   }
 }
 
-/** The sentence says what is unusual: a target folder that is not there, another mailbox on the same folder. */
+/** The sentence says what is unusual: of the post-action on this server, another mailbox on the same folder. */
 async function done(ports: Ports, { mailbox, probed, next }: Stored, what: string): Promise<MailboxResult> {
   const notes = [`${mailbox.name} ${what}.`];
-  const target = targetFolder(mailbox.postAction);
   const report = probed?.report ?? null;
-  if (target !== null && report?.leftOut === 0 && !report.folders.includes(target))
-    notes.push(`There is no folder ${target} yet: the first move creates it, if the server allows the name.`);
+  if (report !== null) notes.push(...noteSentences(mailbox, report));
   const other = await mailboxOnSameFolder(ports.store, mailbox);
   if (other !== null) notes.push(`Mailbox ${other} reads this folder too: each message opens a ticket in both.`);
   if (next !== undefined) notes.push(next);

@@ -6,6 +6,7 @@
 import { oneLine, quoted, wrongValue } from '../../config/option-values.ts';
 import { Failure } from '../../errors.ts';
 import type { PostAction } from '../../ingest/model.ts';
+import type { ProbeReport } from '../../ingest/ports.ts';
 
 type PostActionForm<A extends PostAction> = {
   /** As the help shows it: the kind, and after a colon its argument. */
@@ -68,4 +69,22 @@ export function refuseMoveIntoItself(action: PostAction, polledFolder: string): 
   if (targetFolder(action)?.toLowerCase() !== polledFolder.toLowerCase()) return;
   const given = quoted(postActionText(action));
   throw new Failure('usage', `--on-success must move to another folder than the polled one, not ${given}`);
+}
+
+/** What an operator would not expect of this post-action on this server: phrases without a full stop. */
+export function postActionNotes(
+  action: PostAction,
+  { folders, capabilities, leftOut }: Pick<ProbeReport, 'folders' | 'capabilities' | 'leftOut'>,
+): readonly string[] {
+  const notes: string[] = [];
+  const folder = targetFolder(action);
+  // The first move creates the target folder, a misspelt one as well.
+  if (folder !== null && !folders.includes(folder) && leftOut === 0)
+    notes.push(`there is no folder ${folder} yet: the first move creates it, if the server allows the name`);
+  const isMarked = action.kind === 'delete' || (action.kind === 'move' && !capabilities.includes('MOVE'));
+  if (isMarked && !capabilities.includes('UIDPLUS'))
+    notes.push(
+      'the server has no UIDPLUS: messages stay in the folder, marked as deleted, until a mail program expunges it',
+    );
+  return notes;
 }

@@ -73,7 +73,7 @@ function reportView(report: ProbeReport, begun: readonly string[]) {
   return {
     ...{ stages: stageList(begun, false), failure: null, address, mechanism, folders, leftOut },
     certificate: certificate === null ? null : { ...certificate, validFromMs: null },
-    messages: folder.messageCount,
+    ...{ messages: folder.messageCount, notes: [] },
   } satisfies ProbeView;
 }
 
@@ -94,7 +94,7 @@ function failureView(failure: Failure, begun: readonly string[]): ProbeView {
     failure: { code, message, hint: hintsOfPage[code] ?? usual },
     ...{ address: null, mechanism: null, messages: null },
     folders: typeof fields['folders'] === 'string' && fields['folders'] !== '' ? fields['folders'].split(', ') : [],
-    leftOut: Number(fields['left_out'] ?? 0),
+    ...{ leftOut: Number(fields['left_out'] ?? 0), notes: [] },
     certificate: shownCertificate(failure),
   };
 }

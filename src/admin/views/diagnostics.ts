@@ -4,10 +4,12 @@
  * The findings are those of `encryption status`, with its sentences. Names in them may come from the database, so from
  * anyone with write access to it: no command contains one.
  */
+
 import { commandLine } from '../../encryption/help.ts';
 import { type EncryptionDiagnostic, type EncryptionStatus, encryptionDiagnostics } from '../../encryption/status.ts';
 import type { VaultView } from '../../encryption/vault.ts';
 import type { Failure } from '../../errors.ts';
+import { capitalized } from '../../text/printable.ts';
 import { shellArg } from '../../text/shell.ts';
 import type { Diagnostic } from '../service.ts';
 
@@ -44,7 +46,7 @@ export function diagnose(
     return subject !== 'waiting' || state.kind === 'open' || state.kind === 'closed';
   });
   return shown.map(({ subject, message, hint }) => {
-    const description = `${message.charAt(0).toUpperCase()}${message.slice(1)}.`;
+    const description = `${capitalized(message)}.`;
     return { ...texts[subject]({ hint, status, failure, context }), description };
   });
 }

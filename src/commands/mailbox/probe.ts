@@ -2,7 +2,7 @@
  * Mailbox probe for commands: logs in and opens the folder read-only, and shows each stage on the terminal.
  */
 
-import { targetFolder } from '../../admin/mailboxes/post-actions.ts';
+import { postActionNotes } from '../../admin/mailboxes/post-actions.ts';
 import type { App } from '../../compose/compose.ts';
 import { Failure, isFailure } from '../../errors.ts';
 import type { Connection, PostAction } from '../../ingest/model.ts';
@@ -140,21 +140,9 @@ export function probeJson(name: string, report: ProbeReport): Record<string, unk
   };
 }
 
-/** What an operator would not expect of this post-action on this server. */
-export function notePostAction(
-  action: PostAction,
-  { folders, capabilities, leftOut }: ProbeReport,
-  { terminal }: Pick<Context, 'terminal'>,
-): void {
-  const folder = targetFolder(action);
-  // The first move creates the target folder, a misspelt one as well.
-  if (folder !== null && !folders.includes(folder) && leftOut === 0)
-    terminal.note(`note: there is no folder ${folder} yet: the first move creates it, if the server allows the name`);
-  const isMarked = action.kind === 'delete' || (action.kind === 'move' && !capabilities.includes('MOVE'));
-  if (isMarked && !capabilities.includes('UIDPLUS'))
-    terminal.note(
-      'note: the server has no UIDPLUS: messages stay in the folder, marked as deleted, until a mail program expunges it',
-    );
+/** One line for each thing that an operator would not expect of this post-action on this server. */
+export function notePostAction(action: PostAction, report: ProbeReport, { terminal }: Pick<Context, 'terminal'>): void {
+  for (const note of postActionNotes(action, report)) terminal.note(`note: ${note}`);
 }
 
 /**

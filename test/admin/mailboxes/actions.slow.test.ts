@@ -272,6 +272,12 @@ describe('a stored mailbox', () => {
     expect(await stored()).toMatchObject({ state: 'active' });
   });
 
+  test('whose messages would move into a folder that is not there, is tested: the page says so', async () => {
+    await added({ action: 'move', target: 'Nowhere' });
+    const tested = await scene.form('mailbox/test', await scene.row(name));
+    expect(mainOf(tested.text)).toContain('There is no folder Nowhere yet: the first move creates it');
+  });
+
   test('gets a new password only if the server takes it', async () => {
     await added();
     const refused = await scene.form('mailbox/password', { ...(await scene.row(name)), password: 'no', probe: 'yes' });

@@ -6,6 +6,7 @@
  */
 
 import { describeReason, isQuarantineReason } from '../../../ingest/quarantine/reasons.ts';
+import { capitalized } from '../../../text/printable.ts';
 import { asRunHere } from '../../../text/program-name.ts';
 import { isoTime } from '../../../text/time.ts';
 import { spanText } from '../../../text/units.ts';
@@ -126,7 +127,7 @@ export function quotation(text: string): Markup {
 export function inPlainWords(reason: string): string {
   if (/^[a-z_]+$/.test(reason)) return reason;
   const [, text = reason] = /^[a-z]+(?:_[a-z]+)+: (.+)$/s.exec(reason) ?? [];
-  return `${text.charAt(0).toUpperCase()}${text.slice(1)}`;
+  return capitalized(text);
 }
 
 /** Why a message is in quarantine. A reason that this version does not know is untrusted text from the table. */

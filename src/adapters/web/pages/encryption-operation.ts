@@ -3,7 +3,9 @@
  *
  * Progress comes from the database, so it is the same after a reload, after a restart, and on every worker.
  */
+
 import type { EncryptionView, OperationKind, OperationView } from '../../../admin/service.ts';
+import { capitalized } from '../../../text/printable.ts';
 import { asRunHere } from '../../../text/program-name.ts';
 import {
   card,
@@ -129,7 +131,7 @@ export function lastOperation({ operation, mode }: EncryptionView, at: 'first' |
 function failure(error: OperationView['error']): Markup {
   if (error === null) return markup`<p>The reason is in the log of the daemon.</p>`;
   const { message, code, hint } = error;
-  return markup`<p>${message.charAt(0).toUpperCase()}${message.slice(1)} <small>(${code})</small></p>${hintParagraph(hint)}`;
+  return markup`<p>${capitalized(message)} <small>(${code})</small></p>${hintParagraph(hint)}`;
 }
 
 function details(operation: OperationView, done: string | null = null): Markup {

@@ -41,7 +41,7 @@ function reason({ message, hint }: NonNullable<ProbeView['failure']>): Markup {
 
 const foldersShown = 30;
 
-function facts({ address, certificate, mechanism, messages, folders, leftOut }: ProbeView): Markup {
+function facts({ address, certificate, mechanism, messages, folders, leftOut, notes }: ProbeView): Markup {
   const more = folders.length > foldersShown ? ` and ${folders.length - foldersShown} more` : '';
   const list = folders.slice(0, foldersShown).map((name, index) => [index === 0 ? '' : ', ', untrustedText(name, 80)]);
   const rows = [
@@ -53,6 +53,7 @@ function facts({ address, certificate, mechanism, messages, folders, leftOut }: 
     leftOut === 0
       ? null
       : (['Not shown', markup`${countText(leftOut, 'name')} with the password or token in it`] as const),
+    ...notes.map((note) => ['Note', untrustedText(note, 600)] as const),
   ];
   return rows.every((row) => row === null) ? nothing : definitionList(rows);
 }

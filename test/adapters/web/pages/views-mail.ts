@@ -66,12 +66,12 @@ export const untrustedProbe: ProbeView = {
     message: 'The certificate of the server is not trusted.',
     hint: 'Trust its authority, or pin the certificate.',
   },
-  ...{ address: null, certificate, mechanism: null, messages: null, folders: [], leftOut: 0 },
+  ...{ address: null, certificate, mechanism: null, messages: null, folders: [], leftOut: 0, notes: [] },
 };
 
 export const passedProbe: ProbeView = {
   stages: untrustedProbe.stages.map(({ stage }) => ({ stage, result: 'passed' })),
-  ...{ failure: null, address: '192.0.2.7:993', certificate, mechanism: 'PLAIN', messages: 12, leftOut: 0 },
+  ...{ failure: null, address: '192.0.2.7:993', certificate, mechanism: 'PLAIN', messages: 12, leftOut: 0, notes: [] },
   folders: ['INBOX', 'Archive/2026', 'Sent'],
 };
 
