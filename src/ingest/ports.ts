@@ -70,6 +70,12 @@ export type FolderState = {
 /** A message in a folder listing; `receivedAtMs` is INTERNALDATE, null: the server gives none. */
 export type ListedMessage = { readonly uid: number; readonly sizeBytes: number; readonly receivedAtMs: number | null };
 
+/** With its Message-ID, without angle brackets; null: none, or one that is not compared (not ASCII, very long). */
+export type IdentifiedMessage = ListedMessage & { readonly messageId: string | null };
+
+/** As it was when it was handled; `sourceSha256`: of its whole source, null where that is unknown. */
+export type HandledSource = IdentifiedMessage & { readonly sourceSha256: string | null };
+
 /** UIDs above `above`, up to and including `upTo`; or those of a list. */
 export type UidSelection = { readonly above: number; readonly upTo: number } | { readonly list: readonly number[] };
 
@@ -95,6 +101,8 @@ export interface Session extends AsyncDisposable {
   uidBefore(atMs: number): Promise<number>;
   /** Sizes and arrival times; a UID that no longer exists is left out. */
   sizes(uids: readonly number[]): Promise<readonly ListedMessage[]>;
+  /** The same with the Message-ID, in one FETCH; a UID that no longer exists is left out. */
+  identify(uids: readonly number[]): Promise<readonly IdentifiedMessage[]>;
   /** Whole sources (BODY.PEEK[]); a UID that no longer exists is left out. */
   fetch(uids: readonly number[]): AsyncIterable<FetchedSource>;
   /** The header alone, at most `bytesMax` bytes. */

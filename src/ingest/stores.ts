@@ -27,7 +27,7 @@ import type {
 } from './model.ts';
 import type { Endpoint } from './poll/server-failures.ts';
 import type { WaitingMailbox } from './polling-policy.ts';
-import type { ListedMessage, UidSelection } from './ports.ts';
+import type { HandledSource, ListedMessage, UidSelection } from './ports.ts';
 
 /** A mailbox with the version of its row, which changes with every change except the sealing of its password. */
 export type VersionedMailbox = {
@@ -119,7 +119,7 @@ export interface FolderStore {
   /** Number of outcomes in that epoch with those UIDs. */
   countOutcomes(mailboxId: string, folderEpoch: number, uids: UidSelection): Promise<number>;
   /** The last messages up to that cursor with an outcome, at most `limit`. */
-  lastHandled(mailboxId: string, cursor: Cursor, limit: number): Promise<readonly ListedMessage[]>;
+  lastHandled(mailboxId: string, cursor: Cursor, limit: number): Promise<readonly HandledSource[]>;
   /** Stores the cursor without its start UID. Throws `lease_lost`. */
   beginFolderEpoch(lease: Lease, epoch: NewFolderEpoch): Promise<void>;
   /**

@@ -113,3 +113,12 @@ function collapsed(rawValue: string): string {
 export function placeholderMessageId(hash: string): string {
   return `${hash}@missing.invalid`;
 }
+
+const comparableLengthMax = 1000;
+
+/** A Message-ID that is read alike wherever it comes from; null: it is no ASCII text, or too long. */
+export function comparableId(messageId: string | null): string | null {
+  return messageId !== null && messageId.length <= comparableLengthMax && /^[\x21-\x7e]+$/u.test(messageId)
+    ? messageId
+    : null;
+}

@@ -28,6 +28,8 @@ function mail(id: string, more = ''): Buffer {
   );
 }
 
+const withoutId = (source: Buffer) => Buffer.from(source.toString().replace(/Message-ID: .*\r\n/u, ''));
+
 async function outcomesOf(on: TestApp, mailbox: Mailbox): Promise<string[]> {
   const rows = await Array.fromAsync(on.app.store.outcomes(mailbox.id, false));
   return rows.map(({ uid, outcome }) => `${uid} ${outcome}`);
@@ -99,6 +101,35 @@ for (const { kind, tags } of databaseKinds)
       expect((await on.pollOnce(mailbox, never)).outcomes).toMatchObject({ duplicate: 0, ticket_opened: 0 });
       expect(await on.app.store.listTickets(10)).toHaveLength(4);
     });
+
+    for (const has of ['Message-IDs', 'no Message-IDs'] as const)
+      test(`that is restored, and has new messages of equal size with ${has}, loses none`, async () => {
+        await using on = await testApp(await databaseOf(kind));
+        const user = dovecot.newUser();
+        const hasIds = has === 'Message-IDs';
+        const put = (ids: readonly string[], minute: number) =>
+          dovecot.append(
+            user,
+            'INBOX',
+            ids.map((id) => (hasIds ? mail(id) : withoutId(mail(id)))),
+            {
+              receivedAt: new Date(Date.UTC(2026, 10, 23, 10, hasIds ? 0 : minute)),
+            },
+          );
+        await put(['a', 'b'], 0);
+        const mailbox = await on.addMailbox(dovecot, user, { postAction: { kind: 'leave' } });
+        await on.pollOnce(mailbox, never);
+        const restore = await dovecot.backUp(user, 'INBOX');
+        await put(['old1', 'old2', 'old3'], 1);
+        await on.pollOnce(mailbox, never);
+        await restore();
+        await put(['new1', 'new2', 'new3'], 2);
+        await expect(reconcileFolder(mailbox, on.app)).rejects.toMatchObject({ code: 'check_failed' });
+        expect((await on.pollOnce(mailbox, never)).outcomes).toMatchObject({ duplicate: 2, ticket_opened: 3 });
+        expect((await on.pollOnce(mailbox, never)).outcomes).toMatchObject({ duplicate: 0, ticket_opened: 0 });
+        expect(await on.app.store.listTickets(10)).toHaveLength(8);
+        expect(await reconcileFolder(mailbox, on.app)).toMatchObject({ onServer: 5, handled: 5, missing: [] });
+      });
 
     test('that returns to an old UIDVALIDITY starts another epoch', async () => {
       await using on = await testApp(await databaseOf(kind));

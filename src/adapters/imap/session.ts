@@ -8,10 +8,17 @@
  */
 
 import type { FetchMessageObject } from 'imapflow';
-import { copyIn } from '../../async/buffer-pool.ts';
 import { Failure, isFailure } from '../../errors.ts';
 import type { Connection, PostAction } from '../../ingest/model.ts';
-import type { FetchedSource, FolderState, IdleEnd, ListedMessage, Session, Sessions } from '../../ingest/ports.ts';
+import type {
+  FetchedSource,
+  FolderState,
+  IdentifiedMessage,
+  IdleEnd,
+  ListedMessage,
+  Session,
+  Sessions,
+} from '../../ingest/ports.ts';
 import { hints } from '../../text/hints.ts';
 import type { ImapOptions } from './client.ts';
 import { ImapConnection } from './connection.ts';
@@ -29,6 +36,7 @@ import { idle, NewMailAnnouncements } from './idle.ts';
 import { commandBytesMax, idleBytesMax } from './limits.ts';
 import { applyAction } from './post-actions.ts';
 import { probe } from './probe.ts';
+import { nextMatch, PendingFetch, toIdentified, toListed } from './responses/fetch-rows.ts';
 import { listedMax, uidMax } from './responses/uid-collector.ts';
 import { certificateNotAfterMs } from './tls.ts';
 
@@ -36,56 +44,6 @@ const dayMs = 24 * 60 * 60 * 1000;
 const datesPerFetch = 500;
 /** Upper limit of a FETCH response without its literal: number, UID, size, date, and extensions. */
 const rowBytesMax = 512;
-
-function toListed(row: FetchMessageObject): ListedMessage {
-  const atMs = row.internalDate instanceof Date ? row.internalDate.getTime() : 0;
-  // The library reads a missing date (NIL) as 1970.
-  return { uid: row.uid, sizeBytes: row.size ?? 0, receivedAtMs: atMs > 0 ? atMs : null };
-}
-
-/** Requested UIDs without a response so far; distinguishes responses from unsolicited FETCH data. */
-class PendingFetch {
-  readonly #open: Set<number>;
-  readonly #withoutBody = new Set<number>();
-
-  constructor(uids: readonly number[]) {
-    this.#open = new Set(uids);
-  }
-
-  /** The source in `row`; null: no response (a flag change, another message, a duplicate). */
-  match(row: FetchMessageObject): FetchedSource | null {
-    if (!this.#open.has(row.uid)) return null;
-    if (!row.source || row.source.length === 0) {
-      this.#withoutBody.add(row.uid);
-      return null;
-    }
-    this.#open.delete(row.uid);
-    return { uid: row.uid, source: copyIn(row.source) };
-  }
-
-  /** Number of outstanding responses. */
-  get openCount(): number {
-    return this.#open.size;
-  }
-
-  /** UIDs for which the server sent data, but no body. */
-  bodiless(): readonly number[] {
-    return [...this.#withoutBody].filter((uid) => this.#open.has(uid));
-  }
-}
-
-/** The next response among the rows; null after the last. Other rows do not count as progress. */
-async function nextMatch<T>(
-  rows: AsyncGenerator<FetchMessageObject>,
-  take: (row: FetchMessageObject) => T | null,
-): Promise<T | null> {
-  for (;;) {
-    const row = await rows.next();
-    if (row.done === true) return null;
-    const answer = take(row.value);
-    if (answer !== null) return answer;
-  }
-}
 
 /** A UID that is not below it cannot be one of the folder; the highest number has no UIDNEXT above it. */
 function uidBound({ uidNext, isUidNextGuessed }: FolderState): number {
@@ -172,19 +130,15 @@ class ImapSession implements Session {
   }
 
   async sizes(uids: readonly number[]): Promise<readonly ListedMessage[]> {
-    const asked = new Set(uids);
-    const found = new Map<number, ListedMessage>();
-    const query = { uid: true, size: true, internalDate: true };
-    // A row without a size is an unsolicited flag change, or all that the server reports of the message.
-    const sized = new Set<number>();
-    const take = (row: FetchMessageObject): ListedMessage | null => {
-      const isMore = row.size === undefined ? !found.has(row.uid) : !sized.has(row.uid);
-      if (!asked.has(row.uid) || !isMore) return null;
-      if (row.size !== undefined) sized.add(row.uid);
-      return toListed(row);
-    };
-    for await (const one of this.#answers('reading message sizes', uids, query, take)) found.set(one.uid, one);
-    return [...found.values()].sort((a, b) => a.uid - b.uid);
+    return this.#listed('reading message sizes', uids, [], toListed);
+  }
+
+  async identify(uids: readonly number[]): Promise<readonly IdentifiedMessage[]> {
+    const { inboundLimit, literalBytesMax } = this.#connection;
+    inboundLimit.expectLiterals(uids.length * literalBytesMax);
+    const found = await this.#listed('comparing messages', uids, ['message-id'], toIdentified);
+    inboundLimit.expectNoLiterals();
+    return found;
   }
 
   async *fetch(uids: readonly number[]): AsyncGenerator<FetchedSource, void, undefined> {
@@ -269,6 +223,28 @@ class ImapSession implements Session {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
+  }
+
+  /** Sizes, arrival times and header fields; ascending. */
+  async #listed<T extends ListedMessage>(
+    doing: string,
+    uids: readonly number[],
+    headers: string[],
+    read: (row: FetchMessageObject) => T,
+  ): Promise<readonly T[]> {
+    const asked = new Set(uids);
+    const found = new Map<number, T>();
+    const query = { uid: true, size: true, internalDate: true, ...(headers.length === 0 ? {} : { headers }) };
+    // A row without a size is an unsolicited flag change, or all that the server reports of the message.
+    const sized = new Set<number>();
+    const take = (row: FetchMessageObject): T | null => {
+      const isMore = row.size === undefined ? !found.has(row.uid) : !sized.has(row.uid);
+      if (!asked.has(row.uid) || !isMore) return null;
+      if (row.size !== undefined) sized.add(row.uid);
+      return read(row);
+    };
+    for await (const one of this.#answers(doing, uids, query, take)) found.set(one.uid, one);
+    return [...found.values()].sort((a, b) => a.uid - b.uid);
   }
 
   #assertNotFetching(doing: string): void {

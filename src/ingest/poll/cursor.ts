@@ -2,8 +2,8 @@
  * Start cursor of a round: continues where the last round ended, or starts a new epoch of the folder.
  *
  * A cursor in the folder's current epoch is used as it is. A new epoch starts for a folder that is new, that has
- * another UIDVALIDITY (RFC 9051 section 2.3.1.1), that was restored from a backup under the same UIDVALIDITY, so that
- * UIDs will be used again, that has messages below the cursor which were never read (late-messages.ts), or that is
+ * another UIDVALIDITY (RFC 9051 section 2.3.1.1), that was restored from a backup under the same UIDVALIDITY
+ * (restored-folder.ts), that has messages below the cursor which were never read (late-messages.ts), or that is
  * another folder than before, because the row of the mailbox was changed. It starts where the mailbox's start point
  * says: at the first message, or at the first that arrived since a time. Messages that were handled before are
  * recognised later, by Message-ID and content.
@@ -17,14 +17,12 @@ import { events } from '../../events.ts';
 import { hints } from '../../text/hints.ts';
 import { epochOf, folderKey, uidValidityOf } from '../folder-epoch.ts';
 import type { Cursor, Mailbox } from '../model.ts';
-import type { FolderState, ListedMessage, Session } from '../ports.ts';
+import type { FolderState, Session } from '../ports.ts';
 import type { FolderProgress, FolderStore, Lease } from '../stores.ts';
 import { firstLateUid } from './late-messages.ts';
 import type { FolderVerification, PollOptions, PollPorts } from './poll-context.ts';
+import { isReplaced, isRestoredFromBackup } from './restored-folder.ts';
 import { uidValidityChangesMax } from './uidvalidity-changes.ts';
-
-/** Number of last handled messages that are compared. */
-const comparedMax = 5;
 
 type RoundStart = {
   readonly mailbox: Mailbox;
@@ -118,54 +116,6 @@ function logNewEpoch(
   const count = options.uidValidityChanges?.note(mailbox.id) ?? 0;
   if (count > uidValidityChangesMax)
     log.warn({ mailbox: mailbox.name, poll: roundId, count }, events.folderUidvalidityUnstable);
-}
-
-/**
- * True when UIDs up to the cursor will be used again. UIDNEXT is above every UID that was ever used; where the server
- * does not announce it, or has messages above it, it proves nothing. When as many messages arrived as the backup
- * lacked, or more, UIDNEXT is above the cursor all the same: then the messages up to the cursor are others. `cursor`
- * must be older than the session.
- */
-export async function isRestoredFromBackup(
-  mailboxId: string,
-  session: Session,
-  cursor: Cursor,
-  store: Pick<FolderStore, 'lastHandled'>,
-): Promise<boolean> {
-  const { uidNext, isUidNextGuessed } = session.folder;
-  if (uidNext > cursor.uid) return await isReplaced(mailboxId, session, cursor, store);
-  if (isUidNextGuessed === true) return false;
-  return (await session.listAbove(uidNext - 1)).length === 0;
-}
-
-/** True when one of the messages handled last is another message now. */
-async function isReplaced(
-  mailboxId: string,
-  session: Session,
-  cursor: Cursor,
-  store: Pick<FolderStore, 'lastHandled'>,
-): Promise<boolean> {
-  return (await comparisons(await store.lastHandled(mailboxId, cursor, comparedMax), session)).some(isOtherMessage);
-}
-
-/** Then and now. */
-type Comparison = { readonly sizes: readonly [number, number]; readonly times: readonly [number, number] };
-
-/** Handled messages beside what has their UIDs now. Without a time there is no comparison: the size may be wrong. */
-async function comparisons(handled: readonly ListedMessage[], session: Session): Promise<Comparison[]> {
-  const dated = handled.filter(({ receivedAtMs }) => receivedAtMs !== null);
-  if (dated.length === 0) return [];
-  const listed = new Map((await session.sizes(dated.map(({ uid }) => uid))).map((message) => [message.uid, message]));
-  return dated.flatMap(({ uid, sizeBytes, receivedAtMs }) => {
-    const now = listed.get(uid);
-    if (now === undefined || now.receivedAtMs === null || receivedAtMs === null) return [];
-    return [{ sizes: [sizeBytes, now.sizeBytes], times: [receivedAtMs, now.receivedAtMs] }];
-  });
-}
-
-/** Sizes alone prove nothing: some servers announce another size once a message was read. */
-function isOtherMessage({ sizes, times }: Comparison): boolean {
-  return sizes[0] !== sizes[1] && times[0] !== times[1];
 }
 
 /** An epoch without outcomes: a UIDVALIDITY may also return. */

@@ -33,6 +33,7 @@ export function serialized(session: Session, preempted?: AbortSignal): Session {
     listAbove: (uid) => run(() => session.listAbove(uid)),
     uidBefore: (atMs) => run(() => session.uidBefore(atMs)),
     sizes: (uids) => run(() => session.sizes(uids)),
+    identify: (uids) => run(() => session.identify(uids)),
     fetch: async function* (uids) {
       const release = await mutex.acquire();
       try {

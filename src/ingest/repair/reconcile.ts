@@ -14,7 +14,8 @@ import { chunksOf } from '../fetch/batches.ts';
 import { listingsAbove } from '../fetch/listing.ts';
 import { uidValidityOf } from '../folder-epoch.ts';
 import { type Mailbox, outcomesWhere, postActionRules } from '../model.ts';
-import { isOtherFolder, isRestoredFromBackup } from '../poll/cursor.ts';
+import { isOtherFolder } from '../poll/cursor.ts';
+import { isRestoredFromBackup } from '../poll/restored-folder.ts';
 import type { Blobs, Credentials, ListedMessage, RawSources, Session, Sessions } from '../ports.ts';
 import type {
   ComparedOutcome,

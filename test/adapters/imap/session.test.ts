@@ -125,6 +125,20 @@ test('a header is fetched alone and truncated to its limit; a removed message ha
   expect(await session.fetchHeader(2, 10)).toBeNull();
 });
 
+test('messages are identified by their Message-ID beside size and time', async () => {
+  const user = dovecot.newUser();
+  const receivedAt = new Date('2025-01-01T10:00:00Z');
+  const texts = ['Message-ID: <a@x>\r\n', 'Subject: none\r\n', 'Message-Id:\r\n <b@x>\r\n', 'Message-ID: <\xe4@x>\r\n'];
+  const sources = [...texts, `Message-ID: <${'x'.repeat(200_000)}@x>\r\n`].map((text) =>
+    Buffer.from(`${text}\r\nbody\r\n`, 'latin1'),
+  );
+  await dovecot.append(user, 'INBOX', sources, { receivedAt });
+  await using session = await openSession(connectionTo(dovecot, user));
+  const found = await session.identify([1, 2, 3, 4, 5, 6]);
+  expect(found.map(({ messageId }) => messageId)).toEqual(['a@x', null, 'b@x', null, null]);
+  expect(found[0]).toEqual({ ...(await session.sizes([1]))[0], messageId: 'a@x' });
+});
+
 describe('the first message since a time', () => {
   test('is found by its exact time of arrival', async () => {
     const user = dovecot.newUser();

@@ -57,6 +57,7 @@ function session(script: Script): Session & { readonly asked: (readonly number[]
     listingFailure: null,
     uidBefore: () => Promise.resolve(0),
     sizes: (uids) => Promise.resolve(script.sizes(uids, ++sizeCalls)),
+    identify: () => Promise.resolve([]),
     fetch: async function* (uids) {
       asked.push(uids);
       yield* script.fetch(uids, asked.length);

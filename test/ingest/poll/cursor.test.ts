@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { describe, expect, test } from 'vitest';
 import { Failure } from '../../../src/errors.ts';
 import type { EventName } from '../../../src/events.ts';
@@ -5,14 +6,22 @@ import { epochOf, folderKey } from '../../../src/ingest/folder-epoch.ts';
 import { startCursor } from '../../../src/ingest/poll/cursor.ts';
 import type { FolderVerification } from '../../../src/ingest/poll/poll-context.ts';
 import { createUidValidityChanges, uidValidityChangesMax } from '../../../src/ingest/poll/uidvalidity-changes.ts';
-import type { FolderState, ListedMessage, Session } from '../../../src/ingest/ports.ts';
+import type {
+  FolderState,
+  HandledSource,
+  IdentifiedMessage,
+  ListedMessage,
+  Session,
+} from '../../../src/ingest/ports.ts';
 import type { FolderProgress, NewFolderEpoch } from '../../../src/ingest/stores.ts';
 import { handClock, mailbox } from '../samples.ts';
 
 type Folder = FolderState & { readonly uids?: readonly number[] };
 type Scene = {
-  readonly handled?: readonly ListedMessage[];
-  readonly listed?: readonly ListedMessage[];
+  readonly handled?: readonly (ListedMessage & Partial<HandledSource>)[];
+  readonly listed?: readonly (ListedMessage & Partial<IdentifiedMessage>)[];
+  /** What the server has under each UID. */
+  readonly source?: Uint8Array | null;
   readonly place: FolderProgress;
   readonly folder: Folder;
   readonly isFirst?: boolean;
@@ -43,7 +52,7 @@ async function begun(scene: Scene, notes = createUidValidityChanges(handClock())
   const write = (_: unknown, event: EventName) => void events.push(event);
   const store = {
     readFolderProgress: async () => scene.place,
-    lastHandled: async () => scene.handled ?? [],
+    lastHandled: async () => (scene.handled ?? []).map((one) => ({ messageId: null, sourceSha256: null, ...one })),
     countOutcomes: async () => scene.outcomes ?? 1000,
     isEpochUsed: async (_: string, folderEpoch: number) => (scene.used ?? []).includes(folderEpoch),
     beginFolderEpoch: async (_: unknown, beginning: NewFolderEpoch) => {
@@ -59,7 +68,10 @@ async function begun(scene: Scene, notes = createUidValidityChanges(handClock())
   };
   const session = {
     folder: scene.folder,
-    sizes: async () => scene.listed ?? [],
+    identify: async () => (scene.listed ?? []).map((one) => ({ messageId: null, ...one })),
+    fetch: async function* ([uid]: readonly number[]) {
+      yield { uid, source: scene.source ?? null };
+    },
     hasMore: false,
     listAbove: async (uid: number) => (scene.folder.uids ?? []).filter((one) => one > uid),
   } as unknown as Session;
@@ -136,6 +148,42 @@ describe('the start cursor of a round', () => {
     for (const same of [{}, { sizeBytes: 101 }, { receivedAtMs: 2000 }, null]) expect(await seen(same)).toEqual([]);
     const unknown = { ...scene, handled: [{ ...one, receivedAtMs: null }] };
     expect((await begun({ ...unknown, listed: [{ ...one, sizeBytes: 1 }] })).events).toEqual([]);
+  });
+
+  describe('when messages of equal size arrived after the restore', () => {
+    const one = { uid: 5, sizeBytes: 100, receivedAtMs: 1000, messageId: 'a@x' };
+    const scene = { place: at(7, 5), folder: folder(7, 20), used: [7] };
+    const restored = ['folder.restored_from_backup'];
+    const text = (of: string) => new Uint8Array(Buffer.from(of));
+    const sha256 = (of: string) => createHash('sha256').update(of).digest('hex');
+    type Seen = Pick<Scene, 'source'> & { before?: Partial<HandledSource>; now?: Partial<IdentifiedMessage> };
+    const seen = async ({ before, now, source = null }: Seen) =>
+      (await begun({ ...scene, handled: [{ ...one, ...before }], listed: [{ ...one, ...now }], source })).events;
+
+    test('the Message-ID tells, whatever size and time are', async () => {
+      for (const same of [{}, { receivedAtMs: 2000 }, { sizeBytes: 1 }, { receivedAtMs: null }])
+        expect(await seen({ now: { ...same, messageId: 'b@x' } })).toEqual(restored);
+      expect(await seen({ now: { receivedAtMs: 2000 }, before: { sourceSha256: sha256('old') } })).toEqual([]);
+    });
+
+    test('without a Message-ID, another time has the source compared', async () => {
+      const before = { messageId: null, sourceSha256: sha256('old') };
+      const now = { messageId: null, receivedAtMs: 2000 };
+      expect(await seen({ before, now, source: text('new') })).toEqual(restored);
+      expect(await seen({ before, now: { receivedAtMs: 2000 }, source: text('new') })).toEqual(restored);
+      expect(await seen({ before, now, source: text('old') })).toEqual([]);
+      expect(await seen({ before, now, source: null })).toEqual([]);
+      expect(await seen({ before: { messageId: null }, now, source: text('new') })).toEqual([]);
+      // No body is fetched while the time is the same.
+      expect(await seen({ before, now: { messageId: null }, source: text('new') })).toEqual([]);
+    });
+
+    test('any of the messages tells', async () => {
+      const handled = [5, 4, 3, 2, 1].map((uid) => ({ ...one, uid, messageId: `${uid}@x` }));
+      const listed = handled.map((each) => (each.uid === 3 ? { ...each, messageId: 'new@x' } : each));
+      expect((await begun({ ...scene, handled, listed: handled })).events).toEqual([]);
+      expect((await begun({ ...scene, handled, listed })).events).toEqual(restored);
+    });
   });
 
   describe('when as many messages arrived as the backup lacked', () => {

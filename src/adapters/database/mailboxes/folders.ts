@@ -8,7 +8,7 @@
 import { type ExpressionBuilder, sql, type Updateable } from 'kysely';
 import { Failure } from '../../../errors.ts';
 import { type Cursor, outcomesWhere } from '../../../ingest/model.ts';
-import type { ListedMessage, UidSelection } from '../../../ingest/ports.ts';
+import type { HandledSource, UidSelection } from '../../../ingest/ports.ts';
 import {
   type FolderProgress,
   type FolderStore,
@@ -16,6 +16,7 @@ import {
   leaseLost,
   type NewFolderEpoch,
 } from '../../../ingest/stores.ts';
+import { comparableId } from '../../../mail/fingerprint.ts';
 import { toCursor } from '../rows/mailboxes.ts';
 import { bindDatabase, inTransaction } from '../sql/statements.ts';
 import { fromOptionalTime, type SqlExecutor, type Tables } from '../sql/tables.ts';
@@ -82,20 +83,25 @@ async function lastHandled(
   mailboxId: string,
   { folderEpoch, uid }: Cursor,
   limit: number,
-): Promise<readonly ListedMessage[]> {
+): Promise<readonly HandledSource[]> {
   const rows = await db
     .selectFrom('outcome')
-    .select(['uid', 'size_bytes', 'received_at'])
-    .where('mailbox_id', '=', mailboxId)
-    .where('folder_epoch', '=', folderEpoch)
-    .where('uid', '<=', uid)
-    .orderBy('uid', 'desc')
+    .leftJoin('message', 'message.id', 'outcome.message_id')
+    .select(['outcome.uid', 'outcome.size_bytes', 'outcome.received_at', 'outcome.dedup_key', 'outcome.raw_sha256'])
+    .select(['message.message_id', 'message.message_id_missing'])
+    .where('outcome.mailbox_id', '=', mailboxId)
+    .where('outcome.folder_epoch', '=', folderEpoch)
+    .where('outcome.uid', '<=', uid)
+    .orderBy('outcome.uid', 'desc')
     .limit(limit)
     .execute();
   return rows.map((row) => ({
     uid: row.uid,
     sizeBytes: row.size_bytes,
     receivedAtMs: fromOptionalTime(row.received_at),
+    messageId: row.message_id_missing === 0 && row.message_id !== null ? comparableId(row.message_id) : null,
+    // Of a message that was never parsed the header alone may be stored.
+    sourceSha256: row.dedup_key === null ? null : row.raw_sha256,
   }));
 }
 

@@ -1,0 +1,68 @@
+/**
+ * Detection of a folder that was restored from a backup under the same UIDVALIDITY, so that its UIDs are used again
+ * (which RFC 9051 section 2.3.1.1 forbids).
+ *
+ * UIDNEXT at or below the cursor shows it. When as many messages arrived as the backup lacked, or more, UIDNEXT is
+ * above the cursor all the same: then the messages handled last are compared with what has their UIDs now, in one
+ * FETCH. A Message-ID that differs shows another message; so do size and INTERNALDATE together. Either of those alone
+ * proves nothing: some servers announce another size once a message was read, some restore other dates. Where a date
+ * differs and there is no Message-ID to compare, the source is fetched and compared by its hash.
+ */
+import { createHash } from 'node:crypto';
+import type { Cursor } from '../model.ts';
+import type { HandledSource, IdentifiedMessage, Session } from '../ports.ts';
+import type { FolderStore } from '../stores.ts';
+
+/** Number of last handled messages that are compared. */
+const comparedMax = 5;
+
+/**
+ * True when UIDs up to the cursor are or will be used again. UIDNEXT is above every UID that was ever used; where the
+ * server does not announce it, or has messages above it, it proves nothing. `cursor` must be older than the session.
+ */
+export async function isRestoredFromBackup(
+  mailboxId: string,
+  session: Session,
+  cursor: Cursor,
+  store: Pick<FolderStore, 'lastHandled'>,
+): Promise<boolean> {
+  const { uidNext, isUidNextGuessed } = session.folder;
+  if (uidNext > cursor.uid) return await isReplaced(mailboxId, session, cursor, store);
+  if (isUidNextGuessed === true) return false;
+  return (await session.listAbove(uidNext - 1)).length === 0;
+}
+
+/** True when one of the messages handled last is another message now. */
+export async function isReplaced(
+  mailboxId: string,
+  session: Session,
+  cursor: Cursor,
+  store: Pick<FolderStore, 'lastHandled'>,
+): Promise<boolean> {
+  const handled = await store.lastHandled(mailboxId, cursor, comparedMax);
+  if (handled.length === 0) return false;
+  const present = new Map((await session.identify(handled.map(({ uid }) => uid))).map((one) => [one.uid, one]));
+  for (const before of handled) {
+    const now = present.get(before.uid);
+    if (now !== undefined && (await isOtherMessage(before, now, session))) return true;
+  }
+  return false;
+}
+
+async function isOtherMessage(before: HandledSource, now: IdentifiedMessage, session: Session): Promise<boolean> {
+  const hasIds = before.messageId !== null && now.messageId !== null;
+  if (hasIds && before.messageId !== now.messageId) return true;
+  // Without a time the size may be wrong as well.
+  if (before.receivedAtMs === null || now.receivedAtMs === null || before.receivedAtMs === now.receivedAtMs)
+    return false;
+  if (before.sizeBytes !== now.sizeBytes) return true;
+  return !hasIds && before.sourceSha256 !== null && (await hasOtherSource(before, session));
+}
+
+/** False where the server gives no source. */
+async function hasOtherSource({ uid, sourceSha256 }: HandledSource, session: Session): Promise<boolean> {
+  let isOther = false;
+  for await (const { source } of session.fetch([uid]))
+    if (source !== null) isOther = createHash('sha256').update(source).digest('hex') !== sourceSha256;
+  return isOther;
+}
