@@ -44,6 +44,8 @@ for (const [named, mail] of [
       for (let more = 65_530; more < 65_540; more += 1) {
         const long = withBody(mail, `${'x'.repeat(more)}\r\nmore\r\n${'y'.repeat(100_000)}\r\n`);
         expect(await keyOf(long.replaceAll('\r\n', '\n'))).toBe(await keyOf(long));
+        const bare = withBody(mail, `a\r\n${'x'.repeat(more - 5)}\r\r\r\nmore\r\n`);
+        expect(await keyOf(bare.replace('a\r\n', 'a\n'))).toBe(await keyOf(bare));
       }
     });
 

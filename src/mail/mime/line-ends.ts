@@ -25,12 +25,12 @@ const bytesAtOnce = 65_536;
 export function* withCanonicalBreaks(bytes: Buffer): Generator<Buffer, void, undefined> {
   const length = lengthWithoutLastBreaks(bytes);
   for (let start = 0; start < length; ) {
-    const end = Math.min(start + bytesAtOnce, length);
+    let end = Math.min(start + bytesAtOnce, length);
     // CR and LF stay together.
-    const next = bytes[end - 1] === carriageReturn && end < length ? end + 1 : end;
-    const chunk = bytes.subarray(start, next);
+    while (end < length && bytes[end - 1] === carriageReturn) end += 1;
+    const chunk = bytes.subarray(start, end);
     yield hasBareLineFeed(chunk) ? Buffer.from(chunk.toString('latin1').replace(/\r?\n/gu, '\r\n'), 'latin1') : chunk;
-    start = next;
+    start = end;
   }
 }
 
