@@ -16,6 +16,8 @@ import type { Worker } from './worker.ts';
 
 export type Injected = {
   readonly kind: string;
+  /** What was drawn for it; null: the kind says it. */
+  readonly what: string | null;
   /** Names of workers. */
   readonly targets: readonly string[];
   readonly atMs: number;
@@ -41,9 +43,13 @@ export type CampaignOptions = {
   readonly once: boolean;
   /** Longest time that a fault lasts, but for those that need longer to be visible; null: as the table says. */
   readonly lastS: number | null;
+  readonly companions: Companions;
   /** Ends it early: what continues is undone, and no more begins. */
   readonly stop: AbortSignal;
 };
+
+/** Faults beside the first one of a round: the chance of each further one, and how many at most. */
+export type Companions = { readonly share: number; readonly max: number };
 
 export type Ports = {
   readonly scene: Scene;
@@ -60,7 +66,6 @@ export type Ports = {
 const goneMsMax = 60_000;
 /** What shows itself by a poll that ends after the fault still counts. */
 const graceMs = 3_000;
-const pairShare = 0.35;
 const quietMs = { min: 1_500, max: 5_000 } as const;
 
 type Drawn = {
@@ -70,6 +75,7 @@ type Drawn = {
   readonly lastMs: number;
 };
 type Lasted = Drawn & {
+  readonly what: string | null;
   readonly atMs: number;
   readonly endMs: number;
 } & Sighting;
@@ -114,7 +120,7 @@ function createBag({ kinds, random }: CampaignOptions): Bag {
   };
 }
 
-function drawRound({ random, once, lastS }: CampaignOptions, scene: Scene, bag: Bag): readonly Drawn[] {
+function drawRound({ random, companions, lastS }: CampaignOptions, scene: Scene, bag: Bag): readonly Drawn[] {
   const drawn = (kind: Kind, waitMs: number): Drawn => ({
     kind,
     targets: kind.scope === 'all' ? scene.workers : [random.pick(scene.workers)],
@@ -124,9 +130,14 @@ function drawRound({ random, once, lastS }: CampaignOptions, scene: Scene, bag: 
   const kind = bag.draw(() => true);
   if (kind === null) throw new RangeError('no kinds of faults');
   const first = drawn(kind, 0);
-  // Two faults of one thing cannot be distinguished, and undo each other.
-  const other = once || !random.chance(pairShare) ? null : bag.draw(({ layer }) => layer !== kind.layer);
-  return other === null ? [first] : [first, drawn(other, random.between(0, first.lastMs))];
+  const round = [first];
+  while (round.length <= companions.max && random.chance(companions.share)) {
+    // Two faults of one thing cannot be distinguished, and undo each other.
+    const other = bag.draw(({ layer }) => round.every((one) => one.kind.layer !== layer));
+    if (other === null) break;
+    round.push(drawn(other, random.between(0, first.lastMs)));
+  }
+  return round;
 }
 
 async function round(drawn: readonly Drawn[], options: CampaignOptions, ports: Ports): Promise<readonly Injected[]> {
@@ -146,7 +157,7 @@ async function round(drawn: readonly Drawn[], options: CampaignOptions, ports: P
     if (judged && one.seen === false)
       ports.violation(`not visible: ${describe([one])} (${one.kind.visibleBy})`, one.targets, one.atMs);
     return {
-      kind: one.kind.name,
+      ...{ kind: one.kind.name, what: one.what },
       targets: one.targets.map(({ name }) => name),
       atMs: one.atMs,
       endMs: one.endMs,
@@ -173,14 +184,16 @@ async function make(drawn: Drawn, { random, stop }: CampaignOptions, ports: Port
   const { kind, targets, lastMs } = drawn;
   const before = new Map(targets.map(({ index }) => [index, ports.watcher.latest(index)]));
   const atMs = Date.now();
-  const undo = await kind.begin(ports.scene, targets, random);
-  using sight = watchFor(drawn, before, atMs, ports);
-  ports.tell(`${describe([drawn])} for ${Math.round(lastMs / 1000)} s`);
+  const begun = await kind.begin(ports.scene, targets, random);
+  const { undo, visible, what } =
+    typeof begun === 'function' ? { undo: begun, visible: kind.visible, what: null } : begun;
+  using sight = watchFor(drawn, visible, before, atMs, ports);
+  ports.tell(`${describe([{ ...drawn, what }])} for ${Math.round(lastMs / 1000)} s`);
   await pause(lastMs - (Date.now() - atMs), stop);
   await undo();
   const endMs = Date.now();
   while (sight.result().seen === false && Date.now() < endMs + graceMs && !stop.aborted) await sleep(100);
-  return { ...drawn, ...sight.result(), atMs, endMs };
+  return { ...drawn, ...sight.result(), what, atMs, endMs };
 }
 
 /** Ends sooner when `stop` fires. */
@@ -194,6 +207,7 @@ type Sight = Disposable & { result(): Sighting };
 /** `before`: the last answers of the workers that the fault is made at. */
 function watchFor(
   { kind, targets }: Drawn,
+  visible: Kind['visible'],
   before: ReadonlyMap<number, Sample | null>,
   atMs: number,
   { watcher, scene }: Ports,
@@ -207,7 +221,7 @@ function watchFor(
     const earlier = before.get(now.worker);
     if (earlier === undefined || earlier === null || now.atMs < atMs || visibleAfterMs !== null) return;
     const samples = others.flatMap(({ index }) => watcher.latest(index) ?? []);
-    const sign = kind.visible({ now, before: earlier, others: samples, workers: scene.workers.length });
+    const sign = visible({ now, before: earlier, others: samples, workers: scene.workers.length });
     if (sign !== null) isKnown = true;
     if (typeof sign === 'string') {
       shown.add(now.worker);
@@ -260,13 +274,18 @@ function wrongNow(endMs: number, { scene, watcher }: Ports): readonly string[] {
   });
 }
 
-/** The number of outcome rows. */
+/** The number of messages with an outcome. */
 export async function outcomes({ mariadb, database }: Scene): Promise<number> {
-  return Number(await mariadb.query(`SELECT COUNT(*) FROM ${database}.outcome`));
+  return Number(await mariadb.query(`SELECT COUNT(DISTINCT mailbox_id, uid) FROM ${database}.outcome`));
 }
 
-function describe(faults: readonly Pick<Drawn, 'kind' | 'targets'>[]): string {
+type Described = Pick<Drawn, 'kind' | 'targets'> & { readonly what: string | null };
+
+function describe(faults: readonly Described[]): string {
   return faults
-    .map(({ kind, targets }) => (kind.scope === 'all' ? kind.name : `${kind.name} (${targets[0]?.name})`))
+    .map(({ kind, targets, what }) => {
+      const name = kind.scope === 'all' ? kind.name : `${kind.name} (${targets[0]?.name})`;
+      return what === null ? name : `${name}: ${what}`;
+    })
     .join(' and ');
 }

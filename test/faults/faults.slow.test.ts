@@ -16,6 +16,7 @@ const options: FaultOptions = {
   messagesPerS: 4,
   once: true,
   lastS: 4,
+  rows: false,
   only: ['worker killed', 'mariadb killed', 'mail cut, all', 'database garbage', 'key file gone'],
   stop: new AbortController().signal,
 };

@@ -3,6 +3,8 @@
  * while mail keeps coming. It counts what was lost, doubled, half done, hidden from the probes, slow to recover, or
  * printed that must not be.
  *
+ * `--rows` changes rows of the database by SQL instead, under two running daemons.
+ *
  * Exit code 1 when one promise was broken, 2 for a wrong option. The same seed gives the same faults in the same order;
  * the moments are as random as the machine. `--once` makes each kind once, `--only` makes only these. As root with
  * libfaketime it can make all of them. The first Ctrl-C ends it early with its report, the second at once; neither
@@ -14,9 +16,11 @@ import { runWithOptions, wholeNumber } from '../support/options.ts';
 import { showProgress } from '../support/progress.ts';
 import { kinds } from './kinds.ts';
 import { reportText } from './report.ts';
+import { changes } from './rows/kinds.ts';
 import { type FaultOptions, type Report, runFaults } from './run.ts';
 
-const usage = 'usage: npm run faults -- [--minutes 30] [--seed N] [--workers 4] [--once] [--only NAME,NAME] [--json]\n';
+const usage =
+  'usage: npm run faults -- [--minutes 30] [--seed N] [--workers 4] [--rows] [--once] [--only NAME,NAME] [--json]\n';
 
 type Options = Omit<FaultOptions, 'stop'> & { readonly json: boolean };
 
@@ -27,7 +31,8 @@ function readOptions(args: readonly string[]): Options {
     options: {
       minutes: { type: 'string', default: '30' },
       seed: { type: 'string' },
-      workers: { type: 'string', default: '4' },
+      workers: { type: 'string' },
+      rows: { type: 'boolean', default: false },
       only: { type: 'string' },
       once: { type: 'boolean', default: false },
       json: { type: 'boolean', default: false },
@@ -36,8 +41,9 @@ function readOptions(args: readonly string[]): Options {
   return {
     seed: values.seed === undefined ? Date.now() % 1_000_000 : wholeNumber('--seed', values.seed),
     minutes: wholeNumber('--minutes', values.minutes, 1),
-    workers: wholeNumber('--workers', values.workers, 2),
-    mailboxes: 40,
+    workers: wholeNumber('--workers', values.workers ?? (values.rows ? '2' : '4'), 2),
+    mailboxes: values.rows ? 16 : 40,
+    rows: values.rows,
     messagesPerS: 3,
     once: values.once,
     lastS: null,
@@ -48,7 +54,7 @@ function readOptions(args: readonly string[]): Options {
 
 /** Names may hold commas themselves: `mail cut, all`. */
 function namesOf(text: string): readonly string[] {
-  const byLength = kinds.map(({ name }) => name).toSorted((one, other) => other.length - one.length);
+  const byLength = [...kinds, ...changes].map(({ name }) => name).toSorted((one, other) => other.length - one.length);
   const names: string[] = [];
   for (let rest = text.trim(); rest !== ''; ) {
     const name = byLength.find((known) => rest === known || rest.startsWith(`${known},`));

@@ -10,6 +10,7 @@
 import type { Fault } from '../support/faults/proxy.ts';
 import type { SeededRandom } from '../support/random.ts';
 import * as actions from './actions.ts';
+import type { RowLayer } from './rows/change.ts';
 import type { Scene } from './scene.ts';
 import { metricSum, type Sample } from './watcher.ts';
 import type { Worker } from './worker.ts';
@@ -22,7 +23,7 @@ export type Seen = {
   readonly workers: number;
 };
 
-export type Layer = 'worker' | 'mail' | 'database' | 'disk' | 'key' | 'clock' | 'database clock';
+export type Layer = 'worker' | 'mail' | 'database' | 'disk' | 'key' | 'clock' | 'database clock' | RowLayer;
 
 export type Kind = {
   readonly name: string;
@@ -35,10 +36,12 @@ export type Kind = {
   /** Must every worker that it is made at show it, or any of them? */
   readonly shownBy: 'every' | 'any';
   readonly needs: 'nothing' | 'root' | 'faketime';
-  /** Makes the fault; gives what undoes it. */
-  begin(scene: Scene, targets: readonly Worker[], random: SeededRandom): Promise<() => Promise<void>>;
+  begin(scene: Scene, targets: readonly Worker[], random: SeededRandom): Promise<actions.Undo | Made>;
   visible(seen: Seen): Sign;
 };
+
+/** A fault whose sign depends on what was drawn for it. */
+export type Made = Pick<Kind, 'visible'> & { readonly undo: actions.Undo; readonly what: string };
 
 /**
  * What shows a fault: a check that is not ok, a number; false: nothing does; null: this daemon has nothing to tell it
@@ -46,16 +49,16 @@ export type Kind = {
  */
 export type Sign = string | false | null;
 
-type CheckName = 'database' | 'disk' | 'vault' | 'clock';
+type CheckName = 'database' | 'disk' | 'vault' | 'clock' | 'switch' | 'workers';
 
-function badCheck({ now }: Seen, name: CheckName): Sign {
+export function badCheck({ now }: Seen, name: CheckName): Sign {
   const check = now.checks[name];
   if (check === undefined) return null;
   return check.status !== 'ok' && `${name} ${check.status}`;
 }
 
 /** The first sign that shows; null when none does, or when it cannot be judged. */
-function anyOf(...signs: readonly Sign[]): Sign {
+export function anyOf(...signs: readonly Sign[]): Sign {
   const shown = signs.find((sign) => typeof sign === 'string');
   return shown ?? (signs.includes(null) ? null : false);
 }

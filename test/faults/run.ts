@@ -8,6 +8,9 @@ import { seededRandom } from '../support/random.ts';
 import { type Injected, outcomes, type Ports, runCampaign } from './campaign.ts';
 import { type Kind, kinds, possibleKinds } from './kinds.ts';
 import type { SentMail } from './mail.ts';
+import { keepSwitchRows, openGround } from './rows/change.ts';
+import { changes, rowKinds } from './rows/kinds.ts';
+import { passwordsOut } from './rows/passwords-out.ts';
 import { openScene, type Scene } from './scene.ts';
 import { startSender } from './sender.ts';
 import { type Trace, traceSince, tracesOf } from './trace.ts';
@@ -25,6 +28,8 @@ export type FaultOptions = {
   readonly once: boolean;
   /** Longest time that a fault lasts, but for those that need longer to be visible; null: as the table says. */
   readonly lastS: number | null;
+  /** Changes of rows by SQL instead of faults (rows/). */
+  readonly rows: boolean;
   /** Names of kinds; null: all that are possible here. */
   readonly only: readonly string[] | null;
   /** Ends it early, with a report of what was done. */
@@ -63,6 +68,12 @@ const drainMsMax = 120_000;
 /** Of one worker, in a round of faults, without the lines about single messages. */
 const linesPerMinuteMax = 1_200;
 const tracesMax = 10;
+const pairShare = 0.35;
+/** Changes of rows hide each other less than faults. */
+const rowShare = 0.85;
+const rowsMax = 6;
+/** Some mailboxes are polled all the time, others hold a connection in IDLE. */
+const rowScene = { env: { TICKETMAILD_IDLE_CONNECTIONS_MAX: '4' }, sqlBeforeEnable: keepSwitchRows } as const;
 
 /** The scene is still there when `inspect` is called, with the count behind it. */
 type Inspect = (scene: Scene, sent: readonly SentMail[]) => Promise<void>;
@@ -71,8 +82,10 @@ export async function runFaults(options: FaultOptions, progress: Progress, inspe
   const startedAt = performance.now();
   progress.now('starting a mail server and a database');
   const dataMb = dataMbMin + Math.ceil(options.minutes) * 24;
-  await using scene = await openScene({ workers: options.workers, mailboxes: options.mailboxes, dataMb });
-  const chosen = chosenKinds(scene, options.only);
+  const { workers: workersCount, mailboxes } = options;
+  await using scene = await openScene({ workers: workersCount, mailboxes, dataMb, ...(options.rows ? rowScene : {}) });
+  await using ground = options.rows ? await openGround(scene) : null;
+  const chosen = chosenKinds(ground === null ? possibleKinds(scene) : rowKinds(ground), options.only);
   const { violations, traces, ...told } = findings(progress);
   for (const worker of scene.workers) worker.start();
   await using watcher = startWatcher(scene.workers);
@@ -81,9 +94,10 @@ export async function runFaults(options: FaultOptions, progress: Progress, inspe
   using _counting = progress.counting(() => `${sender.sent.length} messages sent`);
   const ports: Ports = { scene, watcher, sender, ...told };
   const untilMs = Date.now() + options.minutes * 60_000;
-  const { once, lastS, stop } = options;
+  const { once, lastS, stop, rows } = options;
+  const companions = rows ? { share: once ? 1 : rowShare, max: rowsMax } : { share: pairShare, max: once ? 0 : 1 };
   const faults = await runCampaign(
-    { random: seededRandom(options.seed), kinds: chosen, untilMs, once, lastS, stop },
+    { random: seededRandom(options.seed), kinds: chosen, untilMs, once, lastS, companions, stop },
     ports,
   );
   await sender.stop();
@@ -92,6 +106,7 @@ export async function runFaults(options: FaultOptions, progress: Progress, inspe
   const workers = await endWorkers(scene);
   const verification = await verify(scene, sender.sent);
   violations.push(...endViolations(scene, { faults, workers, verification }));
+  if (ground !== null) violations.push(...(await passwordsOut(ground)));
   await inspect?.(scene, sender.sent);
   const { wrong, ...counts } = verification;
   return {
@@ -118,11 +133,12 @@ function findings(
   };
 }
 
-function chosenKinds(scene: Scene, only: readonly string[] | null): readonly Kind[] {
-  const unknown = only?.filter((name) => !kinds.some((kind) => kind.name === name)) ?? [];
+function chosenKinds(possible: readonly Kind[], only: readonly string[] | null): readonly Kind[] {
+  const known = [...kinds, ...changes].map(({ name }) => name);
+  const unknown = only?.filter((name) => !known.includes(name)) ?? [];
   if (unknown.length > 0)
-    throw new RangeError(`no fault is named ${unknown.join(', ')}: ${kinds.map(({ name }) => `"${name}"`).join(', ')}`);
-  return possibleKinds(scene).filter(({ name }) => only?.includes(name) ?? true);
+    throw new RangeError(`no fault is named ${unknown.join(', ')}: ${known.map((name) => `"${name}"`).join(', ')}`);
+  return possible.filter(({ name }) => only?.includes(name) ?? true);
 }
 
 /** The campaign begins when every worker answers that all is well. */

@@ -47,6 +47,10 @@ export type SceneOptions = {
   readonly mailboxes: number;
   /** Of each worker's data folder. */
   readonly dataMb: number;
+  /** More settings of the workers. */
+  readonly env?: Readonly<Record<string, string>>;
+  /** SQL for the tables before encryption is enabled. */
+  readonly sqlBeforeEnable?: string;
 };
 
 const leaseS = 6;
@@ -148,6 +152,7 @@ async function oneWorker(plan: Plan, own: Own): Promise<Worker> {
     TICKETMAILD_POLL_COMMAND_TIMEOUT_S: String(commandTimeoutS),
     TICKETMAILD_POLL_BACKOFF_MAX_S: '5',
     TICKETMAILD_MESSAGE_MAX_SIZE_MB: String(mailMbMax),
+    ...plan.options.env,
   };
   const mailHost = plan.isRoot ? 'mail.example.test' : 'localhost';
   const folder = join(plan.folder, `worker-${own.index + 1}`);
@@ -196,6 +201,7 @@ async function addMailboxes(
   );
   const columns = 'name, host, port, ca_pem, username, password, since_kind';
   await mariadb.query(`USE ${database}; INSERT INTO mailboxes (${columns}) VALUES ${rows.join(',')};`);
+  if (options.sqlBeforeEnable !== undefined) await mariadb.query(`USE ${database}; ${options.sqlBeforeEnable}`);
   // The folders are there before the first poll.
   for (const { user } of mailboxes) await dovecot.append(user, 'INBOX', []);
   await succeed(first, ['encryption', 'enable', '--accept-key-loss', '--backup-prepared']);

@@ -96,6 +96,7 @@ const mustBeOk = [
   'scheduler',
   'vault',
   'switch',
+  'passwords',
   'workers',
   'servers',
   'clock',

@@ -40,7 +40,10 @@ export type Worker = {
   /** SIGTERM; its exit code. */
   stop(): Promise<number | string>;
   /** Runs a command of the program in this worker's place. */
-  command(args: readonly string[]): Promise<{ readonly code: number | string; readonly output: string }>;
+  command(
+    args: readonly string[],
+    input?: Uint8Array,
+  ): Promise<{ readonly code: number | string; readonly output: string }>;
   /** Writes /etc/hosts: with the mail server's name, or without it. */
   setName(isKnown: boolean): Promise<void>;
   /** Memory now and at its peak, in MB; null when it does not run. */
@@ -74,7 +77,7 @@ export async function prepareWorker(plan: WorkerPlan): Promise<Worker> {
   let isWanted = false;
   const start = (): void => {
     isWanted = true;
-    const launched = launch(plan, files, ['run']);
+    const launched = launch(plan, files, ['run'], 'ignore');
     child = launched;
     launched.stdout?.setEncoding('utf8').on('data', printed.feeder());
     launched.stderr?.setEncoding('utf8').on('data', printed.feeder());
@@ -106,7 +109,7 @@ export async function prepareWorker(plan: WorkerPlan): Promise<Worker> {
     signal: (name) => void child?.kill(name),
     kill: async () => void (await end('SIGKILL')),
     stop: () => end('SIGTERM'),
-    command: (args) => runIn(plan, files, args),
+    command: (args, input) => runIn(plan, files, args, input),
     setName: (isKnown) => writeFile(files.hosts, hostsText(plan, isKnown)),
     memory: async () => (child?.pid === undefined ? null : memoryOf(child.pid)),
   };
@@ -144,18 +147,24 @@ function placed(plan: WorkerPlan, files: Files, args: readonly string[]): readon
   return [...(leash === null ? [] : [leash, '--pdeathsig', 'KILL', '--']), ...own, ...timed];
 }
 
-function launch(plan: WorkerPlan, files: Files, args: readonly string[]): ChildProcess {
+function launch(plan: WorkerPlan, files: Files, args: readonly string[], stdin: 'ignore' | 'pipe'): ChildProcess {
   const [program = '', ...rest] = placed(plan, files, args);
   return spawn(program, rest, {
     env: { PATH: process.env.PATH, ...plan.env },
-    stdio: ['ignore', 'pipe', 'pipe'],
+    stdio: [stdin, 'pipe', 'pipe'],
     // A Ctrl-C at the terminal is for the campaign, and none of the faults.
     detached: true,
   });
 }
 
-async function runIn(plan: WorkerPlan, files: Files, args: readonly string[]): ReturnType<Worker['command']> {
-  const child = launch(plan, files, args);
+async function runIn(
+  plan: WorkerPlan,
+  files: Files,
+  args: readonly string[],
+  input?: Uint8Array,
+): ReturnType<Worker['command']> {
+  const child = launch(plan, files, args, input === undefined ? 'ignore' : 'pipe');
+  child.stdin?.end(input);
   let output = '';
   for (const stream of [child.stdout, child.stderr])
     stream?.setEncoding('utf8').on('data', (piece: string) => {
