@@ -1,4 +1,4 @@
-/** The part of hoodiecrow-imap that the demo uses; the package has no types of its own. */
+/** The part of hoodiecrow-imap that the demo and the matrix of servers use; the package has no types of its own. */
 declare module 'hoodiecrow-imap' {
   import type { Server } from 'node:net';
 
@@ -8,6 +8,7 @@ declare module 'hoodiecrow-imap' {
     readonly server: Server;
     listen(port: number, host: string, listening: () => void): void;
     close(closed: () => void): void;
+    setMaxListeners(count: number): void;
     /** `receivedAt` false means now. */
     appendMessage(folder: string, flags: string[], receivedAt: Date | false, raw: string): void;
   }
@@ -16,6 +17,8 @@ declare module 'hoodiecrow-imap' {
     readonly plugins: readonly string[];
     readonly id: { readonly name: string };
     readonly users: Readonly<Record<string, { readonly password: string }>>;
-    readonly storage: Readonly<Record<string, { readonly messages?: readonly Message[] }>>;
+    readonly storage: Readonly<Record<string, { readonly messages?: readonly Message[]; readonly separator?: string }>>;
+    readonly secureConnection?: boolean;
+    readonly credentials?: { readonly key: Uint8Array; readonly cert: Uint8Array };
   }): HoodiecrowServer;
 }

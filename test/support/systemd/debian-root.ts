@@ -1,6 +1,6 @@
 /**
  * Root folders made by debootstrap, each with nothing of this machine: a minimal Debian 12 with systemd, as a new
- * server has it, and MySQL of Debian unstable.
+ * server has it, an empty Debian 13, and MySQL of Debian unstable.
  *
  * One takes up to minutes and 400 MB once, in the cache beside the packages, from the mirror that debootstrap and apt
  * are configured with. Later runs need no network.
@@ -21,6 +21,9 @@ for step in clean 'update --error-on=any' 'install --yes --download-only libatom
   chroot "$0" apt-get --quiet $step
 done
 rm -f "$0/usr/sbin/policy-rc.d"`,
+  'debian-13': `
+debootstrap --variant=minbase trixie "$0"
+rm -rf "$0"/var/cache/apt/* "$0"/var/lib/apt/lists/*`,
   mysql: `
 debootstrap --variant=minbase --include=mysql-server-core,mysql-client-core sid "$0"
 rm -rf "$0"/var/cache/apt/* "$0"/var/lib/apt/lists/*`,
@@ -41,25 +44,32 @@ export function whyNoDebianRoot(name: DebianRoot = 'debian-12'): string | null {
 
 /** The folder, which is only to be read. Throws with what debootstrap or apt printed, as without the archive. */
 export async function debianRoot(name: DebianRoot = 'debian-12'): Promise<string> {
-  const root = join(cache, name);
-  if (existsSync(root)) return root;
+  return await cachedFolder(name, scripts[name], []);
+}
+
+/**
+ * A folder of the cache that a shell script makes: its path is `$0`, `args` follow. One with the right name is whole.
+ */
+export async function cachedFolder(name: string, script: string, args: readonly string[]): Promise<string> {
+  const path = join(cache, name);
+  if (existsSync(path)) return path;
   await mkdir(cache, { recursive: true });
   await removeLeftOvers(name);
-  const making = `${root}.new-${process.pid}`;
+  const making = `${path}.new-${process.pid}`;
   try {
-    // In mount points of its own: what debootstrap mounts below the folder is gone before that is removed.
-    await runProgram('unshare', ['--mount', '--propagation=private', 'sh', '-euc', scripts[name], making]);
-    await rename(making, root).catch((error) => {
-      if (!existsSync(root)) throw error;
+    // In mount points of its own: what is mounted below the folder is gone before that is removed.
+    await runProgram('unshare', ['--mount', '--propagation=private', 'sh', '-euc', script, making, ...args]);
+    await rename(making, path).catch((error) => {
+      if (!existsSync(path)) throw error;
     });
-    return root;
+    return path;
   } finally {
     await rm(making, { recursive: true, force: true });
   }
 }
 
 /** Of runs that were killed. */
-async function removeLeftOvers(name: DebianRoot): Promise<void> {
+async function removeLeftOvers(name: string): Promise<void> {
   for (const left of await readdir(cache)) {
     const pid = left.startsWith(`${name}.new-`) ? left.slice(`${name}.new-`.length) : null;
     if (pid !== null && !existsSync(`/proc/${pid}`)) await rm(join(cache, left), { recursive: true });
