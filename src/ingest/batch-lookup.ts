@@ -6,6 +6,7 @@
  * returns them.
  */
 
+import type { CopyContent } from '../mail/thread/copies.ts';
 import type { TicketTie } from '../mail/thread/match.ts';
 import type { MessagePeople } from '../mail/thread/people.ts';
 
@@ -13,6 +14,9 @@ import type { OpenReplyKey, StoredReplyKey } from '../secret/reply-key.ts';
 
 /** Senders whose messages are counted by the minute, from `fromMs` to `toMs`. */
 export type SenderSpan = { readonly addresses: readonly string[]; readonly fromMs: number; readonly toMs: number };
+
+/** Repeat keys and their senders, with the time in which equal ones count. */
+export type RepeatSpan = SenderSpan & { readonly keys: readonly string[] };
 
 /** A lookup request: what a batch needs to know. */
 export type LookupRequest = {
@@ -29,6 +33,10 @@ export type LookupRequest = {
   /** Does this sender participate in this ticket. */
   readonly claims: readonly { readonly ref: string; readonly address: string }[];
   readonly dedupKeys: readonly string[];
+  /** The messages of the batch: what other messages with the same Message-ID say is read, to recognise copies. */
+  readonly own: readonly { readonly messageId: string; readonly contentHash: string }[];
+  /** Notices that may be repeats (mail/thread/copies.ts); null: none. */
+  readonly repeats: RepeatSpan | null;
   /** null: no sender is counted. */
   readonly senders: SenderSpan | null;
   /** Tickets that continue one closed before this time; null: not needed. */
@@ -58,6 +66,8 @@ export type LookupMessage = {
   readonly contentHash: string;
   readonly people: MessagePeople;
   readonly ticket: LookupTicket | null;
+  /** Of a message that opened its ticket, or is a copy of that one; null: it is neither, or it was not read. */
+  readonly copied: CopyContent | null;
 };
 
 /** A stored message of this mailbox that references a Message-ID which was missing then. */
@@ -76,6 +86,14 @@ export type SentCount = { readonly address: string; readonly atMs: number; reado
 /** How many stored messages of a sender `tie` tied to that ticket. */
 export type TiedCount = SentCount & { readonly ticketId: string; readonly tie: TicketTie };
 
+/** Equal notices in one ticket: how many, and when the last of them arrived. */
+export type RepeatedNotice = {
+  readonly key: string;
+  readonly count: number;
+  readonly atMs: number;
+  readonly ticket: LookupTicket;
+};
+
 /** A lookup result: the answer to a lookup request. */
 export type LookupResult = {
   /** Oldest first. */
@@ -87,6 +105,7 @@ export type LookupResult = {
   /** Tickets that continue a closed one (`continues`), oldest first. */
   readonly continuations: readonly { readonly closedId: string; readonly ticket: LookupTicket }[];
   readonly handled: readonly HandledMessage[];
+  readonly repeated: readonly RepeatedNotice[];
   readonly sent: readonly SentCount[];
   readonly tied: readonly TiedCount[];
   /** All people of open tickets of this mailbox that were found and have few messages; other tickets are absent. */

@@ -302,6 +302,7 @@ export type NewMessage = {
   readonly parsed: ParsedMessage;
   /** Message-IDs in its references that no message of its mailbox has. */
   readonly missing: readonly string[];
+  readonly repeatKey: string | null;
 };
 
 /** The outcome of one UID, to store. */

@@ -6,10 +6,18 @@
  */
 
 import type { ParsedMessage } from '../../mail/message.ts';
-import { participantKinds, type StoredThreads, type TicketTie, tieOf } from '../../mail/thread/match.ts';
+import { copyContentOf } from '../../mail/thread/copies.ts';
+import { openingRules, participantKinds, type StoredThreads, type TicketTie, tieOf } from '../../mail/thread/match.ts';
 import { countedAddresses, everyoneIn, peopleOf } from '../../mail/thread/people.ts';
 import { isValidToken, type ReplyToken, withoutSubaddress } from '../../mail/thread/reply-token.ts';
-import type { LookupFacts, LookupMessage, LookupTicket, OpenReplyKeys, SentCount } from '../batch-lookup.ts';
+import type {
+  LookupFacts,
+  LookupMessage,
+  LookupTicket,
+  OpenReplyKeys,
+  RepeatedNotice,
+  SentCount,
+} from '../batch-lookup.ts';
 import { type Mailbox, type NewMessage, postActionRules } from '../model.ts';
 
 /** Rules that the operator sets. */
@@ -64,6 +72,8 @@ export type BatchState = {
   duplicateOf(parsed: ParsedMessage): LookupMessage | null;
   /** The same message in other mailboxes, where it has a ticket. */
   copiesOf(parsed: ParsedMessage): readonly (LookupMessage & { readonly ticket: LookupTicket })[];
+  /** Equal notices of the hour before or after: how many, and the newest of their tickets that is open, or null. */
+  repeated(key: string, atMs: number): { readonly count: number; readonly ticket: LookupTicket | null };
   /** null: not handled before. */
   handledAs(dedupKey: string): 'stored' | 'quarantined' | null;
   /** True for an address of this mailbox. */
@@ -112,6 +122,7 @@ export function batchState(found: LookupFacts, context: BatchContext): BatchStat
   const isOurs = (address: string) => isOwn(address) || found.ownAddresses.has(withoutSubaddress(address));
   const continuations = groups(found.continuations, ({ closedId }) => closedId);
   const people = participants(found);
+  const repeated = groups(found.repeated, ({ key }) => key);
   const sameAs = (parsed: ParsedMessage) =>
     withId(parsed.messageId).filter((other) => other.contentHash === parsed.contentHash);
   return {
@@ -128,6 +139,7 @@ export function batchState(found: LookupFacts, context: BatchContext): BatchStat
       sameAs(parsed).flatMap((other) =>
         other.ticket === null || other.mailboxId === context.mailboxId ? [] : [{ ...other, ticket: other.ticket }],
       ),
+    repeated: (key, atMs) => repeatedIn(repeated.get(key) ?? [], atMs, latest),
     handledAs: (dedupKey) => {
       const isQuarantined = handled.get(dedupKey);
       return isQuarantined === undefined ? null : isQuarantined ? 'quarantined' : 'stored';
@@ -142,10 +154,11 @@ export function batchState(found: LookupFacts, context: BatchContext): BatchStat
     },
     addedAtMs: found.addedAtMs,
     add: (message, ticket) => {
-      const { id, parsed, missing, threadRule } = message;
-      const { messageId, contentHash } = parsed;
+      const { id, parsed, missing, threadRule, repeatKey: key, receivedAtMs: atMs } = message;
       const mentioned = peopleOf(parsed);
-      put(messages, messageId, { id, mailboxId: context.mailboxId, messageId, contentHash, people: mentioned, ticket });
+      put(messages, parsed.messageId, { id, ...lookupMessageOf(message, ticket), mailboxId: context.mailboxId });
+      if (key !== null && ticket !== null && openingRules.includes(threadRule))
+        put(repeated, key, { key, count: 1, atMs, ticket });
       for (const named of missing) put(referencing, named, { named, ticket, people: mentioned });
       counts.add(message, ticket);
       if (ticket === null || !participantKinds.includes(parsed.kind)) return;
@@ -169,6 +182,26 @@ function latestIn(later: ReadonlyMap<string, LookupTicket>, ticket: LookupTicket
     if (next === undefined || next === now) return now;
     now = next;
   }
+}
+
+/** The message as a lookup would find it. */
+function lookupMessageOf({ parsed, threadRule }: NewMessage, ticket: LookupTicket | null) {
+  const { messageId, contentHash } = parsed;
+  const copied = ticket !== null && openingRules.includes(threadRule) ? copyContentOf(parsed) : null;
+  return { messageId, contentHash, people: peopleOf(parsed), ticket, copied };
+}
+
+function repeatedIn(
+  notices: readonly RepeatedNotice[],
+  atMs: number,
+  latest: (ticket: LookupTicket | null) => LookupTicket | null,
+) {
+  const near = notices.filter((notice) => Math.abs(atMs - notice.atMs) <= hourMs);
+  const tickets = near.toSorted((a, b) => a.atMs - b.atMs).map(({ ticket }) => latest(ticket));
+  return {
+    count: near.reduce((sum, { count }) => sum + count, 0),
+    ticket: tickets.findLast((ticket) => ticket !== null && ticket.status !== 'closed') ?? null,
+  };
 }
 
 /** Messages of the last hour by sender; those tied to a ticket apart, by ticket and kind of evidence. */

@@ -8,6 +8,7 @@
  */
 
 import type { Address, ParsedMessage } from '../../mail/message.ts';
+import { copyContentOf } from '../../mail/thread/copies.ts';
 import type { ThreadKeys } from '../../mail/thread/keys.ts';
 import { type Candidate, findTicket, missingIds, neverOpensTicket, type ThreadRule } from '../../mail/thread/match.ts';
 import { peopleOf } from '../../mail/thread/people.ts';
@@ -79,6 +80,7 @@ function incoming(message: StoredMessage & { what: 'parsed' }, state: BatchState
       ...{ threadKeys, mailboxId: context.mailboxId, kind: parsed.kind },
       isOwn: threadKeys.sender !== '' && state.isOwn(threadKeys.sender),
       people: once(() => peopleOf(parsed)),
+      content: once(() => copyContentOf(parsed)),
     },
     arrivedAtMs: receivedAtMs ?? context.nowMs,
     base: { uid, sizeBytes, receivedAtMs, raw, dedupKey },
@@ -168,13 +170,13 @@ function quarantined({ base }: Incoming, reason: QuarantineReason, state: BatchS
 /** Joins the ticket that threading finds, opens one, or is recorded without one; beyond its limit it is quarantined. */
 function threaded(message: Incoming, state: BatchState, context: BatchContext): Decision {
   const { parsed, candidate } = message;
-  const match = findTicket(candidate, state.stored);
+  const match = findTicket(candidate, state.stored) ?? repeated(message, state);
   const flood = floodReason(message, match, state, context);
   if (flood !== null) return quarantined(message, flood, state, context);
   if (match === null && neverOpensTicket(parsed.kind))
     return stored(message, state, context, { ticket: null, rule: null, reason: parsed.kind });
   if (match === null) return opened(message, state, context, null);
-  const target = isAnswer(candidate)
+  const target = isAnswer(candidate, match.rule)
     ? ticketForReply(match.ticket, message.arrivedAtMs, state, context.rules)
     : { joined: match.ticket };
   if (target.joined === null) return opened(message, state, context, target.continued);
@@ -189,14 +191,25 @@ function threaded(message: Incoming, state: BatchState, context: BatchContext): 
   return { ...decision, links, merges: ids, changes: [...merged, ...decision.changes] };
 }
 
+/** Equal messages of an hour that each open a ticket: two alarms are two tickets, also where they say the same. */
+const equalMessagesMax = 5;
+
+/** A notice joins the ticket of equal ones: of the one before, if a program marked it, else from the sixth one on. */
+function repeated({ candidate, arrivedAtMs }: Incoming, state: BatchState) {
+  const { repeatKey, isAutomatic } = candidate.threadKeys;
+  if (repeatKey === null || candidate.isOwn) return null;
+  const { count, ticket } = state.repeated(repeatKey, arrivedAtMs);
+  return ticket === null || count < (isAutomatic ? 1 : equalMessagesMax) ? null : { ticket, rule: 'repeat' as const };
+}
+
 /** A message to two mailboxes that belongs to a ticket of one of them is stored in that ticket once. */
 function copyIn(ticket: LookupTicket, { parsed }: Incoming, state: BatchState) {
   return state.copiesOf(parsed).find((copy) => copy.ticket.id === ticket.id);
 }
 
-/** True for what reopens a ticket: not for messages of machines and of the helpdesk. */
-function isAnswer({ kind, isOwn, threadKeys }: Candidate): boolean {
-  return !neverOpensTicket(kind) && !isOwn && !threadKeys.isAutomatic;
+/** True for what reopens a ticket: not for copies, and messages of machines and of the helpdesk. */
+function isAnswer({ kind, isOwn, threadKeys }: Candidate, rule: ThreadRule | null): boolean {
+  return rule !== 'copy' && !neverOpensTicket(kind) && !isOwn && !threadKeys.isAutomatic;
 }
 
 /** Opens a ticket; `continued` is the closed one that the message would have joined. */
@@ -216,7 +229,7 @@ function opened(message: Incoming, state: BatchState, context: BatchContext, con
   };
   const row: NewMessage = {
     ...{ id: context.newId(), ticketId: ticket.id, threadRule: null },
-    ...{ receivedAtMs: arrivedAtMs, parsed, missing },
+    ...{ receivedAtMs: arrivedAtMs, parsed, missing, repeatKey: candidate.threadKeys.repeatKey },
   };
   const related = linksOf({ candidate, parsed, continued }, state);
   const links = related.map(({ other, reason }) => ({ ticketId: ticket.id, otherId: other.id, reason }));
@@ -243,8 +256,9 @@ function stored(
   const { parsed, arrivedAtMs: receivedAtMs, candidate, base } = message;
   const ticketId = ticket?.id ?? null;
   const missing = reason === null ? missingOf(message, state) : [];
-  const row: NewMessage = { id: context.newId(), ticketId, threadRule: rule, receivedAtMs, parsed, missing };
-  const answers = ticket !== null && reason === null && isAnswer(candidate);
+  const { repeatKey } = candidate.threadKeys;
+  const row: NewMessage = { id: context.newId(), ticketId, threadRule: rule, receivedAtMs, parsed, missing, repeatKey };
+  const answers = ticket !== null && reason === null && isAnswer(candidate, rule);
   const now =
     ticket !== null && answers && ticket.status === 'closed' ? { ...ticket, status: 'open', closedAtMs: null } : ticket;
   const isReopened = now !== null && now !== ticket;

@@ -6,7 +6,7 @@ import { tokenInMessageId } from '../../mail/thread/reply-token.ts';
 import type { LookupRequest } from '../batch-lookup.ts';
 import type { StoredMessage } from '../fetch/fetched-message.ts';
 import type { BatchContext } from './batch-context.ts';
-import { senderSpan } from './loop-protection.ts';
+import { repeatSpan, senderSpan } from './loop-protection.ts';
 import { closedBefore } from './ticket-relations.ts';
 
 export function lookupRequestFor(batch: readonly StoredMessage[], context: BatchContext): LookupRequest {
@@ -36,6 +36,8 @@ export function lookupRequestFor(batch: readonly StoredMessage[], context: Batch
     refs: [...new Set([...tokens.map(({ ref }) => ref), ...mentions])],
     claims: [...new Map(tags.map((claim) => [`${claim.ref} ${claim.address}`, claim])).values()],
     dedupKeys: messages.map(({ dedupKey }) => dedupKey),
+    own: messages.map(({ parsed: { messageId, contentHash } }) => ({ messageId, contentHash })),
+    repeats: repeatSpan(messages),
     senders: senderSpan(messages, context),
     closedBeforeMs: closedBefore(
       messages.map(({ arrivedAtMs }) => arrivedAtMs),

@@ -14,7 +14,7 @@ import type { Address, MessageKind, ParsedMessage } from '../../mail/message.ts'
 import type { ThreadKeys } from '../../mail/thread/keys.ts';
 import { ruleTies, type ThreadRule } from '../../mail/thread/match.ts';
 import { isReport } from '../../mail/thread/people.ts';
-import type { LookupTicket, SenderSpan } from '../batch-lookup.ts';
+import type { LookupTicket, RepeatSpan, SenderSpan } from '../batch-lookup.ts';
 import type { QuarantineReason } from '../model.ts';
 import type { BatchContext, BatchState, TicketRules } from './batch-context.ts';
 
@@ -65,6 +65,19 @@ export function senderSpan(
   if (times.length === 0) return null;
   const addresses = [...new Set(counted.map(({ threadKeys }) => threadKeys.sender))];
   return { addresses, fromMs: Math.min(...times) - hourMs, toMs: Math.max(...times) };
+}
+
+/** Notices of the batch that may be repeats, and when the ones before them arrived. null: none. */
+export function repeatSpan(messages: readonly GuardedMessage[]): RepeatSpan | null {
+  const notices = messages.filter(({ threadKeys }) => threadKeys.repeatKey !== null);
+  if (notices.length === 0) return null;
+  const times = notices.map(({ arrivedAtMs }) => arrivedAtMs);
+  return {
+    keys: [...new Set(notices.flatMap(({ threadKeys }) => threadKeys.repeatKey ?? []))],
+    addresses: [...new Set(notices.map(({ threadKeys }) => threadKeys.sender))],
+    fromMs: Math.min(...times) - hourMs,
+    toMs: Math.max(...times) + hourMs,
+  };
 }
 
 function countsAsSent(kind: MessageKind, sender: string, { senderExempt }: TicketRules): boolean {

@@ -5,7 +5,13 @@
  */
 
 import type { ParsedMessage } from '../../mail/message.ts';
-import { type Candidate, connectedTickets, forwardedFrom, relatedTickets } from '../../mail/thread/match.ts';
+import {
+  type Candidate,
+  connectedTickets,
+  copiedTickets,
+  forwardedFrom,
+  relatedTickets,
+} from '../../mail/thread/match.ts';
 import { everyoneIn } from '../../mail/thread/people.ts';
 import type { LookupTicket } from '../batch-lookup.ts';
 import type { LinkReason, TicketLink } from '../model.ts';
@@ -30,6 +36,7 @@ export function linksOf({ candidate, parsed, continued }: Opening, state: BatchS
     ...(continued === null ? [] : [{ other: continued, reason: 'continues' as const }]),
     ...(forwarded === null ? [] : [{ other: forwarded, reason: 'forward' as const }]),
     ...state.copiesOf(parsed).map(({ ticket }) => ({ other: ticket, reason: 'same_message' as const })),
+    ...copiedTickets(candidate, state.stored).map((other) => ({ other, reason: 'same_message' as const })),
     ...related.map((other) => ({ other, reason: 'same_thread' as const })),
     ...mentioned(candidate, state).map((other) => ({ other, reason: 'mentions' as const })),
   ];

@@ -8,6 +8,7 @@
  */
 import type { ParsedMessage } from '../message.ts';
 import { isForward } from '../quote/forward.ts';
+import { repeatKey } from './copies.ts';
 import { type ReplyToken, tokenInMessageId, tokensInAddresses } from './reply-token.ts';
 
 export type ThreadKeys = {
@@ -27,6 +28,8 @@ export type ThreadKeys = {
   readonly isForward: boolean;
   /** Marked as written by a program (RFC 3834 section 5, and the older `Precedence`). */
   readonly isAutomatic: boolean;
+  /** The same for a notice that is sent again (copies.ts); null: no repeat follows it. */
+  readonly repeatKey: string | null;
 };
 
 type ReferencedId = {
@@ -64,6 +67,7 @@ export function threadKeysOf(parsed: ParsedMessage): ThreadKeys {
     // A reply with a new subject may quote a forward.
     isForward: isForward(subject, text),
     isAutomatic: isAutomatic(parsed),
+    repeatKey: repeatKey(parsed),
   };
 }
 

@@ -8,23 +8,27 @@
  * ticket. Pure; never fails.
  */
 import type { MessageKind } from '../message.ts';
+import { type CopyContent, isCopy, isSameDate } from './copies.ts';
 import type { ThreadKeys } from './keys.ts';
 import { canParticipate, fitOf, isReport, knowEachOther, type MessagePeople } from './people.ts';
 import { type ReplyToken, tokenInMessageId } from './reply-token.ts';
 
 /**
- * Why a message joined its ticket. `descendant`: a stored message references it; `sibling`: a stored message references
- * the same message, which is not stored; `own`: the helpdesk sent it, and it came back.
+ * Why a message joined its ticket. `copy`: it is the message that opened the ticket, with additions of a list;
+ * `descendant`: a stored message references it; `sibling`: a stored message references the same message, which is not
+ * stored; `repeat`: the same was sent within the hour; `own`: the helpdesk sent it, and it came back.
  */
 export type ThreadRule =
   | 'reported'
   | 'in_reply_to'
   | 'references'
   | 'reply_token'
+  | 'copy'
   | 'descendant'
   | 'sibling'
   | 'subject_tag'
   | 'body_tag'
+  | 'repeat'
   | 'own';
 
 /**
@@ -38,7 +42,14 @@ export const ruleTies: { readonly [R in ThreadRule]?: TicketTie } = {
   reply_token: 'token',
   in_reply_to: 'message_id',
   references: 'message_id',
+  copy: 'message_id',
 };
+
+/**
+ * Rules of messages that have the same people as the one that opened the ticket, and that one itself (null): copies and
+ * repeats join these alone, so that nothing takes a message into a ticket of other people.
+ */
+export const openingRules: readonly (ThreadRule | null)[] = [null, 'copy', 'repeat'];
 
 /** What ties a message of that kind to the ticket that the rule found; undefined: nothing but its From. */
 export function tieOf(kind: MessageKind, rule: ThreadRule): TicketTie | undefined {
@@ -47,7 +58,13 @@ export function tieOf(kind: MessageKind, rule: ThreadRule): TicketTie | undefine
 
 type Ticket = { readonly id: string; readonly mailboxId: string; readonly requesterAddress: string };
 
-type StoredMessage<T> = { readonly mailboxId: string; readonly ticket: T | null; readonly people: MessagePeople };
+type StoredMessage<T> = {
+  readonly mailboxId: string;
+  readonly ticket: T | null;
+  readonly people: MessagePeople;
+  /** Of a message that opened its ticket, or is a copy of that one; null: it is neither, or it was not read. */
+  readonly copied: CopyContent | null;
+};
 
 /** Lookups in what is stored. A deleted ticket is null. */
 export type StoredThreads<T extends Ticket> = {
@@ -72,6 +89,7 @@ export type Candidate = {
   readonly kind: MessageKind;
   readonly isOwn: boolean;
   readonly people: () => MessagePeople;
+  readonly content: () => CopyContent;
 };
 
 type Match<T> = { readonly ticket: T; readonly rule: ThreadRule };
@@ -87,6 +105,7 @@ const rules: readonly ThreadingRule[] = [
   { appliesToForwards: true, appliesToOwn: true, find: ({ threadKeys }, s) => byToken(threadKeys.recipientTokens, s) },
   { appliesToForwards: false, appliesToOwn: true, find: byReferencedId },
   { appliesToForwards: true, appliesToOwn: true, find: ({ threadKeys }, s) => byToken([threadKeys.ownToken], s) },
+  { appliesToForwards: true, appliesToOwn: false, find: (...given) => firstMatch('copy', copiesHere(...given)) },
   { appliesToForwards: true, appliesToOwn: false, find: (...given) => firstMatch('descendant', descendants(...given)) },
   { appliesToForwards: false, appliesToOwn: false, find: (...given) => firstMatch('sibling', siblings(...given)) },
   { appliesToForwards: false, appliesToOwn: false, find: byTag },
@@ -117,8 +136,21 @@ const relatedMax = 5;
  * each once, at most five. They are linked where the message joins none of them.
  */
 export function relatedTickets<T extends Ticket>(candidate: Candidate, stored: StoredThreads<T>): readonly T[] {
-  const answers = stored.referencing(candidate.threadKeys.messageId).flatMap(({ ticket }) => ticket ?? []);
-  return distinct([...referencedTickets(candidate, stored), ...answers]).slice(0, relatedMax);
+  const { messageId } = candidate.threadKeys;
+  const answers = stored.referencing(messageId).flatMap(({ ticket }) => ticket ?? []);
+  const claims = stored
+    .withId(messageId)
+    .flatMap(({ ticket, copied }) =>
+      copied !== null && isSameDate(copied, candidate.content()) ? (ticket ?? []) : [],
+    );
+  return distinct([...referencedTickets(candidate, stored), ...answers, ...claims]).slice(0, relatedMax);
+}
+
+/** Tickets of other mailboxes that a copy of the message opened. */
+export function copiedTickets<T extends Ticket>(candidate: Candidate, stored: StoredThreads<T>): readonly T[] {
+  return copiesOf(candidate, stored).flatMap(({ mailboxId, ticket }) =>
+    mailboxId === candidate.mailboxId ? [] : (ticket ?? []),
+  );
 }
 
 function referencedTickets<T extends Ticket>(
@@ -222,6 +254,21 @@ function ticketOfTokens<T extends Ticket>(tokens: readonly (ReplyToken | null)[]
     if (token !== null && ticket !== null && stored.isValidToken(token)) return ticket;
   }
   return null;
+}
+
+function copiesHere<T extends Ticket>(candidate: Candidate, stored: StoredThreads<T>): readonly StoredMessage<T>[] {
+  return copiesOf(candidate, stored).filter(({ mailboxId }) => mailboxId === candidate.mailboxId);
+}
+
+/** Messages with its Message-ID that are the same, but for what a list added (copies.ts). */
+function copiesOf<T extends Ticket>(candidate: Candidate, stored: StoredThreads<T>): readonly StoredMessage<T>[] {
+  if (neverOpensTicket(candidate.kind)) return [];
+  const { threadKeys, content, people } = candidate;
+  return stored
+    .withId(threadKeys.messageId)
+    .filter(
+      ({ copied, people: others }) => copied !== null && isCopy([content(), people()], [copied, others], stored.isOurs),
+    );
 }
 
 /** Messages that reference this one, by people it knows: the id alone may have gone to many recipients. */

@@ -131,6 +131,7 @@ export function opened(uid: number, more: Partial<ParsedMessage> = {}): Opened {
     receivedAtMs: nowMs,
     parsed,
     missing: [],
+    repeatKey: null,
   };
   return { ticket, message, outcome: outcomeOf(uid, 'ticket_opened', ticket.id, message.id) };
 }
@@ -180,6 +181,8 @@ export function questionWith(parts: Partial<LookupRequest> & Pick<LookupRequest,
     refs: [],
     claims: [],
     dedupKeys: [],
+    own: [],
+    repeats: null,
     senders: null,
     closedBeforeMs: null,
     needsReplyKeys: false,

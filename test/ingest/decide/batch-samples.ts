@@ -44,6 +44,7 @@ export function lookupMessage(given: Partial<LookupMessage> = {}): LookupMessage
     contentHash: 'c'.repeat(64),
     people: people('ada@example.test', 'support@example.test'),
     ticket: lookupTicket(),
+    copied: null,
     ...given,
   };
 }
@@ -62,6 +63,7 @@ export function lookupResult(given: Partial<LookupFacts> = {}): LookupFacts {
     participants: [],
     continuations: [],
     handled: [],
+    repeated: [],
     sent: [],
     tied: [],
     ticketPeople: [],

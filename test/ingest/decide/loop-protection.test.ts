@@ -154,3 +154,16 @@ test('a message that passed more than 50 servers is quarantined', () => {
   ]);
   expect(reasons(decide([storedMessage(1, { hopCount: 51 })], lookupResult(), batchContext()))).toEqual(['mail_loop']);
 });
+
+test.each([
+  [-3_600_001, 'ticket_opened'],
+  [-3_600_000, 'reply_added'],
+  [3_600_000, 'reply_added'],
+  [3_600_001, 'ticket_opened'],
+] as const)('a notice that arrives %i ms after the last equal one: %s', (afterMs, outcome) => {
+  const message = storedMessage(1);
+  if (message.what !== 'parsed') throw new Error('it was parsed');
+  const key = message.threadKeys.repeatKey ?? '';
+  const repeated = [{ key, count: 5, atMs: (message.receivedAtMs ?? 0) - afterMs, ticket: lookupTicket() }];
+  expect(decide([message], lookupResult({ repeated }), batchContext())[0]?.outcome.outcome).toBe(outcome);
+});

@@ -36,7 +36,10 @@ export function storedMessage(uid: number, given: Partial<ParsedMessage> = {}): 
     receivedAtMs: 1_700_000_000_000 + uid,
     what: 'parsed',
     ...fingerprintMessage(
-      parsedMessage({ messageId: `${uid}@example.test`, contentHash: String(uid).padStart(64, '0'), ...given }),
+      parsedMessage({
+        ...{ messageId: `${uid}@example.test`, contentHash: String(uid).padStart(64, '0') },
+        ...{ text: `Printer ${uid} does not print.\n`, ...given },
+      }),
     ),
     raw: { segment: '20261124-a.zst', offset: uid, lengthBytes: 10, sha256: 'b'.repeat(64) },
   };

@@ -27,6 +27,7 @@ import {
   type SqlExecutor,
   type TicketTable,
 } from '../sql/tables.ts';
+import { copyContents, repeatedNotices } from './copies.ts';
 import { createAddedAt, sentCounts, tiedCounts } from './message-counts.ts';
 import {
   addressesByTicket,
@@ -60,18 +61,22 @@ type LookupCaches = {
 
 async function lookUp(db: SqlExecutor, request: LookupRequest, caches: LookupCaches): Promise<LookupResult> {
   const { mailboxId, messageIds, people, refs, claims, dedupKeys, senders, closedBeforeMs, needsReplyKeys } = request;
+  const { own, repeats } = request;
   const idsByHash = new Map(messageIds.map((messageId) => [hashOf(messageId), messageId]));
   const hashes = [...idsByHash.keys()];
-  const [messages, referencing, handled, { sent, addedAtMs }, own, replyKeys, byRef] = await Promise.all([
-    messageRows(db, mailboxId, hashes, people),
-    referencingRows(db, mailboxId, hashes),
-    handledBefore(db, mailboxId, dedupKeys),
-    sentCounts(db, mailboxId, senders, caches.addedAt),
-    caches.ownAddresses(),
-    needsReplyKeys ? readReplyKeys(db) : [],
-    ticketRows(db, 'ref', refs),
-  ]);
-  const ticketOf = await ticketResolver(db, [...messages, ...referencing, ...byRef]);
+  const [messages, referencing, handled, { sent, addedAtMs }, ownAddresses, replyKeys, byRef, notices] =
+    await Promise.all([
+      messageRows(db, mailboxId, hashes, people),
+      referencingRows(db, mailboxId, hashes),
+      handledBefore(db, mailboxId, dedupKeys),
+      sentCounts(db, mailboxId, senders, caches.addedAt),
+      caches.ownAddresses(),
+      needsReplyKeys ? readReplyKeys(db) : [],
+      ticketRows(db, 'ref', refs),
+      repeatedNotices(db, mailboxId, repeats),
+    ]);
+  const noticeTickets = await ticketRows(db, 'id', [...new Set(notices.map(({ ticketId }) => ticketId))]);
+  const ticketOf = await ticketResolver(db, [...messages, ...referencing, ...byRef, ...noticeTickets]);
   const tickets = byRef.flatMap((row) => {
     const ticket = ticketOf(row);
     return ticket === null ? [] : [{ ref: (row.ref ?? '').toUpperCase(), ticket }];
@@ -87,12 +92,16 @@ async function lookUp(db: SqlExecutor, request: LookupRequest, caches: LookupCac
     messagesOfTickets(db, mailboxId, all),
   ]);
   const ids = [...messages, ...referencing, ...ticketMessages].map(({ id }) => id);
-  const peopleById = await peopleOfMessages(db, ids);
+  const [peopleById, copied] = await Promise.all([
+    peopleOfMessages(db, ids),
+    copyContents(db, copiesIn(messages, own)),
+  ]);
   const peopleIn = ({ id }: { readonly id: string }) => peopleById.get(id) ?? unknownPeople;
   return {
     messages: messages.toSorted(byArrival).map((row) => ({
       ...{ id: row.id, mailboxId: row.mailbox_id, messageId: idsByHash.get(row.message_id_hash) ?? '' },
       ...{ contentHash: row.content_hash, people: peopleIn(row), ticket: ticketOf(row) },
+      copied: copied.get(row.id) ?? null,
     })),
     naming: referencing
       .toSorted((a, b) => compareTexts(a.id, b.id))
@@ -102,8 +111,22 @@ async function lookUp(db: SqlExecutor, request: LookupRequest, caches: LookupCac
       })),
     ticketPeople: addressesByTicket(ticketMessages, peopleById),
     ...{ tickets, continuations, participants, tied },
-    ...{ handled, sent, addedAtMs, ownAddresses: own, replyKeys },
+    repeated: notices.flatMap(({ key, ticketId, lastAt, count }) => {
+      const row = noticeTickets.find((one) => one.ticket_id === ticketId);
+      const ticket = row === undefined ? null : ticketOf(row);
+      return ticket === null ? [] : [{ key, count, atMs: fromDatabaseTime(lastAt), ticket }];
+    }),
+    ...{ handled, sent, addedAtMs, ownAddresses, replyKeys },
   };
+}
+
+/** Ids of messages that another message of the batch may be a copy of: the same Message-ID, with other content. */
+function copiesIn(rows: readonly LookupMessageRow[], own: LookupRequest['own']): readonly string[] {
+  const contents = Map.groupBy(own, ({ messageId }) => hashOf(messageId));
+  return rows.flatMap((row) => {
+    const isOther = contents.get(row.message_id_hash)?.some(({ contentHash }) => contentHash !== row.content_hash);
+    return isOther === true && row.ticket_id !== null ? [row.id] : [];
+  });
 }
 
 type LookupMessageRow = Pick<

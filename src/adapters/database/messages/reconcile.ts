@@ -214,7 +214,7 @@ async function restoreMessage(
   const into = ticketId === null ? null : await mergedInto(db, ticketId);
   if (into !== ticketId)
     await db.updateTable('outcome').set({ ticket_id: into }).where('message_id', '=', id).execute();
-  const message = { id, ticketId: into, threadRule: null, receivedAtMs, parsed, missing: [] };
+  const message = { id, ticketId: into, threadRule: null, receivedAtMs, parsed, missing: [], repeatKey: null };
   await insertRows(db, 'message', [messageRow(message, mailboxId, db.dialect.now)]);
   await db.deleteFrom('attachment').where('message_id', '=', id).execute();
   const attachments = parsed.attachments.map((one, position) => attachmentRow(one, id, position));

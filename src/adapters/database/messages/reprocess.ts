@@ -28,6 +28,7 @@ const unchangedColumns: ReadonlySet<string> = new Set([
   'mailbox_id',
   'ticket_id',
   'thread_rule',
+  'repeat_key',
   'received_at',
   'created_at',
 ]);
@@ -114,7 +115,8 @@ async function replaceMessage(
   const { id, mailboxId, receivedAtMs } = target;
   const before = await lockMessage(db, target);
   const [inTicket] = joined?.messages ?? [];
-  const message: NewMessage = inTicket ?? { id, ticketId: null, threadRule: null, receivedAtMs, parsed, missing: [] };
+  const recorded = { id, ticketId: null, threadRule: null, receivedAtMs, parsed, missing: [], repeatKey: null };
+  const message: NewMessage = inTicket ?? recorded;
   const after = messageRow(message, mailboxId, db.dialect.now);
   const attachments = parsed.attachments.map((one, position) => attachmentRow(one, id, position));
   const changed = changedColumns(before, after);

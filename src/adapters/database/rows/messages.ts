@@ -84,6 +84,7 @@ export function messageRow(message: NewMessage, mailboxId: string, now: RawBuild
     marks_json: parsed.marks.length === 0 ? null : JSON.stringify(parsed.marks),
     protection: parsed.protection,
     thread_rule: message.threadRule,
+    repeat_key: message.repeatKey,
   } satisfies Record<keyof MessageTable, unknown>;
 }
 

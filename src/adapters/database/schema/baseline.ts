@@ -163,6 +163,7 @@ const message: TableDefinition<Tables['message']> = {
     marks_json: longText('null'),
     protection: word('null'),
     thread_rule: word('null'),
+    repeat_key: sha256('null'),
   },
   primaryKey: ['id'],
   indexes: [

@@ -169,6 +169,8 @@ export type MessageTable = {
   marks_json: string | null;
   protection: string | null;
   thread_rule: string | null;
+  /** The same for notices that are sent again (mail/thread/copies.ts). */
+  repeat_key: string | null;
 };
 
 export type AttachmentTable = {

@@ -318,6 +318,7 @@ describe.each(kinds)('the store on %s', (kind) => {
         id: opened(0).message.id,
         ticketId: mail.ticket.id,
         threadRule: null,
+        repeatKey: null,
         receivedAtMs: nowMs + 1,
         parsed,
         missing: [],
@@ -409,6 +410,7 @@ describe.each(kinds)('the store on %s', (kind) => {
         mailboxId: mailbox.id,
         messageId: ids[0],
         contentHash: 'c'.repeat(64),
+        copied: null,
         people: {
           ...{ kind: 'human', from: 'ada@example.org', fromName: 'Ada', replyTo: [], failed: [] },
           recipients: ['support@example.org'],

@@ -188,6 +188,37 @@ describe.each(kinds)('threads in the store on %s', (kind) => {
       expect(addedAtMs).toBe(Date.UTC(2020, 0, 1));
     });
 
+    test('of a message with the same Message-ID and other content, what it says is read where it opened its ticket', async () => {
+      const mail = await store(1, { messageId: 'copied@x', text: 'é'.repeat(70_000), subject: 's'.repeat(300) });
+      const joined = { ticketId: mail.ticket.id, threadRule: 'reply_token' as const };
+      await store(2, { messageId: 'copied@x', contentHash: 'd'.repeat(64) }, joined);
+      const messages = async (contentHash: string) =>
+        (await ask({ messageIds: ['copied@x'], own: [{ messageId: 'copied@x', contentHash }] })).messages;
+      expect((await messages('e'.repeat(64))).map(({ copied }) => copied)).toEqual([
+        { sentAtMs: nowMs, subject: 's'.repeat(300), text: 'é'.repeat(65_536) },
+        null,
+      ]);
+      expect((await messages('c'.repeat(64))).map(({ copied }) => copied)).toEqual([null, null]);
+    });
+
+    test('equal notices are found in their mailbox, by sender and time, with the ticket that they opened', async () => {
+      const [key, from] = ['f'.repeat(64), person('Pump@x')];
+      const mail = await store(1, { from }, { repeatKey: key });
+      const last = { ticketId: mail.ticket.id, threadRule: 'repeat' as const, repeatKey: key };
+      await store(2, { from }, { ...last, receivedAtMs: nowMs + minuteMs });
+      await store(3, { from }, { ...last, threadRule: 'reply_token', receivedAtMs: nowMs + 2 * minuteMs });
+      await store(4, { from }, { repeatKey: null });
+      const span = { keys: [key], addresses: ['pump@x'], fromMs: nowMs - minuteMs, toMs: nowMs + 5 * minuteMs };
+      const repeated = async (repeats: typeof span, mailboxId = mailbox.id) =>
+        (await ask({ mailboxId, repeats })).repeated.map(({ ticket, ...notice }) => ({ ...notice, id: ticket.id }));
+      expect(await repeated(span)).toEqual([{ key, count: 2, atMs: nowMs + minuteMs, id: mail.ticket.id }]);
+      expect(await repeated({ ...span, keys: ['0'.repeat(64)] })).toEqual([]);
+      expect(await repeated({ ...span, addresses: ['other@x'] })).toEqual([]);
+      expect(await repeated({ ...span, fromMs: nowMs + 2 * minuteMs })).toEqual([]);
+      const [other] = await leasedMailbox(db);
+      expect(await repeated(span, other.id)).toEqual([]);
+    });
+
     test('what a token or a Message-ID tied to a ticket counts for that ticket, and for no sender', async () => {
       await place.run(`update mailboxes set created_at = '2020-01-01 00:00:00' where id = '${mailbox.id}'`);
       const from = person('Bot@x');
