@@ -77,7 +77,7 @@ export type ReferencingMessage = {
   readonly people: MessagePeople;
 };
 
-/** A message that was handled before in this mailbox: it is stored, or in quarantine. */
+/** A message that was handled before in this mailbox or another one of its account: it is stored, or in quarantine. */
 export type HandledMessage = { readonly dedupKey: string; readonly isQuarantined: boolean };
 
 /** How many stored messages of a sender that nothing ties to a ticket arrived in the minute that starts at `atMs`. */
@@ -114,6 +114,8 @@ export type LookupResult = {
   readonly addedAtMs: number;
   /** Addresses of all mailboxes, in lower case, without subaddress (RFC 5233). */
   readonly ownAddresses: ReadonlySet<string>;
+  /** Other mailboxes that are folders of the same account: one account is one place. */
+  readonly accountMailboxes: ReadonlySet<string>;
   /** Keys of the reply tokens, as stored; empty: none was ever issued. */
   readonly replyKeys: readonly StoredReplyKey[];
 };

@@ -19,6 +19,13 @@ export function folderKey({ host, port, user, folder }: Connection): string {
     .digest('hex');
 }
 
+/** SHA-256 in hex of server and account: folders of one account hold copies of one message, as All Mail does. */
+export function accountKey({ host, port, user }: Connection): string {
+  return createHash('sha256')
+    .update(JSON.stringify([host.toLowerCase(), port, user]))
+    .digest('hex');
+}
+
 const uidValidities = 2 ** 32;
 
 export function epochOf(uidValidity: number, generation: number): number {

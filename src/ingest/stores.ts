@@ -4,7 +4,6 @@
  * Every method may reject with a `Failure` of domain `database`, and rejects with nothing else. Times are milliseconds
  * since 1970 (UTC).
  */
-
 import { Failure } from '../errors.ts';
 import type { ParsedMessage } from '../mail/message.ts';
 import type { LookupStore } from './batch-lookup.ts';
@@ -103,8 +102,9 @@ export type FolderProgress = {
   readonly generation: number;
   /** The UID that the first poll in this epoch started above; null: earlier epochs are not cleaned up yet. */
   readonly startUid: number | null;
-  /** `folderKey` of the folder that the cursor is for; null: never polled. */
+  /** `folderKey` of the folder that the cursor is for, and `accountKey` of the last poll; null: never polled. */
   readonly folder: string | null;
+  readonly account: string | null;
 };
 
 /** A new folder epoch, with the `folderKey` of its folder. */
@@ -114,12 +114,13 @@ export type NewFolderEpoch = { readonly cursor: Cursor; readonly generation: num
 export interface FolderStore {
   /** Throws `not_found` when the mailbox is gone. */
   readFolderProgress(mailboxId: string): Promise<FolderProgress>;
-  /** True when an outcome is stored in that epoch. */
   isEpochUsed(mailboxId: string, folderEpoch: number): Promise<boolean>;
   /** Number of outcomes in that epoch with those UIDs. */
   countOutcomes(mailboxId: string, folderEpoch: number, uids: UidSelection): Promise<number>;
   /** The last messages up to that cursor with an outcome, at most `limit`. */
   lastHandled(mailboxId: string, cursor: Cursor, limit: number): Promise<readonly HandledSource[]>;
+  /** Records the account, and frees the leases of its other mailboxes, whose batches do not know of this one. */
+  joinAccount(lease: Lease, account: string): Promise<void>;
   /** Stores the cursor without its start UID. Throws `lease_lost`. */
   beginFolderEpoch(lease: Lease, epoch: NewFolderEpoch): Promise<void>;
   /**
@@ -241,7 +242,6 @@ export interface ReconcileStore {
   /** Each file once, ordered by hash; reads page after page. */
   referencedBlobs(): AsyncIterable<ReferencedBlob>;
   referencedSegments(): Promise<readonly ReferencedSegment[]>;
-
   /** The first `limit` rows of each of these counts. */
   inconsistentRows(counts: readonly (keyof ConsistencyCounts)[], limit: number): Promise<readonly InconsistentRow[]>;
   /** In all epochs. */
@@ -305,7 +305,6 @@ export type TicketHeader = {
   readonly mailbox: { readonly name: string; readonly addresses: readonly string[] } | null;
 };
 
-/** The state of tickets. */
 export interface TicketStore {
   /** Throws `not_found`. */
   ticketHeader(ref: string): Promise<TicketHeader>;
@@ -365,8 +364,8 @@ export interface ScheduleStore {
   /** After the database's clock stepped back: mailboxes that did not fail are due, and no failure is in the future. */
   makeAllDue(): Promise<void>;
   /**
-   * The same for a clock that ran ahead before this process started, as far as rows show it: mailboxes that did not
-   * fail and wait longer than `longestWaitMs` are due.
+   * The same for a clock that ran ahead before this process started, or a due time of another program, as far as rows
+   * show it: mailboxes that wait longer than `longestWaitMs` are due.
    */
   makeStrandedDue(longestWaitMs: (mailbox: WaitingMailbox) => number): Promise<void>;
   /** The versions of these mailboxes; a removed one is left out. */
@@ -412,14 +411,15 @@ export interface BatchStore {
    * Commits a batch in one transaction: cursor, fenced by the lease, tickets, messages, attachments, outcomes,
    * links, merges. Throws `lease_lost`, `database_*` (nothing is stored or, when the connection broke during the
    * commit, it is unknown: read the cursor), or `row_refused` (nothing is stored; one of the rows can never be).
-   * Returns the UIDs whose outcome rows, above the cursor, another program had written: they are replaced.
+   * Returns the UIDs of rows above the cursor that another program had written: they are replaced. `others`: mailboxes
+   * of the same account; `database_conflict` when one of them stored a message of the batch meanwhile.
    */
-  commitBatch(lease: Lease, batch: Batch): Promise<readonly number[]>;
+  commitBatch(lease: Lease, batch: Batch, others?: readonly string[]): Promise<readonly number[]>;
   /**
    * The same without a lease and without moving the cursor: each outcome replaces the one of its UID, in the epoch of
    * `cursor`, that waits in quarantine. Throws `database_conflict` when one of those no longer waits.
    */
-  commitResolved(mailboxId: string, batch: Batch): Promise<void>;
+  commitResolved(mailboxId: string, batch: Batch, others?: readonly string[]): Promise<void>;
   /**
    * Rows with a pending post-action, by ascending UID: size and arrival as they were stored. A row whose UID or size no
    * message can have is left out.

@@ -68,9 +68,9 @@ export function batchContextOf(
 export type BatchState = {
   /** For threading (match.ts). */
   readonly stored: StoredThreads<LookupTicket>;
-  /** The stored message that is this very message, in this mailbox. */
+  /** The stored message that is this very message, in this mailbox or another one of its account. */
   duplicateOf(parsed: ParsedMessage): LookupMessage | null;
-  /** The same message in other mailboxes, where it has a ticket. */
+  /** The same message in mailboxes of other accounts, where it has a ticket. */
   copiesOf(parsed: ParsedMessage): readonly (LookupMessage & { readonly ticket: LookupTicket })[];
   /** Equal notices of the hour before or after: how many, and the newest of their tickets that is open, or null. */
   repeated(key: string, atMs: number): { readonly count: number; readonly ticket: LookupTicket | null };
@@ -123,6 +123,7 @@ export function batchState(found: LookupFacts, context: BatchContext): BatchStat
   const continuations = groups(found.continuations, ({ closedId }) => closedId);
   const people = participants(found);
   const repeated = groups(found.repeated, ({ key }) => key);
+  const isHere = (mailboxId: string) => mailboxId === context.mailboxId || found.accountMailboxes.has(mailboxId);
   const sameAs = (parsed: ParsedMessage) =>
     withId(parsed.messageId).filter((other) => other.contentHash === parsed.contentHash);
   return {
@@ -133,17 +134,15 @@ export function batchState(found: LookupFacts, context: BatchContext): BatchStat
       isParticipant: people.isParticipant,
       isValidToken: (token) => isTokenOf(found, token),
       isOurs,
+      isHere,
     },
-    duplicateOf: (parsed) => sameAs(parsed).find(({ mailboxId }) => mailboxId === context.mailboxId) ?? null,
+    duplicateOf: (parsed) => sameAs(parsed).find(({ mailboxId }) => isHere(mailboxId)) ?? null,
     copiesOf: (parsed) =>
       sameAs(parsed).flatMap((other) =>
-        other.ticket === null || other.mailboxId === context.mailboxId ? [] : [{ ...other, ticket: other.ticket }],
+        other.ticket === null || isHere(other.mailboxId) ? [] : [{ ...other, ticket: other.ticket }],
       ),
     repeated: (key, atMs) => repeatedIn(repeated.get(key) ?? [], atMs, latest),
-    handledAs: (dedupKey) => {
-      const isQuarantined = handled.get(dedupKey);
-      return isQuarantined === undefined ? null : isQuarantined ? 'quarantined' : 'stored';
-    },
+    handledAs: (dedupKey) => (handled.has(dedupKey) ? (handled.get(dedupKey) ? 'quarantined' : 'stored') : null),
     isOwn,
     isHelpdeskAddress: isOurs,
     sentWithinHour: counts.sentWithinHour,

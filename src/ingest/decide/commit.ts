@@ -85,8 +85,9 @@ async function commitOnce(
   const rows = rowsOf(decisions, target);
   let replacedUids: readonly number[] = [];
   try {
-    if (lease === null) await store.commitResolved(batchContext.mailboxId, rows);
-    else replacedUids = await store.commitBatch(lease, rows);
+    const others = [...found.accountMailboxes];
+    if (lease === null) await store.commitResolved(batchContext.mailboxId, rows, others);
+    else replacedUids = await store.commitBatch(lease, rows, others);
   } catch (error) {
     if (!isFailure(error, 'database_conflict') || triesLeft <= 1) throw error;
     return commitOnce(batch, target, store, triesLeft - 1);

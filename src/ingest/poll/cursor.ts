@@ -15,7 +15,7 @@
 
 import { events } from '../../events.ts';
 import { hints } from '../../text/hints.ts';
-import { epochOf, folderKey, uidValidityOf } from '../folder-epoch.ts';
+import { accountKey, epochOf, folderKey, uidValidityOf } from '../folder-epoch.ts';
 import type { Cursor, Mailbox } from '../model.ts';
 import type { FolderState, Session } from '../ports.ts';
 import type { FolderProgress, FolderStore, Lease } from '../stores.ts';
@@ -41,6 +41,8 @@ export async function startCursor(start: RoundStart, session: Session, ports: Cu
   const { mailbox, lease } = start;
   const { store } = ports;
   const progress = await store.readFolderProgress(mailbox.id);
+  const account = accountKey(mailbox.connection);
+  if (progress.account !== account) await store.joinAccount(lease, account);
   const { cursor } = progress;
   let lateUid: number | null = null;
   if (cursor !== null && !isOtherFolder(progress, mailbox) && (await isSameEpoch(cursor, start, session, store))) {

@@ -78,6 +78,8 @@ export type StoredThreads<T extends Ticket> = {
   readonly isValidToken: (token: ReplyToken) => boolean;
   /** True for an address of any mailbox of the helpdesk. */
   readonly isOurs: (address: string) => boolean;
+  /** True for the mailbox of the message, and for others of its account. */
+  readonly isHere: (mailboxId: string) => boolean;
 };
 
 type StoredReference<T> = { readonly ticket: T | null; readonly people: MessagePeople };
@@ -146,10 +148,10 @@ export function relatedTickets<T extends Ticket>(candidate: Candidate, stored: S
   return distinct([...referencedTickets(candidate, stored), ...answers, ...claims]).slice(0, relatedMax);
 }
 
-/** Tickets of other mailboxes that a copy of the message opened. */
+/** Tickets of other accounts that a copy of the message opened. */
 export function copiedTickets<T extends Ticket>(candidate: Candidate, stored: StoredThreads<T>): readonly T[] {
   return copiesOf(candidate, stored).flatMap(({ mailboxId, ticket }) =>
-    mailboxId === candidate.mailboxId ? [] : (ticket ?? []),
+    stored.isHere(mailboxId) ? [] : (ticket ?? []),
   );
 }
 
@@ -240,7 +242,7 @@ function followed<T extends Ticket>(
 }
 
 function followedHere<T extends Ticket>(candidate: Candidate, stored: StoredThreads<T>, reference: ReferencedId) {
-  return followed(candidate, stored, reference).filter(({ mailboxId }) => mailboxId === candidate.mailboxId);
+  return followed(candidate, stored, reference).filter(({ mailboxId }) => stored.isHere(mailboxId));
 }
 
 function byToken<T extends Ticket>(tokens: readonly (ReplyToken | null)[], stored: StoredThreads<T>): Match<T> | null {

@@ -69,6 +69,7 @@ export function lookupResult(given: Partial<LookupFacts> = {}): LookupFacts {
     ticketPeople: [],
     addedAtMs: 0,
     ownAddresses: new Set(),
+    accountMailboxes: new Set(),
     replyKeys: [],
     ...given,
   };

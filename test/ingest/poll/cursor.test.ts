@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { describe, expect, test } from 'vitest';
 import { Failure } from '../../../src/errors.ts';
 import type { EventName } from '../../../src/events.ts';
-import { epochOf, folderKey } from '../../../src/ingest/folder-epoch.ts';
+import { accountKey, epochOf, folderKey } from '../../../src/ingest/folder-epoch.ts';
 import { startCursor } from '../../../src/ingest/poll/cursor.ts';
 import type { FolderVerification } from '../../../src/ingest/poll/poll-context.ts';
 import { createUidValidityChanges, uidValidityChangesMax } from '../../../src/ingest/poll/uidvalidity-changes.ts';
@@ -37,8 +37,10 @@ type Scene = {
 
 const lease = { mailboxId: 'support', owner: 'me', epoch: 1 };
 const here = folderKey(mailbox('support').connection);
+const account = accountKey(mailbox('support').connection);
 const at = (uidValidity: number, uid: number, life = 0): FolderProgress => ({
   ...{ cursor: { folderEpoch: uidValidity, uid }, generation: life, startUid: 0, folder: here },
+  account,
 });
 const folder = (uidValidity: number, uidNext: number, uids: readonly number[] = []): Folder => ({
   ...{ uidValidity, uidNext, messageCount: uids.length, uids },
@@ -47,11 +49,13 @@ const folder = (uidValidity: number, uidNext: number, uids: readonly number[] = 
 async function begun(scene: Scene, notes = createUidValidityChanges(handClock())) {
   const events: EventName[] = [];
   const forgotten: number[] = [];
+  const accounts: string[] = [];
   let stored: NewFolderEpoch | null = null;
   let startUid: number | null = null;
   const write = (_: unknown, event: EventName) => void events.push(event);
   const store = {
     readFolderProgress: async () => scene.place,
+    joinAccount: async (_: unknown, joined: string) => void accounts.push(joined),
     lastHandled: async () => (scene.handled ?? []).map((one) => ({ messageId: null, sourceSha256: null, ...one })),
     countOutcomes: async () => scene.outcomes ?? 1000,
     isEpochUsed: async (_: string, folderEpoch: number) => (scene.used ?? []).includes(folderEpoch),
@@ -82,7 +86,7 @@ async function begun(scene: Scene, notes = createUidValidityChanges(handClock())
   const begin = { mailbox: box, lease, roundId: 'p', isFirst: scene.isFirst ?? true, options, folderVerification };
   const log = { debug: write, info: write, warn: write, error: write };
   const cursor = await startCursor(begin, session, { store, log }).catch((failure: Failure) => failure.code);
-  return { cursor, stored, startUid, events, forgotten };
+  return { cursor, stored, startUid, events, forgotten, accounts };
 }
 
 describe('the start cursor of a round', () => {
@@ -90,15 +94,23 @@ describe('the start cursor of a round', () => {
     const place = at(7, 5);
     expect(await begun({ place, folder: folder(7, 6) })).toEqual({
       cursor: place.cursor,
-      ...{ stored: null, startUid: null },
+      ...{ stored: null, startUid: null, accounts: [] },
       events: [],
       forgotten: [],
     });
   });
 
+  test('the account of the mailbox is joined once, before anything is fetched, and again when it is another one', async () => {
+    const place = { ...at(7, 5), account: null };
+    const scene = { place, folder: folder(7, 6) };
+    expect((await begun(scene)).accounts).toEqual([account]);
+    expect((await begun({ ...scene, place: { ...place, account: 'f'.repeat(64) } })).accounts).toEqual([account]);
+    expect((await begun({ ...scene, place: at(7, 5) })).accounts).toEqual([]);
+  });
+
   test('a new folder starts at its first message', async () => {
     const found = await begun({
-      place: { cursor: null, generation: 0, startUid: null, folder: null },
+      place: { cursor: null, generation: 0, startUid: null, folder: null, account: null },
       folder: folder(7, 6),
     });
     expect(found).toMatchObject({

@@ -31,7 +31,7 @@ async function found({ handled, onServer, cursor, startUid = 0, uidNext, exists,
     return onServer.filter((one) => one > uid);
   };
   const session = { folder, hasMore: false, listAbove } as unknown as Session;
-  const progress = { cursor: { folderEpoch: 7, uid: cursor }, generation: 0, startUid, folder: null };
+  const progress = { cursor: { folderEpoch: 7, uid: cursor }, generation: 0, startUid, folder: null, account: null };
   return { late: await firstLateUid('support', session, progress, { countOutcomes }, counts), ...asked };
 }
 

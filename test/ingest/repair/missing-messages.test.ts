@@ -22,6 +22,7 @@ type Scene = {
 function report({ onServer, outcomes, cursor, startUid = 0, uidValidity = 7 }: Scene) {
   const progress: FolderProgress = {
     ...{ cursor: { folderEpoch: 7, uid: cursor }, generation: 0, startUid, folder: folderKey(box.connection) },
+    account: null,
   };
   const session = {
     folder: { uidValidity, uidNext: Math.max(cursor, ...onServer) + 1, messageCount: onServer.length },

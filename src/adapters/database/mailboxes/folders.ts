@@ -30,6 +30,7 @@ export function folderEpochStore(db: SqlExecutor): FolderStore {
     isEpochUsed,
     countOutcomes,
     lastHandled,
+    joinAccount,
     beginFolderEpoch,
     forgetEarlierEpochs,
     recordStartUid,
@@ -39,13 +40,21 @@ export function folderEpochStore(db: SqlExecutor): FolderStore {
 async function readFolderProgress(db: SqlExecutor, mailboxId: string): Promise<FolderProgress> {
   const row = await db
     .selectFrom('mailbox_state')
-    .select(['cursor_folder_epoch', 'cursor_uid', 'folder_generation', 'cursor_start_uid', 'cursor_folder_hash'])
+    .select([
+      'cursor_folder_epoch',
+      'cursor_uid',
+      'folder_generation',
+      'cursor_start_uid',
+      'cursor_folder_hash',
+      'account_hash',
+    ])
     .where('mailbox_id', '=', mailboxId)
     .executeTakeFirst();
   if (row === undefined) throw new Failure('not_found', `There is no mailbox ${JSON.stringify(mailboxId)}.`);
   return {
     ...{ cursor: toCursor(row), generation: row.folder_generation },
     ...{ startUid: row.cursor_start_uid, folder: row.cursor_folder_hash },
+    account: row.account_hash,
   };
 }
 
@@ -103,6 +112,19 @@ async function lastHandled(
     // Of a message that was never parsed the header alone may be stored.
     sourceSha256: row.dedup_key === null ? null : row.raw_sha256,
   }));
+}
+
+async function joinAccount(db: SqlExecutor, lease: Lease, account: string): Promise<void> {
+  await inTransaction(db, async (transaction) => {
+    await setState(transaction, lease, { account_hash: account });
+    await transaction
+      .updateTable('mailbox_state')
+      .set({ lease_owner: null, lease_until: null, next_poll_at: db.dialect.now })
+      .where('account_hash', '=', account)
+      .where('mailbox_id', '<>', lease.mailboxId)
+      .where('lease_owner', 'is not', null)
+      .execute();
+  });
 }
 
 async function beginFolderEpoch(

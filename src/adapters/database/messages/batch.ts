@@ -17,7 +17,7 @@ import { attachmentRow, hashOf, messageRow, outcomeRow, ticketRow } from '../row
 import type { SqlDialect } from '../sql/dialect.ts';
 import { isDuplicateKey } from '../sql/errors.ts';
 import { bindDatabase, chunks, insertRows, inTransaction, rowsInChunks } from '../sql/statements.ts';
-import { fromForeignTime, type SqlExecutor, toClaimedTime } from '../sql/tables.ts';
+import { compareTexts, fromForeignTime, type SqlExecutor, toClaimedTime } from '../sql/tables.ts';
 import { addLinks, mergeTickets } from './tickets.ts';
 
 /** Below UIDNEXT, which has 32 bits (RFC 9051 section 9). */
@@ -27,21 +27,28 @@ export function batchStore(db: SqlExecutor): BatchStore {
   return bindDatabase(db, { commitBatch, commitResolved, pendingActions, completeActions });
 }
 
-async function commitBatch(db: SqlExecutor, lease: Lease, batch: Batch): Promise<readonly number[]> {
+async function commitBatch(
+  db: SqlExecutor,
+  lease: Lease,
+  batch: Batch,
+  others: readonly string[] = [],
+): Promise<readonly number[]> {
   try {
-    await inTransaction(db, (transaction) => writeBatch(transaction, lease, batch));
+    await inTransaction(db, (transaction) => writeBatch(transaction, lease, batch, others));
     return [];
   } catch (error) {
     if (!isDuplicateKey(error)) throw error;
-    const replaced = await commitOverForeign(db, lease, batch);
+    const replaced = await commitOverForeign(db, lease, batch, others);
     if (replaced === null) throw error;
     return replaced;
   }
 }
 
-async function writeBatch(db: SqlExecutor, lease: Lease, batch: Batch): Promise<void> {
+async function writeBatch(db: SqlExecutor, lease: Lease, batch: Batch, others: readonly string[]): Promise<void> {
   const { mailboxId } = lease;
+  await lockAccount(db, mailboxId, others);
   await advanceCursorFenced(db, lease, batch.cursor);
+  await assertNotStored(db, others, batch);
   await writeMessages(db, mailboxId, batch);
   await insertRows(db, 'outcome', outcomesOf(batch, mailboxId, db.dialect));
   await matchRequarantined(db, mailboxId, batch);
@@ -49,12 +56,27 @@ async function writeBatch(db: SqlExecutor, lease: Lease, batch: Batch): Promise<
 }
 
 /**
+ * Mutex of the mailboxes of one account, so that copies of a message in two folders are not committed at the same
+ * moment: the row of the least id, which is locked before any other. Of one mailbox its own fence suffices.
+ */
+async function lockAccount(db: SqlExecutor, mailboxId: string, others: readonly string[]): Promise<void> {
+  const [least = mailboxId] = [mailboxId, ...others].toSorted(compareTexts);
+  if (others.length > 0) await lockMailbox(db, least);
+}
+
+/**
  * Commits over outcome rows that another program wrote, and returns their UIDs; null: there are none, and nothing is
  * stored. A row above the cursor is such a one, since each commit moves the cursor over its own rows. One that makes
  * the message a duplicate stays: the cursor was set back.
  */
-async function commitOverForeign(db: SqlExecutor, lease: Lease, batch: Batch): Promise<readonly number[] | null> {
+async function commitOverForeign(
+  db: SqlExecutor,
+  lease: Lease,
+  batch: Batch,
+  others: readonly string[],
+): Promise<readonly number[] | null> {
   return await inTransaction(db, async (transaction) => {
+    await lockAccount(transaction, lease.mailboxId, others);
     const rows = await rowsAboveCursor(transaction, lease, batch);
     if (rows.length === 0) return null;
     const earlier = new Map(rows.map((row) => [row.uid, row.dedup_key]));
@@ -69,7 +91,8 @@ async function commitOverForeign(db: SqlExecutor, lease: Lease, batch: Batch): P
         .where('folder_epoch', '=', batch.cursor.folderEpoch)
         .where('uid', 'in', replaced)
         .execute();
-    await writeBatch(transaction, lease, { ...batch, outcomes: batch.outcomes.filter((one) => !stays(one)) });
+    const outcomes = batch.outcomes.filter((one) => !stays(one));
+    await writeBatch(transaction, lease, { ...batch, outcomes }, others);
     return replaced;
   });
 }
@@ -95,18 +118,25 @@ async function rowsAboveCursor(db: SqlExecutor, { mailboxId }: Lease, { cursor, 
 }
 
 /** A worker may poll the mailbox meanwhile: the lock serializes its batches and this one. */
-async function commitResolved(db: SqlExecutor, mailboxId: string, batch: Batch): Promise<void> {
+async function commitResolved(
+  db: SqlExecutor,
+  mailboxId: string,
+  batch: Batch,
+  others: readonly string[] = [],
+): Promise<void> {
   await inTransaction(db, async (transaction) => {
+    await lockAccount(transaction, mailboxId, others);
     await lockMailbox(transaction, mailboxId);
-    await assertNotStored(transaction, mailboxId, batch);
+    await assertNotStored(transaction, [mailboxId, ...others], batch);
     await writeMessages(transaction, mailboxId, batch);
     for (const row of outcomesOf(batch, mailboxId, db.dialect)) await replaceOutcome(transaction, row);
     await mergeTickets(transaction, batch.merges);
   });
 }
 
-/** Without a lease another worker may have stored the same message since the decision: `database_conflict` then. */
-async function assertNotStored(db: SqlExecutor, mailboxId: string, { outcomes }: Batch): Promise<void> {
+/** A worker with another lease may have stored the same message since the decision: `database_conflict` then. */
+async function assertNotStored(db: SqlExecutor, mailboxIds: readonly string[], { outcomes }: Batch): Promise<void> {
+  if (mailboxIds.length === 0) return;
   const dedupKeys = outcomes.flatMap(({ outcome, dedupKey }) =>
     dedupKey !== null && outcomeRules[outcome].isStored ? [dedupKey] : [],
   );
@@ -114,7 +144,7 @@ async function assertNotStored(db: SqlExecutor, mailboxId: string, { outcomes }:
   const twin = await db
     .selectFrom('outcome')
     .select('uid')
-    .where('mailbox_id', '=', mailboxId)
+    .where('mailbox_id', 'in', mailboxIds)
     .where('dedup_key', 'in', dedupKeys)
     .where('outcome', 'in', storedOutcomes)
     .limit(1)

@@ -64,17 +64,25 @@ async function lookUp(db: SqlExecutor, request: LookupRequest, caches: LookupCac
   const { own, repeats } = request;
   const idsByHash = new Map(messageIds.map((messageId) => [hashOf(messageId), messageId]));
   const hashes = [...idsByHash.keys()];
-  const [messages, referencing, handled, { sent, addedAtMs }, ownAddresses, replyKeys, byRef, notices] =
-    await Promise.all([
-      messageRows(db, mailboxId, hashes, people),
-      referencingRows(db, mailboxId, hashes),
-      handledBefore(db, mailboxId, dedupKeys),
-      sentCounts(db, mailboxId, senders, caches.addedAt),
-      caches.ownAddresses(),
-      needsReplyKeys ? readReplyKeys(db) : [],
-      ticketRows(db, 'ref', refs),
-      repeatedNotices(db, mailboxId, repeats),
-    ]);
+  const [
+    messages,
+    referencing,
+    { handled, accountMailboxes },
+    { sent, addedAtMs },
+    ownAddresses,
+    replyKeys,
+    byRef,
+    notices,
+  ] = await Promise.all([
+    messageRows(db, mailboxId, hashes, people),
+    referencingRows(db, mailboxId, hashes),
+    handledInAccount(db, mailboxId, dedupKeys),
+    sentCounts(db, mailboxId, senders, caches.addedAt),
+    caches.ownAddresses(),
+    needsReplyKeys ? readReplyKeys(db) : [],
+    ticketRows(db, 'ref', refs),
+    repeatedNotices(db, mailboxId, repeats),
+  ]);
   const noticeTickets = await ticketRows(db, 'id', [...new Set(notices.map(({ ticketId }) => ticketId))]);
   const ticketOf = await ticketResolver(db, [...messages, ...referencing, ...byRef, ...noticeTickets]);
   const tickets = byRef.flatMap((row) => {
@@ -116,7 +124,7 @@ async function lookUp(db: SqlExecutor, request: LookupRequest, caches: LookupCac
       const ticket = row === undefined ? null : ticketOf(row);
       return ticket === null ? [] : [{ key, count, atMs: fromDatabaseTime(lastAt), ticket }];
     }),
-    ...{ handled, sent, addedAtMs, ownAddresses, replyKeys },
+    ...{ handled, sent, addedAtMs, ownAddresses, replyKeys, accountMailboxes },
   };
 }
 
@@ -201,10 +209,27 @@ async function referencingRows(
 const unhandledOutcomes = outcomesWhere(({ handledAs }) => handledAs === null);
 const quarantinedOutcomes: readonly string[] = outcomesWhere(({ handledAs }) => handledAs === 'quarantined');
 
+/** The other mailboxes of the account, and what was handled in any of them. */
+async function handledInAccount(
+  db: SqlExecutor,
+  mailboxId: string,
+  dedupKeys: readonly string[],
+): Promise<Pick<LookupResult, 'accountMailboxes' | 'handled'>> {
+  const rows = await db
+    .selectFrom('mailbox_state as me')
+    .innerJoin('mailbox_state as other', 'other.account_hash', 'me.account_hash')
+    .select('other.mailbox_id')
+    .where('me.mailbox_id', '=', mailboxId)
+    .whereRef('other.mailbox_id', '<>', 'me.mailbox_id')
+    .execute();
+  const others = rows.map((row) => row.mailbox_id);
+  return { accountMailboxes: new Set(others), handled: await handledBefore(db, [mailboxId, ...others], dedupKeys) };
+}
+
 /** An outcome of a newer version counts as stored. */
 async function handledBefore(
   db: SqlExecutor,
-  mailboxId: string,
+  mailboxIds: readonly string[],
   dedupKeys: readonly string[],
 ): Promise<readonly HandledMessage[]> {
   const rows = await rowsInChunks(dedupKeys, (chunk) =>
@@ -212,7 +237,7 @@ async function handledBefore(
       .selectFrom('outcome')
       .select(['dedup_key', 'outcome'])
       .distinct()
-      .where('mailbox_id', '=', mailboxId)
+      .where('mailbox_id', 'in', mailboxIds)
       .where('dedup_key', 'in', chunk)
       .where('outcome', 'not in', unhandledOutcomes),
   );

@@ -88,6 +88,7 @@ const mailboxState: TableDefinition<Tables['mailbox_state']> = {
     cursor_uid: safeInteger(bigint('null'), 'cursor_uid', 0),
     cursor_start_uid: safeInteger(bigint('null'), 'cursor_start_uid', 0),
     cursor_folder_hash: sha256('null'),
+    account_hash: sha256('null'),
     folder_generation: safeInteger(int('not null default 0'), 'folder_generation', 0),
     lease_owner: exactText(255)('null'),
     lease_epoch: safeInteger(bigint('not null default 0'), 'lease_epoch', 0),
@@ -104,7 +105,7 @@ const mailboxState: TableDefinition<Tables['mailbox_state']> = {
     last_error_at: time('null'),
   },
   primaryKey: ['mailbox_id'],
-  indexes: [['next_poll_at'], ['lease_owner']],
+  indexes: [['next_poll_at'], ['lease_owner'], ['account_hash']],
   withoutRowid: true,
 };
 

@@ -115,6 +115,8 @@ export type MailboxStateTable = {
   cursor_start_uid: Generated<number | null>;
   /** SHA-256 of the folder that the cursor belongs to (`folderKey`); null: unknown. */
   cursor_folder_hash: Generated<string | null>;
+  /** Server and account (`accountKey`), as the last poll had them. */
+  account_hash: Generated<string | null>;
 };
 
 export type TicketTable = {

@@ -59,7 +59,7 @@ describe.each(kinds)('an earlier folder epoch in %s', (kind) => {
     const { db, mailbox, lease } = await leased();
     const cursor = { folderEpoch: 2, uid: 7 };
     await db.beginFolderEpoch(lease, { cursor, generation: 0, folder: 'f'.repeat(64) });
-    const begun = { cursor, generation: 0, folder: 'f'.repeat(64) };
+    const begun = { cursor, generation: 0, folder: 'f'.repeat(64), account: null };
     expect(await db.readFolderProgress(mailbox.id)).toEqual({ ...begun, startUid: null });
     await db.recordStartUid(lease, 7);
     expect(await db.readFolderProgress(mailbox.id)).toEqual({ ...begun, startUid: 7 });

@@ -201,6 +201,37 @@ describe.each(kinds)('threads in the store on %s', (kind) => {
       expect((await messages('c'.repeat(64))).map(({ copied }) => copied)).toEqual([null, null]);
     });
 
+    test('mailboxes of one account see what the others handled, and only one of two stores a message', async () => {
+      const [other, otherLease] = await leasedMailbox(db);
+      const account = 'a'.repeat(64);
+      await db.joinAccount(otherLease, account);
+      await db.joinAccount(lease, account);
+      // The one that was there is to decide again, with this one in view.
+      await expect(db.commitBatch(otherLease, batchOf(1, [opened(1)]))).rejects.toMatchObject({ code: 'lease_lost' });
+      const taken = (await db.acquireLease(other.id, 'me', minuteMs, null)) as Lease;
+      const dedupKey = 'd'.repeat(64);
+      const copy = () => {
+        const mail = opened(1);
+        return batchOf(1, [{ ...mail, outcome: { ...mail.outcome, dedupKey } }]);
+      };
+      const results = await Promise.allSettled([
+        db.commitBatch(lease, copy(), [other.id]),
+        db.commitBatch(taken, copy(), [mailbox.id]),
+      ]);
+      const refused = results.flatMap((result) => (result.status === 'rejected' ? result.reason : []));
+      expect(refused).toMatchObject([{ code: 'database_conflict' }]);
+      for (const { id, others } of [
+        { id: mailbox.id, others: [other.id] },
+        { id: other.id, others: [mailbox.id] },
+      ]) {
+        const { accountMailboxes, handled } = await ask({ mailboxId: id, dedupKeys: [dedupKey] });
+        expect([[...accountMailboxes], handled]).toEqual([others, [{ dedupKey, isQuarantined: false }]]);
+      }
+      const [stranger] = await leasedMailbox(db);
+      const { accountMailboxes, handled } = await ask({ mailboxId: stranger.id, dedupKeys: [dedupKey] });
+      expect([accountMailboxes.size, handled]).toEqual([0, []]);
+    });
+
     test('equal notices are found in their mailbox, by sender and time, with the ticket that they opened', async () => {
       const [key, from] = ['f'.repeat(64), person('Pump@x')];
       const mail = await store(1, { from }, { repeatKey: key });
