@@ -4,7 +4,7 @@
  *
  * A way to end that is added to `PollEnd` does not compile until the table here gives its wait, and the bound follows
  * from the table. Each rule sees the mailbox; that of failed polls receives the backoff (poll/backoff.ts). A mailbox
- * that waits longer than the bound at a start was put off by a wrong clock (scheduler/clock-skew.ts).
+ * that waits longer than the bound was put off by a wrong clock or another program (scheduler/clock-skew.ts).
  *
  * The policy only sets due times. A connection in IDLE runs a round at each announcement (poll/idle-loop.ts), and
  * `makeDue` ends waits when a server or the disk works again. A rule about the time of day takes the moment as a
@@ -83,10 +83,10 @@ const backoffMsMax = 31 * 86_400_000;
 /** What decides how long a mailbox may wait; `failures` is the number of failed polls in a row. */
 export type WaitingMailbox = PolledMailbox & { readonly failures: number };
 
-/** Milliseconds that a mailbox may still have to wait at a start; clocks aside, none waits longer. */
-export function longestWaitMs(mailbox: WaitingMailbox, settings: PollInterval): number {
+/** Milliseconds that a mailbox may still have to wait, at a start or later; clocks aside, none waits longer. */
+export function longestWaitMs(mailbox: WaitingMailbox, settings: PollInterval, isStart: boolean): number {
   const { failed, ...successful } = waits;
   const possible = mailbox.failures > 0 ? [failed] : Object.values(successful);
-  const expected = possible.filter(({ isExpectedAtStart }) => isExpectedAtStart);
+  const expected = possible.filter(({ isExpectedAtStart }) => isExpectedAtStart || !isStart);
   return Math.max(...expected.map(({ waitMs }) => waitMs(mailbox, settings, backoffMsMax)));
 }

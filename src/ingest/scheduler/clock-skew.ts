@@ -3,8 +3,9 @@
  * on.
  *
  * When the database's clock steps back by an hour, every mailbox would wait an hour more: those that did not fail are
- * made due, and those that failed start their wait again. A step before the first comparison (a reboot that corrected
- * the time) is detected by mailboxes that wait longer than the polling policy allows.
+ * made due, and those that failed start their wait again. What a comparison cannot detect, a step before the first one (a
+ * reboot that corrected the time) or a due time that another program wrote, shows in mailboxes that wait longer than the
+ * polling policy allows: they are made due each time.
  */
 import type { Clock } from '../../async/clock.ts';
 import { events, type Log } from '../../events.ts';
@@ -37,10 +38,8 @@ export function createClockComparison(
     const halfMs = (clock.monotonicMs() - sinceMs) / 2;
     health.recordClockOffset(timeMs + halfMs - databaseMs);
     const aheadMs = databaseMs - (sinceMs + halfMs);
-    if (databaseAheadMs === null) {
-      const settings = { intervalMs: intervalMs() };
-      await store.makeStrandedDue((mailbox) => longestWaitMs(mailbox, settings));
-    }
+    const [settings, isStart] = [{ intervalMs: intervalMs() }, databaseAheadMs === null];
+    await store.makeStrandedDue((mailbox) => longestWaitMs(mailbox, settings, isStart));
     const steppedMs = databaseAheadMs === null ? 0 : aheadMs - databaseAheadMs;
     if (steppedMs < -stepMsMin) await store.makeAllDue();
     if (Math.abs(steppedMs) > stepMsMin) log.warn({ stepped_ms: Math.round(steppedMs) }, events.databaseClockStepped);

@@ -28,7 +28,7 @@ import { rowConnection } from '../rows/mailboxes.ts';
 import type { SqlDialect } from '../sql/dialect.ts';
 import { chunksOfSizes, inTransaction } from '../sql/statements.ts';
 import type { SqlExecutor } from '../sql/tables.ts';
-import { countPasswordWrite, lockSwitch } from './switch-row.ts';
+import { lockSwitch, markPasswordWrite } from './switch-row.ts';
 
 type Rewrite = (row: PasswordRow) => Promise<PasswordRewrite>;
 type NewForm = Exclude<PasswordRewrite, null>;
@@ -87,7 +87,7 @@ async function rewriteBatch(
     for (const alike of groups(changed)) {
       for (const chunk of chunksOfSizes(alike, db.dialect.updateSizes)) await writeRows(db, chunk);
     }
-    if (changed.length > 0) await countPasswordWrite(db);
+    if (changed.length > 0) await markPasswordWrite(db);
     await addAudit(
       db,
       changed.map((one) => auditOf(one, batch.audit)),

@@ -10,7 +10,7 @@ import { listedColumns } from '../rows/mailbox-columns.ts';
 import { mailboxOrNull } from '../rows/mailboxes.ts';
 import { chunksOfSizes, inTransaction } from '../sql/statements.ts';
 import type { SqlExecutor } from '../sql/tables.ts';
-import { countPasswordWrite, lockSwitch } from './switch-row.ts';
+import { lockSwitch, markPasswordWrite } from './switch-row.ts';
 
 type SettingsBatch = Pick<SettingsSealBatch, 'after' | 'limit'>;
 type NewSeal = { readonly id: string; readonly seal: string };
@@ -31,7 +31,7 @@ export async function rewriteSettingsSeals(
       return seal === null ? [] : [{ id: row.id, seal }];
     });
     for (const chunk of chunksOfSizes(changed, db.dialect.updateSizes)) await writeSeals(transaction, chunk);
-    if (changed.length > 0) await countPasswordWrite(transaction);
+    if (changed.length > 0) await markPasswordWrite(transaction);
     const lastId = rows.at(-1)?.id ?? null;
     return lastId === after ? null : lastId;
   });

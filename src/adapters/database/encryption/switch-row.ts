@@ -160,17 +160,18 @@ export async function lockSwitch(db: SqlExecutor, revision: number): Promise<voi
 /** For a password write, as the first statement of its transaction: every writer locks the switch first. */
 export async function lockSwitchForWrite(db: SqlExecutor, revision: number): Promise<void> {
   await lockSwitch(db, revision);
-  await countPasswordWrite(db);
+  await markPasswordWrite(db);
 }
 
 /**
  * Writes to the locked switch row. On Galera a lock is local to its node, and only a write makes one of two
- * transactions on different nodes fail at certification.
+ * transactions on different nodes fail at certification. The value alternates: a count that another program led to its
+ * maximum would refuse every password.
  */
-export async function countPasswordWrite(db: SqlExecutor): Promise<void> {
+export async function markPasswordWrite(db: SqlExecutor): Promise<void> {
   await db
     .updateTable('encryption_switch')
-    .set({ password_writes: sql<number>`password_writes + 1` })
+    .set({ password_writes: sql<number>`case when password_writes = 0 then 1 else 0 end` })
     .where('id', '=', switchId)
     .execute();
 }

@@ -24,7 +24,7 @@ import { isSealableToken, never, tokenBytes } from '../rows/grants.ts';
 import type { SqlDialect } from '../sql/dialect.ts';
 import { chunksOfSizes, inTransaction } from '../sql/statements.ts';
 import type { SqlExecutor } from '../sql/tables.ts';
-import { countPasswordWrite, lockSwitch, lockSwitchForWrite, replaceSwitch } from './switch-row.ts';
+import { lockSwitch, lockSwitchForWrite, markPasswordWrite, replaceSwitch } from './switch-row.ts';
 
 type Kind = TokenBatch['kind'];
 type Rewrite = (row: TokenRewriteRow) => Promise<TokenRewrite>;
@@ -117,7 +117,7 @@ async function rewriteBatch(
     seen += rows.length;
     changed.push(...(await rewriteRows(db, kind, rows, change)));
   }
-  if (changed.length > 0) await countPasswordWrite(db);
+  if (changed.length > 0) await markPasswordWrite(db);
   if (kind === 'refresh')
     await addAudit(
       db,

@@ -140,6 +140,15 @@ describe.each(kinds)('encryption on %s', (kind) => {
     });
   });
 
+  test('a count of password writes that another program led to its maximum refuses no password', async () => {
+    const [mailbox] = await added(1);
+    await opened.run(
+      `update encryption_switch set password_writes = ${kind === 'sqlite' ? 2n ** 63n - 1n : 2n ** 64n - 1n}`,
+    );
+    for (let times = 0; times < 3; times += 1) await db.setPassword(mailbox?.id ?? '', sealed(keyId), by);
+    expect(await db.passwordCounts()).toMatchObject({ plaintext: 0, sealed: 1 });
+  });
+
   describe('the claim of an operation', () => {
     test('exactly one of twenty concurrent claims succeeds, and the others get its owner', async () => {
       const owners = Array.from({ length: 20 }, (_, index) => `worker ${index}`);

@@ -247,7 +247,7 @@ describe.each(kinds)('the schedule in %s', (kind) => {
       await putOff(well, 'next_poll_at', ms);
       for (const column of ['next_poll_at', 'last_error_at']) await putOff(failing, column, ms);
       expect(await due()).toEqual([]);
-      await on.db.makeStrandedDue((waiting) => longestWaitMs(waiting, { intervalMs: minute }));
+      await on.db.makeStrandedDue((waiting) => longestWaitMs(waiting, { intervalMs: minute }, true));
       expect(await dueIds()).toEqual([well]);
       const nowMs = await on.db.databaseNowMs();
       const waits = new Map(
@@ -267,7 +267,7 @@ describe.each(kinds)('the schedule in %s', (kind) => {
     const id = await add();
     await fail(id, 'folder_missing', minute);
     await putOff(id, 'next_poll_at', 800 * hour);
-    await on.db.makeStrandedDue((waiting) => longestWaitMs(waiting, { intervalMs: minute }));
+    await on.db.makeStrandedDue((waiting) => longestWaitMs(waiting, { intervalMs: minute }, true));
     expect(await dueIds()).toEqual([id]);
   });
 
