@@ -254,7 +254,7 @@ const definitions = {
     'quarantine.resolved',
     'info',
     'quarantine_id action result ticket by',
-    'A quarantined message was requeued, released or discarded on the admin page.',
+    'A quarantined message was requeued, released or discarded on the admin page, or fetched by the hourly retry.',
   ),
   ticketReopened: event('ticket.reopened', 'info', `${poll} message ticket`, 'A reply reopened a closed ticket.'),
   ticketMerged: event(

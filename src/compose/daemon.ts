@@ -71,8 +71,9 @@ export async function serveDaemon(parts: DaemonParts, stop: AbortSignal, reloads
   const { configFile } = reloads;
   // Each call has its own sessions and the current limits, so that several admins can resolve messages at the same
   // time.
+  const openResolver = () => createResolver({ ...ports, store }, daemonSettings(active.config));
   const resolve: Resolver['resolve'] = async (message, action) => {
-    await using resolver = createResolver({ ...ports, store }, daemonSettings(active.config));
+    await using resolver = openResolver();
     return await resolver.resolve(message, action);
   };
   const ofPage = { store, log, encryption, oauth, control, operations, resolve, database, configFile };
@@ -97,6 +98,7 @@ export async function serveDaemon(parts: DaemonParts, stop: AbortSignal, reloads
       await migrate(store, config, log);
       isMigrated = true;
     },
+    openResolver,
     disk: diskProbe(config.dataDir, `${process.pid}`),
     startEncryptionSync: async (readiness) => {
       await using building = new AsyncDisposableStack();

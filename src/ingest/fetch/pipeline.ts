@@ -21,7 +21,7 @@
 import { release } from '../../async/buffer-pool.ts';
 import type { Clock } from '../../async/clock.ts';
 import { createGate, type Gate, prefetch, rejectionObservedLater } from '../../async/prefetch.ts';
-import { Failure } from '../../errors.ts';
+import { Failure, isFailure } from '../../errors.ts';
 import { type EventName, events } from '../../events.ts';
 import { messageIdIn } from '../../mail/fallback-message.ts';
 import { batchContextOf } from '../decide/batch-context.ts';
@@ -147,7 +147,8 @@ function isolateFailure(isolation: Isolation, error: unknown): ListedMessage | n
   const { state, attempt, cursor } = isolation;
   if (attempt.requested.length === 0 || !isFetchFailure(error)) return null;
   const givenUp = messageToGiveUp(state, attempt);
-  isolation.changesCourse = true;
+  // A server that is busy is not asked again at once.
+  isolation.changesCourse = !isFailure(error, 'server_busy');
   isolation.hasGivenUp = givenUp !== null;
   isolation.leave(afterFetchFailure(state, attempt, cursor.folderEpoch));
   return givenUp;

@@ -106,21 +106,25 @@ function alternating(uids: readonly number[], times: number): number | null {
   return uids.at(at % 2 === 0 ? -1 - at / 2 : (at - 1) / 2) ?? null;
 }
 
-/** How a fetch may fail because of one message. `server_busy` is not among them, nor is anything before the listing. */
+/** How a fetch may fail because of one message; nothing before the listing is among them. */
 const fetchFailures: readonly FailureCode[] = [
-  ...(['connection_lost', 'server_refused', 'server_protocol_error', 'server_timeout'] as const),
+  // Some servers are busy for ever at one message. Where the server itself is, the control message fails as well.
+  ...(['server_busy', 'connection_lost', 'server_refused', 'server_protocol_error', 'server_timeout'] as const),
   // The IMAP library may fail at the content of one message.
   'unexpected',
 ];
 
 /** True for a failure that one message may have caused. */
 export function isFetchFailure(error: unknown): boolean {
-  return isFailure(error, ...fetchFailures);
+  return isFailure(error, ...fetchFailures) && !accountLimits.includes(error.fields['response_code']);
 }
+
+/** Limits of the account, which say nothing about a message. */
+const accountLimits: readonly unknown[] = ['OVERQUOTA', 'THROTTLED'];
 
 /** True for a post-action that ended the session, or held it until preemption. A refusal leaves the session open. */
 export function breaksSession(error: unknown): boolean {
-  return isFailure(error, ...fetchFailures, 'server_busy', 'interrupted');
+  return isFailure(error, ...fetchFailures, 'interrupted');
 }
 
 /** The message that is given up because the attempt failed; null: none. */

@@ -40,7 +40,7 @@ export async function applyPostActions(round: RoundContext, given?: readonly num
     }
     return null;
   } catch (error) {
-    if (!isFailure(error, 'server_refused', 'folder_missing')) throw error;
+    if (!isRefusal(error)) throw error;
     round.observe({
       what: 'action_refused',
       roundId,
@@ -50,6 +50,14 @@ export async function applyPostActions(round: RoundContext, given?: readonly num
     });
     return error;
   }
+}
+
+/** A NO or BAD of a session that stays open, `busy` for some messages or not; new messages are fetched all the same. */
+function isRefusal(error: unknown): error is Failure {
+  return (
+    isFailure(error, 'server_refused', 'folder_missing') ||
+    (isFailure(error, 'server_busy') && error.fields['status'] !== undefined)
+  );
 }
 
 async function isRowChanged({ mailbox: { id }, ports, options: { due } }: RoundContext): Promise<boolean> {

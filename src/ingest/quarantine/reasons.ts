@@ -36,7 +36,7 @@ const descriptions: Readonly<Record<QuarantineReason, ReasonDescription>> = {
     source: 'none',
     title: 'Cannot be fetched',
     meaning: 'The server lists it and fails whenever it is fetched, while it returns other messages.',
-    hint: 'quarantine requeue fetches it again: once the server can read it, or, where it is larger than announced, with a higher [message] max_size_mb.',
+    hint: 'It is tried again every hour for a week; quarantine requeue fetches it at once: when the server can read it, or, where it is larger than announced, with a higher [message] max_size_mb.',
   },
   missed: {
     source: 'none',

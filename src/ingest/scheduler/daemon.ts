@@ -21,8 +21,10 @@ import type {
   ReadableSecretsReader,
   ServiceManager,
 } from '../ports.ts';
+import type { Resolver } from '../quarantine/resolve.ts';
+import { retryUnfetched } from '../quarantine/retry.ts';
 import type { EncryptionChecks, Readiness } from '../readiness.ts';
-import type { TicketReader } from '../stores.ts';
+import type { QuarantineStore, TicketReader } from '../stores.ts';
 import { createCircuitBreaker } from './circuit-breaker.ts';
 import { createIdleSlots } from './idle-slots.ts';
 import { listenWithRetry } from './listen-with-retry.ts';
@@ -41,7 +43,10 @@ export type DaemonPorts = Omit<
     QuarantineReader &
     DatabaseHealth &
     ReadableSecretsReader &
+    Pick<QuarantineStore, 'quarantinedMessages' | 'discard' | 'undiscard'> &
     Pick<TicketReader, 'unreferencedBlobs' | 'retainedSegments'>;
+  /** Requeues messages in quarantine; disposed after each run. */
+  readonly openResolver: () => Resolver;
   readonly disk: Disk;
   readonly cron: Cron;
   readonly serviceManager: ServiceManager;
@@ -69,13 +74,14 @@ const diskCodes: readonly FailureCode[] = ['disk_full', 'disk_failed'];
 
 const everySecond = '* * * * * *';
 const everyHour = '0 17 * * * *';
+const everyHourLater = '0 37 * * * *';
 /** The first tick may wait for an unreachable database; the daemon is ready all the same. */
 const firstTickMsMax = 5000;
 
 /** Runs until `stop` fires. `settings` is read on every use. Throws only what prevents the start (`config_invalid`). */
 export async function serve(ports: DaemonPorts, settings: () => DaemonSettings, stop: AbortSignal): Promise<void> {
   const { log, serviceManager, clock } = ports;
-  const { scheduler, health, idleSlots } = parts(ports, settings, stop);
+  const { scheduler, health, idleSlots, isPreferredHere } = parts(ports, settings, stop);
   log.info({ worker: ports.worker.name }, events.daemonStarting);
   await using http = new AsyncDisposableStack();
   const { listen } = ports;
@@ -88,6 +94,7 @@ export async function serve(ports: DaemonPorts, settings: () => DaemonSettings, 
     // With a wrong clock every file would be expired.
     if (health.isClockRight()) void purgeExpired(ports, settings().rawRetentionDays);
   });
+  using _retries = ports.cron.schedule(everyHourLater, () => void retryOnce(ports, isPreferredHere));
   await within(scheduler.tick(), firstTickMsMax, clock);
   using _watchdog = runWatchdog({ serviceManager, clock, health, load: scheduler.load, idle: idleSlots.usage });
   serviceManager.ready();
@@ -100,6 +107,11 @@ export async function serve(ports: DaemonPorts, settings: () => DaemonSettings, 
   const isDrained = (await within(ended, shutdownTimeoutMs, clock)) !== null;
   scheduler.suppressReports();
   log.info({ drained: isDrained }, events.daemonStopped);
+}
+
+async function retryOnce(ports: DaemonPorts, isMine: (mailboxId: string) => boolean): Promise<void> {
+  await using resolver = ports.openResolver();
+  await retryUnfetched(ports, resolver.resolve, isMine);
 }
 
 /** Wires the parts: each knows only what it is given here, and reaches the others through the values below. */
@@ -152,7 +164,7 @@ function parts(ports: DaemonPorts, settings: () => DaemonSettings, stop: AbortSi
     settings,
     stop,
   );
-  return { scheduler, health, idleSlots };
+  return { scheduler, health, idleSlots, isPreferredHere: workers.isPreferredHere };
 }
 
 function fired(signal: AbortSignal): Promise<void> {

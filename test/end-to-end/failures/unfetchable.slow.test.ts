@@ -7,6 +7,7 @@ import { chmod, readdir, rm } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Mailbox } from '../../../src/ingest/model.ts';
+import { retryUnfetched } from '../../../src/ingest/quarantine/retry.ts';
 import { inClear, newMessages } from '../../cases/scene.ts';
 import { type ScriptedMailboxOptions, startScriptedMailbox } from '../../cases/scripted-mailbox.ts';
 import { type TestApp, testApp } from '../../support/app.ts';
@@ -191,11 +192,54 @@ describe('a server', () => {
     },
   );
 
-  test('that is busy at a message, or unreachable, is waited for', async () => {
+  test('that is busy at one message for ever is asked for the later ones, and for that one by the hourly retry', async () => {
+    await using on = await testApp(null);
+    let isBusy = true;
+    await using at = await scripted(on, {
+      sources: newMessages(5),
+      endsAt: (uid, asked) => (uid === 3 && isBusy && isBody(asked) ? 'throttled' : null),
+    });
+    const { store, resolve } = on.app;
+    const busy = Array.from({ length: 3 }, () => 'server_busy');
+    expect(await pollTimes(on, at.mailbox, 5)).toEqual([...busy, 'ok', 'ok']);
+    const without3 = [...tickets([1, 2]), '3 fetch_failed', ...tickets([4, 5])];
+    expect(await outcomesOf(on, at.mailbox)).toEqual(without3);
+    const log = { info: () => undefined, warn: () => undefined } as never;
+    const retry = (nowMs: number) => retryUnfetched({ store, clock: { nowMs: () => nowMs }, log }, resolve, () => true);
+    await retry(Date.now());
+    expect(await outcomesOf(on, at.mailbox)).toEqual(without3);
+    isBusy = false;
+    await retry(Date.now() + 8 * 86_400_000);
+    expect(await outcomesOf(on, at.mailbox)).toEqual(without3);
+    await retry(Date.now() + 3_600_000);
+    expect(await outcomesOf(on, at.mailbox)).toEqual(tickets([1, 2, 3, 4, 5]));
+  });
+
+  test('that is busy at a post-action of one message does not keep new messages out', async () => {
+    await using on = await testApp(null);
+    const script: ScriptedMailboxOptions['script'] = (command, _rest, tag, { say }) => {
+      if (command !== 'UID STORE') return false;
+      say(`${tag} NO [INUSE] Another session has it.`);
+      return true;
+    };
+    await using at = await scripted(on, { sources: newMessages(2), script });
+    for (const count of [2, 3, 4]) {
+      expect(await pollTimes(on, at.mailbox, 1)).toEqual(['server_busy']);
+      expect(await outcomesOf(on, at.mailbox)).toHaveLength(count);
+      at.server.arrive(newMessages(1)[0] ?? Buffer.alloc(0));
+    }
+  });
+
+  test('that is busy at every message, or unreachable, is waited for', async () => {
     await using on = await testApp(null);
     await using at = await scripted(on, {
       sources: newMessages(4),
-      endsAt: (uid, asked) => (uid === 3 && isBody(asked) ? 'throttled' : null),
+      endsAt: (uid, asked) => (uid > 2 && isBody(asked) ? 'throttled' : null),
+      script: (command, rest, tag, { say }) => {
+        if (command !== 'UID FETCH' || at.server.lines.length < 30 || !isBody(rest)) return false;
+        say(`${tag} NO [UNAVAILABLE] Not now.`);
+        return true;
+      },
     });
     expect(new Set(await pollTimes(on, at.mailbox, 8))).toEqual(new Set(['server_busy']));
     expect(await outcomesOf(on, at.mailbox)).toEqual(tickets([1, 2]));

@@ -48,8 +48,11 @@ describe('a mailbox in the state normal', () => {
       ...(['connection_lost', 'server_refused', 'server_protocol_error', 'server_timeout', 'unexpected'] as const),
     );
     expect([lost, refused, wrong, slow, defect].every(isFetchFailure)).toBe(true);
-    const others = failures('server_busy', 'interrupted', 'lease_lost', 'database_unavailable', 'parser_unavailable');
+    const others = failures('interrupted', 'lease_lost', 'database_unavailable', 'parser_unavailable');
     expect(others.some(isFetchFailure)).toBe(false);
+    const busy = (code: string) => new Failure('server_busy', 'no', { fields: { response_code: code } });
+    expect(['UNAVAILABLE', 'INUSE', 'LIMIT'].map(busy).every(isFetchFailure)).toBe(true);
+    expect(['OVERQUOTA', 'THROTTLED'].map(busy).some(isFetchFailure)).toBe(false);
   });
 
   test('stays in it after a failure before anything was requested', () => {
