@@ -3,9 +3,9 @@
  * on.
  *
  * When the database's clock steps back by an hour, every mailbox would wait an hour more: those that did not fail are
- * made due, and those that failed start their wait again. What a comparison cannot detect, a step before the first one (a
- * reboot that corrected the time) or a due time that another program wrote, shows in mailboxes that wait longer than the
- * polling policy allows: they are made due each time.
+ * made due, and those that failed start their wait again. What a comparison cannot detect, a step before the first one
+ * (a reboot that corrected the time) or a due time that another program wrote, shows in mailboxes that wait longer than
+ * the polling policy allows: they are made due each time.
  */
 import type { Clock } from '../../async/clock.ts';
 import { events, type Log } from '../../events.ts';
