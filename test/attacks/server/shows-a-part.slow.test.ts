@@ -35,7 +35,10 @@ function fetched(rest: string, { uids, date }: View, isLie: boolean): readonly s
     const text = source(uid, isLie);
     const when = date ?? dateOf(uid);
     const place = `RFC822.SIZE ${text.length} INTERNALDATE ${when === 'NIL' ? when : `"${when}"`}`;
-    return `* 1 FETCH (UID ${uid} ${rest.includes('BODY') ? `BODY[] {${text.length}}\r\n${text}` : place})`;
+    const [id = ''] = /^Message-ID: .*\r\n/mu.exec(text) ?? [];
+    const field = `BODY[HEADER.FIELDS (MESSAGE-ID)] {${id.length + 2}}\r\n${id}\r\n`;
+    const asked = rest.includes('HEADER') ? `${place} ${field}` : `BODY[] {${text.length}}\r\n${text}`;
+    return `* 1 FETCH (UID ${uid} ${rest.includes('BODY') ? asked : place})`;
   });
 }
 
@@ -103,7 +106,7 @@ test.each<readonly [string, View, View]>([
   );
   const before = server.lines.length;
   expect(await poll()).toBeNull();
-  expect(server.lines.slice(before).filter((line) => /SEARCH|BODY/.test(line))).toHaveLength(
+  expect(server.lines.slice(before).filter((line) => /SEARCH|BODY\.PEEK\[\]/.test(line))).toHaveLength(
     later.uidNext === null ? 2 : 1,
   );
   expect((await messagesOf(on, mailbox)).length).toBe(53);
