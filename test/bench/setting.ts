@@ -42,6 +42,7 @@ export async function openSetting(
     TICKETMAILD_DATA_DIR: dataDir,
     TICKETMAILD_DATABASE_URL: databaseUrl,
     TICKETMAILD_HTTP_LISTEN: 'off',
+    ...mariadb?.environment,
     ...more,
   };
   const withEnv = (options: DaemonOptions): DaemonOptions => ({ ...options, env: { ...env, ...options.env } });

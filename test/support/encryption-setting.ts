@@ -38,6 +38,7 @@ export async function openSetting(
     TICKETMAILD_DATABASE_URL: url,
     TICKETMAILD_HTTP_LISTEN: '127.0.0.1:0',
     TICKETMAILD_POLL_INTERVAL_S: '1',
+    ...mariadb.environment,
   };
   const user = dovecot.newUser();
   const command: Setting['command'] = async (args, input = '') => {

@@ -110,12 +110,12 @@ async function runCourse(
   if (course === 'sqlite') return await sqliteCourse(rows, look);
   if (course === 'mysql') {
     await using mysql = await startMysql({ durable: true, binaryLog: true, redoCapacityMb });
-    return await printedCourse(mysql, mysql.environment, rows, look);
+    return await printedCourse(mysql, rows, look);
   }
   await using mariadb = await startMariadb({ durable: true, args: loggingArgs });
   if (course === 'others') return await otherCourse(mariadb, rows, look);
   await scrub(mariadb);
-  return await printedCourse(mariadb, {}, rows, look);
+  return await printedCourse(mariadb, rows, look);
 }
 
 type Look = (step: string, folder: string) => Promise<boolean>;
@@ -129,13 +129,8 @@ async function sqliteCourse(rows: readonly NewRow[], look: Look): Promise<boolea
 }
 
 /** What `enable` prints, twice; while it runs, a snapshot is open and every changed page is written. */
-async function printedCourse(
-  server: Mariadb,
-  environment: Readonly<Record<string, string>>,
-  rows: readonly NewRow[],
-  look: Look,
-): Promise<boolean> {
-  await using setting = await openSetting(server, environment);
+async function printedCourse(server: Mariadb, rows: readonly NewRow[], look: Look): Promise<boolean> {
+  await using setting = await openSetting(server);
   await addMailboxes(setting.databaseUrl, rows);
   const clean: boolean[] = [];
   for (const time of ['first', 'second']) {

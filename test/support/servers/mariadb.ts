@@ -24,6 +24,8 @@ export type Mariadb = {
   readonly socketPath: string;
   /** The authority of the server's certificate, which is for localhost and 127.0.0.1. */
   readonly caPem: string;
+  /** What a command needs beside the URL. */
+  readonly environment: Readonly<Record<string, string>>;
   readonly dataFolder: string;
   /** A new empty database that user `app`, password `app`, owns. */
   createDatabase(options?: { characterSet?: string }): Promise<TestDatabase>;
@@ -84,6 +86,7 @@ export async function startMariadb(options: MariadbOptions = {}): Promise<Mariad
     port,
     socketPath,
     caPem: certificate.caPem,
+    environment: {},
     dataFolder,
     query,
     createDatabase: (more = {}) => createDatabase(query, port, more.characterSet ?? 'utf8mb4'),

@@ -19,8 +19,6 @@ export type Mysql = Mariadb & {
   /** SHA-256 of the server's certificate, as openssl shows it. */
   readonly fingerprint: string;
   readonly caFile: string;
-  /** The settings of TLS for a command. */
-  readonly environment: Readonly<Record<string, string>>;
 };
 
 export type MysqlOptions = {

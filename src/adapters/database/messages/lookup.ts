@@ -151,17 +151,14 @@ async function messageRows(
   people: readonly string[],
 ): Promise<readonly LookupMessageRow[]> {
   const from = db.dialect.kind === 'sqlite' ? sql<string>`lower(from_address)` : sql.ref<string>('from_address');
-  const isKnown = people.length === 0 ? sql.lit(0) : sql`(${from} in (${sql.join(people)}))`;
-  const isHere = sql`(mailbox_id = ${mailboxId})`;
+  // A batch may name no person. MySQL takes no constant in the order of a window.
+  const isKnownFirst = people.length === 0 ? [] : [sql`(${from} in (${sql.join(people)})) desc`];
+  const order = sql.join([...isKnownFirst, sql`(mailbox_id = ${mailboxId}) desc`, sql`id`]);
   return await rowsInChunks(hashes, (chunk) => {
     const claimed = db
       .selectFrom('message')
       .select('id as claimed_id')
-      .select(
-        sql<number>`row_number() over (partition by message_id_hash order by ${isKnown} desc, ${isHere} desc, id)`.as(
-          'fit_rank',
-        ),
-      )
+      .select(sql<number>`row_number() over (partition by message_id_hash order by ${order})`.as('fit_rank'))
       .where('message_id_hash', 'in', chunk);
     return db
       .selectFrom(claimed.as('claimed'))

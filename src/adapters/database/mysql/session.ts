@@ -1,6 +1,9 @@
 /**
- * Session setup of a new MySQL connection: SQL mode, lock and idle timeouts, Galera causality, fitness checks.
+ * Session setup of a new MySQL connection: every variable that statements rely on, timeouts, Galera causality, fitness
+ * checks.
  *
+ * An administrator, or `init_connect`, may set any variable for all sessions. Those below that every server has are set
+ * in one statement; those that only one has, or under another name, in a second one, after the server has listed them.
  * A Galera node that is out of sync or without quorum accepts connections and refuses every table:
  * `database_unavailable`, so that the next host is tried. A read-only server counts the same when there are several
  * hosts; a single one may still be read. On Galera every read and write waits until the node has applied all earlier
@@ -26,20 +29,67 @@ const lockWaitS = 10;
 const idleTransactionS = 5;
 /** `wait_timeout`, where the server has no `idle_transaction_timeout`. */
 const idleConnectionS = 30;
+/** `wait_timeout` where it has one: much longer than between two pings of the pool. */
+const silentConnectionS = 600;
+/** How long a server waits for the rest of a statement, or for the reader of a result. */
+const networkS = 60;
+
+/** More than any result has rows; `default` would be the value of the server. */
+const unlimited = '18446744073709551615';
 
 /**
  * Strict mode, and lock waits that end before the statement timeout. The mode is set before any value is sent, because
  * values are escaped with backslashes, which NO_BACKSLASH_ESCAPES would break. ALLOW_INVALID_DATES: a 30th of February
  * that another program wrote must not stop a statement that copies it.
  */
-const sessionSql =
-  `set session sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION,ERROR_FOR_DIVISION_BY_ZERO,ALLOW_INVALID_DATES', ` +
-  `autocommit = 1, innodb_lock_wait_timeout = ${lockWaitS}, lock_wait_timeout = ${lockWaitS}`;
+const commonVariables = {
+  sql_mode: `'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION,ERROR_FOR_DIVISION_BY_ZERO,ALLOW_INVALID_DATES'`,
+  character_set_client: 'utf8mb4',
+  character_set_results: 'utf8mb4',
+  collation_connection: 'utf8mb4_unicode_ci',
+  autocommit: 1,
+  // A COMMIT must neither begin another transaction nor end the session.
+  completion_type: 0,
+  // UPDATE and DELETE that name no key are meant so.
+  sql_safe_updates: 0,
+  sql_select_limit: unlimited,
+  sql_big_selects: 1,
+  sql_auto_is_null: 0,
+  foreign_key_checks: 1,
+  unique_checks: 1,
+  innodb_lock_wait_timeout: lockWaitS,
+  lock_wait_timeout: lockWaitS,
+  net_read_timeout: networkS,
+  net_write_timeout: networkS,
+} as const;
 
-/** MySQL lacks some of them; SHOW does not report that as an error. */
+const sessionSql = `set session ${assignments(Object.entries(commonVariables))}`;
+
+/** Of one product, or renamed between versions; the statements have deadlines of their own. */
+const productVariables = {
+  transaction_isolation: `'REPEATABLE-READ'`,
+  tx_isolation: `'REPEATABLE-READ'`,
+  transaction_read_only: 0,
+  tx_read_only: 0,
+  max_execution_time: 0,
+  max_statement_time: 0,
+  check_constraint_checks: 1,
+  alter_algorithm: `'DEFAULT'`,
+  idle_readonly_transaction_timeout: 0,
+  idle_write_transaction_timeout: 0,
+} as const;
+
+/** SHOW does not report a variable that the server lacks as an error. */
 const variablesSql =
   'show session variables where variable_name in ' +
-  "('idle_transaction_timeout', 'max_allowed_packet', 'read_only', 'super_read_only', 'wsrep_on', 'wsrep_provider')";
+  "('idle_transaction_timeout', 'max_allowed_packet', 'read_only', 'super_read_only', 'wsrep_on', 'wsrep_provider', " +
+  `${Object.keys(productVariables)
+    .map((name) => `'${name}'`)
+    .join(', ')})`;
+
+function assignments(variables: readonly (readonly [string, string | number])[]): string {
+  return variables.map(([name, value]) => `${name} = ${value}`).join(', ');
+}
 
 /** `serverName` is for messages. `hasFailover`: there are other hosts. Throws `database_unavailable`. */
 export async function setUpSession(
@@ -51,7 +101,9 @@ export async function setUpSession(
   const variables = variablesOf(await run(variablesSql));
   const isOn = (name: string): boolean => (variables.get(name) ?? 'OFF') !== 'OFF';
   const isGalera = isOn('wsrep_on') && !['', 'none'].includes(variables.get('wsrep_provider') ?? '');
-  await run(`set session ${idleLimit(variables.has('idle_transaction_timeout'))}`);
+  const ofProduct = Object.entries(productVariables).filter(([name]) => variables.has(name));
+  const idle = Object.entries(idleLimits(variables.has('idle_transaction_timeout')));
+  await run(`set session ${assignments([...ofProduct, ...idle])}`);
   if (isGalera) await setUpGalera(run, serverName);
   if (hasFailover && (isOn('read_only') || isOn('super_read_only')))
     throw unusable(serverName, 'it is read-only', 'read_only');
@@ -59,8 +111,9 @@ export async function setUpSession(
 }
 
 /** The server ends the transaction of a frozen or disconnected worker, so that its row locks are released. */
-function idleLimit(isForTransactions: boolean): string {
-  return isForTransactions ? `idle_transaction_timeout = ${idleTransactionS}` : `wait_timeout = ${idleConnectionS}`;
+function idleLimits(isForTransactions: boolean): Readonly<Record<string, number>> {
+  if (!isForTransactions) return { wait_timeout: idleConnectionS };
+  return { idle_transaction_timeout: idleTransactionS, wait_timeout: silentConnectionS };
 }
 
 /** True when a new session would have the same `max_allowed_packet`; a running session keeps its own. */
