@@ -69,7 +69,8 @@ type Server = Pick<Awaited<ReturnType<typeof startMariadb>>, 'query' | 'createDa
 
 async function serverDatabase(server: Server, caFile: string | null): Promise<RunningDatabase> {
   const version = /^[\d.]+/.exec(await server.query('SELECT VERSION()'))?.[0] ?? '';
-  const env: DatabaseTarget['env'] = caFile === null ? {} : { TICKETMAILD_DATABASE_CA_FILE: caFile };
+  const env: DatabaseTarget['env'] =
+    caFile === null ? {} : { TICKETMAILD_DATABASE_CA_FILE: caFile, TICKETMAILD_DATABASE_TLS: 'verify' };
   return {
     version,
     create: async () => ({ url: (await server.createDatabase()).url, env, caFile }),

@@ -129,7 +129,7 @@ async function targetArguments(
   const { password } = new URL(url);
   const file = join(dataDir, 'target-password');
   await writeFile(file, password, { mode: 0o600 });
-  const trust = target.caFile === null ? [] : ['--to-ca-file', target.caFile];
+  const trust = target.caFile === null ? [] : ['--to-ca-file', target.caFile, '--to-tls', 'verify'];
   return ['--to', url.replace(`:${password}@`, '@'), '--to-password-file', file, ...trust];
 }
 

@@ -43,15 +43,17 @@ export async function runTour(
   await poll(program, 'tour');
   await expectExact(program, sent);
   const moves: Move[] = [];
+  // After a move that failed, the messages are still at the stop before.
+  let held = 0;
   for (const [stop, to] of stops.entries()) {
-    const from = stops[stop - 1];
-    if (from === undefined) continue;
+    const from = stops[held];
+    if (stop === 0 || from === undefined) continue;
     const move = { from: from.name, to: to.name };
     arriving(move);
-    const problem = await moveMailbox({ program, sent, stop, from: from.server, to: to.server }).catch(
-      (error: unknown) => String(error),
-    );
+    const step = { program, sent, from: from.server, to: to.server, held, stop };
+    const problem = await moveMailbox(step).catch((error: unknown) => String(error));
     moves.push({ ...move, problem });
+    if (problem === null) held = stop;
   }
   return { moves, messages: (await expectExact(program, sent).catch(() => ({ messages: -1 }))).messages };
 }
@@ -59,15 +61,17 @@ export async function runTour(
 type Step = {
   readonly program: Program;
   readonly sent: readonly MatrixMessage[];
-  readonly stop: number;
   readonly from: ImapServer;
   readonly to: ImapServer;
+  /** Stops of the two. */
+  readonly held: number;
+  readonly stop: number;
 };
 
 /** null: all is as it should be. */
-async function moveMailbox({ program, sent, stop, from, to }: Step): Promise<string | null> {
+async function moveMailbox({ program, sent, from, to, held, stop }: Step): Promise<string | null> {
   const user = tourUser(stop);
-  await using source = await openClient(from, users, tourUser(stop - 1));
+  await using source = await openClient(from, users, tourUser(held));
   await fill(to, user, await source.read('INBOX'));
   const connection = ['--host', to.host, '--port', `${to.tlsPort}`, '--ca-file', to.caFile, '--user', user];
   await program.run(

@@ -26,7 +26,7 @@ export async function startCourier(users: Users): Promise<ImapServer> {
   const home = (user: string): string => join(folder, 'mail', user);
   for (const user of users.keys()) makeMaildir(join(home(user), 'Maildir'), { uid: owner, gid: owner });
   const identity = [await readFile(certificate.keyFile), await readFile(certificate.certificateFile)];
-  await writeFile(join(folder, 'imapd.pem'), Buffer.concat(identity), { mode: 0o600 });
+  await writeFile(join(folder, 'imapd.pem'), Buffer.concat(identity), { mode: 0o644 });
   await writeFile(join(folder, 'start.sh'), startScript(folder, port, tlsPort));
   building.use(await listenAsAuthdaemond(join(folder, 'auth'), users, { uid: owner, gid: owner, home }));
   const server = layer.start(folder, 'bash', ['-e', join(folder, 'start.sh')]);

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { temporaryFolder } from '../../temporary.ts';
 import { readCertificates } from '../authority.ts';
 import { packageLayer } from '../layers/layer.ts';
+import { makeMaildir } from '../maildir.ts';
 import { freePort, runProgram, untilGreets } from '../programs.ts';
 import { certificatesTemplate } from '../templates.ts';
 import type { ImapServer, Users } from './imap-server.ts';
@@ -53,7 +54,8 @@ async function writeUsers(folder: string, users: Users): Promise<void> {
   for (const [index, user] of [...users.keys()].entries()) {
     const [name = '', domain = ''] = user.split('@');
     const home = join(folder, 'home', name);
-    await mkdir(home, { recursive: true });
+    // APPEND makes no INBOX.
+    makeMaildir(join(home, 'INBOX'), { uid: owner, gid: owner });
     rows.set(domain, [...(rows.get(domain) ?? []), `${name}:${hashes[index]}:${owner}:${owner}::${home}:/bin/sh\n`]);
   }
   await runProgram('chown', ['-R', `${owner}:${owner}`, join(folder, 'home')]);

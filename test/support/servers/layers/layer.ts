@@ -4,7 +4,8 @@
  *
  * A layer is made once, by apt in a chroot of the overlay, and stays in the cache beside the npm packages; it takes
  * seconds, a root folder made by debootstrap a minute. A server runs in mount points of its own: the layer below a file
- * system in memory, with the folder of its data. Needs root; `whyNoLayers` says what is missing.
+ * system in memory, with the folder of its data. Its processes have a PID namespace, and end with the first of them.
+ * Needs root; `whyNoLayers` says what is missing.
  */
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -69,7 +70,7 @@ export async function packageLayer(release: Release, packages: readonly string[]
   const [first = ''] = packages;
   const layer = join(await cachedFolder(`${release}-${first}`, makeLayer, [root, ...packages]), 'upper');
   const inside = (folder: string, program: string, args: readonly string[]): readonly string[] => [
-    ...['--mount', '--propagation=private', 'sh', '-euc', enter],
+    ...['--mount', '--propagation=private', '--pid', '--fork', '--kill-child', 'sh', '-euc', enter],
     ...[folder, root, layer, program, ...args],
   ];
   return {
