@@ -77,8 +77,9 @@ async function isSameEpoch(
   if (folderVerification.isVerified) return true;
   const isQuiet = isFirst && uidNext === cursor.uid + 1;
   if (isQuiet && options.folderCheckSchedule?.isDue(mailbox.id) === false) return true;
-  const isOther = await (isFirst ? isRestoredFromBackup : isReplaced)(mailbox.id, session, cursor, store);
-  options.folderCheckSchedule?.note(mailbox.id);
+  const comparison = options.folderCheckSchedule?.begin(mailbox.id) ?? 'content';
+  const isOther = await (isFirst ? isRestoredFromBackup : isReplaced)(mailbox.id, session, cursor, store, comparison);
+  options.folderCheckSchedule?.note(mailbox.id, comparison);
   folderVerification.isVerified = !isOther;
   return !isOther;
 }

@@ -6,15 +6,17 @@
  * above the cursor all the same: then the messages handled last are compared with what has their UIDs now, in one
  * FETCH. A Message-ID that differs shows another message; so do size and INTERNALDATE together. Either of those alone
  * proves nothing: some servers announce another size once a message was read, some restore other dates. Where a date
- * differs and there is no Message-ID to compare, the source is fetched and compared by its hash.
+ * differs and there is no Message-ID to compare, the source is fetched and compared by its hash. A server that fails at
+ * the content of one of them is asked for sizes and dates alone (uidvalidity-changes.ts).
  */
 import { createHash } from 'node:crypto';
 import type { Cursor } from '../model.ts';
 import type { HandledSource, IdentifiedMessage, Session } from '../ports.ts';
 import type { FolderStore } from '../stores.ts';
+import type { FolderComparison } from './uidvalidity-changes.ts';
 
 /** Number of last handled messages that are compared. */
-const comparedMax = 5;
+const comparedMax = 3;
 
 /**
  * True when UIDs up to the cursor are or will be used again. UIDNEXT is above every UID that was ever used; where the
@@ -25,9 +27,10 @@ export async function isRestoredFromBackup(
   session: Session,
   cursor: Cursor,
   store: Pick<FolderStore, 'lastHandled'>,
+  comparison: FolderComparison = 'content',
 ): Promise<boolean> {
   const { uidNext, isUidNextGuessed } = session.folder;
-  if (uidNext > cursor.uid) return await isReplaced(mailboxId, session, cursor, store);
+  if (uidNext > cursor.uid) return await isReplaced(mailboxId, session, cursor, store, comparison);
   if (isUidNextGuessed === true) return false;
   return (await session.listAbove(uidNext - 1)).length === 0;
 }
@@ -38,25 +41,36 @@ export async function isReplaced(
   session: Session,
   cursor: Cursor,
   store: Pick<FolderStore, 'lastHandled'>,
+  comparison: FolderComparison = 'content',
 ): Promise<boolean> {
   const handled = await store.lastHandled(mailboxId, cursor, comparedMax);
   if (handled.length === 0) return false;
-  const present = new Map((await session.identify(handled.map(({ uid }) => uid))).map((one) => [one.uid, one]));
+  const uids = handled.map(({ uid }) => uid);
+  const isBySize = comparison === 'size';
+  const listed = isBySize
+    ? (await session.sizes(uids)).map((one) => ({ ...one, messageId: null }))
+    : await session.identify(uids);
+  const present = new Map(listed.map((one) => [one.uid, one]));
   for (const before of handled) {
     const now = present.get(before.uid);
-    if (now !== undefined && (await isOtherMessage(before, now, session))) return true;
+    if (now !== undefined && (await isOtherMessage(before, now, isBySize ? null : session))) return true;
   }
   return false;
 }
 
-async function isOtherMessage(before: HandledSource, now: IdentifiedMessage, session: Session): Promise<boolean> {
+/** `session` null: no content is asked for. */
+async function isOtherMessage(
+  before: HandledSource,
+  now: IdentifiedMessage,
+  session: Session | null,
+): Promise<boolean> {
   const hasIds = before.messageId !== null && now.messageId !== null;
   if (hasIds && before.messageId !== now.messageId) return true;
   // Without a time the size may be wrong as well.
   if (before.receivedAtMs === null || now.receivedAtMs === null || before.receivedAtMs === now.receivedAtMs)
     return false;
   if (before.sizeBytes !== now.sizeBytes) return true;
-  return !hasIds && before.sourceSha256 !== null && (await hasOtherSource(before, session));
+  return session !== null && !hasIds && before.sourceSha256 !== null && (await hasOtherSource(before, session));
 }
 
 /** False where the server gives no source. */

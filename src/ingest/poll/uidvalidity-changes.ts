@@ -37,15 +37,35 @@ export function createUidValidityChanges(clock: Pick<Clock, 'monotonicMs'>): Uid
  */
 const checkIntervalMs = 3_600_000;
 
+/** By Message-ID or source, or by size and date alone. */
+export type FolderComparison = 'content' | 'size';
+
 export interface FolderCheckSchedule {
   isDue(mailboxId: string): boolean;
-  note(mailboxId: string): void;
+  /**
+   * How to compare now: by size for an hour after a comparison by content that did not end, since a server may fail at
+   * one message whose content is asked for.
+   */
+  begin(mailboxId: string): FolderComparison;
+  /** The comparison ended. */
+  note(mailboxId: string, comparison: FolderComparison): void;
 }
 
 export function createFolderCheckSchedule(clock: Pick<Clock, 'monotonicMs'>): FolderCheckSchedule {
   const times = new Map<string, number>();
+  const unended = new Map<string, number>();
+  const isOlder = (atMs: number | undefined) =>
+    clock.monotonicMs() - (atMs ?? Number.NEGATIVE_INFINITY) >= checkIntervalMs;
   return {
-    isDue: (id) => clock.monotonicMs() - (times.get(id) ?? Number.NEGATIVE_INFINITY) >= checkIntervalMs,
-    note: (id) => void times.set(id, clock.monotonicMs()),
+    isDue: (id) => isOlder(times.get(id)),
+    begin(id) {
+      if (!isOlder(unended.get(id))) return 'size';
+      unended.set(id, clock.monotonicMs());
+      return 'content';
+    },
+    note(id, comparison) {
+      times.set(id, clock.monotonicMs());
+      if (comparison === 'content') unended.delete(id);
+    },
   };
 }

@@ -13,7 +13,7 @@ export function withLineFeeds(bytes: Buffer): Buffer {
 }
 
 /** The length without the line ends at the end: empty lines, and the end of the last line that is not empty. */
-export function lengthWithoutLastBreaks(bytes: Uint8Array): number {
+function lengthWithoutLastBreaks(bytes: Uint8Array): number {
   let length = bytes.length;
   while (length > 0 && (bytes[length - 1] === lineFeed || bytes[length - 1] === carriageReturn)) length -= 1;
   return length;

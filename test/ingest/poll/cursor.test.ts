@@ -5,7 +5,12 @@ import type { EventName } from '../../../src/events.ts';
 import { accountKey, epochOf, folderKey } from '../../../src/ingest/folder-epoch.ts';
 import { startCursor } from '../../../src/ingest/poll/cursor.ts';
 import type { FolderVerification } from '../../../src/ingest/poll/poll-context.ts';
-import { createUidValidityChanges, uidValidityChangesMax } from '../../../src/ingest/poll/uidvalidity-changes.ts';
+import {
+  createFolderCheckSchedule,
+  createUidValidityChanges,
+  type FolderCheckSchedule,
+  uidValidityChangesMax,
+} from '../../../src/ingest/poll/uidvalidity-changes.ts';
 import type {
   FolderState,
   HandledSource,
@@ -27,6 +32,10 @@ type Scene = {
   readonly isFirst?: boolean;
   /** false: it was checked a short while ago. */
   readonly isCheckDue?: boolean;
+  /** Absent: by content each time. */
+  readonly schedule?: FolderCheckSchedule;
+  /** The connection ends when the Message-ID of one of them is asked for. */
+  readonly isContentLost?: boolean;
   readonly folderVerification?: FolderVerification;
   readonly used?: readonly number[];
   /** Outcomes up to the cursor; more than there are messages when left out. */
@@ -72,7 +81,11 @@ async function begun(scene: Scene, notes = createUidValidityChanges(handClock())
   };
   const session = {
     folder: scene.folder,
-    identify: async () => (scene.listed ?? []).map((one) => ({ messageId: null, ...one })),
+    identify: async () => {
+      if (scene.isContentLost === true) throw new Failure('connection_lost', 'gone');
+      return (scene.listed ?? []).map((one) => ({ messageId: null, ...one }));
+    },
+    sizes: async () => scene.listed ?? [],
     fetch: async function* ([uid]: readonly number[]) {
       yield { uid, source: scene.source ?? null };
     },
@@ -80,7 +93,12 @@ async function begun(scene: Scene, notes = createUidValidityChanges(handClock())
     listAbove: async (uid: number) => (scene.folder.uids ?? []).filter((one) => one > uid),
   } as unknown as Session;
   const box = mailbox('support');
-  const folderCheckSchedule = { isDue: () => scene.isCheckDue ?? true, note: () => undefined };
+  const eachTime: FolderCheckSchedule = {
+    isDue: () => scene.isCheckDue ?? true,
+    begin: () => 'content',
+    note: () => undefined,
+  };
+  const folderCheckSchedule = scene.schedule ?? eachTime;
   const folderVerification = scene.folderVerification ?? { isVerified: false };
   const options = { uidValidityChanges: notes, folderCheckSchedule };
   const begin = { mailbox: box, lease, roundId: 'p', isFirst: scene.isFirst ?? true, options, folderVerification };
@@ -188,6 +206,21 @@ describe('the start cursor of a round', () => {
       expect(await seen({ before: { messageId: null }, now, source: text('new') })).toEqual([]);
       // No body is fetched while the time is the same.
       expect(await seen({ before, now: { messageId: null }, source: text('new') })).toEqual([]);
+    });
+
+    test('a server that fails at the content of one is asked for sizes and dates alone, for an hour', async () => {
+      const clock = handClock();
+      const schedule = createFolderCheckSchedule(clock);
+      const lost = { ...scene, handled: [one], listed: [one], schedule, isContentLost: true };
+      expect((await begun(lost)).cursor).toBe('connection_lost');
+      expect(await begun(lost)).toMatchObject({ cursor: { uid: 5 }, events: [] });
+      const other = { ...lost, listed: [{ ...one, sizeBytes: 1, receivedAtMs: 2000 }] };
+      expect((await begun(other)).events).toEqual(restored);
+      clock.at.ms += 3_600_000;
+      expect((await begun(lost)).cursor).toBe('connection_lost');
+      clock.at.ms += 3_600_000;
+      expect((await begun({ ...lost, isContentLost: false })).events).toEqual([]);
+      expect((await begun(lost)).cursor).toBe('connection_lost');
     });
 
     test('any of the messages tells', async () => {

@@ -8,7 +8,7 @@
 import { X509Certificate } from 'node:crypto';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { debianRoot, hasDebianRoot, whyNoDebianRoot } from '../systemd/debian-root.ts';
+import { debianRoot, whyNoDebianRoot } from '../systemd/debian-root.ts';
 import { temporaryFolder } from '../temporary.ts';
 import { readCertificates } from './authority.ts';
 import { createDatabase, end, type Mariadb, startTimeoutMs, usersSql } from './mariadb.ts';
@@ -33,11 +33,6 @@ export type MysqlOptions = {
   /** More options of mysqld, for example `--max-connections=5`. */
   args?: readonly string[];
 };
-
-/** Null when it is here, else the sentence for a test that is left out. */
-export function whyNoMysqlHere(): string | null {
-  return hasDebianRoot('mysql') ? null : 'MySQL is not here: npm run test:long makes it, once';
-}
 
 /** For long tests: null when it is here or can be made. */
 export function whyNoMysql(): string | null {

@@ -100,6 +100,8 @@ async function lastHandled(
     .select(['message.message_id', 'message.message_id_missing'])
     .where('outcome.mailbox_id', '=', mailboxId)
     .where('outcome.folder_epoch', '=', folderEpoch)
+    // What the server never delivered, it would not deliver now: the connection may end at it.
+    .where(({ eb, or }) => or([eb('outcome.reason', 'is', null), eb('outcome.reason', '!=', 'fetch_failed')]))
     // A row that another program wrote may have a number that is no UID.
     .where('outcome.uid', '>=', 1)
     .where('outcome.uid', '<=', uid)
