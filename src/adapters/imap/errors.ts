@@ -155,9 +155,13 @@ function refusedCode({ status, code }: ServerRefusal, stage: ConnectionStage): F
   return 'server_refused';
 }
 
+/** One sentence, whether the server sends NONEXISTENT or its list of folders says so. */
+export const folderMissing = 'The folder does not exist.';
+
 /** `shown`: status and known response code. */
 function refusedSentence(code: FailureCode, doing: string, shown: string): string {
   if (code === 'login_refused') return 'The server refused user or password.';
+  if (code === 'folder_missing') return folderMissing;
   return code === 'server_busy' ? `The server is too busy for ${doing}.` : `The server refused ${doing} (${shown}).`;
 }
 

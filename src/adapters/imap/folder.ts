@@ -9,6 +9,7 @@ import type { ListResponse, MailboxObject } from 'imapflow';
 import { Failure, isFailure } from '../../errors.ts';
 import type { FolderState } from '../../ingest/ports.ts';
 import type { ImapConnection } from './connection.ts';
+import { folderMissing } from './errors.ts';
 import { type CommandToken, execute } from './imapflow-internals.ts';
 import { commandBytesMax, idleBytesMax, searchBytesMax } from './limits.ts';
 import { listedMax, UidCollector, uidMax } from './responses/uid-collector.ts';
@@ -149,7 +150,7 @@ async function open(connection: ImapConnection, path: string, isReadOnly: boolea
   } catch (error) {
     // Not every server sends NONEXISTENT (RFC 5530): a folder that is not listed does not exist.
     if (!isFailure(error, 'server_refused') || connection.isEnded || (await isListed(connection, path))) throw error;
-    throw new Failure('folder_missing', 'The folder does not exist.', { fields: error.fields, cause: error.cause });
+    throw new Failure('folder_missing', folderMissing, { fields: error.fields, cause: error.cause });
   }
 }
 
