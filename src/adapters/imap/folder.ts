@@ -10,7 +10,7 @@ import { Failure, isFailure } from '../../errors.ts';
 import type { FolderState } from '../../ingest/ports.ts';
 import type { ImapConnection } from './connection.ts';
 import { folderMissing } from './errors.ts';
-import { type CommandToken, execute } from './imapflow-internals.ts';
+import { type CommandToken, execute, tokenText, type UntaggedResponse } from './imapflow-internals.ts';
 import { commandBytesMax, idleBytesMax, searchBytesMax } from './limits.ts';
 import { listedMax, UidCollector, uidMax } from './responses/uid-collector.ts';
 
@@ -19,6 +19,33 @@ const uidBytesMax = 11;
 /** Some ten thousand folders. */
 const foldersBytesMax = 4 * 1024 * 1024;
 
+const isInbox = (path: string): boolean => path.toUpperCase() === 'INBOX';
+const unselectable: ReadonlySet<string> = new Set(['\\NOSELECT', '\\NONEXISTENT']);
+
+/**
+ * True when the server lists INBOX by its name. A listing below the prefix of the namespace leaves it out where that is
+ * `INBOX.`, as in Courier: INBOX is outside of it (RFC 2342 section 5, RFC 9051 section 5.1).
+ */
+async function hasInbox(connection: ImapConnection): Promise<boolean> {
+  let isFound = false;
+  const name = [
+    { type: 'STRING', value: '' },
+    { type: 'STRING', value: 'INBOX' },
+  ] as const;
+  const read = async ({ attributes }: UntaggedResponse): Promise<void> => {
+    const [flags, , path] = attributes || [];
+    const words = Array.isArray(flags) ? flags.map((flag) => tokenText(flag)?.toUpperCase() ?? '') : [];
+    isFound ||= isInbox(tokenText(path) ?? '') && !words.some((word) => unselectable.has(word));
+  };
+  try {
+    await connection.run('listing the folders', () => execute(connection.imap, 'LIST', name, { LIST: read }));
+  } catch (error) {
+    // The folders are listed already, and this adds to them.
+    if (!isFailure(error, 'server_refused') || connection.isEnded) throw error;
+  }
+  return isFound;
+}
+
 /** Unicode paths of the selectable folders. */
 export async function listFolders(connection: ImapConnection): Promise<readonly string[]> {
   const entries: readonly ListResponse[] = await connection.require(
@@ -26,16 +53,17 @@ export async function listFolders(connection: ImapConnection): Promise<readonly 
     () => connection.imap.list({ listOnly: true }),
     { bytesMax: foldersBytesMax },
   );
-  return entries.filter(({ flags }) => !flags.has('\\Noselect') && !flags.has('\\NonExistent')).map(({ path }) => path);
+  const isSelectable = ({ flags }: ListResponse): boolean => !flags.has('\\Noselect') && !flags.has('\\NonExistent');
+  const paths = entries.filter(isSelectable).map(({ path }) => path);
+  const isComplete = connection.imap.namespace?.prefix === '' || entries.some(({ path }) => isInbox(path));
+  return isComplete || !(await hasInbox(connection)) ? paths : ['INBOX', ...paths];
 }
 
 /** True when the server lists the folder, with or without the namespace prefix. */
 export async function isListed(connection: ImapConnection, path: string): Promise<boolean> {
   const prefix = connection.imap.namespace?.prefix ?? '';
   const folders = await listFolders(connection);
-  return folders.some(
-    (folder) => folder === path || folder === prefix + path || (path.toUpperCase() === 'INBOX' && folder === 'INBOX'),
-  );
+  return folders.some((folder) => folder === path || folder === prefix + path || (isInbox(path) && isInbox(folder)));
 }
 
 /** Criteria of a SEARCH: the messages of a set, or those since a day. */

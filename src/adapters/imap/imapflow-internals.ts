@@ -2,16 +2,20 @@
  * Internals of imapflow that its types do not declare, in one place, and an in-place literal reader built on its
  * parser.
  *
- * Relied upon, and checked by library.test.ts: `exec` with `onPlusTag`, whose tagged response blocks the reader until
- * `next`; one command in flight at a time; `setAuthenticationState`, `writeSocket`, `expectCapabilityUpdate`; a handler
- * in `untaggedHandlers` receives every line of its kind that the command in flight does not consume; every response
- * passes `handleResponse`; the parser is a Transform that calls back once it has consumed a chunk, has the fields of
- * `ImapParser`, and lets a literal be filled from outside.
+ * Relied upon, and checked by library.test.ts: `exec` with `onPlusTag` and `untagged`, whose tagged response blocks the
+ * reader until `next`; one command in flight at a time; `setAuthenticationState`, `writeSocket`,
+ * `expectCapabilityUpdate`; a handler in `untaggedHandlers` receives every line of its kind that the command in flight
+ * does not consume; every response passes `handleResponse`; the parser is a Transform that calls back once it has
+ * consumed a chunk, has the fields of `ImapParser`, and lets a literal be filled from outside.
  */
 import type { Transform, Writable } from 'node:stream';
 import type { ImapFlow } from 'imapflow';
 
-export type CommandToken = { readonly type: 'ATOM' | 'TEXT' | 'SEQUENCE'; readonly value: string };
+export type CommandToken = { readonly type: 'ATOM' | 'TEXT' | 'SEQUENCE' | 'STRING'; readonly value: string };
+
+/** An untagged response: its tokens, of which one may be a list. */
+export type UntaggedResponse = { readonly attributes?: readonly unknown[] | false };
+type UntaggedHandlers = Readonly<Record<string, (response: UntaggedResponse) => Promise<void>>>;
 
 /** A continuation request (`+`); its text is the only token, and an empty one has none. */
 export type ContinuationRequest = { readonly attributes?: readonly ({ readonly value?: unknown } | null)[] | false };
@@ -23,7 +27,7 @@ type ImapFlowInternals = {
   readonly exec: (
     command: string,
     tokens: readonly CommandToken[],
-    options?: { onPlusTag(request: ContinuationRequest): Promise<void> },
+    options?: { onPlusTag?(request: ContinuationRequest): Promise<void>; readonly untagged?: UntaggedHandlers },
   ) => Promise<TaggedResponse>;
   readonly setAuthenticationState: () => Promise<void>;
   /** null once the client is closed. */
@@ -57,8 +61,19 @@ export function internals(imap: ImapFlow): ImapFlowInternals {
 }
 
 /** Runs a command that has no data in its response codes; they are not read. NO and BAD reject. */
-export async function execute(imap: ImapFlow, command: string, tokens: readonly CommandToken[]): Promise<void> {
-  (await internals(imap).exec(command, tokens)).next();
+export async function execute(
+  imap: ImapFlow,
+  command: string,
+  tokens: readonly CommandToken[],
+  untagged: UntaggedHandlers = {},
+): Promise<void> {
+  (await internals(imap).exec(command, tokens, { untagged })).next();
+}
+
+/** Text of a token; null: it is none, or a list. */
+export function tokenText(token: unknown): string | null {
+  const value: unknown = typeof token === 'object' && token !== null ? Reflect.get(token, 'value') : null;
+  return typeof value === 'string' || Buffer.isBuffer(value) ? value.toString() : null;
 }
 
 /** Asks `accepts` about each response before it is parsed; one that is not accepted is dropped. */

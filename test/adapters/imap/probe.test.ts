@@ -4,6 +4,7 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { ProbeReport } from '../../../src/ingest/ports.ts';
 import { failureOf } from '../../support/promises.ts';
+import { readDialogue } from '../../support/servers/dialogues/dialogue.ts';
 import { type Dovecot, startDovecot } from '../../support/servers/dovecot.ts';
 import { startScriptedServer } from './scripted-server.ts';
 import { connectionTo, credential, mail, openSession, plainTo, secret, sessions } from './setting.ts';
@@ -77,6 +78,14 @@ test('a probe of a missing folder names the folders that are there', async () =>
     code: 'folder_missing',
     fields: { folders: expect.stringContaining('Заявки') },
   });
+});
+
+test('INBOX is among the folders where the server lists only those below its prefix', async () => {
+  await using server = await startScriptedServer(await readDialogue('inbox-beside-namespace'));
+  const { report } = await probed(plainTo(server.port));
+  expect(report.folders).toEqual(['INBOX', 'INBOX.Sent']);
+  const missing = failureOf(sessions.probe(plainTo(server.port, { folder: 'Tickets' }), credential(), () => undefined));
+  expect(await missing).toMatchObject({ code: 'folder_missing', fields: { folders: 'INBOX, INBOX.Sent' } });
 });
 
 test.each([

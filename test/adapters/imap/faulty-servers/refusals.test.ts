@@ -1,5 +1,5 @@
 /**
- * What an operator reads of a refusal (NO, BAD): the response code (RFC 5530), and what to do about it.
+ * Refusals (NO, BAD) as an operator reads them: the response code (RFC 5530), and what to do about it.
  */
 import { expect, test } from 'vitest';
 import type { Failure } from '../../../../src/errors.ts';
