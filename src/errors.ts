@@ -46,11 +46,7 @@ const meanings = {
     exit: 1,
     hint: 'Correct the row in the table mailboxes: tls_mode is implicit, starttls or none; since_kind all or time; on_success seen, move, delete or leave; state active or paused; password_form plain or sealed.',
   },
-  lease_lost: {
-    domain: 'mailbox',
-    exit: 1,
-    hint: 'Nothing to do: the poll continues there.',
-  },
+  lease_lost: { domain: 'mailbox', exit: 1, hint: 'Nothing to do: the poll continues there.' },
   mailbox_flooding: {
     domain: 'mailbox',
     exit: 1,
@@ -206,26 +202,14 @@ const meanings = {
     exit: 1,
     hint: 'Check with the operator of the mail server that the new certificate is genuine, then: ticketmaild mailbox set NAME --fingerprint FINGERPRINT',
   },
-  tls_failed: {
-    domain: 'server',
-    exit: 1,
-    hint: 'Check --tls (implicit, starttls) against the port.',
-  },
-  starttls_missing: {
-    domain: 'server',
-    exit: 1,
-    hint: 'Use --tls implicit, usually port 993.',
-  },
+  tls_failed: { domain: 'server', exit: 1, hint: 'Check --tls (implicit, starttls) against the port.' },
+  starttls_missing: { domain: 'server', exit: 1, hint: 'Use --tls implicit, usually port 993.' },
   plaintext_refused: {
     domain: 'configuration',
     exit: 3,
     hint: 'The password would cross the network unencrypted: use TLS, or add --allow-plaintext if you accept that.',
   },
-  not_imap: {
-    domain: 'server',
-    exit: 1,
-    hint: 'Check the port and --tls.',
-  },
+  not_imap: { domain: 'server', exit: 1, hint: 'Check the port and --tls.' },
   login_refused: {
     domain: 'login',
     exit: 1,
@@ -250,6 +234,11 @@ const meanings = {
     domain: 'server',
     exit: 1,
     hint: 'Nothing is lost: the daemon signs in again with a new token; repeat a command.',
+  },
+  server_referral: {
+    domain: 'server',
+    exit: 1,
+    hint: 'Ask the operator of the mail server. If that host is right, name it: --host HOST (mailbox add), or ticketmaild mailbox set NAME --host HOST. The password is sent to no host that a server names.',
   },
   server_busy: {
     domain: 'server',

@@ -18,7 +18,7 @@ import { hints } from '../../text/hints.ts';
 import { overwriteReadBuffer, overwriteStack } from '../process/scrub-memory.ts';
 import { type ClientHandle, checkPlaintext, type ImapOptions, newClient } from './client.ts';
 import { EchoCheck } from './echo/echo-check.ts';
-import { connectionLost, type ErrorContext, refusalFailure, stageField, toFailure } from './errors.ts';
+import { connectionLost, type ErrorContext, referralFailure, refusalFailure, stageField, toFailure } from './errors.ts';
 import { internals, readLiteralsInPlace } from './imapflow-internals.ts';
 import { commandBytesMax, InboundLimit, idleBytesMax, loginBytesMax, Watchdog } from './limits.ts';
 import type { ImapClient } from './login.ts';
@@ -59,10 +59,11 @@ function lifeOf(credential: Credential): TokenLife | null {
   return { lengthBytes: secret.length, beganAtMs, endsAtMs: beganAtMs + lastsMs };
 }
 
-/** A certificate is the only text of a server in a failure, and the server may have the secret of an earlier login. */
+/** Certificate and referral are the only texts of a server in a failure, and it may know the secret. */
 function withoutEcho(error: unknown, credential: Credential): unknown {
-  if (!isFailure(error, 'tls_pin_mismatch')) return error;
+  if (!isFailure(error, 'tls_pin_mismatch', 'server_referral')) return error;
   using echo = new EchoCheck(credential);
+  if (error.code === 'server_referral') return echo.isIn(error.message) ? referralFailure(null) : error;
   const { code, message, hint, cause, fields } = error;
   const ofServer = (['subject', 'issuer'] as const).flatMap((name) => {
     const value = fields[name];
@@ -156,9 +157,9 @@ export class ImapConnection {
   }
 
   get #errorContext(): ErrorContext {
-    const { byeReason, hasLoggedIn } = this.imap;
-    const goodbye = byeReason ?? null;
-    return { stage: this.#stage, isLoggedIn: hasLoggedIn, doing: this.#doing, goodbye, token: this.#token };
+    const { byeReason, hasLoggedIn, responses } = this.imap;
+    const state = { stage: this.#stage, isLoggedIn: hasLoggedIn, doing: this.#doing };
+    return { ...state, goodbye: byeReason ?? null, referral: responses.referral, token: this.#token };
   }
 
   /**

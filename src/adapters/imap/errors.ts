@@ -2,8 +2,9 @@
  * Error mapping: turns errors of imapflow and Node into failures, by error code, response code (RFC 5530) and stage.
  *
  * throttling.ts also matches words. A server may echo the password in any text, in clear or encoded, so no text of a
- * server is ever shown: a failure contains the status (NO, BAD) and the response code if it is a known one, and its
- * cause is reduced to name and code. It contains no command, no response object and no message content.
+ * server is shown: a failure contains the status (NO, BAD) and the response code if it is a known one, and its cause is
+ * reduced to name and code. The one exception is the host of a login referral, which connection.ts compares with the
+ * secret. It contains no command, no response object and no message content.
  */
 import { Failure, type FailureCode, type FailureFields } from '../../errors.ts';
 import { hints } from '../../text/hints.ts';
@@ -26,6 +27,8 @@ export type ErrorContext = {
   readonly doing: string;
   /** Text of the server's BYE, to be matched, never shown; null: none. */
   readonly goodbye: string | null;
+  /** The host that the server named instead of itself; null: none. Untrusted, until it was compared with the secret. */
+  readonly referral?: string | null;
   /** Of a login by access token; null: by a password. */
   readonly token: TokenLogin | null;
 };
@@ -73,7 +76,11 @@ function byCode(code: string, error: unknown, context: ErrorContext): Failure | 
 }
 
 /** The failure of a NO or BAD. */
-export function refusalFailure(refusal: ServerRefusal, { stage, doing, token }: ErrorContext): Failure {
+export function refusalFailure(
+  refusal: ServerRefusal,
+  { stage, doing, token, referral = null }: ErrorContext,
+): Failure {
+  if (refusal.code === 'REFERRAL' && beforeLogin.has(stage)) return referralFailure(referral);
   const found = meaningOfRefusal(refusal, stage);
   const usual = found?.code ?? refusedCode(refusal, stage);
   const ofToken = token === null ? null : tokenRefusal(refusal, usual, token);
@@ -94,17 +101,26 @@ export function refusalFailure(refusal: ServerRefusal, { stage, doing, token }: 
   });
 }
 
+/** The failure of a login that the server refers to another host (RFC 2221); null: a host that cannot be shown. */
+export function referralFailure(host: string | null): Failure {
+  const location = host === null ? 'another host' : JSON.stringify(host);
+  return new Failure('server_referral', `The server says that the mailbox is on ${location}, and refuses the login.`, {
+    fields: { response_code: 'REFERRAL', ...(host === null ? {} : { referral: host }) },
+  });
+}
+
 /**
  * The failure of a lost connection. A BYE before the login means that the server is busy; one between login and session
  * without a known limit, that the server cannot serve this user.
  */
 export function connectionLost(context: ErrorContext, cause?: unknown): Failure {
-  const { stage, isLoggedIn, doing, goodbye } = context;
+  const { stage, isLoggedIn, doing, goodbye, referral = null } = context;
   const more = cause === undefined ? {} : { cause: bareCause(cause) };
   if (stage === 'tls')
     return new Failure('tls_failed', 'The server aborted the TLS handshake.', { ...more, fields: stageField(stage) });
   const byToken = context.token === null ? null : tokenLost(context.token, context);
   if (byToken !== null) return byToken;
+  if (goodbye !== null && referral !== null && beforeLogin.has(stage) && !isLoggedIn) return referralFailure(referral);
   const found = goodbye === null ? null : meaningOfBye(goodbye);
   const busy = found === null ? { fields: {} } : hintAndDelay(found);
   const fields = { ...busy.fields, ...stageField(stage) };

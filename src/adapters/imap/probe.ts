@@ -44,10 +44,11 @@ async function report(opened: ImapConnection, connection: Connection, echo: Echo
   const listed = await listFolders(opened);
   const folders = echo.without(listed);
   const folder = await examine(opened, connection.folder, { folders, leftOut: listed.length - folders.length });
-  const { capabilities: offered, mechanism } = opened.imap;
+  const { capabilities: offered, mechanism, responses } = opened.imap;
+  const [referral = null] = echo.without(responses.referral === null ? [] : [responses.referral]);
   const capabilities = echo.without([...offered.keys()].sort());
   return {
-    ...{ address, mechanism, capabilities, folder, folders },
+    ...{ address, mechanism, capabilities, folder, folders, referral },
     certificate: certificate && {
       ...certificate,
       subject: echo.redacted(certificate.subject),

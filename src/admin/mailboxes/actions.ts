@@ -55,7 +55,7 @@ import {
 } from './form.ts';
 import { checkPresentGrant, type GrantSelectionPorts, type SelectedGrant, selectGrant } from './grants.ts';
 import { type NewMailbox, readAddresses, readMailboxChanges, readMailboxOptions } from './options.ts';
-import { postActionNotes } from './post-actions.ts';
+import { probeNotes } from './post-actions.ts';
 import type { ProbeResult, ProbeRunner } from './probe-runner.ts';
 import { refuseGrant, refusePartlyRemoved, type ServerDoubtPorts, serverDoubt } from './server-doubt.ts';
 
@@ -139,7 +139,7 @@ async function test(ports: Ports, shown: ShownMailbox): Promise<MailboxResult> {
 }
 
 function noteSentences({ postAction }: Mailbox, report: ProbeReport): readonly string[] {
-  return postActionNotes(postAction, report).map((note) => `${capitalized(note)}.`);
+  return probeNotes(postAction, report).map((note) => `${capitalized(note)}.`);
 }
 
 async function probeStored({ vault, credentials, probes, sessions }: Ports, mailbox: Mailbox): Promise<ProbeResult> {

@@ -71,12 +71,16 @@ export function refuseMoveIntoItself(action: PostAction, polledFolder: string): 
   throw new Failure('usage', `--on-success must move to another folder than the polled one, not ${given}`);
 }
 
-/** What an operator would not expect of this post-action on this server: phrases without a full stop. */
-export function postActionNotes(
+/** What an operator would not expect of this server, and of this post-action on it: phrases without a full stop. */
+export function probeNotes(
   action: PostAction,
-  { folders, capabilities, leftOut }: Pick<ProbeReport, 'folders' | 'capabilities' | 'leftOut'>,
+  { folders, capabilities, leftOut, referral }: Pick<ProbeReport, 'folders' | 'capabilities' | 'leftOut' | 'referral'>,
 ): readonly string[] {
   const notes: string[] = [];
+  if (referral !== null)
+    notes.push(
+      `the server accepts the login and says that the mail of this user is on ${quoted(referral)}: ask its operator`,
+    );
   const folder = targetFolder(action);
   // The first move creates the target folder, a misspelt one as well.
   if (folder !== null && !folders.includes(folder) && leftOut === 0)

@@ -80,6 +80,7 @@ function reportView(report: ProbeReport, begun: readonly string[]) {
 /** In place of hints that name options of a command. */
 const hintsOfPage: Partial<Record<Failure['code'], string>> = {
   login_refused: 'Check user and password.',
+  server_referral: 'Ask the operator of the mail server. If that host is right, enter it, and test again.',
   tls_untrusted:
     'Ask the operator of the mail server whether the certificate below is genuine: then trust it alone, or give its authority.',
   tls_pin_mismatch:

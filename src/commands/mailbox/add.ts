@@ -22,7 +22,7 @@ import type { SecretBytes } from '../../secret/secret-bytes.ts';
 import { isoTime } from '../../text/time.ts';
 import { type CommonOptions, type Context, migrateFirst, withApp } from '../context.ts';
 import { printResult } from '../output.ts';
-import { notePostAction, probedText, probeMailbox } from './probe.ts';
+import { noteProbe, probedText, probeMailbox } from './probe.ts';
 import { noteWarning, type ReadableWarning, readableWarning, warningTexts } from './readable-warning.ts';
 import { checkSignInOptions, type SignInOptions, useGrant } from './sign-in.ts';
 import { locationText } from './view.ts';
@@ -94,7 +94,7 @@ async function addWithPassword({ app, mailbox, options, context }: Addition): Pr
   const report = options.probe
     ? await probeMailbox(app, mailbox.connection, { kind: 'password', secret: password }, context, subject)
     : null;
-  if (report !== null) notePostAction(mailbox.postAction, report, context);
+  if (report !== null) noteProbe(mailbox.postAction, report, context);
   const added = newMailbox(mailbox, null);
   // As late as possible: the switch may have changed while the password was typed and probed.
   await storeWithPassword(app, { mailbox: added, settings: mailbox }, password, report);
@@ -105,7 +105,7 @@ async function addWithGrant({ app, mailbox, options, context }: Addition): Promi
   const selected: SelectedGrant = await selectGrant(app, options, mailbox);
   const added = newMailbox(mailbox, selected.name);
   return await useGrant({ app, selected, mailbox: added, storedName: null, options, context }, async (report) => {
-    if (report !== null) notePostAction(mailbox.postAction, report, context);
+    if (report !== null) noteProbe(mailbox.postAction, report, context);
     await storeWithGrant(app, { mailbox: added, settings: mailbox }, report);
     return { added, report };
   });

@@ -2,7 +2,7 @@
  * Mailbox probe for commands: logs in and opens the folder read-only, and shows each stage on the terminal.
  */
 
-import { postActionNotes } from '../../admin/mailboxes/post-actions.ts';
+import { probeNotes } from '../../admin/mailboxes/post-actions.ts';
 import type { App } from '../../compose/compose.ts';
 import { Failure, isFailure } from '../../errors.ts';
 import type { Connection, PostAction } from '../../ingest/model.ts';
@@ -136,13 +136,14 @@ export function probeJson(name: string, report: ProbeReport): Record<string, unk
     uid_validity: folder.uidValidity,
     uid_next: folder.uidNext,
     folders: report.folders,
+    ...(report.referral === null ? {} : { referral: report.referral }),
     ...(report.leftOut === 0 ? {} : { left_out: report.leftOut }),
   };
 }
 
-/** One line for each thing that an operator would not expect of this post-action on this server. */
-export function notePostAction(action: PostAction, report: ProbeReport, { terminal }: Pick<Context, 'terminal'>): void {
-  for (const note of postActionNotes(action, report)) terminal.note(`note: ${note}`);
+/** One line for each thing that an operator would not expect of this server, and of this post-action on it. */
+export function noteProbe(action: PostAction, report: ProbeReport, { terminal }: Pick<Context, 'terminal'>): void {
+  for (const note of probeNotes(action, report)) terminal.note(`note: ${note}`);
 }
 
 /**
@@ -155,7 +156,7 @@ export async function testMailbox(options: CommonOptions & { name: string }, con
     const report = await app.credentials.withCredential(mailbox, (credential, connection) =>
       probeMailbox(app, connection, credential, context, { name: mailbox.name }),
     );
-    notePostAction(mailbox.postAction, report, context);
+    noteProbe(mailbox.postAction, report, context);
     await printResult(options, context, probeJson(mailbox.name, report), reportLines(mailbox.name, report));
     return 0;
   });

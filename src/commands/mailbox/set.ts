@@ -32,7 +32,7 @@ import { commandOrNotice, shellCommand } from '../../text/shell.ts';
 import { isoTime } from '../../text/time.ts';
 import { type CommonOptions, type Context, withApp } from '../context.ts';
 import { newPassword, warnOfSharedFolder } from './add.ts';
-import { notePostAction, probedText, probeMailbox } from './probe.ts';
+import { noteProbe, probedText, probeMailbox } from './probe.ts';
 import { noteWarning, readableWarning, warningTexts } from './readable-warning.ts';
 import { checkSignInOptions, noteUnusedGrant, probeWithGrant, type SignInOptions, useGrant } from './sign-in.ts';
 import { locationText } from './view.ts';
@@ -73,7 +73,7 @@ export async function setMailbox(options: SetOptions, context: Context): Promise
     const isSealing = app.confirmations.verify(before.mailbox, before.settingsSeal) !== null;
     const given = { app, before, after, confirmed, options, context };
     const report = await (after.grant === null ? applyChange(given) : applyWithGrant(given, selected));
-    if (report !== null) notePostAction(after.postAction, report, context);
+    if (report !== null) noteProbe(after.postAction, report, context);
     await printChanged({ app, after, options, context }, changed, report);
     if (isSealing && !confirmed.action) noteUnconfirmed(after, context);
     if (after.grant !== before.mailbox.grant) await noteUnusedGrant(app, before.mailbox.grant, context);

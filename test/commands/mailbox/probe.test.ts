@@ -2,6 +2,7 @@
  * Hints of a failed probe: each names a command that keeps the cursor of the mailbox.
  */
 import { expect, test } from 'vitest';
+import { probeNotes } from '../../../src/admin/mailboxes/post-actions.ts';
 import { probeMailbox } from '../../../src/commands/mailbox/probe.ts';
 import { Failure, type FailureCode, hintOf } from '../../../src/errors.ts';
 import { SecretBytes } from '../../../src/secret/secret-bytes.ts';
@@ -38,6 +39,14 @@ test('for a mailbox that is not stored yet the hint names the option, not a comm
   const { hint } = await probeFailure(null);
   expect(hint).toContain(`--fingerprint ${shown}`);
   expect(hint).not.toMatch(/mailbox set|remove/);
+});
+
+test('a server that accepts the login and names another host for the mail is noted', () => {
+  const report = { folders: ['INBOX'], capabilities: ['UIDPLUS'], leftOut: 0 };
+  expect(probeNotes({ kind: 'seen' }, { ...report, referral: null })).toEqual([]);
+  expect(probeNotes({ kind: 'seen' }, { ...report, referral: 'mail2.example' })).toEqual([
+    'the server accepts the login and says that the mail of this user is on "mail2.example": ask its operator',
+  ]);
 });
 
 test('a folder named after the password is printed by no command, as text or as JSON', async () => {

@@ -30,6 +30,9 @@ const answers: Readonly<Record<string, (tag: string, form: string) => string>> =
   'the response code of a NO': (tag, form) => `${tag} NO [${form}] no`,
   'the response code of a BAD': (tag, form) => `${tag} BAD [${form}] no`,
   'the argument of a known code': (tag, form) => `${tag} NO [BADCHARSET (${form})] no`,
+  'the host of a referral': (tag, form) => `${tag} NO [REFERRAL imap://ada@${form}.example.test/] there`,
+  'the user of a referral': (tag, form) => `${tag} NO [REFERRAL imap://${form}@mail.example.test/] there`,
+  'the host of a referral in a BYE': (_tag, form) => `* BYE [REFERRAL imap://ada@${form}/] there`,
   'a status of its own': (tag, form) => `${tag} ${form} no`,
 };
 
@@ -70,7 +73,9 @@ async function refusalOf(stage: string, line: (tag: string) => string): Promise<
 test.each(cases)('a password in %s to %s is not shown, in any form', async (answer, stage) => {
   for (const [name, form] of Object.entries(forms)) {
     const refused = await refusalOf(stage, (tag) => answers[answer]?.(tag, form) ?? '');
-    expect(refused.code, name).toMatch(/^(login_refused|server_(refused|busy|protocol_error)|connection_lost)$/);
+    expect(refused.code, name).toMatch(
+      /^(login_refused|server_(refused|busy|protocol_error|referral)|connection_lost)$/,
+    );
     const text = told(refused);
     for (const each of Object.values(forms)) {
       expect(text, name).not.toContain(each.toUpperCase());
