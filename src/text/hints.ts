@@ -109,6 +109,35 @@ export const hints = {
   loginNeedsTls: 'Many servers allow a login over TLS only: use --tls implicit or --tls starttls.',
   tooMuchData:
     'Another client may have changed many messages at once; if it persists, report it to the operator of the mail server.',
+  commandWrong: 'The server takes a command of ticketmaild for wrong: if it persists, report it with the log.',
+  contactOperator: 'The server asks that its operator be contacted: its log has the reason.',
+  folderInvisible:
+    'The folder is there, and the user may not see it: grant the right on the mail server, or name another folder: mailbox set NAME --on-success move:FOLDER',
+  folderNamedMissing:
+    'The folder that the command names is not on the server: create it there, or name another one with ticketmaild mailbox set.',
+  folderReadOnly:
+    'The user may only read this folder: grant the right on the mail server, or choose another action: mailbox set NAME --on-success leave',
+  loginUnauthorized:
+    'The server knows the login and does not let it open this mailbox: check --user, or ask the operator of the mail server for the permission.',
+  mailboxCorrupt:
+    'The mailbox is damaged on the mail server: tell its operator, who can repair it or restore it from a backup.',
+  mailboxInUse: 'Another program holds the mailbox: close it there, or wait. Polls are retried.',
+  messagesExpunged: 'Another program deleted messages meanwhile: the next poll lists the folder again.',
+  neverAllowed:
+    'The server allows this to no user: choose another folder or action with ticketmaild mailbox set, or ask its operator.',
+  overQuota:
+    'The account is over a limit of the mail server, of space or of traffic: free space there, or have the quota raised. Polls are retried.',
+  passwordExpired:
+    'The password or the account has expired: have it renewed at the mail server, then set the new password.',
+  rightMissing:
+    'The user lacks a right on this folder: have it granted on the mail server (ACL), or choose another folder or action with ticketmaild mailbox set.',
+  serverAlert:
+    'The server has a message for the user of this mailbox: sign in with a mail program or at the web page of the provider to read it.',
+  serverBug: 'The mail server reports a defect of its own: tell its operator, whose log has the reason.',
+  serverLimit:
+    'A limit of the mail server is reached, such as its number of connections: have it raised there, or lower [poll] concurrency_per_host_max. Polls are retried.',
+  serverPartDown:
+    'A part of the mail server is down, such as its user directory or storage: if it persists, tell its operator. Polls are retried.',
   setPassword: 'Set the password: ticketmaild mailbox set-password NAME',
   caFileUnreadable: 'Name the file (PEM) of the issuing authority: --ca-file FILE',
   certificateNotYetValid:
@@ -134,6 +163,11 @@ export const hints = {
     'Files of ticketmaild are missing: reinstall it, or restart it after an upgrade. No message is touched meanwhile.',
   uidImpossible: 'All other messages are fetched. The mail server contradicts itself: tell its operator.',
 } as const;
+
+/** True for a hint with a command on a stored mailbox. */
+export function namesMailbox(hint: string): boolean {
+  return / NAME\b/.test(hint);
+}
 
 /** Puts the name of a mailbox into the commands of a hint, where that name is their last word. */
 export function withMailboxName(hint: string, name: string): string {

@@ -8,13 +8,8 @@
  */
 import { Failure, type FailureCode, type FailureFields } from '../../errors.ts';
 import { hints } from '../../text/hints.ts';
-import {
-  knownResponseCodes,
-  meaningOfBye,
-  meaningOfRefusal,
-  type RefusalMeaning,
-  type ServerRefusal,
-} from './throttling.ts';
+import { hintOfResponseCode, knownResponseCodes } from './responses/response-codes.ts';
+import { meaningOfBye, meaningOfRefusal, type RefusalMeaning, type ServerRefusal } from './throttling.ts';
 import { type TokenLogin, tokenLost, tokenRefusal } from './token-failures.ts';
 import type { ConnectionStage } from './transport.ts';
 
@@ -86,10 +81,12 @@ export function refusalFailure(
   const ofToken = token === null ? null : tokenRefusal(refusal, usual, token);
   const code = ofToken?.code ?? usual;
   const isKnown = refusal.code !== null && knownResponseCodes.has(refusal.code);
-  const more = found === null ? { fields: {} } : hintAndDelay(found);
+  const more = found === null ? { fields: {}, ...ownHint(refusal, code) } : hintAndDelay(found);
   const hint = ofToken === null ? more.hint : ofToken.hint;
   const shown = isKnown ? `${refusal.status} [${refusal.code}]` : refusal.status;
-  return new Failure(code, ofToken?.message ?? refusedSentence(code, doing, shown), {
+  const sentence = ofToken?.message ?? refusedSentence(code, doing, shown);
+  const message = isKnown && !isWorded(refusal.code, code) ? withShown(sentence, shown) : sentence;
+  return new Failure(code, message, {
     ...(hint === undefined ? {} : { hint }),
     fields: {
       status: refusal.status,
@@ -179,6 +176,22 @@ function refusedSentence(code: FailureCode, doing: string, shown: string): strin
   if (code === 'login_refused') return 'The server refused user or password.';
   if (code === 'folder_missing') return folderMissing;
   return code === 'server_busy' ? `The server is too busy for ${doing}.` : `The server refused ${doing} (${shown}).`;
+}
+
+/** The hint of the response code; that of a missing folder lists the folders. */
+function ownHint({ code }: ServerRefusal, failure: FailureCode): { readonly hint?: string } {
+  const hint = code === null || failure === 'folder_missing' ? null : hintOfResponseCode(code);
+  return hint === null ? {} : { hint };
+}
+
+/** True where the sentence of the failure says what the response code means. */
+function isWorded(code: string | null, failure: FailureCode): boolean {
+  const isUsual = failure === 'login_refused' && code === 'AUTHENTICATIONFAILED';
+  return isUsual || failure === 'folder_missing' || failure === 'mailbox_not_permitted';
+}
+
+function withShown(sentence: string, shown: string): string {
+  return sentence.includes(shown) ? sentence : sentence.replace(/\.$/, ` (${shown}).`);
 }
 
 const beforeLogin: ReadonlySet<ConnectionStage> = new Set<ConnectionStage>([

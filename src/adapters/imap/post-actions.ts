@@ -10,7 +10,7 @@
 import { createHash } from 'node:crypto';
 import type { FetchMessageObject } from 'imapflow';
 import { encodePath, normalizePath } from 'imapflow/lib/tools.js';
-import { Failure, isFailure } from '../../errors.ts';
+import { Failure, hintOf, isFailure } from '../../errors.ts';
 import type { PostAction } from '../../ingest/model.ts';
 import { hints } from '../../text/hints.ts';
 import type { ImapConnection } from './connection.ts';
@@ -196,9 +196,14 @@ async function create(connection: ImapConnection, target: string): Promise<void>
     if (!isFailure(error, 'server_refused')) throw error;
     const separator = /^[!-~]$/.exec(connection.imap.namespace?.delimiter ?? '')?.[0];
     const help = separator === undefined ? '' : ` Its hierarchy separator is "${separator}".`;
-    throw new Failure('server_refused', `The server refused to create the folder ${JSON.stringify(target)}.${help}`, {
-      ...{ fields: error.fields, cause: error.cause, hint: hints.folderUncreated },
-    });
+    const { fields, cause, hint } = error;
+    const responseCode = fields['response_code'];
+    // CANNOT: the name is one that the server never takes.
+    const isNameRefused = responseCode === 'CANNOT' || hint === hintOf('server_refused');
+    const shown = responseCode === undefined ? '' : ` (${fields['status']} [${responseCode}])`;
+    const message = `The server refused to create the folder ${JSON.stringify(target)}${shown}.${help}`;
+    const advice = isNameRefused ? hints.folderUncreated : hint;
+    throw new Failure('server_refused', message, { fields, cause, hint: advice });
   }
 }
 

@@ -5,11 +5,11 @@
  * The matched words only select a failure, a delay and a hint of this program; none is shown. A specific response code
  * wins over words: AUTHENTICATIONFAILED is always a refused login, and words can only add a delay.
  *
- * Only response codes of `knownResponseCodes` are shown, without arguments: a server chooses the text in the brackets,
- * and it could be the password that was sent to it.
+ * Only known response codes are shown (responses/response-codes.ts), without arguments.
  */
 
 import { hints } from '../../text/hints.ts';
+import { hintOfResponseCode, knownResponseCodes } from './responses/response-codes.ts';
 import type { ConnectionStage } from './transport.ts';
 
 /**
@@ -57,7 +57,8 @@ function meaningByCode(code: string, text: string, stage: ConnectionStage): Refu
   // OVERQUOTA is a full mailbox when storing, and a traffic limit otherwise.
   if (ms === undefined || (code === 'OVERQUOTA' && stage === 'act')) return null;
   const statedMs = retryAfterInWords(text) ?? ms;
-  return { code: 'server_busy', retryAfterMs: statedMs === null ? null : bounded(statedMs), hint: null };
+  const retryAfterMs = statedMs === null ? null : bounded(statedMs);
+  return { code: 'server_busy', retryAfterMs, hint: hintOfResponseCode(code) };
 }
 
 function meaningByRule(rule: WordingRule, text: string): RefusalMeaning {
@@ -181,67 +182,3 @@ const busyCodes: Readonly<Record<string, number | null>> = {
 };
 
 const unitMs: Readonly<Record<string, number>> = { second, minute, hour: 60 * minute };
-
-export const knownResponseCodes: ReadonlySet<string> = new Set([
-  // RFC 5530 section 3
-  'UNAVAILABLE',
-  'AUTHENTICATIONFAILED',
-  'AUTHORIZATIONFAILED',
-  'EXPIRED',
-  'PRIVACYREQUIRED',
-  'CONTACTADMIN',
-  'NOPERM',
-  'INUSE',
-  'EXPUNGEISSUED',
-  'CORRUPTION',
-  'SERVERBUG',
-  'CLIENTBUG',
-  'CANNOT',
-  'LIMIT',
-  'OVERQUOTA',
-  'ALREADYEXISTS',
-  'NONEXISTENT',
-  // RFC 9051 section 7.1
-  'ALERT',
-  'BADCHARSET',
-  'CAPABILITY',
-  'CLOSED',
-  'HASCHILDREN',
-  'NOTSAVED',
-  'PARSE',
-  'PERMANENTFLAGS',
-  'READ-ONLY',
-  'READ-WRITE',
-  'TRYCREATE',
-  'UIDNEXT',
-  'UIDVALIDITY',
-  'UNKNOWN-CTE',
-  // RFC 4315 section 3, also with RFC 6851
-  'APPENDUID',
-  'COPYUID',
-  'UIDNOTSTICKY',
-  // RFC 2221, RFC 4467, RFC 4469 (also with RFC 7889), RFC 4978, RFC 5255, RFC 5257, RFC 5464, RFC 5466
-  'REFERRAL',
-  'URLMECH',
-  'BADURL',
-  'TOOBIG',
-  'COMPRESSIONACTIVE',
-  'BADCOMPARATOR',
-  'ANNOTATE',
-  'ANNOTATIONS',
-  'METADATA',
-  'UNDEFINED-FILTER',
-  // RFC 5465, RFC 7162, RFC 8474, RFC 9586, RFC 9738
-  'NOTIFICATIONOVERFLOW',
-  'BADEVENT',
-  'HIGHESTMODSEQ',
-  'MODIFIED',
-  'NOMODSEQ',
-  'NOUPDATE',
-  'MAILBOXID',
-  'UIDREQUIRED',
-  'MESSAGELIMIT',
-  // In no standard: what large providers send
-  'THROTTLED',
-  'WEBALERT',
-]);

@@ -7,8 +7,9 @@
  */
 import type { Clock } from '../../async/clock.ts';
 import { within } from '../../async/deadline.ts';
-import { Failure, isFailure } from '../../errors.ts';
+import { Failure, hintOf, isFailure } from '../../errors.ts';
 import type { ProbeReport } from '../../ingest/ports.ts';
+import { namesMailbox } from '../../text/hints.ts';
 import type { ProbeStage, ProbeView } from '../service.ts';
 
 type Probe = (step: (name: string) => void) => Promise<ProbeReport>;
@@ -89,10 +90,11 @@ const hintsOfPage: Partial<Record<Failure['code'], string>> = {
 
 function failureView(failure: Failure, begun: readonly string[]): ProbeView {
   const { code, message, fields } = failure;
+  const ofPage = failure.hint === hintOf(code) || namesMailbox(failure.hint) ? hintsOfPage[code] : undefined;
   const usual = typeof fields['folders'] === 'string' ? 'Choose one of the folders below.' : failure.hint;
   return {
     stages: stageList(begun, true),
-    failure: { code, message, hint: hintsOfPage[code] ?? usual },
+    failure: { code, message, hint: ofPage ?? usual },
     ...{ address: null, mechanism: null, messages: null },
     folders: typeof fields['folders'] === 'string' && fields['folders'] !== '' ? fields['folders'].split(', ') : [],
     ...{ leftOut: Number(fields['left_out'] ?? 0), notes: [] },

@@ -7,6 +7,7 @@ import type { App } from '../../compose/compose.ts';
 import { Failure, isFailure } from '../../errors.ts';
 import type { Connection, PostAction } from '../../ingest/model.ts';
 import type { Credential, ProbeReport } from '../../ingest/ports.ts';
+import { namesMailbox } from '../../text/hints.ts';
 import { commandOrNotice, shellCommand } from '../../text/shell.ts';
 import { isoTime } from '../../text/time.ts';
 import { countText } from '../../text/units.ts';
@@ -18,7 +19,7 @@ type ProbeSubject = { readonly name: string | null; readonly loginHint?: string 
 /**
  * Throws the failures of `Sessions.probe`, with the server and the folder in their messages. `name`: of the stored
  * mailbox, for the commands in hints; null: not stored yet. `loginHint` replaces the hint of `login_refused`, where it
- * is about a password.
+ * is about a password, and has a command.
  */
 export async function probeMailbox(
   app: Pick<App, 'sessions'>,
@@ -50,7 +51,7 @@ function withLocation(
   const location = code === 'folder_missing' ? `${host}:${port}, folder ${JSON.stringify(folder)}` : `${host}:${port}`;
   const folders = code === 'folder_missing' && typeof fields.folders === 'string' ? fields.folders : null;
   const pinned = code === 'tls_pin_mismatch' && typeof fields.shown === 'string' ? fields.shown : null;
-  const isPassword = code === 'login_refused' && fields['credential'] !== 'token';
+  const isPassword = code === 'login_refused' && fields['credential'] !== 'token' && namesMailbox(failure.hint);
   const fingerprint = pinned ?? pinnable(failure);
   const special = isPassword ? loginHint : fingerprint === null ? null : pinHint(name, fingerprint);
   const usualHint = special ?? failure.hint;

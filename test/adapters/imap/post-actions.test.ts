@@ -116,7 +116,7 @@ test('a target folder that the server does not make is named, with the separator
   const refused = await failureOf(session.apply({ kind: 'move', folder: 'Büro/Done' }, [1]));
   expect(refused).toMatchObject({
     code: 'server_refused',
-    message: 'The server refused to create the folder "Büro/Done". Its hierarchy separator is ".".',
+    message: 'The server refused to create the folder "Büro/Done" (NO [CANNOT]). Its hierarchy separator is ".".',
     hint: expect.stringContaining('--on-success move:FOLDER'),
   });
 });

@@ -4,6 +4,7 @@ import { createProbeRunner } from '../../../src/admin/mailboxes/probe-runner.ts'
 import type { Clock } from '../../../src/async/clock.ts';
 import { Failure } from '../../../src/errors.ts';
 import type { ProbeReport } from '../../../src/ingest/ports.ts';
+import { hints } from '../../../src/text/hints.ts';
 
 /** Every wait is over at once. */
 const clock = { nowMs: () => 0, monotonicMs: () => 0, sleep: async () => undefined } as unknown as Clock;
@@ -35,4 +36,15 @@ test('a failure of the database is thrown, since it says nothing about the serve
     throw new Failure('database_unavailable', 'no');
   });
   await expect(run).rejects.toThrow('no');
+});
+
+test('the hint of a response code is shown, and that of the page in place of a command', async () => {
+  const probes = createProbeRunner({ ...clock, sleep: () => new Promise(() => undefined) });
+  const hintFor = async (hint?: string) => {
+    const failure = new Failure('login_refused', 'no', hint === undefined ? {} : { hint });
+    return (await probes.run(() => Promise.reject(failure))).view.failure?.hint;
+  };
+  expect(await hintFor(hints.passwordExpired)).toBe(hints.passwordExpired);
+  expect(await hintFor(hints.accountLocked)).toBe('Check user and password.');
+  expect(await hintFor()).toBe('Check user and password.');
 });

@@ -6,6 +6,7 @@ import { probeNotes } from '../../../src/admin/mailboxes/post-actions.ts';
 import { probeMailbox } from '../../../src/commands/mailbox/probe.ts';
 import { Failure, type FailureCode, hintOf } from '../../../src/errors.ts';
 import { SecretBytes } from '../../../src/secret/secret-bytes.ts';
+import { hints } from '../../../src/text/hints.ts';
 import { startScriptedServer } from '../../adapters/imap/scripted-server.ts';
 import { mailbox } from '../../ingest/samples.ts';
 import { failureOf } from '../../support/promises.ts';
@@ -15,14 +16,14 @@ const shown = 'ab'.repeat(32);
 
 const otherPin = new Failure('tls_pin_mismatch', 'another certificate', { fields: { pinned: 'cd', shown } });
 
-async function probeFailure(name: string | null, failure = otherPin) {
+async function probeFailure(name: string | null, failure = otherPin, loginHint: string | null = null) {
   const app = { sessions: { probe: () => Promise.reject(failure) } } as unknown as Parameters<typeof probeMailbox>[0];
   const context = { terminal: { stage: () => undefined, note: () => undefined } } as unknown as Parameters<
     typeof probeMailbox
   >[3];
   const secret = SecretBytes.take(Buffer.from('pw'));
   return await failureOf(
-    probeMailbox(app, mailbox('support').connection, { kind: 'password', secret }, context, { name }),
+    probeMailbox(app, mailbox('support').connection, { kind: 'password', secret }, context, { name, loginHint }),
   );
 }
 
@@ -39,6 +40,14 @@ test('for a mailbox that is not stored yet the hint names the option, not a comm
   const { hint } = await probeFailure(null);
   expect(hint).toContain(`--fingerprint ${shown}`);
   expect(hint).not.toMatch(/mailbox set|remove/);
+});
+
+test('the hint of a refused login is that of the response code, unless it has a command on a stored mailbox', async () => {
+  const refused = (hint: string) => new Failure('login_refused', 'no', { hint });
+  const own = 'Nothing was stored.';
+  expect((await probeFailure(null, refused(hints.passwordExpired), own)).hint).toBe(hints.passwordExpired);
+  expect((await probeFailure(null, refused(hints.accountLocked), own)).hint).toBe(own);
+  expect((await probeFailure(null, new Failure('login_refused', 'no'), own)).hint).toBe(own);
 });
 
 test('a server that accepts the login and names another host for the mail is noted', () => {

@@ -2,13 +2,14 @@
  * Refusals (NO, BAD) as an operator reads them: the response code (RFC 5530), and what to do about it.
  */
 import { expect, test } from 'vitest';
-import type { Failure } from '../../../../src/errors.ts';
+import { type Failure, failureHint } from '../../../../src/errors.ts';
 import { suspendsLogins } from '../../../../src/ingest/poll/backoff.ts';
 import { isServerFailure } from '../../../../src/ingest/poll/server-failures.ts';
+import { hints, knownHint } from '../../../../src/text/hints.ts';
 import { failureOf } from '../../../support/promises.ts';
 import { readDialogue } from '../../../support/servers/dialogues/dialogue.ts';
 import { type Script, startScriptedServer } from '../scripted-server.ts';
-import { credential, plainTo, sessions } from '../setting.ts';
+import { credential, openSession, plainTo, sessions } from '../setting.ts';
 
 async function probeFailure(port: number, folder = 'INBOX'): Promise<Failure> {
   return await failureOf(sessions.probe(plainTo(port, { folder }), credential(), () => undefined));
@@ -79,4 +80,51 @@ test('a referral is not followed: the other host gets no connection', async () =
   expect((await probeFailure(server.port)).fields).toMatchObject({ referral: `127.0.0.1:${other.port}` });
   expect(server.lines.filter((line) => line.includes('AUTHENTICATE'))).toHaveLength(1);
   expect(connections).toBe(0);
+});
+
+test('each response code is shown with what to do about it, and no other word of the server is', async () => {
+  await using server = await startScriptedServer(await readDialogue('response-codes'));
+  const expected: readonly [string, string, RegExp][] = [
+    ['server_busy', 'The server is too busy for logging in (NO [OVERQUOTA]).', /over a limit .*quota raised/],
+    ['server_busy', 'The server is too busy for logging in (NO [LIMIT]).', /concurrency_per_host_max/],
+    ['server_busy', 'The server is too busy for logging in (NO [UNAVAILABLE]).', /part of the mail server is down/],
+    ['login_unsupported', 'The server refused logging in (NO [PRIVACYREQUIRED]).', /over TLS only/],
+    ['login_refused', 'The server refused user or password (NO [EXPIRED]).', /has expired/],
+    ['login_refused', 'The server refused user or password (NO [AUTHORIZATIONFAILED]).', /does not let it open/],
+    ['login_refused', 'The server refused user or password.', /set-password NAME/],
+    ['login_refused', 'The server refused user or password.', /set-password NAME/],
+    ['server_refused', 'The server refused opening the folder (NO [NOPERM]).', /lacks a right/],
+    ['server_busy', 'The server is too busy for opening the folder (NO [INUSE]).', /holds the mailbox/],
+    ['server_refused', 'The server refused opening the folder (NO [CORRUPTION]).', /is damaged/],
+    ['server_refused', 'The server refused opening the folder (NO [SERVERBUG]).', /defect of its own/],
+    ['server_refused', 'The server refused opening the folder (NO [CONTACTADMIN]).', /its operator be contacted/],
+    ['server_refused', 'The server refused opening the folder (NO [ALERT]).', /has a message for the user/],
+    ['server_refused', 'The server refused opening the folder (NO [CANNOT]).', /allows this to no user/],
+    ['server_refused', 'The server refused opening the folder (NO).', /status and the response code/],
+  ];
+  for (const [code, message, hint] of expected) {
+    const refused = await probeFailure(server.port);
+    expect(refused).toMatchObject({ code, message, hint: expect.stringMatching(hint) });
+    // Status, tables and the control socket accept hints of the catalogue alone.
+    expect(knownHint(refused.hint) ?? failureHint(refused.hint)).toBe(refused.hint);
+    expect(JSON.stringify([refused.message, refused.fields, refused.hint, refused.cause])).not.toMatch(/hunter2/i);
+  }
+});
+
+test('a full mailbox is named where a post-action needs space, or makes a folder', async () => {
+  const script: Script = (command, _rest, tag, { say }) => {
+    if (command === 'UID STORE' || command === 'CREATE') say(`${tag} NO [OVERQUOTA] Disk full`);
+    if (command === 'UID MOVE') say(`${tag} NO [TRYCREATE] no`);
+    return ['UID STORE', 'CREATE', 'UID MOVE'].includes(command);
+  };
+  await using server = await startScriptedServer({ capabilities: 'IMAP4rev1 AUTH=PLAIN UIDPLUS MOVE', script });
+  await using session = await openSession(plainTo(server.port));
+  expect(await failureOf(session.apply({ kind: 'seen' }, [1]))).toMatchObject({
+    message: expect.stringMatching(/\(NO \[OVERQUOTA\]\)\.$/),
+    hint: hints.overQuota,
+  });
+  expect(await failureOf(session.apply({ kind: 'move', folder: 'Done' }, [1]))).toMatchObject({
+    message: 'The server refused to create the folder "Done" (NO [OVERQUOTA]). Its hierarchy separator is "/".',
+    hint: hints.overQuota,
+  });
 });

@@ -123,8 +123,8 @@ test.each<[string, string, number | undefined, RegExp]>([
   ['NO [THROTTLED] later', 'server_busy', minute, /slower rate/],
   ['NO [LIMIT] LOGIN Rate limit hit.', 'server_busy', 5 * minute, /slower rate/],
   ['NO [ALERT] Lockdown in Sector 4', 'server_busy', 15 * minute, /slower rate/],
-  ['NO [UNAVAILABLE] later', 'server_busy', undefined, /slower rate/],
-  ['NO [UNAVAILABLE] Please try again in 3 minutes', 'server_busy', 3 * minute, /slower rate/],
+  ['NO [UNAVAILABLE] later', 'server_busy', undefined, /part of the mail server is down/],
+  ['NO [UNAVAILABLE] Please try again in 3 minutes', 'server_busy', 3 * minute, /part of the mail server is down/],
   ['NO [X-NEVER-HEARD] Rate limit exceeded', 'server_busy', 5 * minute, /slower rate/],
   ['BAD User is authenticated but not connected.', 'server_busy', 5 * minute, /IMAP is enabled/],
   // No password, whatever it is
@@ -142,7 +142,7 @@ test.each<[string, string, number | undefined, RegExp]>([
   ['NO AUTHENTICATE failed.', 'login_refused', undefined, /set-password.*Microsoft 365/],
   ['NO [ALERT] IMAP access is disabled for your domain.', 'login_refused', undefined, /IMAP is disabled/],
   ['NO Login failed for user', 'login_refused', undefined, password],
-  ['NO [EXPIRED] Too many connections', 'login_refused', undefined, password],
+  ['NO [EXPIRED] Too many connections', 'login_refused', undefined, /has expired.*new password/],
 ])('the answer "%s" to a login is %s', async (answer, code, retryAfterMs, hint) => {
   const refused = await poll(await started(answering('AUTHENTICATE', answer)));
   expect(refused.code).toBe(code);

@@ -35,8 +35,8 @@ test.each([
   ['NO [ALERT] Please log in via your web browser', 'login_refused', hints.tokenRefused],
   ['NO [AUTHORIZATIONFAILED] not yours', 'mailbox_not_permitted', hintOf('mailbox_not_permitted')],
   ['BAD User is authenticated but not connected.', 'mailbox_not_permitted', hintOf('mailbox_not_permitted')],
-  ['NO [UNAVAILABLE] later', 'server_busy', hintOf('server_busy')],
-  ['NO [CONTACTADMIN] broken', 'server_refused', hintOf('server_refused')],
+  ['NO [UNAVAILABLE] later', 'server_busy', hints.serverPartDown],
+  ['NO [CONTACTADMIN] broken', 'server_refused', hints.contactOperator],
   ['BAD what', 'server_refused', hintOf('server_refused')],
 ])('the answer "%s" to a token is %s', async (answer, code, hint) => {
   expect(await failureAfter(answering((tag) => [`${tag} ${answer}`]))).toMatchObject({ code, hint });
