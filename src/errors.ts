@@ -193,7 +193,7 @@ const meanings = {
   tls_untrusted: {
     domain: 'server',
     exit: 1,
-    hint: 'Pass its authority with --ca-file, or pin it with --fingerprint.',
+    hint: 'Pass its authority with --ca-file, or pin it with --fingerprint (mailbox add; mailbox set keeps the cursor).',
   },
   tls_expired: { domain: 'server', exit: 1, hint: 'Renew it on the mail server.' },
   tls_name_mismatch: { domain: 'server', exit: 1, hint: 'Use a host name that the certificate contains.' },
