@@ -28,6 +28,8 @@ export type LookupRequest = {
    * first.
    */
   readonly people: readonly string[];
+  /** Referenced Message-IDs, each with the senders of the messages that name it: the helpdesk may have sent it. */
+  readonly answers: readonly { readonly id: string; readonly senders: readonly string[] }[];
   /** Tickets named by a tag or a reply token. */
   readonly refs: readonly string[];
   /** Does this sender participate in this ticket. */
@@ -99,8 +101,10 @@ export type LookupResult = {
   /** Oldest first. */
   readonly messages: readonly LookupMessage[];
   readonly naming: readonly ReferencingMessage[];
+  /** Referenced messages that the helpdesk sent, as it says. */
+  readonly sentMessages: readonly { readonly messageId: string; readonly ticket: LookupTicket }[];
   readonly tickets: readonly { readonly ref: string; readonly ticket: LookupTicket }[];
-  /** The claims that are true. */
+  /** The claims that are true, and the senders of answers that take part in the ticket of `sentMessages`. */
   readonly participants: readonly { readonly ticketId: string; readonly address: string }[];
   /** Tickets that continue a closed one (`continues`), oldest first. */
   readonly continuations: readonly { readonly closedId: string; readonly ticket: LookupTicket }[];

@@ -35,6 +35,7 @@ const tableByTable = `
 GRANT SELECT ON NAME.schema_migration TO WHO;
 GRANT SELECT, INSERT ON NAME.audit TO WHO;
 GRANT SELECT, INSERT ON NAME.ticket_link TO WHO;
+GRANT SELECT ON NAME.sent_message TO WHO;
 GRANT SELECT, INSERT, UPDATE ON NAME.reply_key TO WHO;
 GRANT SELECT, INSERT, UPDATE ON NAME.message TO WHO;
 GRANT SELECT, INSERT, DELETE ON NAME.attachment TO WHO;
@@ -70,6 +71,7 @@ GRANT DELETE ON NAME.message TO WHO;
 GRANT DELETE ON NAME.attachment TO WHO;
 GRANT DELETE ON NAME.ticket_link TO WHO;
 GRANT SELECT (message_id), DELETE ON NAME.message_reference TO WHO;
+GRANT SELECT, INSERT, DELETE ON NAME.sent_message TO WHO;
 GRANT INSERT, UPDATE, DELETE ON NAME.mailboxes TO WHO;`;
 
 /** On top of these for a helpdesk that stores grants of OAuth 2. */
@@ -484,7 +486,11 @@ describe('programs beside the daemon', () => {
       UPDATE mailboxes SET password = 'pw-8', password_form = 'plain' WHERE name = 'new';
       UPDATE mailboxes SET state = 'paused' WHERE name = 'new';`);
     expect(await asRoot("SELECT password, state FROM NAME.mailboxes WHERE name = 'new';")).toBe('pw-8\tpaused\n');
+    await run(`INSERT INTO sent_message (message_id, ticket_id) SELECT 'sent@desk.example', id FROM ticket LIMIT 1;
+      DELETE FROM sent_message WHERE sent_at < utc_timestamp() - INTERVAL 1 YEAR OR ticket_id = 'gone';`);
+    expect(await run('SELECT message_id FROM sent_message')).toBe('sent@desk.example\n');
     await run(`DELETE FROM mailboxes WHERE name = 'new'; START TRANSACTION;
+      DELETE sent_message FROM sent_message JOIN ticket ON ticket.id = sent_message.ticket_id;
       DELETE message_reference FROM message_reference JOIN message ON message.id = message_reference.message_id;
       DELETE attachment FROM attachment JOIN message ON message.id = attachment.message_id;
       DELETE FROM message WHERE ticket_id IS NOT NULL; DELETE FROM ticket; DELETE FROM ticket_link; COMMIT;`);

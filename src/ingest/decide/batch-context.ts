@@ -107,6 +107,7 @@ const hourMs = 3_600_000;
 
 export function batchState(found: LookupFacts, context: BatchContext): BatchState {
   const messages = groups(found.messages, ({ messageId }) => messageId);
+  const sentMessages = new Map(found.sentMessages.map(({ messageId, ticket }) => [messageId, ticket]));
   const referencing = groups(found.naming, ({ named }) => named);
   const counts = messageCounts(found);
   const ticketPeople = new Map(found.ticketPeople.map(({ ticketId, addresses }) => [ticketId, [...addresses]]));
@@ -129,6 +130,7 @@ export function batchState(found: LookupFacts, context: BatchContext): BatchStat
   return {
     stored: {
       withId,
+      sentIn: (id) => latest(sentMessages.get(id) ?? null),
       referencing: (id) => current(referencing.get(id)),
       ticketOf: (ref) => latest(found.tickets.find((named) => named.ref === ref)?.ticket ?? null),
       isParticipant: people.isParticipant,

@@ -1,6 +1,11 @@
-/** Lookup request: what all messages of a batch need to know of the database, in one. Pure. */
+/**
+ * Lookup request: what all messages of a batch need to know of the database, in one.
+ *
+ * Ids, people, references and claims of all messages, each once. Pure.
+ */
 
 import type { ParsedMessage } from '../../mail/message.ts';
+import type { ThreadKeys } from '../../mail/thread/keys.ts';
 import { canParticipate, countedAddresses } from '../../mail/thread/people.ts';
 import { tokenInMessageId } from '../../mail/thread/reply-token.ts';
 import type { LookupRequest } from '../batch-lookup.ts';
@@ -33,6 +38,7 @@ export function lookupRequestFor(batch: readonly StoredMessage[], context: Batch
     mailboxId: context.mailboxId,
     messageIds: [...new Set(ids)],
     people: peopleOfBatch(messages.map(({ parsed }) => parsed)),
+    answers: answersIn(all),
     refs: [...new Set([...tokens.map(({ ref }) => ref), ...mentions])],
     claims: [...new Map(tags.map((claim) => [`${claim.ref} ${claim.address}`, claim])).values()],
     dedupKeys: messages.map(({ dedupKey }) => dedupKey),
@@ -45,6 +51,17 @@ export function lookupRequestFor(batch: readonly StoredMessage[], context: Batch
     ),
     needsReplyKeys: tokens.length > 0,
   };
+}
+
+/** Mail servers take part in no ticket: their reports name the id all the same. */
+function answersIn(all: readonly ThreadKeys[]): LookupRequest['answers'] {
+  const senders = new Map<string, Set<string>>();
+  for (const { referencedIds, sender } of all)
+    for (const { id } of referencedIds) {
+      const known = senders.get(id) ?? new Set();
+      senders.set(id, canParticipate(sender) ? known.add(sender) : known);
+    }
+  return [...senders].map(([id, addresses]) => ({ id, senders: [...addresses] }));
 }
 
 /** Of all messages together: parameters of one statement. */

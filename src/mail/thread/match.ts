@@ -2,15 +2,15 @@
  * Message threading: finds the ticket that a message belongs to, from its thread keys and what is stored.
  *
  * Rules run in order and the first match decides: a reply token in a recipient address; Message-IDs that the message
- * references or that a report is about, the nearest first, those of its own mailbox first, where its people fit
- * (people.ts) or the id has a token; messages that arrived out of order; at last a tag in subject or text, which counts
- * only for a participant of that ticket. A forward is no reply: only a token in a recipient address takes it into a
- * ticket. Pure; never fails.
+ * references or that a report is about, the nearest first, those that the helpdesk sent or of its own mailbox first,
+ * where its people fit (people.ts) or the id has a token; messages that arrived out of order; at last a tag in subject
+ * or text, which counts only for a participant of that ticket. A forward is no reply: only a token in a recipient
+ * address takes it into a ticket. Pure; never fails.
  */
 import type { MessageKind } from '../message.ts';
 import { type CopyContent, isCopy, isSameDate } from './copies.ts';
 import type { ThreadKeys } from './keys.ts';
-import { canParticipate, fitOf, isReport, knowEachOther, type MessagePeople } from './people.ts';
+import { canParticipate, fitOf, fitsHelpdesk, isReport, knowEachOther, type MessagePeople } from './people.ts';
 import { type ReplyToken, tokenInMessageId } from './reply-token.ts';
 
 /**
@@ -70,6 +70,8 @@ type StoredMessage<T> = {
 export type StoredThreads<T extends Ticket> = {
   /** Messages of that Message-ID in all mailboxes, oldest first. */
   readonly withId: (id: string) => readonly StoredMessage<T>[];
+  /** The ticket in which the helpdesk sent a message with that Message-ID, as it says itself; null for none. */
+  readonly sentIn: (id: string) => T | null;
   /** Messages of the same mailbox that reference that Message-ID, oldest first. */
   readonly referencing: (id: string) => readonly StoredReference<T>[];
   readonly ticketOf: (ref: string) => T | null;
@@ -159,13 +161,14 @@ function referencedTickets<T extends Ticket>(
   { threadKeys, mailboxId }: Candidate,
   stored: StoredThreads<T>,
 ): readonly T[] {
+  const sent = threadKeys.referencedIds.flatMap(({ id }) => stored.sentIn(id) ?? []);
   const messages = threadKeys.referencedIds.flatMap(({ id }) => stored.withId(id));
   const [here, elsewhere] = [true, false].map((isHere) =>
     messages.flatMap((message) =>
       message.ticket !== null && (message.mailboxId === mailboxId) === isHere ? message.ticket : [],
     ),
   );
-  return [...(here ?? []), ...(elsewhere ?? [])];
+  return [...sent, ...(here ?? []), ...(elsewhere ?? [])];
 }
 
 function distinct<T extends Ticket>(tickets: readonly T[]): readonly T[] {
@@ -179,14 +182,18 @@ export function connectedTickets<T extends Ticket>(candidate: Candidate, stored:
   if (candidate.threadKeys.isForward || candidate.isOwn || neverOpensTicket(candidate.kind)) return [];
   const { referencedIds } = candidate.threadKeys;
   const ancestors = referencedIds.flatMap((reference) => followedHere(candidate, stored, reference));
+  const sent = referencedIds.flatMap((reference) => sentTicket(candidate, stored, reference) ?? []);
   const found = [...ancestors, ...descendants(candidate, stored), ...siblings(candidate, stored)];
-  return distinct(found.flatMap(({ ticket }) => ticket ?? []));
+  return distinct([...sent, ...found.flatMap(({ ticket }) => ticket ?? [])]);
 }
 
 /** Referenced Message-IDs of which this mailbox has no message that fits: the original may still arrive. */
 export function missingIds<T extends Ticket>(candidate: Candidate, stored: StoredThreads<T>): readonly string[] {
   return candidate.threadKeys.referencedIds
-    .filter((reference) => followedHere(candidate, stored, reference).length === 0)
+    .filter(
+      (reference) =>
+        sentTicket(candidate, stored, reference) === null && followedHere(candidate, stored, reference).length === 0,
+    )
     .map(({ id }) => id);
 }
 
@@ -203,11 +210,16 @@ function isHumanForward({ threadKeys, kind }: Candidate): boolean {
   return threadKeys.isForward && !neverOpensTicket(kind);
 }
 
-/** First messages of the own mailbox, and valid tokens in any referenced id; then messages of other mailboxes. */
+/**
+ * First what the helpdesk sent, which no other sender claims, messages of the own mailbox, and valid tokens in any
+ * referenced id; then messages of other mailboxes.
+ */
 function byReferencedId<T extends Ticket>(candidate: Candidate, stored: StoredThreads<T>): Match<T> | null {
   const { referencedIds } = candidate.threadKeys;
   for (const reference of referencedIds) {
     const { id, rule } = reference;
+    const sent = sentTicket(candidate, stored, reference);
+    if (sent !== null) return { ticket: sent, rule };
     const inMailbox = firstMatch(rule, followedHere(candidate, stored, reference));
     if (inMailbox !== null) return inMailbox;
     const ticket = ticketOfTokens([tokenInMessageId(id)], stored);
@@ -222,18 +234,41 @@ function byReferencedId<T extends Ticket>(candidate: Candidate, stored: StoredTh
 
 type ReferencedId = ThreadKeys['referencedIds'][number];
 
+/**
+ * The ticket in which the helpdesk sent that id. An id may be guessed, and the recipients are not known: its answer is
+ * from a participant, or fits as that to any message of the helpdesk.
+ */
+function sentTicket<T extends Ticket>(
+  { threadKeys, people }: Candidate,
+  stored: StoredThreads<T>,
+  { id }: ReferencedId,
+): T | null {
+  const ticket = stored.sentIn(id);
+  if (ticket === null) return null;
+  const isParticipant = canParticipate(threadKeys.sender) && stored.isParticipant(ticket, threadKeys.sender);
+  const { requesterAddress: requester } = ticket;
+  const reference = { requester, isTagged: isTagged(threadKeys, ticket, stored), isOurs: stored.isOurs };
+  return isParticipant || fitsHelpdesk(people(), reference) ? ticket : null;
+}
+
+function isTagged<T extends Ticket>({ subjectTags, textTags }: ThreadKeys, { id }: T, stored: StoredThreads<T>) {
+  return [...subjectTags, ...textTags].some((ref) => stored.ticketOf(ref)?.id === id);
+}
+
 /** Messages of that id whose people fit, the best fit first, of equal ones the oldest first. */
 function followed<T extends Ticket>(
   { threadKeys, people }: Candidate,
-  { withId, ticketOf, isOurs }: StoredThreads<T>,
+  stored: StoredThreads<T>,
   { id, isParent }: ReferencedId,
 ): readonly StoredMessage<T>[] {
-  return withId(id)
+  return stored
+    .withId(id)
     .map((message) => {
       const { ticket } = message;
-      const tags = [...threadKeys.subjectTags, ...threadKeys.textTags];
-      const isTagged = ticket !== null && tags.some((ref) => ticketOf(ref)?.id === ticket.id);
-      const reference = { requester: ticket?.requesterAddress ?? '', isParent, isTagged, isOurs };
+      const reference = {
+        ...{ requester: ticket?.requesterAddress ?? '', isParent, isOurs: stored.isOurs },
+        isTagged: ticket !== null && isTagged(threadKeys, ticket, stored),
+      };
       return { message, fit: fitOf(people(), message.people, reference) };
     })
     .filter(({ fit }) => fit > 0)

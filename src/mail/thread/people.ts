@@ -24,6 +24,11 @@ export type MessagePeople = {
   readonly failed: readonly string[];
 };
 
+/** People of a message that are not known. */
+export const unknownPeople: MessagePeople = {
+  ...{ kind: 'human', from: '', fromName: '', replyTo: [], recipients: [], failed: [] },
+};
+
 export type PeopleSource = Pick<ParsedMessage, 'kind' | 'from' | 'replyTo' | 'to' | 'cc' | 'bounce'>;
 
 export function peopleOf({ kind, from, replyTo, to, cc, bounce }: PeopleSource): MessagePeople {
@@ -90,6 +95,11 @@ export function fitOf(message: MessagePeople, named: MessagePeople, reference: R
   if (isReport(message.kind)) return isOurs(named.from) || isNamed(message, named) ? 1 : 0;
   if (isParent) return isNamed(message, named) && isSameOrganisation(message, named) ? 1 : 0;
   return isNamed(message, named) || isSameOrganisation(message, named) || isSameName(message, named) ? 1 : 0;
+}
+
+/** True when `message` fits one of the helpdesk whose recipients are not known; a report about it always does. */
+export function fitsHelpdesk(message: MessagePeople, reference: Omit<Reference, 'isParent'>): boolean {
+  return isReport(message.kind) || fitOf(message, unknownPeople, { ...reference, isParent: true }) > 0;
 }
 
 /**

@@ -178,6 +178,7 @@ export function questionWith(parts: Partial<LookupRequest> & Pick<LookupRequest,
   return {
     messageIds: [],
     people: [],
+    answers: [],
     refs: [],
     claims: [],
     dedupKeys: [],

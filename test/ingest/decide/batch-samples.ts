@@ -59,6 +59,7 @@ export function lookupResult(given: Partial<LookupFacts> = {}): LookupFacts {
   return {
     messages: [],
     naming: [],
+    sentMessages: [],
     tickets: [],
     participants: [],
     continuations: [],

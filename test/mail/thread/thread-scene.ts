@@ -33,6 +33,8 @@ export type ThreadScene = {
   /** Links between tickets, as reasons. */
   links(ticketId: string | null, otherId: string | null): readonly string[];
   replyAddress(ref: string | null): string;
+  /** Writes a row of `sent_message`, as a helpdesk does. */
+  noteSent(ticketId: string | null, messageId: string): void;
   /** Status and requester of a ticket; `close` first closes it, as a helpdesk would. */
   ticket(ticketId: string | null, close?: 'close'): unknown;
 };
@@ -68,6 +70,10 @@ export async function threadScene(stack: AsyncDisposableStack, rules?: TicketRul
       using database = new DatabaseSync(program.path);
       if (close !== undefined) database.prepare("update ticket set status = 'closed' where id = ?").run(ticketId);
       return { ...database.prepare('select status, requester_address from ticket where id = ?').get(ticketId) };
+    },
+    noteSent: (ticketId, messageId) => {
+      using database = new DatabaseSync(program.path);
+      database.prepare('insert into sent_message (message_id, ticket_id) values (?, ?)').run(messageId, ticketId);
     },
     replyAddress: (ref) => program.replyAddress(ref ?? '', 'support@desk.test'),
   };

@@ -1,8 +1,9 @@
 /**
  * Batch lookup: everything stored that the decisions about a batch of messages need, in a fixed number of queries.
  *
- * Messages by Message-ID, messages that reference them, tickets by reference, dedup keys, counts per sender. The
- * queries run concurrently, lists of more than 500 keys in chunks; what the request does not ask for is not queried.
+ * Messages by Message-ID, messages that reference them, what the helpdesk sent, tickets by reference, dedup keys,
+ * counts per sender. The queries run concurrently, lists of more than 500 keys in chunks; what the request does not ask
+ * for is not queried.
  */
 import { type Selectable, sql } from 'kysely';
 import type {
@@ -13,6 +14,7 @@ import type {
   LookupTicket,
 } from '../../../ingest/batch-lookup.ts';
 import { outcomesWhere } from '../../../ingest/model.ts';
+import { unknownPeople } from '../../../mail/thread/people.ts';
 import { withoutSubaddress } from '../../../mail/thread/reply-token.ts';
 import { readReplyKeys } from '../encryption/reply-keys.ts';
 import { mailboxColumn } from '../rows/mailbox-columns.ts';
@@ -31,10 +33,10 @@ import { copyContents, repeatedNotices } from './copies.ts';
 import { createAddedAt, sentCounts, tiedCounts } from './message-counts.ts';
 import {
   addressesByTicket,
+  claimsByTicket,
   messagesOfTickets,
   participantsOf,
   peopleOfMessages,
-  unknownPeople,
 } from './participants.ts';
 import { linkCopies } from './tickets.ts';
 
@@ -60,15 +62,16 @@ type LookupCaches = {
 };
 
 async function lookUp(db: SqlExecutor, request: LookupRequest, caches: LookupCaches): Promise<LookupResult> {
-  const { mailboxId, messageIds, people, refs, claims, dedupKeys, senders, closedBeforeMs, needsReplyKeys } = request;
+  const { mailboxId, messageIds, people, answers, refs, dedupKeys, senders, closedBeforeMs, needsReplyKeys } = request;
   const { own, repeats } = request;
   const idsByHash = new Map(messageIds.map((messageId) => [hashOf(messageId), messageId]));
   const hashes = [...idsByHash.keys()];
   const [
     messages,
     referencing,
+    sent,
     { handled, accountMailboxes },
-    { sent, addedAtMs },
+    { sent: counts, addedAtMs },
     ownAddresses,
     replyKeys,
     byRef,
@@ -76,6 +79,7 @@ async function lookUp(db: SqlExecutor, request: LookupRequest, caches: LookupCac
   ] = await Promise.all([
     messageRows(db, mailboxId, hashes, people),
     referencingRows(db, mailboxId, hashes),
+    sentRows(db, answers),
     handledInAccount(db, mailboxId, dedupKeys),
     sentCounts(db, mailboxId, senders, caches.addedAt),
     caches.ownAddresses(),
@@ -84,18 +88,16 @@ async function lookUp(db: SqlExecutor, request: LookupRequest, caches: LookupCac
     repeatedNotices(db, mailboxId, repeats),
   ]);
   const noticeTickets = await ticketRows(db, 'id', [...new Set(notices.map(({ ticketId }) => ticketId))]);
-  const ticketOf = await ticketResolver(db, [...messages, ...referencing, ...byRef, ...noticeTickets]);
-  const tickets = byRef.flatMap((row) => {
-    const ticket = ticketOf(row);
-    return ticket === null ? [] : [{ ref: (row.ref ?? '').toUpperCase(), ticket }];
-  });
+  const ticketOf = await ticketResolver(db, [...messages, ...referencing, ...sent, ...byRef, ...noticeTickets]);
+  const sentMessages = sentMessagesIn(sent, answers, ticketOf);
+  const tickets = ticketsByRef(byRef, ticketOf);
   const all = [
-    ...[...messages, ...referencing].flatMap((row) => ticketOf(row) ?? []),
+    ...[...messages, ...referencing, ...sent].flatMap((row) => ticketOf(row) ?? []),
     ...tickets.map(({ ticket }) => ticket),
   ];
   const [continuations, participants, tied, ticketMessages] = await Promise.all([
     closedBeforeMs === null ? [] : continuationsOf(db, all, closedBeforeMs),
-    participantsOf(db, claims, tickets),
+    participantsOf(db, claimsByTicket(request, { tickets, sentMessages })),
     tiedCounts(db, all, senders),
     messagesOfTickets(db, mailboxId, all),
   ]);
@@ -118,13 +120,13 @@ async function lookUp(db: SqlExecutor, request: LookupRequest, caches: LookupCac
         ...{ people: peopleIn(row), ticket: ticketOf(row) },
       })),
     ticketPeople: addressesByTicket(ticketMessages, peopleById),
-    ...{ tickets, continuations, participants, tied },
+    ...{ sentMessages, tickets, continuations, participants, tied },
     repeated: notices.flatMap(({ key, ticketId, lastAt, count }) => {
       const row = noticeTickets.find((one) => one.ticket_id === ticketId);
       const ticket = row === undefined ? null : ticketOf(row);
       return ticket === null ? [] : [{ key, count, atMs: fromDatabaseTime(lastAt), ticket }];
     }),
-    ...{ handled, sent, addedAtMs, ownAddresses, replyKeys, accountMailboxes },
+    ...{ handled, sent: counts, addedAtMs, ownAddresses, replyKeys, accountMailboxes },
   };
 }
 
@@ -200,6 +202,41 @@ async function referencingRows(
       .where('age_rank', '<=', referencingMax)
       .orderBy('age_rank')
       .limit(rowsMax);
+  });
+}
+
+type SentRow = TicketRow & { readonly sent_id: string };
+
+/** A Message-ID that the column can hold. MySQL would compare any other id with each row of the table. */
+const sentIdForm = /^[!-~]{1,998}$/;
+
+/** The helpdesk wrote the id with or without angle brackets. */
+const sentForms = (id: string): readonly string[] => (sentIdForm.test(id) ? [id, `<${id}>`] : []);
+
+async function sentRows(db: SqlExecutor, answers: LookupRequest['answers']): Promise<readonly SentRow[]> {
+  return await rowsInChunks(
+    answers.flatMap(({ id }) => sentForms(id)),
+    (chunk) =>
+      db
+        .selectFrom('sent_message')
+        .innerJoin('ticket', 'ticket.id', 'sent_message.ticket_id')
+        .select('sent_message.message_id as sent_id')
+        .select(ticketColumns)
+        .where('sent_message.message_id', 'in', chunk),
+  );
+}
+
+/** A comparison in MySQL ignores blanks at the end. */
+function sentMessagesIn(
+  rows: readonly SentRow[],
+  answers: LookupRequest['answers'],
+  ticketOf: (row: TicketRow) => LookupTicket | null,
+): LookupResult['sentMessages'] {
+  const byId = new Map(rows.map((row) => [row.sent_id.trimEnd(), row]));
+  return answers.flatMap(({ id }) => {
+    const row = sentForms(id).flatMap((form) => byId.get(form) ?? [])[0];
+    const ticket = row === undefined ? null : ticketOf(row);
+    return ticket === null ? [] : [{ messageId: id, ticket }];
   });
 }
 
@@ -283,6 +320,16 @@ async function ticketRows(
   return await rowsInChunks(values, (chunk) =>
     db.selectFrom('ticket').select(ticketColumns).where(`ticket.${column}`, 'in', chunk),
   );
+}
+
+function ticketsByRef(
+  rows: readonly TicketRow[],
+  ticketOf: (row: TicketRow) => LookupTicket | null,
+): LookupResult['tickets'] {
+  return rows.flatMap((row) => {
+    const ticket = ticketOf(row);
+    return ticket === null ? [] : [{ ref: (row.ref ?? '').toUpperCase(), ticket }];
+  });
 }
 
 /** Resolves the ticket of a row through its merges; queries only for merged tickets. */

@@ -18,11 +18,6 @@ const listCharactersMax = 40_000;
 /** All lists of one lookup: honest messages have some hundred characters each. */
 const lookupCharactersMax = 8_000_000;
 
-/** People of a message that were not read. */
-export const unknownPeople: MessagePeople = peopleOf({
-  ...{ kind: 'human', from: null, replyTo: [], to: [], cc: [], bounce: null },
-});
-
 /**
  * People of these messages, each read once, in that order until their lists have eight million characters in all: the
  * others are absent.
@@ -66,6 +61,21 @@ function toPeople(row: PeopleRow): MessagePeople {
   return peopleOf({ kind: row.kind as MessageKind, from, replyTo, to, cc: [], bounce: null });
 }
 
+/** Claims by the id of the ticket: of tags, and of the senders of answers to what the helpdesk sent. */
+export function claimsByTicket(
+  { claims, answers }: Pick<LookupRequest, 'claims' | 'answers'>,
+  { tickets, sentMessages }: Pick<LookupResult, 'tickets' | 'sentMessages'>,
+): LookupResult['participants'] {
+  const byRef = new Map(tickets.map(({ ref, ticket }) => [ref, ticket.id]));
+  const byMessageId = new Map(sentMessages.map(({ messageId, ticket }) => [messageId, ticket.id]));
+  const all = [
+    ...claims.map(({ ref, address }) => ({ ticketId: byRef.get(ref), address })),
+    ...answers.flatMap(({ id, senders }) => senders.map((address) => ({ ticketId: byMessageId.get(id), address }))),
+  ];
+  const claimed = all.flatMap(({ ticketId, address }) => (ticketId === undefined ? [] : [{ ticketId, address }]));
+  return [...new Map(claimed.map((claim) => [`${claim.ticketId} ${claim.address}`, claim])).values()];
+}
+
 /** SQLite allows 500 SELECTs in one statement. */
 const claimsPerQuery = 100;
 
@@ -75,14 +85,8 @@ const claimsPerQuery = 100;
  */
 export async function participantsOf(
   db: SqlExecutor,
-  claims: LookupRequest['claims'],
-  tickets: LookupResult['tickets'],
+  candidates: LookupResult['participants'],
 ): Promise<LookupResult['participants']> {
-  const byRef = new Map(tickets.map(({ ref, ticket }) => [ref, ticket.id]));
-  const candidates = claims.flatMap(({ ref, address }) => {
-    const ticketId = byRef.get(ref);
-    return ticketId === undefined ? [] : [{ ticketId, address }];
-  });
   const found: { readonly ticketId: string; readonly address: string }[] = [];
   for (let at = 0; at < candidates.length; at += claimsPerQuery) {
     const some = candidates.slice(at, at + claimsPerQuery);

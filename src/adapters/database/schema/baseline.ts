@@ -2,8 +2,9 @@
  * Baseline schema: every table of version 1, described once for MySQL and SQLite.
  *
  * A column of `Tables` that is missing here does not compile. The helpdesk and scripts write rows of `mailboxes` too:
- * `name`, `host`, `username` and `password` are all that a row needs, everything else has a default. Until version 1.0
- * this file may change; from then on a later migration adds to it.
+ * `name`, `host`, `username` and `password` are all that a row needs, everything else has a default. Rows of
+ * `sent_message` are written by the helpdesk alone. Until version 1.0 this file may change; from then on a later
+ * migration adds to it.
  */
 import type { Tables } from '../sql/tables.ts';
 import {
@@ -11,6 +12,7 @@ import {
   ascii,
   asciiText,
   bigint,
+  boundedText,
   type ColumnDefinition,
   columnType,
   exactLongText,
@@ -244,6 +246,19 @@ const messageReference: TableDefinition<Tables['message_reference']> = {
   withoutRowid: true,
 };
 
+const sentMessage: TableDefinition<Tables['sent_message']> = {
+  columns: {
+    // RFC 5322 section 2.1.1: the length of a line.
+    message_id: boundedText(asciiText(998)('not null'), 'message_id', 998),
+    ticket_id: boundedText(uuid('not null'), 'ticket_id', 36),
+    sent_at: timeDefaultNow('not null'),
+  },
+  primaryKey: ['message_id'],
+  // By which a helpdesk deletes rows.
+  indexes: [['ticket_id'], ['sent_at']],
+  withoutRowid: true,
+};
+
 const replyKey: TableDefinition<Tables['reply_key']> = {
   columns: {
     id: int('not null'),
@@ -421,6 +436,7 @@ export const baselineTables: { readonly [T in Exclude<keyof Tables, 'schema_migr
     outcome,
     ticket_link: ticketLink,
     message_reference: messageReference,
+    sent_message: sentMessage,
     reply_key: replyKey,
     encryption_switch: encryptionSwitch,
     oauth_grant: oauthGrant,

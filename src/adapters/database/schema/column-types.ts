@@ -52,3 +52,8 @@ export function safeInteger(column: ColumnDefinition, name: string, least: numbe
 
 export const anySafeInteger = (column: ColumnDefinition, name: string) =>
   safeInteger(column, name, -Number.MAX_SAFE_INTEGER);
+
+/** SQLite takes a text of any length; that of one with a NUL counts in bytes alone. */
+export function boundedText(column: ColumnDefinition, name: string, bytesMax: number): ColumnDefinition {
+  return { ...column, sqlite: `${column.sqlite} check (length(cast(${name} as blob)) <= ${bytesMax})` };
+}

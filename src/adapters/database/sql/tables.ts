@@ -226,6 +226,9 @@ export type MessageReferenceTable = {
   message_id: Fixed<string>;
 };
 
+/** A message that the helpdesk sent, written by it: an answer to that Message-ID belongs to the ticket. */
+export type SentMessageTable = { message_id: Fixed<string>; ticket_id: string; sent_at: Generated<string> };
+
 export type ReplyKeyTable = {
   id: Fixed<number>;
   secret: Uint8Array;
@@ -317,6 +320,7 @@ export type Tables = {
   outcome: OutcomeTable;
   ticket_link: TicketLinkTable;
   message_reference: MessageReferenceTable;
+  sent_message: SentMessageTable;
   reply_key: ReplyKeyTable;
   encryption_switch: EncryptionSwitchTable;
   oauth_grant: OAuthGrantTable;

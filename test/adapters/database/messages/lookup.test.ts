@@ -322,6 +322,83 @@ describe.each(kinds)('threads in the store on %s', (kind) => {
       expect(found.messages.map(({ people }) => people.recipients)).toEqual([[]]);
     });
 
+    const noteSent = (messageId: string, ticketId: string) =>
+      place.run(`insert into sent_message (message_id, ticket_id) values ('${messageId}', '${ticketId}')`);
+
+    test('what the helpdesk sent is found by its Message-ID, and which senders of answers take part in its ticket', async () => {
+      const [mail, other] = [await store(1, { from: person('Ada@x'), cc: [person('cy@x')] }), await store(2)];
+      const unique = mailbox.id;
+      const long = `${unique}@${'y'.repeat(998 - unique.length - 1)}`;
+      await noteSent(`a.${unique}@desk`, mail.ticket.id);
+      await noteSent(`<b.${unique}@desk>`, other.ticket.id);
+      await noteSent(long, mail.ticket.id);
+      await noteSent(`A.${unique}@desk`, other.ticket.id);
+      const senders = ['ada@x', 'cy@x', 'eve@x'];
+      const ids = [
+        `a.${unique}@desk`,
+        `b.${unique}@desk`,
+        long,
+        `ä.${unique}@desk`,
+        `${long}z`,
+        `c.${unique}@desk`,
+        '',
+      ];
+      const { sentMessages, participants } = await ask({ answers: ids.map((id) => ({ id, senders })) });
+      expect(sentMessages.map(({ messageId, ticket }) => [messageId, ticket.id])).toEqual([
+        [`a.${unique}@desk`, mail.ticket.id],
+        [`b.${unique}@desk`, other.ticket.id],
+        [long, mail.ticket.id],
+      ]);
+      expect(participants).toEqual([
+        { ticketId: mail.ticket.id, address: 'ada@x' },
+        { ticketId: mail.ticket.id, address: 'cy@x' },
+      ]);
+      expect((await ask({ messageIds: ids })).sentMessages).toEqual([]);
+      expect(await place.run(`select count(*) from sent_message where sent_at is null`)).toBe('0');
+    });
+
+    test('a row of the helpdesk for a merged ticket leads to its target, and one for no ticket to none', async () => {
+      const [mail, target, lost] = [await store(1), await store(2), await store(3)];
+      const unique = mailbox.id;
+      await place.run(
+        `update ticket set status = 'merged', merged_into = '${target.ticket.id}' where id = '${mail.ticket.id}'`,
+      );
+      await place.run(`update ticket set status = 'merged', merged_into = 'gone' where id = '${lost.ticket.id}'`);
+      const ticketIds = [mail.ticket.id, lost.ticket.id, 'gone', '', "odd ''%_", mail.ticket.ref];
+      for (const [at, ticketId] of ticketIds.entries()) await noteSent(`${at}.${unique}@desk`, ticketId);
+      const answers = ticketIds.map((_, at) => ({ id: `${at}.${unique}@desk`, senders: [] }));
+      const { sentMessages } = await ask({ answers });
+      expect(sentMessages).toMatchObject([{ messageId: `0.${unique}@desk`, ticket: { id: target.ticket.id } }]);
+    });
+
+    test('a Message-ID of more than 998 bytes, or a ticket of more than 36, is refused', async () => {
+      const { ticket } = await store(1);
+      const megabyte = 'x'.repeat(1_000_000);
+      for (const [messageId, ticketId] of [
+        [megabyte, ticket.id],
+        ['x'.repeat(999), ticket.id],
+        [`${mailbox.id}@desk`, megabyte],
+        [`${mailbox.id}@desk`, 'x'.repeat(37)],
+      ] as const)
+        await expect(noteSent(messageId, ticketId)).rejects.toThrow(/too long|CHECK constraint failed/);
+    });
+
+    test.runIf(kind === 'sqlite')('odd characters in a row of the helpdesk break no other one', async () => {
+      const { ticket } = await store(1);
+      const id = `${mailbox.id}@desk`;
+      const odd = ["'a' || char(0) || 'b'", "'\u202e😀'", '42'];
+      for (const value of odd) {
+        await place.run(`insert into sent_message (message_id, ticket_id) values (${value}, '${ticket.id}')`);
+        await place.run(
+          `insert into sent_message (message_id, ticket_id, sent_at) values (${value} || 'x', ${value}, 'no')`,
+        );
+      }
+      await noteSent(id, ticket.id);
+      const ids = [id, '42', 'a\0b', 'a', '\u202e😀', '\0ÿ'];
+      const { sentMessages } = await ask({ answers: ids.map((one) => ({ id: one, senders: ['eve@x'] })) });
+      expect(sentMessages.map(({ messageId }) => messageId)).toEqual([id, '42']);
+    });
+
     test('a merged ticket resolves to its target, also through several merges', async () => {
       const stored = [await store(1), await store(2), await store(3)];
       const [first, second, third] = stored.map(({ ticket }) => ticket.id);
