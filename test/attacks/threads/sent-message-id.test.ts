@@ -50,7 +50,7 @@ test('a forged answer merges no tickets, and a forged report reopens none', asyn
   await using stack = new AsyncDisposableStack();
   const { scene, ticketId } = await answered(stack);
   const [own] = await scene.arrive({ from: mallory, cc: ada, inReplyTo: 'lost@evil.test', id: 'own@evil.test' });
-  await scene.arrive({ from: ada, inReplyTo: sent, references: 'own@evil.test' });
+  await scene.arrive({ from: ada, inReplyTo: sent, references: `own@evil.test ${sent}` });
   expect(scene.ticket(own?.ticketId ?? null)).toMatchObject({ status: 'open' });
   scene.ticket(ticketId, 'close');
   await scene.arrive({
