@@ -277,6 +277,11 @@ const meanings = {
     exit: 1,
     hint: 'Let the account use caching_sha2_password (MySQL) or mysql_native_password (MariaDB). If the login worked before, see what listens there now.',
   },
+  database_pin_mismatch: {
+    domain: 'database',
+    exit: 1,
+    hint: 'Check on the database server that the new certificate is genuine, then set [database] fingerprint to it and reload.',
+  },
   database_outdated: {
     domain: 'database',
     exit: 1,
@@ -419,7 +424,7 @@ export function isFailure(error: unknown, ...codes: readonly FailureCode[]): err
 
 /** True when no connection to the database can be opened right now: retried, and shown as the state of the database. */
 export function hasNoConnection({ code }: Failure): boolean {
-  return code === 'database_unavailable' || code === 'database_login_insecure' || code === 'database_login_unsupported';
+  return code === 'database_unavailable' || code === 'database_pin_mismatch' || code.startsWith('database_login_');
 }
 
 /** Any thrown value as a failure: itself if it is one, else `unexpected` with the value as its cause. */

@@ -213,7 +213,7 @@ const openProxy = [
 ] as const;
 
 const openDatabaseHint =
-  'In [database], name its unix socket in url (?socket=/run/mysqld/mysqld.sock), or set tls = "verify"; server_key_file protects the password alone.';
+  'In [database], name its unix socket in url (?socket=/run/mysqld/mysqld.sock), or set tls = "verify" or fingerprint; server_key_file protects the password alone.';
 
 function configText(config: Config): string {
   const { http, poll } = config;
@@ -222,6 +222,7 @@ function configText(config: Config): string {
 
 function databaseText(database: DatabaseConfig): string {
   if (database.kind === 'sqlite') return `SQLite in ${database.path}`;
+  const pin = database.fingerprint === null ? '' : `, certificate pinned sha256 ${database.fingerprint}`;
   const where = database.socketPath ?? database.hosts.map(({ host, port }) => `${host}:${port}`).join(', ');
-  return `${database.database} at ${where} as ${database.user}, TLS ${database.tls}`;
+  return `${database.database} at ${where} as ${database.user}, TLS ${database.tls}${pin}`;
 }

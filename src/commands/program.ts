@@ -429,6 +429,7 @@ function addDatabaseCommands(program: Command, add: AddTo): void {
     .option('--to-password-file <file>', 'file that contains its password (default: asked for at a terminal)')
     .option('--to-tls <mode>', 'auto, verify or off, as [database] tls (default: auto)')
     .option('--to-ca-file <file>', 'authorities (PEM) to trust for it')
+    .option('--to-fingerprint <sha256>', 'the only certificate to trust for it')
     .option('--to-server-key-file <file>', 'RSA public key (PEM) to encrypt the password to without TLS');
 }
 
@@ -441,10 +442,7 @@ function addCompletionCommands(program: Command, add: AddTo, start: Start): void
       const { printCompletion } = await import('./completion/completion.ts');
       await start((context) => printCompletion({ shell }, program, context), { drains: false });
     });
-  const names = add(new HelpedCommand(), () => import('./completion/names.ts')).configured(
-    'complete-names',
-    'Names for completion',
-    'printNames',
-  );
-  program.addCommand(names.argument('<kind>'), { hidden: true });
+  const { configured } = add(new HelpedCommand(), () => import('./completion/names.ts'));
+  const names = configured('complete-names', 'Names for completion', 'printNames').argument('<kind>');
+  program.addCommand(names, { hidden: true });
 }

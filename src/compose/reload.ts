@@ -1,9 +1,9 @@
 /**
  * Configuration reload (SIGHUP, `systemctl reload`): parse, validate, swap what can change while the daemon runs.
  *
- * That is the log level, the tables poll, idle, limits, tickets, raw, shutdown and oauth, and password and server key
- * of the database. Other changes are named in the log and take effect at the next start. An invalid configuration is
- * logged and changes nothing.
+ * That is the log level, the tables poll, idle, limits, tickets, raw, shutdown and oauth, and password, TLS,
+ * authorities, fingerprint and server key of the database. Other changes are named in the log and take effect at the
+ * next start. An invalid configuration is logged and changes nothing.
  */
 import type { Config, DatabaseConfig, DatabaseLogin } from '../config/config.ts';
 import { asFailure } from '../errors.ts';
@@ -94,13 +94,22 @@ function hasOtherPassword(key: keyof Config, { database: before }: Config, { dat
   return before.password !== null && after.password !== null && !before.password.equals(after.password);
 }
 
-/** What a login uses, the password and the key of the server, needs no restart. */
+/** What a login uses, the password and what proves the server, needs no restart. */
 function needsRestart(key: keyof Config, before: Config, after: Config): boolean {
   return !changeable.has(key) && !(key === 'database' && isSameDatabase(before.database, after.database));
 }
 
 function isSameDatabase(before: DatabaseConfig, after: DatabaseConfig): boolean {
-  return serialized({ ...before, serverKeyPem: null }) === serialized({ ...after, serverKeyPem: null });
+  return serialized({ ...before, ...noProof }) === serialized({ ...after, ...noProof });
+}
+
+type ServerProof = Omit<DatabaseLogin, 'password'>;
+
+const noProof: ServerProof = { tls: 'off', caPem: null, fingerprint: null, serverKeyPem: null };
+
+/** What proves the server to a login. */
+function proofOf({ tls, caPem, fingerprint, serverKeyPem }: ServerProof): ServerProof {
+  return { tls, caPem, fingerprint, serverKeyPem };
 }
 
 /** The name of the table in the file. */
@@ -117,8 +126,9 @@ export function applyReload(current: Config, next: Config, useLogin: (login: Dat
 }
 
 /**
- * The database settings in force: with the new password and key, used by the next connection, if only those were
- * changed. An unused password is wiped at once, the former one after a minute, when no login can still use it.
+ * The database settings in force: with the new password and proof of the server, used by the next connection, if only
+ * those were changed. An unused password is wiped at once, the former one after a minute, when no login can still use
+ * it.
  */
 function adoptLogin(now: DatabaseConfig, next: DatabaseConfig, use: (login: DatabaseLogin) => void): DatabaseConfig {
   if (now.kind !== 'mysql' || next.kind !== 'mysql') return now;
@@ -126,8 +136,8 @@ function adoptLogin(now: DatabaseConfig, next: DatabaseConfig, use: (login: Data
   const isSame = isSameDatabase(now, next);
   const isNew = isSame && former !== null && given !== null && !former.equals(given);
   if (!isNew) given?.wipe();
-  if (!isSame || (!isNew && now.serverKeyPem === next.serverKeyPem)) return now;
-  const login = { password: isNew ? given : former, serverKeyPem: next.serverKeyPem };
+  if (!isSame || (!isNew && serialized(proofOf(now)) === serialized(proofOf(next)))) return now;
+  const login = { password: isNew ? given : former, ...proofOf(next) };
   use(login);
   if (isNew) setTimeout(() => former.wipe(), loginMsMax).unref();
   return { ...now, ...login };

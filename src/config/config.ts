@@ -18,10 +18,15 @@ export type DatabaseConfig =
       readonly user: string;
       readonly password: SecretBytes | null;
       readonly database: string;
-      /** `verify`: TLS with certificate and host name checked. `off`: plain text (default to loopback and sockets). */
+      /**
+       * `verify`: TLS with certificate and host name checked, or the pinned certificate. `off`: plain text (default to
+       * loopback and sockets).
+       */
       readonly tls: 'verify' | 'off';
       /** Authorities (PEM) to trust instead of the system's, or null. */
       readonly caPem: string | null;
+      /** Pinned certificate of each host: its SHA-256, 64 lower-case hex digits, or null. */
+      readonly fingerprint: string | null;
       /** RSA public key of the server (PEM), to which alone the password is encrypted without TLS, or null. */
       readonly serverKeyPem: string | null;
       readonly connectionsMax: number;
@@ -33,7 +38,10 @@ export type ListenAddress =
   | { readonly path: string; readonly group: string | null };
 
 /** What a login to MySQL uses, and a reload may change. */
-export type DatabaseLogin = Pick<Extract<DatabaseConfig, { kind: 'mysql' }>, 'password' | 'serverKeyPem'>;
+export type DatabaseLogin = Pick<
+  Extract<DatabaseConfig, { kind: 'mysql' }>,
+  'password' | 'tls' | 'caPem' | 'fingerprint' | 'serverKeyPem'
+>;
 
 /** Listen address, TLS and proxies of the admin page. */
 export type AdminConfig = ListenAddress & {

@@ -15,6 +15,7 @@ import { absolute, type Derivation, readNamed } from './derivation.ts';
 import { admin, http } from './listen.ts';
 import { isLoopback } from './machine.ts';
 import { oauthProviders } from './oauth.ts';
+import { fingerprintDigits } from './option-values.ts';
 import { type ConfigProblem, notValue, quoted } from './problems.ts';
 
 const megabyte = 1024 * 1024;
@@ -110,7 +111,7 @@ function passphraseFile(from: Derivation, problems: ConfigProblem[]): string | n
 function database(from: Derivation, dataDir: string, problems: ConfigProblem[]): DatabaseConfig {
   const url = readDatabaseUrl(from.settings.database.url);
   if (url.kind === 'mysql') return mysql(from, url, problems);
-  for (const key of ['password_file', 'ca_file', 'server_key_file'] as const) {
+  for (const key of ['password_file', 'ca_file', 'fingerprint', 'server_key_file'] as const) {
     const rule = 'must be left out with a database that is not MySQL or MariaDB';
     if (from.settings.database[key] !== '') problems.push({ path: `database.${key}`, rule });
   }
@@ -123,12 +124,14 @@ function mysql(from: Derivation, url: DatabaseUrl & { kind: 'mysql' }, problems:
   const { tls, connections_max: connectionsMax } = from.settings.database;
   const isLocal = url.socketPath !== null || url.hosts.every(({ host }) => isLoopback(host));
   const { kind, hosts, socketPath, user, database: name } = url;
+  const fingerprint = pinnedCertificate(from, url, problems);
   return {
     ...{ kind, hosts, socketPath, user },
     password: password(from, url.password, problems),
     database: name,
-    tls: tls === 'auto' ? (isLocal ? 'off' : 'verify') : tls,
+    tls: tls === 'auto' ? (isLocal && fingerprint === null ? 'off' : 'verify') : tls,
     caPem: authorities(from, problems),
+    fingerprint,
     serverKeyPem: serverKey(from, problems),
     connectionsMax,
   };
@@ -167,6 +170,25 @@ function authorities(from: Derivation, problems: ConfigProblem[]): string | null
   if (certificates.kind === 'certificates') return certificates.pem;
   problems.push({ path, rule: `must name a file of certificates, but ${quoted(file)} ${certificates.why}` });
   return null;
+}
+
+/** A pin that would have no effect is a mistake, and so is a second trust beside it. */
+function pinnedCertificate(
+  { settings }: Derivation,
+  { socketPath }: DatabaseUrl & { kind: 'mysql' },
+  problems: ConfigProblem[],
+): string | null {
+  const { fingerprint, tls, ca_file: caFile } = settings.database;
+  if (fingerprint === '') return null;
+  const path = 'database.fingerprint';
+  if (socketPath !== null) problems.push({ path, rule: 'must be left out with a unix socket, which has no TLS' });
+  else if (tls === 'off') problems.push({ path, rule: 'must be left out with database.tls "off"' });
+  else if (caFile !== '')
+    problems.push({
+      path,
+      rule: 'must be left out with database.ca_file: a pinned certificate is the only trusted one',
+    });
+  return fingerprintDigits(fingerprint);
 }
 
 function serverKey(from: Derivation, problems: ConfigProblem[]): string | null {

@@ -27,6 +27,18 @@ export function oneOf<const T extends string>(option: string, text: string, word
   throw wrongValue(option, `must be ${words.join(', ')}`, text);
 }
 
+/** What is allowed as a fingerprint of a certificate. */
+export const fingerprintForm = 'a SHA-256 fingerprint, 64 hexadecimal digits, colons allowed';
+
+/** The 64 digits, lower case, of a fingerprint as openssl and browsers show it; null: it is none. */
+export function fingerprintDigits(text: string): string | null {
+  const digits = text
+    .replace(/^sha-?256(?: fingerprint)?[:=]/i, '')
+    .replaceAll(/[:\s]/g, '')
+    .toLowerCase();
+  return /^[0-9a-f]{64}$/.test(digits) ? digits : null;
+}
+
 /** `rule`: "must be …". */
 export function wrongValue(option: string, rule: string, given: string): Failure {
   return new Failure('usage', `${option} ${rule}, not ${quoted(given)}`);

@@ -7,6 +7,7 @@
  */
 import { isIP } from 'node:net';
 import * as z from 'zod/mini';
+import { fingerprintDigits, fingerprintForm } from './option-values.ts';
 
 /** Documentation of a key; `allowed` completes "must be …". */
 type SettingText = {
@@ -76,6 +77,11 @@ function table<T extends z.core.$ZodLooseShape>(shape: T) {
 
 function isHost(text: string): boolean {
   return isIP(text) > 0 || /^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$/i.test(text);
+}
+
+/** Empty: not pinned. */
+function isFingerprint(text: string): boolean {
+  return text === '' || fingerprintDigits(text) !== null;
 }
 
 /** `*@example.org`, or a user name. */
@@ -189,6 +195,16 @@ const settings = root({
       'verify: TLS, with the certificate and its host name checked. off: plain text. auto: off to this machine (loopback, socket), verify to any other.',
     ),
     ca_file: text('', 'Certificate authorities (PEM) to trust for the database, instead of those of the system.'),
+    fingerprint: documented(
+      z._default(z.string({ error: fingerprintForm }).check(z.refine(isFingerprint, { error: fingerprintForm })), ''),
+      'text',
+      fingerprintForm,
+      {
+        meaning:
+          'SHA-256 of the certificate of the database, the only one to trust then, whatever its name, issuer or dates.',
+        more: 'For the certificate that MySQL makes for itself. With it, auto is verify. Each of several hosts must show it. On the server: openssl x509 -in /var/lib/mysql/server-cert.pem -noout -fingerprint -sha256',
+      },
+    ),
     server_key_file: text('', {
       meaning:
         'RSA public key of the server (PEM, public_key.pem in the data folder of MySQL), to encrypt the password to without TLS.',
@@ -383,6 +399,7 @@ export const neverShown: ReadonlySet<string> = new Set([
   'database.password_file',
   'database.tls',
   'database.ca_file',
+  'database.fingerprint',
   'database.server_key_file',
   'encryption.passphrase_file',
 ]);

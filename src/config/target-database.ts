@@ -19,6 +19,7 @@ export type TargetSettings = {
   readonly password_file?: string;
   readonly tls?: string;
   readonly ca_file?: string;
+  readonly fingerprint?: string;
   readonly server_key_file?: string;
 };
 

@@ -10,7 +10,13 @@ import { commandOrNotice, shellCommand } from './shell.ts';
 
 /** `auto` means no TLS to this machine. */
 const databaseTls =
-  'Set tls = "verify" in [database], and ca_file to the authority of its certificate if the system does not know it.';
+  'Set tls = "verify" in [database], and ca_file to the authority of its certificate, or fingerprint to the certificate itself, if the system does not know it.';
+
+const databaseCertificateUntrusted =
+  'The certificate of the database is not trusted: name the file of its authority in [database] ca_file, or correct the host in url.';
+
+const compareFingerprint =
+  'It shows SHA-256 FINGERPRINT. Compare that on the database server (openssl x509 -in /var/lib/mysql/server-cert.pem -noout -fingerprint -sha256); only if it is the same, set fingerprint in [database] to it';
 
 export const hints = {
   actionWithoutEffect:
@@ -143,11 +149,12 @@ export const hints = {
   certificateNotYetValid:
     'Check the clock of this machine (timedatectl); if it is right, the mail server shows a certificate too early.',
   databaseAccountDenied: `Check user, password and grants of the account. If it requires TLS (REQUIRE SSL): ${databaseTls}`,
-  databaseCertificateUntrusted:
-    'The certificate of the database is not trusted: name the file of its authority in [database] ca_file, or correct the host in url.',
+  databaseCertificateShown: `${databaseCertificateUntrusted} Or pin it. ${compareFingerprint}.`,
+  databaseCertificateUntrusted,
   databaseDiskFull: 'Free space on the disk of the database server; nothing is lost meanwhile.',
   databaseFileRequest:
     'No statement of ticketmaild loads a file: see what listens at that address, and who changed the server.',
+  databasePinMismatch: `${compareFingerprint}, and reload.`,
   databaseTls,
   databaseTlsMissing: 'Enable TLS in the database server, or set tls = "off" in [database].',
   dnsFailing: 'Check the DNS configuration of this machine: resolvectl status',
@@ -181,4 +188,16 @@ const known: ReadonlySet<unknown> = new Set(Object.values(hints));
 /** The hint, if it is in this catalogue; null: it is the text of another program. */
 export function knownHint(hint: unknown): string | null {
   return typeof hint === 'string' && known.has(hint) ? hint : null;
+}
+
+/** A hint that names the certificate that the database shows; `fingerprint`: 64 hex digits. */
+export function withFingerprint(hint: string, fingerprint: string): string {
+  return hint.replace('FINGERPRINT', fingerprint);
+}
+
+/** The hint, if it is one of this catalogue with a fingerprint; null: it is the text of another program. */
+export function fingerprintHint(hint: unknown): string | null {
+  if (typeof hint !== 'string') return null;
+  const isKnown = known.has(hint.replace(/\b[0-9a-f]{64}\b/, 'FINGERPRINT'));
+  return isKnown ? hint : null;
 }

@@ -20,7 +20,13 @@ const password = 'correct-horse-battery-staple';
 function configOf({ host, port }: FakeMysql): MysqlConfig {
   return {
     ...{ kind: 'mysql', hosts: [{ host, port }], socketPath: null, user: 'app', database: 'helpdesk_mail' },
-    ...{ password: SecretBytes.take(Buffer.from(password)), tls: 'off', caPem: null, serverKeyPem: null },
+    ...{
+      password: SecretBytes.take(Buffer.from(password)),
+      tls: 'off',
+      caPem: null,
+      fingerprint: null,
+      serverKeyPem: null,
+    },
     connectionsMax: 1,
   };
 }

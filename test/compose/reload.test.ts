@@ -20,7 +20,13 @@ function load(toml: string): Config {
 
 /** A daemon that runs with `toml`; `reload` reads another text in its place. */
 function running(toml: string) {
-  const at = { config: load(toml), told: [] as string[], logged: [] as EventName[], passwords: [] as string[] };
+  const at = {
+    config: load(toml),
+    told: [] as string[],
+    logged: [] as EventName[],
+    passwords: [] as string[],
+    pins: [] as (string | null)[],
+  };
   let text = toml;
   const record = (_: LogFields, event: EventName) => void at.logged.push(event);
   const log = { level: 'info', debug: record, info: record, warn: record, error: record };
@@ -31,7 +37,8 @@ function running(toml: string) {
     serviceManager: { reloading: tell('reloading'), ready: tell('ready') },
     current: () => at.config,
     adopt: (next: Config) => {
-      at.config = applyReload(at.config, next, ({ password }) => {
+      at.config = applyReload(at.config, next, ({ password, fingerprint }) => {
+        at.pins.push(fingerprint);
         at.passwords.push(password?.use((bytes) => Buffer.from(bytes).toString()) ?? '');
       });
     },
@@ -83,5 +90,16 @@ test('a changed database password is used for the next logins, an equal one is n
   expect(at.passwords).toEqual([]);
   await reloadAs(url('later'));
   expect(at.passwords).toEqual(['later']);
+  expect(check()).toMatchObject({ status: 'ok', needs_restart: [] });
+});
+
+test('a fingerprint of the database applies to the next logins, where TLS begins with it too', async () => {
+  const { at, check, reloadAs } = running(url('same'));
+  const pinned = (digit: string) => `${url('same')}\ndatabase.fingerprint = "${digit.repeat(64)}"`;
+  await reloadAs(pinned('a'));
+  await reloadAs(pinned('a'));
+  await reloadAs(pinned('b'));
+  expect(at.pins).toEqual(['a'.repeat(64), 'b'.repeat(64)]);
+  expect(at.config.database).toMatchObject({ tls: 'verify', fingerprint: 'b'.repeat(64) });
   expect(check()).toMatchObject({ status: 'ok', needs_restart: [] });
 });

@@ -308,6 +308,7 @@ function configOf(name: string): DatabaseConfig {
       database: name,
       tls: 'off',
       caPem: null,
+      fingerprint: null,
       serverKeyPem: null,
       connectionsMax: 2,
     },

@@ -11,7 +11,7 @@
 
 import { Failure, type FailureCode, failureHint, failureMeanings } from '../../errors.ts';
 import { type LogLevel, logLevels } from '../../events.ts';
-import { knownHint } from '../../text/hints.ts';
+import { fingerprintHint, knownHint } from '../../text/hints.ts';
 
 /** `who`: the user who asks, as `user@host`. */
 export type ControlRequest =
@@ -88,6 +88,6 @@ export function answeredFailure({ code, message, hint }: Record<string, unknown>
   const known = failureCodes.find((one) => one === code) ?? 'unexpected';
   const text =
     typeof message === 'string' ? quotedWords(message) : 'the daemon answered with a failure that it does not explain';
-  const own = knownHint(hint) ?? failureHint(hint);
+  const own = knownHint(hint) ?? fingerprintHint(hint) ?? failureHint(hint);
   return new Failure(known, text, own === null ? {} : { hint: own });
 }

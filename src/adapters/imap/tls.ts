@@ -13,7 +13,7 @@ import type { ProbeReport } from '../../ingest/ports.ts';
 import { hints } from '../../text/hints.ts';
 import { printableLine } from '../../text/printable.ts';
 import { isoTime } from '../../text/time.ts';
-import { trustingContext, untrustingContext } from '../process/tls-context.ts';
+import { peerFingerprint, trustingContext, untrustingContext } from '../process/tls-context.ts';
 
 /** Options for `tls.connect` without host and socket. Throws `tls_untrusted` for a PEM without certificate. */
 export function tlsOptions(connection: Connection): ConnectionOptions {
@@ -37,7 +37,7 @@ export function certificateRefusal(socket: TLSSocket, connection: Connection): F
   if (connection.fingerprint === null) {
     return socket.authorized ? null : new Failure('tls_untrusted', 'The certificate of the server is not trusted.');
   }
-  const shown = fingerprintOf(socket);
+  const shown = peerFingerprint(socket);
   if (shown === connection.fingerprint) return null;
   return new Failure('tls_pin_mismatch', 'The server presents another certificate than the pinned one.', {
     fields: { pinned: connection.fingerprint, shown, ...certificateFields(socket) },
@@ -58,12 +58,6 @@ function certificateFields(socket: TLSSocket): Readonly<Record<string, string>> 
     valid_until: isoTime(validUntilMs) ?? '',
     fingerprint,
   };
-}
-
-/** SHA-256 fingerprint of the peer certificate, 64 lower-case hex digits. */
-function fingerprintOf(socket: TLSSocket): string | null {
-  const certificate = socket.getPeerX509Certificate();
-  return certificate === undefined ? null : certificate.fingerprint256.replaceAll(':', '').toLowerCase();
 }
 
 /** Expiry (notAfter) of the server certificate; null without TLS. */

@@ -7,7 +7,7 @@
  * SSL_CERT_FILE or SSL_CERT_DIR at the first connection.
  */
 import { readFileSync, statSync } from 'node:fs';
-import tls, { type SecureContext } from 'node:tls';
+import tls, { type SecureContext, type TLSSocket } from 'node:tls';
 import { causeCode } from '../../errors.ts';
 
 /** SSL_OP_CLEANSE_PLAINTEXT of OpenSSL, for which Node has no name: decrypted bytes are wiped once they were read. */
@@ -38,6 +38,11 @@ export function trustingContext(caPem: string | null): SecureContext {
 export function untrustingContext(): SecureContext {
   emptyContext ??= tls.createSecureContext(settings);
   return emptyContext;
+}
+
+/** SHA-256 fingerprint of the peer certificate, 64 lower-case hex digits; null: none was shown. */
+export function peerFingerprint(socket: TLSSocket): string | null {
+  return socket.getPeerX509Certificate()?.fingerprint256.replaceAll(':', '').toLowerCase() ?? null;
 }
 
 function contextForCaPem(caPem: string): SecureContext {

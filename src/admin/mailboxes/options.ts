@@ -8,7 +8,14 @@
 
 import { readCertificates } from '../../config/certificates.ts';
 import { isIpAddress, isLoopback, unreadableHint } from '../../config/machine.ts';
-import { oneLine, quoted, wholeNumber, wrongValue } from '../../config/option-values.ts';
+import {
+  fingerprintDigits,
+  fingerprintForm,
+  oneLine,
+  quoted,
+  wholeNumber,
+  wrongValue,
+} from '../../config/option-values.ts';
 import { causeCode, Failure } from '../../errors.ts';
 import { folderKey } from '../../ingest/folder-epoch.ts';
 import type { Connection, Mailbox, PostAction, StartPoint, TlsMode } from '../../ingest/model.ts';
@@ -229,12 +236,9 @@ function readCaFile(path: string, readFile: OptionSources['readFile']): string {
 }
 
 function readFingerprint(text: string): string {
-  const digits = text
-    .replace(/^sha-?256(?: fingerprint)?[:=]/i, '')
-    .replaceAll(/[:\s]/g, '')
-    .toLowerCase();
-  if (/^[0-9a-f]{64}$/.test(digits)) return digits;
-  throw wrongValue('--fingerprint', 'must be a SHA-256 fingerprint, 64 hexadecimal digits, colons allowed', text);
+  const digits = fingerprintDigits(text);
+  if (digits !== null) return digits;
+  throw wrongValue('--fingerprint', `must be ${fingerprintForm}`, text);
 }
 
 function readStart(text: string, nowMs: number): StartPoint {

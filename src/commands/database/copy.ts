@@ -18,6 +18,7 @@ export type CopyDatabaseOptions = CommonOptions & {
   readonly toPasswordFile?: string;
   readonly toTls?: string;
   readonly toCaFile?: string;
+  readonly toFingerprint?: string;
   readonly toServerKeyFile?: string;
 };
 
@@ -54,12 +55,20 @@ export async function copyDatabase(options: CopyDatabaseOptions, context: Contex
   });
 }
 
-function settingsOf({ to, toPasswordFile, toTls, toCaFile, toServerKeyFile }: CopyDatabaseOptions): TargetSettings {
+function settingsOf({
+  to,
+  toPasswordFile,
+  toTls,
+  toCaFile,
+  toFingerprint,
+  toServerKeyFile,
+}: CopyDatabaseOptions): TargetSettings {
   return {
     url: to,
     ...(toPasswordFile === undefined ? {} : { password_file: toPasswordFile }),
     ...(toTls === undefined ? {} : { tls: toTls }),
     ...(toCaFile === undefined ? {} : { ca_file: toCaFile }),
+    ...(toFingerprint === undefined ? {} : { fingerprint: toFingerprint }),
     ...(toServerKeyFile === undefined ? {} : { server_key_file: toServerKeyFile }),
   };
 }

@@ -12,7 +12,7 @@ import { failureHint, hintOf } from '../../errors.ts';
 import { reasonCode } from '../../ingest/health/describe.ts';
 import { checkStatuses, type Readiness } from '../../ingest/readiness.ts';
 import { providerHint } from '../../oauth/provider-errors.ts';
-import { knownHint } from '../../text/hints.ts';
+import { fingerprintHint, knownHint } from '../../text/hints.ts';
 
 /** Codes of reasons that are no error codes (mailbox-checks.ts, reload.ts). */
 const checkCodes: ReadonlySet<string> = new Set([
@@ -67,7 +67,8 @@ function ownWords(reason: unknown, hint: unknown): { readonly reason: string | n
   const code = reasonCode(text);
   const isKnown = code === null || checkCodes.has(code) || hintOf(code) !== null;
   const byCode = code === null ? null : hintOf(code);
-  const own = hint === null ? null : (knownHint(hint) ?? failureHint(hint) ?? providerHint(hint) ?? byCode);
+  const known = knownHint(hint) ?? fingerprintHint(hint) ?? failureHint(hint) ?? providerHint(hint);
+  const own = hint === null ? null : (known ?? byCode);
   return { reason: isKnown ? text : 'unknown: the reason has a code that this version does not know', hint: own };
 }
 

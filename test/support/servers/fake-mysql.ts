@@ -1,12 +1,14 @@
 /**
  * Hostile MySQL server: speaks the handshake (protocol version 10), asks for the login that a plan names, and records.
  *
- * Any program can be this one on a port that the real server left. It offers no TLS. Every byte received is kept, and
- * what was encrypted to its own RSA key is decrypted: `learned` is all that it knows afterwards.
+ * Any program can be this one on a port that the real server left. It offers TLS where the plan has a certificate.
+ * Every byte received is kept, and what was encrypted to its own RSA key is decrypted: `learned` is all that it knows
+ * afterwards.
  */
 import { constants, generateKeyPairSync, type KeyObject, privateDecrypt } from 'node:crypto';
 import { once } from 'node:events';
 import { createServer, type Socket } from 'node:net';
+import { TLSSocket } from 'node:tls';
 
 export type FakeMysqlPlan = {
   /** The method of the greeting. */
@@ -17,6 +19,10 @@ export type FakeMysqlPlan = {
   readonly error?: readonly [number, string];
   /** The file that it asks for in answer to every statement (LOAD DATA LOCAL); null: it answers OK. */
   readonly wantedFile?: string | null;
+  /** It offers TLS with this certificate and key (PEM). */
+  readonly tls?: { readonly cert: string | Buffer; readonly key: string | Buffer };
+  /** The method that it switches to in plain text, in one write with the greeting: before any TLS. */
+  readonly switchBeforeTls?: string;
 };
 
 export type FakeMysql = AsyncDisposable & {
@@ -41,12 +47,15 @@ const capability = {
   connectWithDatabase: 0x8,
   localFiles: 0x80,
   protocol41: 0x200,
+  tls: 0x800,
   transactions: 0x2000,
   secureConnection: 0x8000,
   pluginAuth: 0x80000,
   lengthEncodedAuth: 0x200000,
 };
 const capabilities = Object.values(capability).reduce((all, one) => all | one, 0);
+const tlsRequestLength = 32;
+const fillerOffset = 9;
 
 /** Listens on 127.0.0.1, or on the unix socket `path`. */
 export async function startFakeMysql(
@@ -65,21 +74,16 @@ export async function startFakeMysql(
     socket.on('error', () => socket.destroy());
     const { plan: current } = fake;
     const session = createSession(current, publicKeyPem);
-    let pending = Buffer.alloc(0);
-    socket.write(packet(0, greeting(current.greeting ?? 'caching_sha2_password')));
-    socket.on('data', (chunk: Buffer) => {
-      pending = Buffer.concat([pending, chunk]);
-      for (;;) {
-        if (pending.length < 4) return;
-        const length = pending.readUIntLE(0, 3);
-        if (pending.length < 4 + length) return;
-        const payload = Buffer.from(pending.subarray(4, 4 + length));
-        const sequence = pending[3] ?? 0;
-        pending = pending.subarray(4 + length);
-        received.push(payload);
-        const answer = session(payload);
-        if (answer !== null) socket.write(packet(sequence + 1, answer));
-      }
+    const early = current.switchBeforeTls;
+    socket.write(
+      Buffer.concat([
+        packet(0, greeting(current)),
+        ...(early === undefined ? [] : [packet(1, switchRequest(early)), packet(2, fullLogin)]),
+      ]),
+    );
+    serve(socket, (payload) => {
+      received.push(payload);
+      return isTlsRequest(payload) && current.tls !== undefined ? current.tls : session(payload);
     });
   });
   listener.listen(
@@ -101,6 +105,44 @@ export async function startFakeMysql(
       await new Promise<void>((resolve) => listener.close(() => resolve()));
     },
   });
+}
+
+/** Protocol::SSLRequest: capabilities, packet size, character set, and zeros in place of user and response. */
+export function isTlsRequest(payload: Buffer): boolean {
+  return payload.length === tlsRequestLength && payload.subarray(fillerOffset, 28).every((byte) => byte === 0);
+}
+
+type Answer = Buffer | NonNullable<FakeMysqlPlan['tls']> | null;
+
+/** Answers each packet, or continues over TLS where the answer is a certificate. */
+function serve(stream: Socket, answerTo: (payload: Buffer) => Answer): void {
+  let pending = Buffer.alloc(0);
+  stream.on('data', (chunk: Buffer) => {
+    pending = Buffer.concat([pending, chunk]);
+    for (;;) {
+      if (pending.length < 4) return;
+      const length = pending.readUIntLE(0, 3);
+      if (pending.length < 4 + length) return;
+      const payload = Buffer.from(pending.subarray(4, 4 + length));
+      const sequence = pending[3] ?? 0;
+      pending = pending.subarray(4 + length);
+      const answer = answerTo(payload);
+      if (Buffer.isBuffer(answer)) stream.write(packet(sequence + 1, answer));
+      else if (answer !== null) {
+        // The start of the TLS handshake may have come along.
+        serve(upgraded(stream, pending, answer), answerTo);
+        return;
+      }
+    }
+  });
+}
+
+function upgraded(stream: Socket, rest: Buffer, certificate: NonNullable<FakeMysqlPlan['tls']>): TLSSocket {
+  stream.pause().removeAllListeners('data');
+  if (rest.length > 0) stream.unshift(rest);
+  const secure = new TLSSocket(stream, { isServer: true, ...certificate });
+  secure.on('error', () => stream.destroy());
+  return secure;
 }
 
 /** The answers to the packets of one connection. */
@@ -144,11 +186,12 @@ function errorPacket(number: number, text: string): Buffer {
 }
 
 /** Protocol::HandshakeV10. */
-function greeting(method: string): Buffer {
+function greeting({ greeting: method = 'caching_sha2_password', tls }: FakeMysqlPlan): Buffer {
+  const offered = tls === undefined ? capabilities & ~capability.tls : capabilities;
   const low = Buffer.alloc(2);
-  low.writeUInt16LE(capabilities & 0xffff);
+  low.writeUInt16LE(offered & 0xffff);
   const high = Buffer.alloc(2);
-  high.writeUInt16LE(capabilities >>> 16);
+  high.writeUInt16LE(offered >>> 16);
   return Buffer.concat([
     Buffer.from([10]),
     Buffer.from('8.4.0\0'),

@@ -254,6 +254,7 @@ async function createDatabase(nodes: Galera['nodes']): Promise<ClusterDatabase> 
       database: name,
       tls: 'off',
       caPem: null,
+      fingerprint: null,
       serverKeyPem: null,
       connectionsMax: 10,
     }),

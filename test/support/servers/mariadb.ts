@@ -167,6 +167,7 @@ export async function createDatabase(
     database: name,
     tls: 'off',
     caPem: null,
+    fingerprint: null,
     serverKeyPem: null,
     connectionsMax: 10,
   };

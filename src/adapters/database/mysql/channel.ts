@@ -1,9 +1,9 @@
 /**
  * Server authentication for a whole password: which channels prove that the other end is the database server.
  *
- * These do: TLS with a verified certificate; a unix socket in folders where not every user may create files; a pinned
- * RSA key of the server. On any other channel (TCP without TLS) another program may listen while the server is down, so
- * that only a challenge response is sent.
+ * These do: TLS with a verified or pinned certificate; a unix socket in folders where not every user may create files;
+ * a pinned RSA key of the server. On any other channel (TCP without TLS) another program may listen while the server is
+ * down, so that only a challenge response is sent.
  */
 import { existsSync, lstatSync, realpathSync, statSync } from 'node:fs';
 import { basename, dirname, join, sep } from 'node:path';

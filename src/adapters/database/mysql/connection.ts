@@ -16,6 +16,7 @@ import { textProtocolUnitsMax } from '../sql/dialect.ts';
 import { detachBytes, readsPasswords, recordForWipe } from '../sql/driver-buffers.ts';
 import { isRolledBackConflict, mysqlFailure } from '../sql/errors.ts';
 import { withRetries } from '../sql/statements.ts';
+import { guardUpgrade } from './certificate.ts';
 import { channelTo } from './channel.ts';
 import { createLogin, type MysqlLogin } from './login.ts';
 import {
@@ -83,6 +84,7 @@ export class MysqlConnection implements DatabaseConnection {
       channel: () => channelTo(config, server),
     });
     this.#client = createConnection(connectionOptions(config, server, limits, this.#socket, this.#login));
+    if (config.tls === 'verify') guardUpgrade(this.#client, config.fingerprint, this.#name);
     this.#client.on('error', (error) => this.discard(error));
     this.#client.on('end', () => this.discard());
   }

@@ -1,7 +1,8 @@
 /**
  * Connection options for mysql2: server address, socket, TLS and limits; the login is that of login.ts.
  *
- * Every option is set, so that no default of the driver decides. TLS verifies certificate and host name.
+ * Every option is set, so that no default of the driver decides. TLS verifies certificate and host name; a
+ * pinned certificate is compared in their place (certificate.ts).
  */
 import { connect, type OnReadOpts, type Socket } from 'node:net';
 import type { ConnectionOptions } from 'mysql2';
@@ -99,11 +100,13 @@ export function connectionOptions(
     trace: false,
     maxPreparedStatements: preparedMax,
     ...login.options,
-    ...(config.tls === 'verify' ? { ssl: tlsOptions(config.caPem) } : {}),
+    ...(config.tls === 'verify' ? { ssl: tlsOptions(config) } : {}),
   };
 }
 
-function tlsOptions(caPem: string | null): NonNullable<ConnectionOptions['ssl']> {
-  const options = { rejectUnauthorized: true, verifyIdentity: true, minVersion: 'TLSv1.2' };
+/** A new object each time, so that no TLS session is resumed: its certificate would not be shown. */
+function tlsOptions({ caPem, fingerprint }: MysqlConfig): NonNullable<ConnectionOptions['ssl']> {
+  const isPinned = fingerprint !== null;
+  const options = { rejectUnauthorized: !isPinned, verifyIdentity: !isPinned, minVersion: 'TLSv1.2' };
   return caPem === null ? options : { ...options, ca: caPem };
 }

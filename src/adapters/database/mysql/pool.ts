@@ -63,9 +63,12 @@ export class MysqlPool implements Driver {
     return null;
   }
 
-  /** Applies to new connections; open ones stay. */
+  /** Applies to new connections. Open ones stay, unless they were opened to another proof of the server. */
   useLogin(login: DatabaseLogin): void {
+    const { tls, caPem, fingerprint } = this.#config;
     this.#config = { ...this.#config, ...login };
+    if (tls === login.tls && caPem === login.caPem && fingerprint === login.fingerprint) return;
+    for (const server of this.#failover.servers) this.#retireAll(server);
   }
 
   stats(): PoolCheck {

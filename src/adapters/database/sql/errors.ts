@@ -6,7 +6,7 @@
  * itself is in the fields `cause` and `errno`.
  */
 import { causeCode, Failure, type FailureCode, type FailureFields, isFailure } from '../../../errors.ts';
-import { hints } from '../../../text/hints.ts';
+import { hints, withFingerprint } from '../../../text/hints.ts';
 
 type Entry = readonly [code: FailureCode, numbers: readonly number[]];
 
@@ -111,8 +111,14 @@ const sqliteUnique = new Set([1555, 2067, 2579]);
 /** `where` is `host:port` or the path of the socket. */
 export function mysqlFailure(error: unknown, where: string): Failure {
   if (error instanceof Failure) return error;
+  if (error instanceof Error && error.cause instanceof Failure) return error.cause;
   const number = numberOf(error, 'errno');
-  const fields: FailureFields = { cause: causeCode(error), ...(number === null ? {} : { errno: number }) };
+  const shown = shownFingerprint(error);
+  const fields: FailureFields = {
+    cause: causeCode(error),
+    ...(number === null ? {} : { errno: number }),
+    ...(shown === null ? {} : { shown }),
+  };
   const text = error instanceof Error ? error.message : '';
   if (number === null) {
     const refused = requestRefused(causeCode(error), text, where);
@@ -151,12 +157,20 @@ function requestRefused(cause: string, text: string, where: string): Failure | n
 function hintOf(code: FailureCode, error: unknown): { hint?: string } {
   if (code === 'disk_full') return { hint: hints.databaseDiskFull };
   const cause = causeCode(error);
+  const shown = shownFingerprint(error);
+  if (shown !== null) return { hint: withFingerprint(hints.databaseCertificateShown, shown) };
   if (cause === 'HANDSHAKE_SSL_ERROR') return { hint: hints.databaseCertificateUntrusted };
   if (cause === 'HANDSHAKE_NO_SSL_SUPPORT') return { hint: hints.databaseTlsMissing };
   const number = numberOf(error, 'errno');
   if (number === secureTransportRequired) return { hint: hints.databaseTls };
   if (number === accessDenied) return { hint: hints.databaseAccountDenied };
   return {};
+}
+
+/** SHA-256 of the certificate that failed the TLS handshake (mysql/certificate.ts); null: another error. */
+function shownFingerprint(error: unknown): string | null {
+  const shown: unknown = error instanceof Error ? Reflect.get(error, 'shownFingerprint') : null;
+  return typeof shown === 'string' ? shown : null;
 }
 
 const accessDenied = 1045;

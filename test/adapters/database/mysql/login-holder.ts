@@ -17,6 +17,7 @@ const config: MysqlConfig = {
   ...{ kind: 'mysql', user: 'app', password, database: 'helpdesk_mail', tls: 'off', caPem: null, connectionsMax: 1 },
   hosts: [{ host: '127.0.0.1', port: isSocket ? 3306 : Number(address) }],
   socketPath: isSocket ? address : null,
+  fingerprint: null,
   serverKeyPem: serverKey === '-' ? null : serverKey,
 };
 for (let count = 0; count < 20; count += 1) {
