@@ -135,3 +135,11 @@ test.skipIf(process.getuid?.() !== 0)('a file or a folder of another user is no 
   });
   await expectRefused((folder) => chown(folder, otherUid, otherUid));
 });
+
+test('the pin of the target is an option, under the rules of [database] fingerprint', async () => {
+  await using line = await openCommandLine();
+  const args = ['database', 'copy', '--to', 'mysql://u@localhost/t?socket=/run/s', '--to-fingerprint', 'a'.repeat(64)];
+  const refused = await line.run(args);
+  expect(refused.code).toBe(2);
+  expect(refused.err).toContain('--to-fingerprint must be left out with a unix socket, which has no TLS');
+});
