@@ -31,7 +31,7 @@ rm -rf "$0"/var/cache/apt/* "$0"/var/lib/apt/lists/*`,
 
 export type DebianRoot = keyof typeof scripts;
 
-export function hasDebianRoot(name: DebianRoot = 'debian-12'): boolean {
+function hasDebianRoot(name: DebianRoot = 'debian-12'): boolean {
   return existsSync(join(cache, name));
 }
 
