@@ -113,7 +113,7 @@ function startShortWay(): Promise<ChunkProxy> {
     let isLast = false;
     return {
       toServer: (chunk, pass) => {
-        isLast = ends > 0 && chunk.includes('set session idle_transaction_timeout');
+        isLast = ends > 0 && chunk.includes('idle_transaction_timeout = ');
         pass();
       },
       toClient: (chunk, pass) => {
