@@ -27,7 +27,7 @@ test('it prints what was copied and what to write into the configuration', async
   const copied = await line.run(['database', 'copy', '--to', `sqlite:${line.to}`]);
   expect(copied).toMatchObject({ code: 0, err: '' });
   expect(copied.out.split('\n')).toEqual([
-    expect.stringMatching(/^\d+ rows of 17 tables copied, and compared with the source$/),
+    expect.stringMatching(/^\d+ rows of 18 tables copied, and compared with the source$/),
     '',
     'Put this into the configuration file in place of the former lines:',
     '',
