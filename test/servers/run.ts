@@ -84,7 +84,7 @@ async function imapRow(
   now(`${name}: starting`);
   const reason = why();
   if (reason !== null) return noRow(name, reason);
-  const server = await start(users).catch((error: unknown) => String(error));
+  const server = await start(users).catch(endOf);
   if (typeof server === 'string') return noRow(name, `does not start: ${server}`);
   running.use(server);
   named.push({ name, server });
@@ -107,7 +107,7 @@ async function databaseRow({ name, why, start }: DatabaseKind, { now }: Pick<Pro
   if (reason !== null || mailKind === undefined) return noRow(name, reason ?? '');
   await using building = new AsyncDisposableStack();
   const mail = building.use(await mailKind.start(users));
-  const database = await start().catch((error: unknown) => String(error));
+  const database = await start().catch(endOf);
   if (typeof database === 'string') return noRow(name, `does not start: ${database}`);
   building.use(database);
   const own = await database.create();
@@ -127,4 +127,9 @@ async function cellOf(check: () => Promise<string>): Promise<Cell> {
   } catch (error) {
     return { ok: false, text: error instanceof Error ? error.message : String(error) };
   }
+}
+
+/** The end of an error in one line, where a program says why it ended. */
+function endOf(error: unknown): string {
+  return `${error}`.replaceAll(/\s+/gu, ' ').trim().slice(-300);
 }

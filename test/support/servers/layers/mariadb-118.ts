@@ -17,7 +17,7 @@ export async function startMariadb118(): Promise<Pick<Mariadb, 'query' | 'create
   await mkdir(data);
   await writeFile(join(folder, 'users.sql'), usersSql);
   const own = ['--no-defaults', '--user=root', `--datadir=${data}`, '--innodb-buffer-pool-size=64M'];
-  const quick = ['--auth-root-authentication-method=normal', '--skip-test-db', '--skip-name-resolve'];
+  const quick = ['--auth-root-authentication-method=normal', '--skip-test-db', '--skip-name-resolve', '--force'];
   await layer.run(folder, 'mariadb-install-db', [...own, ...quick, `--tmpdir=${folder}`]);
   const server = layer.start(folder, 'mariadbd', [
     ...[...own, `--socket=${socket}`, `--port=${port}`, '--bind-address=127.0.0.1', '--skip-name-resolve'],
