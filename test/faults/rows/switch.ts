@@ -27,7 +27,7 @@ const forged: readonly string[] = [
 
 const rolledBack: readonly string[] = [
   'DELETE FROM encryption_switch',
-  'UPDATE encryption_switch SET id = 2',
+  'DELETE FROM encryption_switch WHERE id = 2; UPDATE encryption_switch SET id = 2 WHERE id = 1',
   `UPDATE encryption_switch SET state = 'off', key_id = NULL, next_key_id = NULL, revision = 0, seal = NULL`,
   `REPLACE INTO encryption_switch SELECT * FROM ${copies}.encryption_switch ORDER BY revision LIMIT 1`,
   `REPLACE INTO encryption_switch SELECT * FROM ${copies}.encryption_switch WHERE revision < (SELECT revision FROM encryption_switch) ORDER BY RAND() LIMIT 1`,
@@ -55,8 +55,10 @@ function switchChange(name: string, choices: readonly string[]): RowChange {
       return {
         ...{ visible: (seen) => badCheck(seen, 'switch'), what: statement.slice(0, 110) },
         undo: async () => {
-          if (isByCommand) await ground.succeed(['encryption', 'trust-restored', '--yes']);
-          else await ground.sql(`DELETE FROM encryption_switch; INSERT INTO encryption_switch SELECT * FROM ${copy}`);
+          if (isByCommand) {
+            await ground.succeed(['encryption', 'trust-restored', '--yes']);
+            await ground.sql('DELETE FROM encryption_switch WHERE id = 2');
+          } else await ground.sql(`DELETE FROM encryption_switch; INSERT INTO encryption_switch SELECT * FROM ${copy}`);
         },
       };
     },
