@@ -28,6 +28,8 @@ export type MailboxCheck = Check & {
   readonly failures: number;
   /** True while this worker holds a connection in IDLE. */
   readonly idling: boolean;
+  /** The mail server whose outage it is, such as `mail.example.org:993 with implicit TLS`; absent: no outage. */
+  readonly server?: string;
   /** Delete or move waits for a confirmation; absent: it does not. */
   readonly isUnconfirmed?: true;
   /** Set when reason and hint come from the database, whose writers are not trusted. */

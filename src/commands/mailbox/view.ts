@@ -1,5 +1,5 @@
 /**
- * `mailbox list` and `mailbox show`: settings, sign-in method and health, from the database alone.
+ * `mailbox list` and `mailbox show`: settings and sign-in method from the database, and the verdict on each mailbox.
  *
  * They never print a password or its length.
  */
@@ -9,7 +9,6 @@ import type { App } from '../../compose/compose.ts';
 import { urlHost } from '../../config/machine.ts';
 import { uidValidityOf } from '../../ingest/folder-epoch.ts';
 import { type Connection, isInvalid, type Mailbox, type MailboxHealth } from '../../ingest/model.ts';
-import { workerLiveMs } from '../../ingest/scheduler/workers.ts';
 import { asRunHere } from '../../text/program-name.ts';
 import { commandOrNotice, shellCommand } from '../../text/shell.ts';
 import { isoTime, shortTime } from '../../text/time.ts';
@@ -18,6 +17,7 @@ import { noMailbox } from '../help/suggestion.ts';
 import { conditionWords } from '../oauth/grants.ts';
 import { printList, printResult, type TableColumn } from '../output.ts';
 import { readSignIns, remedyLines, type SignIn, type SignIns, signInJson, signInText } from './sign-in-view.ts';
+import { readVerdicts, type Verdict, type Verdicts } from './verdicts.ts';
 
 type MailboxWithHealth = Mailbox & { readonly health: MailboxHealth };
 
@@ -25,12 +25,16 @@ type MailboxWithHealth = Mailbox & { readonly health: MailboxHealth };
 export function mailboxJson(
   mailbox: MailboxWithHealth,
   isUnconfirmed: boolean,
+  verdict: Verdict | null,
   signIn: SignIn | null = null,
 ): Record<string, unknown> {
   const { health } = mailbox;
   return {
     ...settingsJson(mailbox),
     ...signInJson(signIn),
+    status: verdict?.status ?? null,
+    status_since: verdict?.since ?? null,
+    status_code: verdict?.code ?? null,
     post_action_waits: isUnconfirmed,
     password_form: health.password.form,
     password_key_id: health.password.keyId,
@@ -74,10 +78,8 @@ function errorJson(error: MailboxHealth['lastError']): Record<string, unknown> |
   return { code: error.code, message: error.message, hint: error.hint, at: isoTime(error.atMs) };
 }
 
-/** `availableIds`: of the keys that some worker has. */
-type StateFacts = {
+type StateFacts = Verdicts & {
   readonly signIns: SignIns;
-  readonly availableIds: ReadonlySet<string>;
   readonly loginFailuresMax: number;
   readonly isUnconfirmed: (mailbox: MailboxWithHealth) => boolean;
 };
@@ -92,7 +94,8 @@ function stateText(mailbox: MailboxWithHealth, facts: StateFacts): string {
   const signIn = facts.signIns(mailbox);
   if (signIn !== null && signIn.description.why !== null) return conditionWords[signIn.description.condition];
   if (health.lastError?.code === 'login_refused' && health.loginFailures >= loginFailuresMax) return 'suspended';
-  if (health.failures > 0) return `failing (${health.failures})`;
+  if (facts.verdictOf(mailbox)?.status === 'failing')
+    return health.failures > 0 ? `failing (${health.failures})` : 'failing';
   if (facts.isUnconfirmed(mailbox)) return 'unconfirmed';
   return health.lastSuccessAtMs === null ? 'new' : 'ok';
 }
@@ -114,14 +117,16 @@ function columns(facts: StateFacts): readonly TableColumn<MailboxWithHealth>[] {
 }
 
 export async function listMailboxes(options: CommonOptions, context: Context): Promise<number> {
-  return await withApp(options, context, async (app, { poll }) => {
+  return await withApp(options, context, async (app, config) => {
     const mailboxes = await app.store.listMailboxes();
     const whenEmpty = 'There is no mailbox yet: add one with ticketmaild mailbox add.';
     const isUnconfirmed = unconfirmedIn(app);
     const signIns = await readSignIns(app, mailboxes);
-    const availableIds = await availableKeys(app);
-    const facts = { availableIds, loginFailuresMax: poll.loginFailuresMax, isUnconfirmed, signIns };
-    const json = (mailbox: MailboxWithHealth) => mailboxJson(mailbox, isUnconfirmed(mailbox), signIns(mailbox));
+    const { loginFailuresMax } = config.poll;
+    const verdicts = await readVerdicts(app, mailboxes, { dataDir: config.dataDir, loginFailuresMax }, context);
+    const facts = { ...verdicts, loginFailuresMax, isUnconfirmed, signIns };
+    const json = (mailbox: MailboxWithHealth) =>
+      mailboxJson(mailbox, isUnconfirmed(mailbox), verdicts.verdictOf(mailbox), signIns(mailbox));
     const view = { columns: columns(facts), json, whenEmpty };
     await printList(mailboxes, view, options, context);
     if (options.json !== true)
@@ -130,49 +135,47 @@ export async function listMailboxes(options: CommonOptions, context: Context): P
   });
 }
 
-/** Ids of keys that this process or a running worker has. */
-async function availableKeys({ vault, store }: App): Promise<ReadonlySet<string>> {
-  await vault.refresh();
-  const workers = (await store.listWorkers(workerLiveMs)).filter(({ live }) => live);
-  return new Set([...vault.keys().map(({ id }) => id), ...workers.flatMap(({ keyIds }) => keyIds)]);
-}
-
 function lacksKey({ password: { form, keyId } }: MailboxHealth, availableIds: ReadonlySet<string>): boolean {
   return form === 'sealed' && keyId !== null && !availableIds.has(keyId);
 }
 
-function problemText(mailbox: MailboxWithHealth, { availableIds, isUnconfirmed, signIns }: StateFacts): string {
+function problemText(mailbox: MailboxWithHealth, facts: StateFacts): string {
+  const { availableIds, isUnconfirmed, signIns } = facts;
   const { health, postAction } = mailbox;
   if (lacksKey(health, availableIds)) return 'waits for its key';
   const signIn = signIns(mailbox);
   if (signIn !== null && signIn.description.why !== null)
     return signIn.grant?.errorCode ?? signIn.description.condition;
-  const { lastError, failures } = health;
-  if (lastError !== null && failures > 0) return lastError.code;
+  const verdict = facts.verdictOf(mailbox);
+  if (verdict?.status === 'failing') return verdict.code ?? '';
+  if (verdict === null && health.failures > 0) return health.lastError?.code ?? '';
   return isUnconfirmed(mailbox) ? `${postAction.kind} waits` : '';
 }
 
-/** `vault` must be refreshed. */
 function unconfirmedIn({ confirmations }: App): StateFacts['isUnconfirmed'] {
   return (mailbox) => !isInvalid(mailbox) && confirmations.isUnconfirmed(mailbox, mailbox.health.settingsSeal);
 }
 
 /** Throws `not_found`. */
 export async function showMailbox(options: CommonOptions & { name: string }, context: Context): Promise<number> {
-  return await withApp(options, context, async (app) => {
+  return await withApp(options, context, async (app, { dataDir, poll: { loginFailuresMax } }) => {
     const mailboxes = await app.store.listMailboxes();
     const mailbox = mailboxes.find(({ name }) => name === options.name) ?? noMailbox(options.name);
-    await app.vault.refresh();
+    const { verdictOf } = await readVerdicts(app, mailboxes, { dataDir, loginFailuresMax }, context);
     const isUnconfirmed = unconfirmedIn(app)(mailbox);
     const signIn = (await readSignIns(app, mailboxes))(mailbox);
-    const fields = mailboxJson(mailbox, isUnconfirmed, signIn);
-    await printResult(options, context, fields, detailLines(mailbox, isUnconfirmed, signIn));
+    const fields = mailboxJson(mailbox, isUnconfirmed, verdictOf(mailbox), signIn);
+    await printResult(options, context, fields, detailLines(mailbox, fields, isUnconfirmed, signIn));
     return 0;
   });
 }
 
-function detailLines(mailbox: MailboxWithHealth, isUnconfirmed: boolean, signIn: SignIn | null): readonly string[] {
-  const fields = mailboxJson(mailbox, false, signIn);
+function detailLines(
+  mailbox: MailboxWithHealth,
+  fields: Record<string, unknown>,
+  isUnconfirmed: boolean,
+  signIn: SignIn | null,
+): readonly string[] {
   const { ca_pem: ca, last_error: _, cursor: __, post_action_waits: ___, ...values } = fields;
   const { cursor, lastError } = mailbox.health;
   const extra: Record<string, unknown> = {

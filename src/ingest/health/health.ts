@@ -19,12 +19,13 @@ import {
   type UidValidityChanges,
 } from '../poll/uidvalidity-changes.ts';
 import type { DatabaseHealth, PostActionGuard, QuarantineReader, ReadableSecretsReader } from '../ports.ts';
-import type { Check, EncryptionChecks, Readiness, ServerCheck } from '../readiness.ts';
+import type { Check, EncryptionChecks, Readiness } from '../readiness.ts';
 import type { MailboxStore } from '../stores.ts';
 import { createCertificates, createDatabaseCheck, okSince, passwordsCheck } from './checks.ts';
-import { endpointName } from './describe.ts';
-import { type MailboxFacts, type MailboxTrouble, mailboxChecks, noMailboxes } from './mailbox-checks.ts';
+import { type MailboxFacts, mailboxChecks, noMailboxes } from './mailbox-checks.ts';
+import { createPollRecords, shifted } from './poll-records.ts';
 import { createSchedulerLiveness, type SchedulerLiveness, schedulerCheck } from './scheduler-liveness.ts';
+import { type OpenCircuit, serversCheck } from './server-outages.ts';
 
 /** Where the scheduler and the polls record what happens. */
 export interface HealthRecorder {
@@ -34,8 +35,11 @@ export interface HealthRecorder {
   recordDatabasePing(ms: number): void;
   /** Offset of this machine's clock from the database's; positive when ahead. */
   recordClockOffset(ms: number): void;
-  /** null: the poll succeeded. A failure counts even when it could not be stored. */
-  recordPoll(mailboxId: string, failure: Failure | null): void;
+  /**
+   * null: the poll succeeded. A failure counts even when it could not be stored. Returns true when the verdict on the
+   * mailbox changes.
+   */
+  recordPoll(mailboxId: string, failure: Failure | null): boolean;
   readonly uidValidityChanges: UidValidityChanges;
   readonly folderCheckSchedule: FolderCheckSchedule;
   readonly handledCounts: HandledCounts;
@@ -56,7 +60,8 @@ export type HealthPorts = {
   /** The checks of other parts, read on request. */
   readonly otherParts: () => Pick<Readiness['checks'], 'config' | 'listeners' | 'disk' | 'workers' | 'idle'> & {
     readonly worker: Readiness['worker'];
-    readonly openCircuits: readonly ServerCheck[];
+    /** Times on the monotonic clock. */
+    readonly openCircuits: readonly OpenCircuit[];
     readonly polls: number;
     readonly pollsLong: number;
     readonly due: number;
@@ -69,6 +74,8 @@ export type HealthPorts = {
 
 export interface Health extends HealthRecorder {
   readiness(): Promise<Readiness>;
+  /** The same without a query, from the rows that were read last; null: none were read yet. */
+  latest(): Readiness | null;
   /** False while this machine's clock is far from the database's, or they were not compared yet. */
   isClockRight(): boolean;
   /** What keeps the worker from being ready, without a database query; null: nothing. */
@@ -77,19 +84,17 @@ export interface Health extends HealthRecorder {
 
 const clockOffsetMsMax = 10_000;
 
-/** Times on the monotonic clock. */
-type MonotonicTrouble = MailboxTrouble;
-
 export function createHealth(ports: HealthPorts): Health {
-  const { clock, store } = ports;
+  const { clock } = ports;
   const liveness = createSchedulerLiveness(clock);
   const uidValidityChanges = createUidValidityChanges(clock);
-  const troubles = new Map<string, MonotonicTrouble>();
+  const polls = createPollRecords(clock);
   const certificates = createCertificates(clock);
   const database = createDatabaseCheck(clock);
   let clockCheck: Readiness['checks']['clock'] = { ...unknown('not compared yet'), offset_ms: null };
-  /** Times in the tables are by that clock. */
-  const databaseNowMs = () => clock.nowMs() - (clockCheck.offset_ms ?? 0);
+  let stored: StoredData | null = null;
+  const composed = (read: StoredData): Readiness =>
+    readinessOf(ports, { liveness, uidValidityChanges, polls, certificates, database, clockCheck }, read);
 
   return {
     liveness,
@@ -101,11 +106,7 @@ export function createHealth(ports: HealthPorts): Health {
     recordClockOffset: (ms) => {
       clockCheck = clockCheckOf(ms, clockCheck, clock.nowMs());
     },
-    recordPoll: (mailboxId, failure) => {
-      if (failure === null) return void troubles.delete(mailboxId);
-      const atMs = clock.monotonicMs();
-      troubles.set(mailboxId, { failure, sinceMs: troubles.get(mailboxId)?.sinceMs ?? atMs, atMs });
-    },
+    recordPoll: polls.record,
     recordCertificate: certificates.record,
     isClockRight: () => clockCheck.status === 'ok',
     obstacle: () => {
@@ -114,52 +115,58 @@ export function createHealth(ports: HealthPorts): Health {
       return checks.find(({ status }) => status === 'failing')?.reason ?? (needsKey ? vault.reason : null);
     },
     readiness: async () => {
-      const { needsKey, sealing, ...vaultAndSwitch } = ports.encryption();
-      const { vault } = vaultAndSwitch;
-      const oauth = await ports.oauth(database.check().status === 'ok');
-      const { mailboxes, quarantine, passwords, used } =
-        database.check().status === 'ok'
-          ? await storedChecks(ports, {
-              troubles: toDatabaseTime(troubles, databaseNowMs() - clock.monotonicMs()),
-              vault,
-              sealing,
-              grants: oauth.list,
-              uidValidityChanges,
-              nowMs: databaseNowMs(),
-            })
-          : noStoredChecks;
-      const { worker, config, listeners, disk, workers, openCircuits, idle, ...load } = ports.otherParts();
-      const isUsed = (server: Server) => used === null || used.has(serverKey(server));
-      const isUsedSo = (endpoint: Endpoint) => used === null || used.has(endpointKey(endpoint));
-      const scheduler = schedulerCheck(liveness.check(), load, clock.nowMs());
-      const allFail = mailboxes.failing + mailboxes.waiting > 0 && mailboxes.ok === 0;
-      const isAlive = scheduler.status === 'ok' || scheduler.status === 'warning';
-      const isSound = database.check().status === 'ok' && isAlive && disk.status !== 'failing';
-      return {
-        ready: isSound && !needsKey && !allFail,
-        worker,
-        checks: {
-          database: { ...database.check(), pool: store.pool() },
-          ...{ disk, scheduler, config, listeners, ...vaultAndSwitch, passwords, workers },
-          servers: serversCheck(openCircuits.filter(isUsedSo)),
-          certificates: certificates.check(isUsed),
-          oauth,
-          ...{ clock: clockCheck, idle, quarantine, mailboxes },
-        },
-      };
+      const read = await readStored(ports, database.check().status === 'ok');
+      polls.rowsRead(read.rows?.mailboxes ?? []);
+      stored = read;
+      return composed(read);
     },
+    latest: () => (stored === null ? null : composed(stored)),
   };
 }
 
-/** Troubles are stamped by the monotonic clock, as this machine's time may have been wrong then. */
-function toDatabaseTime(
-  troubles: ReadonlyMap<string, MonotonicTrouble>,
-  shiftMs: number,
-): ReadonlyMap<string, MailboxTrouble> {
-  const shifted = ({ failure, sinceMs, atMs }: MonotonicTrouble) => ({
-    ...{ failure, sinceMs: sinceMs + shiftMs, atMs: atMs + shiftMs },
-  });
-  return new Map([...troubles].map(([id, trouble]) => [id, shifted(trouble)]));
+/** What this worker recorded. */
+type Recorded = Pick<HealthRecorder, 'liveness' | 'uidValidityChanges'> & {
+  readonly polls: ReturnType<typeof createPollRecords>;
+  readonly certificates: ReturnType<typeof createCertificates>;
+  readonly database: ReturnType<typeof createDatabaseCheck>;
+  readonly clockCheck: Readiness['checks']['clock'];
+};
+
+function readinessOf(ports: HealthPorts, recorded: Recorded, { rows, oauth }: StoredData): Readiness {
+  const { clock, store } = ports;
+  const { liveness, clockCheck, polls, uidValidityChanges } = recorded;
+  const { needsKey, sealing, ...vaultAndSwitch } = ports.encryption();
+  const { worker, config, listeners, disk, workers, openCircuits, idle, ...load } = ports.otherParts();
+  const database = recorded.database.check();
+  // Times in the tables are by the clock of the database.
+  const nowMs = clock.nowMs() - (clockCheck.offset_ms ?? 0);
+  const shiftMs = nowMs - clock.monotonicMs();
+  const facts: MailboxFacts = {
+    ...{ records: polls.records(shiftMs), outages: openCircuits.map((one) => shifted(one, shiftMs)), nowMs },
+    ...{ vault: vaultAndSwitch.vault, grants: oauth.list, uidValidityChanges },
+    ...{ isIdling: load.isIdling, isUnconfirmed: ports.postActionGuard.isUnconfirmed },
+    loginFailuresMax: load.loginFailuresMax,
+  };
+  const { mailboxes, quarantine, passwords, used } =
+    rows === null || database.status !== 'ok' ? noStoredChecks : storedChecks(rows, sealing, facts);
+  const isUsed = (server: Server) => used === null || used.has(serverKey(server));
+  const isUsedSo = (endpoint: Endpoint) => used === null || used.has(endpointKey(endpoint));
+  const scheduler = schedulerCheck(liveness.check(), load, clock.nowMs());
+  const allFail = mailboxes.failing + mailboxes.waiting > 0 && mailboxes.ok === 0;
+  const isAlive = scheduler.status === 'ok' || scheduler.status === 'warning';
+  const isSound = database.status === 'ok' && isAlive && disk.status !== 'failing';
+  return {
+    ready: isSound && !needsKey && !allFail,
+    worker,
+    checks: {
+      database: { ...database, pool: store.pool() },
+      ...{ disk, scheduler, config, listeners, ...vaultAndSwitch, passwords, workers },
+      servers: serversCheck(openCircuits.filter(isUsedSo), clock),
+      certificates: recorded.certificates.check(isUsed),
+      oauth,
+      ...{ clock: clockCheck, idle, quarantine, mailboxes },
+    },
+  };
 }
 
 function unknown(reason: string): Check {
@@ -178,34 +185,45 @@ const noStoredChecks: StoredChecks = {
   used: null,
 };
 
-/** The checks that are computed from the tables. */
-async function storedChecks(
-  { store, otherParts, postActionGuard: { isUnconfirmed } }: HealthPorts,
-  {
-    sealing,
-    ...facts
-  }: Pick<MailboxFacts, 'troubles' | 'vault' | 'grants' | 'uidValidityChanges' | 'nowMs'> &
-    Pick<EncryptionChecks, 'sealing'>,
-): Promise<StoredChecks> {
+/** What was read from the database; `rows` null: it did not answer. */
+type StoredData = { readonly rows: StoredRows | null; readonly oauth: Readiness['checks']['oauth'] };
+
+type StoredRows = {
+  readonly mailboxes: Awaited<ReturnType<MailboxStore['listMailboxes']>>;
+  readonly quarantined: Awaited<ReturnType<QuarantineReader['quarantineCounts']>>;
+  readonly readable: Awaited<ReturnType<ReadableSecretsReader['readableSecrets']>>;
+};
+
+async function readStored({ store, oauth }: HealthPorts, hasDatabase: boolean): Promise<StoredData> {
+  const grants = await oauth(hasDatabase);
+  if (!hasDatabase) return { rows: null, oauth: grants };
   try {
-    const [all, quarantined, readable] = await Promise.all([
+    const [mailboxes, quarantined, readable] = await Promise.all([
       store.listMailboxes(),
       store.quarantineCounts(),
       store.readableSecrets(),
     ]);
-    const { isIdling, loginFailuresMax } = otherParts();
-    const active = all.filter(({ state }) => state === 'active');
-    return {
-      used: new Set(active.flatMap(({ connection }) => [serverKey(connection), endpointKey(connection)])),
-      mailboxes: mailboxChecks(all, { ...facts, isIdling, isUnconfirmed, loginFailuresMax }),
-      quarantine: quarantineCheck(quarantined),
-      passwords: passwordsCheck(readable, sealing),
-    };
+    return { rows: { mailboxes, quarantined, readable }, oauth: grants };
   } catch (error) {
     // An unreachable database has a check of its own, which the next tick updates.
     if (!isFailure(error)) throw error;
-    return noStoredChecks;
+    return { rows: null, oauth: grants };
   }
+}
+
+/** The checks that are computed from the tables. */
+function storedChecks(
+  { mailboxes: all, quarantined, readable }: StoredRows,
+  sealing: EncryptionChecks['sealing'],
+  facts: MailboxFacts,
+): StoredChecks {
+  const active = all.filter(({ state }) => state === 'active');
+  return {
+    used: new Set(active.flatMap(({ connection }) => [serverKey(connection), endpointKey(connection)])),
+    mailboxes: mailboxChecks(all, facts),
+    quarantine: quarantineCheck(quarantined),
+    passwords: passwordsCheck(readable, sealing),
+  };
 }
 
 /** A warning: quarantined messages wait for a decision and block nothing. */
@@ -220,19 +238,6 @@ function quarantineCheck({
   const each = reasons.map((one) => `${one.count} ${one.reason}`).join(', ');
   const reason = `${count} ${count === 1 ? 'message waits' : 'messages wait'} in quarantine: ${each}`;
   return { status: 'warning', since: oldest, reason, hint: hints.quarantineWaiting, ...counts };
-}
-
-function serversCheck(list: readonly ServerCheck[]): Readiness['checks']['servers'] {
-  const [first] = list;
-  if (first === undefined) return { status: 'ok', since: null, reason: null, hint: null, list };
-  const which = list.length === 1 ? endpointName(first) : `${list.length} mail servers`;
-  return {
-    status: 'failing',
-    since: first.since,
-    reason: `circuit open for ${which}: ${first.reason}`,
-    hint: first.hint,
-    list,
-  };
 }
 
 function clockCheckOf(offsetMs: number, before: Check, nowMs: number): Readiness['checks']['clock'] {

@@ -1,35 +1,44 @@
 /**
- * Mailbox checks: one for each mailbox, from its row and from what this worker recorded, failing ones first.
+ * Mailbox checks: the verdict on each mailbox, from its row and from what this worker recorded, failing ones first.
  *
- * A failure recorded here counts even when it could not be stored, until any worker polls the mailbox successfully.
+ * A mailbox is ok when a message would come in now: where its mail server is away (server-outages.ts), it fails like
+ * all others there. A failure recorded here counts even when it could not be stored, until any worker polls the mailbox
+ * successfully. Every surface takes the verdict from here.
  */
-import type { Failure } from '../../errors.ts';
+import type { FailureCode } from '../../errors.ts';
 import { hints } from '../../text/hints.ts';
 import { printableLine } from '../../text/printable.ts';
 import { shellCommand } from '../../text/shell.ts';
 import { isoTime } from '../../text/time.ts';
 import { isInvalid, type Mailbox, type MailboxHealth } from '../model.ts';
+import { serverFailureCodes } from '../poll/server-failures.ts';
 import { type UidValidityChanges, uidValidityChangesMax } from '../poll/uidvalidity-changes.ts';
 import type { PostActionGuard } from '../ports.ts';
 import type { Check, CheckStatus, MailboxCheck, OAuthGrantCheck, Readiness } from '../readiness.ts';
-
-/** The last failure of this worker at a mailbox, and since when it has failed there; milliseconds since 1970. */
-export type MailboxTrouble = { readonly failure: Failure; readonly sinceMs: number; readonly atMs: number };
+import { endpointName, reasonCode } from './describe.ts';
+import type { PollRecord } from './poll-records.ts';
+import { outageLookup, outagesInRows, type ServerOutage } from './server-outages.ts';
 
 export type MailboxFacts = {
-  readonly troubles: ReadonlyMap<string, MailboxTrouble>;
-  readonly vault: Readiness['checks']['vault'];
+  /** How polls of this worker ended, by the id of the mailbox. */
+  readonly records: ReadonlyMap<string, PollRecord>;
+  /** Those that this worker knows; more are in the rows. */
+  readonly outages: readonly ServerOutage[];
+  readonly vault: Pick<Readiness['checks']['vault'], 'since' | 'hint' | 'key_ids'>;
   /** Grants that are not ready: their mailboxes are not polled. */
   readonly grants: readonly OAuthGrantCheck[];
   readonly uidValidityChanges: Pick<UidValidityChanges, 'count'>;
   readonly isIdling: (mailboxId: string) => boolean;
   readonly isUnconfirmed: PostActionGuard['isUnconfirmed'];
   readonly loginFailuresMax: number;
+  /** No worker is live: a mailbox that is due is not polled soon. */
+  readonly isUnattended?: true;
   readonly nowMs: number;
 };
 
 /** A mailbox fails when no poll of it has finished for so long after it was due, whatever the reason. */
 const overdueMsMax = 15 * 60_000;
+const unattendedMsMax = 60_000;
 const unconfirmedCode = 'post_action_unconfirmed';
 const rank: Readonly<Record<CheckStatus, number>> = { failing: 0, waiting: 1, warning: 2, unknown: 3, ok: 4 };
 
@@ -51,7 +60,10 @@ export function mailboxChecks(
   facts: MailboxFacts,
 ): Readiness['checks']['mailboxes'] {
   const active = all.filter((mailbox) => mailbox.state === 'active' || isInvalid(mailbox));
-  const list = active.map((mailbox) => mailboxCheck(mailbox, facts)).sort((a, b) => rank[a.status] - rank[b.status]);
+  const verdict = mailboxVerdicts(active, facts);
+  const list = active
+    .map((mailbox) => mailboxCheck(mailbox, verdict(mailbox), facts))
+    .sort((a, b) => rank[a.status] - rank[b.status]);
   const of = (status: CheckStatus) => list.filter((check) => check.status === status);
   const [failed, waiting] = [of('failing'), of('waiting')];
   const counts = {
@@ -65,11 +77,22 @@ export function mailboxChecks(
   const first = failed[0] ?? waiting[0];
   if (first === undefined) return { ...unconfirmedCheck(list), ...counts };
   const reason = [
-    failed.length > 0 ? `${failed.length} of ${list.length} fail` : '',
+    failed.length > 0 ? failedText(failed, list.length) : '',
     waiting.length > 0 ? `${waiting.length} of ${list.length} wait for a key` : '',
   ];
   const { since, hint } = first;
   return { status: 'failing', since, reason: reason.filter((part) => part !== '').join(', '), hint, ...counts };
+}
+
+/** `50 of 50 fail: server mail.example.org:993 with implicit TLS (connect_refused)`. */
+function failedText(failed: readonly MailboxCheck[], total: number): string {
+  const share = `${failed.length} of ${total} fail`;
+  const byServer = [...Map.groupBy(failed, ({ server }) => server ?? '')].filter(([server]) => server !== '');
+  const [largest] = byServer.sort(([, a], [, b]) => b.length - a.length);
+  if (largest === undefined) return share;
+  const [server, concerned] = largest;
+  const some = concerned.length === failed.length ? '' : `${concerned.length} of them by `;
+  return `${share}: ${some}server ${server} (${reasonCode(concerned[0]?.reason ?? null) ?? 'unreachable'})`;
 }
 
 /** Nothing fails: a warning where post-actions wait for a confirmation. */
@@ -80,10 +103,10 @@ function unconfirmedCheck(list: readonly MailboxCheck[]): Check {
   return { status: 'warning', since: null, reason, hint: hints.mailboxUnconfirmed };
 }
 
-function mailboxCheck(mailbox: MailboxWithHealth, facts: MailboxFacts): MailboxCheck {
+function mailboxCheck(mailbox: MailboxWithHealth, verdict: MailboxVerdict, facts: MailboxFacts): MailboxCheck {
   const { id, name, connection, health } = mailbox;
   return {
-    ...stateOf(mailbox, facts),
+    ...verdict,
     mailbox: name,
     host: connection.host,
     last_success: isoTime(health.lastSuccessAtMs),
@@ -94,27 +117,30 @@ function mailboxCheck(mailbox: MailboxWithHealth, facts: MailboxFacts): MailboxC
   };
 }
 
-type StateCheck = Check & Pick<MailboxCheck, 'stored' | 'isUnconfirmed'>;
+export type MailboxVerdict = Check & Pick<MailboxCheck, 'server' | 'stored' | 'isUnconfirmed'>;
 
-function stateOf(mailbox: MailboxWithHealth, facts: MailboxFacts): StateCheck {
+/** `all`: the rows in which outages of mail servers show. */
+export function mailboxVerdicts(
+  all: readonly MailboxWithHealth[],
+  facts: MailboxFacts,
+): (mailbox: MailboxWithHealth) => MailboxVerdict {
+  const outageOf = outageLookup([...facts.outages, ...outagesInRows(all)]);
+  return (mailbox) => verdictOf(mailbox, outageOf(mailbox), facts);
+}
+
+function verdictOf(mailbox: MailboxWithHealth, outage: ServerOutage | null, facts: MailboxFacts): MailboxVerdict {
   const { id, health, postAction } = mailbox;
-  const { troubles, nowMs, loginFailuresMax } = facts;
-  const { lastError, failures, failingSinceMs, lastSuccessAtMs, nextPollAtMs, loginFailures } = health;
+  const { nowMs } = facts;
+  const { nextPollAtMs } = health;
   const locked = keyCheckOf(mailbox, facts.vault) ?? grantCheckOf(mailbox, facts.grants);
   if (locked !== null) return locked;
-  const isSuspended = loginFailures >= loginFailuresMax;
-  const trouble = troubles.get(id);
-  // A newer success is that of another worker.
-  if (trouble !== undefined && trouble.atMs >= (lastSuccessAtMs ?? 0)) {
-    const { code, message, hint } = trouble.failure;
-    return failing(code, message, hint, failingSinceMs ?? trouble.sinceMs, isSuspended ? loginFailures : null);
-  }
-  if (failures > 0 && lastError !== null) {
-    const { code, message, hint, atMs } = lastError;
-    const check = failing(code, message, hint, failingSinceMs ?? atMs, isSuspended ? loginFailures : null);
-    return { ...check, stored: { code, message } };
-  }
-  if (nextPollAtMs !== null && nowMs - nextPollAtMs > overdueMsMax) {
+  const own = ownFailure(mailbox, facts);
+  // A refused password is refused as well when the server is back.
+  if (outage !== null && (own === null || isOfServer(own)))
+    return { ...failing(outage, null), server: endpointName(outage) };
+  if (own !== null) return failing(own, health.loginFailures >= facts.loginFailuresMax ? health.loginFailures : null);
+  const waitMsMax = facts.isUnattended === true ? unattendedMsMax : overdueMsMax;
+  if (nextPollAtMs !== null && nowMs - nextPollAtMs > waitMsMax) {
     const reason = 'overdue: no poll has finished since it was due';
     return { status: 'failing', since: isoTime(nextPollAtMs), reason, hint: hints.mailboxOverdue };
   }
@@ -125,6 +151,26 @@ function stateOf(mailbox: MailboxWithHealth, facts: MailboxFacts): StateCheck {
   const changes = facts.uidValidityChanges.count(id);
   if (changes > uidValidityChangesMax) return { status: 'warning', since: null, ...unstable(changes) };
   return { status: 'ok', since: null, reason: null, hint: null };
+}
+
+type ShownFailure = Pick<ServerOutage, 'failure' | 'sinceMs' | 'isStored'>;
+
+/** Of the last poll, as this worker recorded or any worker stored it; null: it succeeded. */
+function ownFailure({ id, health }: MailboxWithHealth, { records }: MailboxFacts): ShownFailure | null {
+  const { lastError, failures, failingSinceMs, lastSuccessAtMs } = health;
+  const record = records.get(id);
+  // A newer success is that of another worker.
+  if (record !== undefined && record.failure !== null && record.atMs >= (lastSuccessAtMs ?? 0))
+    return { failure: record.failure, sinceMs: failingSinceMs ?? record.sinceMs };
+  if (failures === 0 || lastError === null) return null;
+  const { code, message, hint, atMs } = lastError;
+  // The row follows a moment after the success.
+  if (record !== undefined && record.failure === null && record.atMs >= atMs) return null;
+  return { failure: { code: code as FailureCode, message, hint }, sinceMs: failingSinceMs ?? atMs, isStored: true };
+}
+
+function isOfServer({ failure }: ShownFailure): boolean {
+  return serverFailureCodes.includes(failure.code);
 }
 
 /** null: the key of its password is open, or it needs none. */
@@ -160,10 +206,13 @@ function unstable(count: number): Pick<Check, 'reason' | 'hint'> {
   };
 }
 
-function failing(code: string, message: string, hint: string, sinceMs: number, refusals: number | null): Check {
+/** `refusals`: the number of refused logins after which logins are suspended. */
+function failing({ failure, sinceMs, isStored }: ShownFailure, refusals: number | null): MailboxVerdict {
+  const { code, message, hint } = failure;
   const suspended =
     refusals === null
       ? ''
       : ` Logins are suspended after ${refusals} refused logins, so that the account is not locked.`;
-  return { status: 'failing', since: isoTime(sinceMs), reason: `${code}: ${message}${suspended}`, hint };
+  const stored = isStored === true ? { stored: { code, message } } : {};
+  return { status: 'failing', since: isoTime(sinceMs), reason: `${code}: ${message}${suspended}`, hint, ...stored };
 }

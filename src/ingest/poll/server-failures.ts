@@ -14,8 +14,13 @@ export function endpointKey({ tls, ...server }: Endpoint): string {
   return `${serverKey(server)} ${tls}`;
 }
 
-/** The server was not reached. */
-const notReached: readonly FailureCode[] = ['name_not_found', 'connect_refused', 'connect_timeout', 'not_imap'];
+/** Codes of failures in which the server was not reached: no user had a part in them. */
+export const unreachedCodes: readonly FailureCode[] = [
+  'name_not_found',
+  'connect_refused',
+  'connect_timeout',
+  'not_imap',
+];
 /** Server failures as long as no user name was sent. */
 const brokenOff: readonly FailureCode[] = ['connection_lost', 'server_timeout', 'tls_failed'];
 const beforeUser: readonly unknown[] = ['name', 'connect', 'tls', 'greeting'];
@@ -24,7 +29,7 @@ const beforeUser: readonly unknown[] = ['name', 'connect', 'tls', 'greeting'];
  * Codes under which server failures are stored. Some failures of one mailbox have them too: polling it at once when the
  * server recovers does no harm. Without `server_busy`, which mostly limits one user.
  */
-export const serverFailureCodes: readonly FailureCode[] = [...notReached, ...brokenOff];
+export const serverFailureCodes: readonly FailureCode[] = [...unreachedCodes, ...brokenOff];
 
 /** Longest wait of a mailbox after a server failure: one has to be due when the circuit breaker allows a probe. */
 export const serverRetryMsMax = 60_000;
@@ -33,7 +38,7 @@ export function isServerFailure(failure: Failure): boolean {
   const { code, fields } = failure;
   if (isUnrelatedToServer(failure)) return false;
   if (code === 'server_busy') return fields['stage'] === 'greeting';
-  return notReached.includes(code) || (brokenOff.includes(code) && beforeUser.includes(fields['stage']));
+  return unreachedCodes.includes(code) || (brokenOff.includes(code) && beforeUser.includes(fields['stage']));
 }
 
 /** Causes on this machine: no descriptors, memory or resolver; authorities of one mailbox that cannot be read. */

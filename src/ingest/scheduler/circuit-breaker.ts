@@ -8,6 +8,7 @@
  */
 import type { Clock } from '../../async/clock.ts';
 import { asFailure, type Failure } from '../../errors.ts';
+import type { OpenCircuit } from '../health/server-outages.ts';
 import {
   type Endpoint,
   endpointKey,
@@ -15,7 +16,6 @@ import {
   isUnrelatedToServer,
   serverRetryMsMax,
 } from '../poll/server-failures.ts';
-import type { ServerCheck } from '../readiness.ts';
 
 export interface CircuitBreaker {
   /** True when a mailbox there may be polled now: the circuit is closed, or a probe is due. */
@@ -26,13 +26,15 @@ export interface CircuitBreaker {
    * for no change.
    */
   attemptEnded(endpoint: Endpoint, mailboxId: string, failure: Failure | null): 'opened' | 'closed' | null;
-  openCircuits(): readonly ServerCheck[];
+  /** Times on the monotonic clock. */
+  openCircuits(): readonly OpenCircuit[];
 }
 
 type Circuit = {
   readonly endpoint: Endpoint;
   failure: Failure;
   readonly sinceMs: number;
+  atMs: number;
   /** In a row. */
   failures: number;
   /** When the next probe is allowed, on the monotonic clock. */
@@ -48,7 +50,8 @@ export function createCircuitBreaker(clock: Clock, random: () => number): Circui
   const circuits = new Map<string, Circuit>();
   const recordFailure = (endpoint: Endpoint, failure: Failure, isProbe: boolean): 'opened' | null => {
     const key = endpointKey(endpoint);
-    const fresh: Circuit = { endpoint, failure, sinceMs: clock.nowMs(), failures: 0, nextProbeMs: 0, probe: null };
+    const nowMs = clock.monotonicMs();
+    const fresh: Circuit = { endpoint, failure, sinceMs: nowMs, atMs: nowMs, failures: 0, nextProbeMs: 0, probe: null };
     const circuit = circuits.get(key) ?? fresh;
     circuits.set(key, circuit);
     const wasOpen = isOpen(circuit);
@@ -56,7 +59,8 @@ export function createCircuitBreaker(clock: Clock, random: () => number): Circui
     if (wasOpen && !isProbe) return null;
     circuit.failure = asFailure(failure);
     circuit.failures += 1;
-    circuit.nextProbeMs = clock.monotonicMs() + probeDelayMs(circuit.failures, random());
+    circuit.atMs = nowMs;
+    circuit.nextProbeMs = nowMs + probeDelayMs(circuit.failures, random());
     return isOpen(circuit) && !wasOpen ? 'opened' : null;
   };
   return {
@@ -82,7 +86,7 @@ export function createCircuitBreaker(clock: Clock, random: () => number): Circui
       circuits.delete(key);
       return wasOpen ? 'closed' : null;
     },
-    openCircuits: () => [...circuits.values()].filter(isOpen).map((circuit) => serverCheck(circuit, clock)),
+    openCircuits: () => [...circuits.values()].filter(isOpen).map(openCircuit),
   };
 }
 
@@ -95,14 +99,6 @@ function probeDelayMs(failures: number, random: number): number {
   return full * (1 - 0.25 * random);
 }
 
-function serverCheck({ endpoint, failure, sinceMs, nextProbeMs }: Circuit, clock: Clock): ServerCheck {
-  const nextAttemptMs = clock.nowMs() + Math.max(0, nextProbeMs - clock.monotonicMs());
-  return {
-    ...{ host: endpoint.host, port: endpoint.port, tls: endpoint.tls },
-    status: 'failing',
-    since: new Date(sinceMs).toISOString(),
-    reason: `${failure.code}: ${failure.message}`,
-    hint: failure.hint,
-    next_attempt: new Date(nextAttemptMs).toISOString(),
-  };
+function openCircuit({ endpoint: { host, port, tls }, failure, sinceMs, atMs, nextProbeMs }: Circuit): OpenCircuit {
+  return { host, port, tls, failure, sinceMs, atMs, nextProbeMs };
 }

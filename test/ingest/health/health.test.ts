@@ -243,6 +243,35 @@ describe('mailboxes', () => {
     expect(await health.readiness()).toMatchObject({ ready: true });
   });
 
+  test('a success here counts before its row is written', async () => {
+    const health = awake({
+      health: [{ ...ill, lastError: { ...ill.lastError, atMs: 5 } as MailboxHealth['lastError'] }],
+    });
+    expect(await health.readiness()).toMatchObject({ ready: false });
+    expect(health.recordPoll('box0', null)).toBe(true);
+    expect(health.latest()).toMatchObject({ ready: true, checks: { mailboxes: { failing: 0 } } });
+    expect(await health.readiness()).toMatchObject({ ready: true });
+    expect(health.recordPoll('box0', null)).toBe(false);
+  });
+
+  test('all of a server whose circuit breaker is open fail, and it is not ready', async () => {
+    const own = handClock();
+    const away = { host: 'mail.example.test', port: 993, tls: 'implicit' } as const;
+    const failure = new Failure('connect_refused', 'no');
+    const at = { sinceMs: own.monotonicMs() - 60_000, atMs: own.monotonicMs() - 5000, nextProbeMs: 0 };
+    const otherParts = { openCircuits: [{ ...away, failure, ...at }] };
+    const recently = { ...fine, lastSuccessAtMs: own.nowMs() - 70_000 };
+    const health = awake({ health: [recently, recently, recently], otherParts, clock: own });
+    // This machine's clock is an hour behind that of the database.
+    health.recordClockOffset(-3_600_000);
+    const { ready, checks } = await health.readiness();
+    expect({ ready, ...checks.mailboxes, list: [] }).toMatchObject({
+      ...{ ready: false, ok: 0, failing: 3 },
+      reason: '3 of 3 fail: server mail.example.test:993 with implicit TLS (connect_refused)',
+    });
+    expect(checks.servers.list[0]?.since).toBe(new Date(own.nowMs() - 60_000).toISOString());
+  });
+
   test('a failure here is cleared by a later success of another worker', async () => {
     const health = awake({ health: [{ ...fine, lastSuccessAtMs: clock.nowMs() + 1 }] });
     health.recordPoll('box0', new Failure('connect_refused', 'not from here'));
@@ -335,16 +364,8 @@ describe('warnings that do not make it unready', () => {
 
   test('an open circuit, as long as an active mailbox is on that server', async () => {
     const openCircuits = ['mail.example.test', 'former.example.test'].map((host) => ({
-      ...({
-        host,
-        port: 993,
-        tls: 'implicit',
-        status: 'failing',
-        since: '',
-        reason: 'connect_refused: no',
-        hint: '',
-        next_attempt: '',
-      } as const),
+      ...({ host, port: 993, tls: 'implicit' } as const),
+      ...{ failure: new Failure('connect_refused', 'no'), sinceMs: 0, atMs: 0, nextProbeMs: 0 },
     }));
     const { servers } = (await awake({ health: [fine], otherParts: { openCircuits } }).readiness()).checks;
     expect(servers).toMatchObject({ status: 'failing', list: [{ host: 'mail.example.test' }] });

@@ -18,7 +18,7 @@ test('opens after two failed connections in a row, and lets one mailbox probe', 
   breaker.attemptEnded(mail, 'b', refused);
   expect(breaker.allows(mail)).toBe(false);
   expect(breaker.allows({ ...mail, port: 143 })).toBe(true);
-  expect(breaker.openCircuits()).toMatchObject([{ host: 'mail', reason: 'connect_refused: nobody there' }]);
+  expect(breaker.openCircuits()).toMatchObject([{ host: 'mail', failure: refused }]);
   clock.at.ms += 2000;
   expect(breaker.allows(mail)).toBe(true);
   breaker.attemptStarted(mail, 'c');

@@ -41,7 +41,7 @@ function schedulerOn(due: Answer, given: { diskFails?: boolean; circuitBreaker?:
       return isChange;
     },
     recordClockOffset: () => undefined,
-    recordPoll: (id: string) => void polled.push(id),
+    recordPoll: (id: string) => polled.push(id) > 0,
     recordCertificate: () => undefined,
     uidValidityChanges: createUidValidityChanges(clock),
     folderCheckSchedule: createFolderCheckSchedule(clock),
