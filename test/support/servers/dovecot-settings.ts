@@ -2,8 +2,9 @@
  * The configuration file of the test Dovecot.
  *
  * Any user name is good with password `pw`, but for the special user, who has a password full of characters that
- * have to be quoted. Nothing in it slows a test down: no delay after a refused login, no penalty for the next ones,
- * no limit that a test with many connections would meet. Run as root, mail belongs to an unprivileged user.
+ * have to be quoted, and those whose names begin with `own-`, who have what is set for each. Nothing in it slows a
+ * test down: no delay after a refused login, no penalty for the next ones, no limit that a test with many connections
+ * would meet. Run as root, mail belongs to an unprivileged user.
  */
 import { execFileSync } from 'node:child_process';
 import { userInfo } from 'node:os';
@@ -102,7 +103,7 @@ passdb {
 passdb {
   driver = static${onlyPasswords}
   args = ${passwordOfAll}
-  username_filter = * !${specialUser.name}
+  username_filter = * !${specialUser.name} !own-*
 }
 userdb {
   driver = static

@@ -5,8 +5,9 @@
  * client's back (messages, flags, expunges, a new UIDVALIDITY) goes through the file system and doveadm. A start that
  * fails throws with the server's own log.
  */
-import { chmod, chown, mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { chmod, chown, mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { signalGroup } from '../processes/proc.ts';
 import { temporaryFolder } from '../temporary.ts';
 import { type CertificateKind, readCertificates, type ServerCertificate } from './authority.ts';
 import { type TokenCheck, writeTokenSettings } from './dovecot-oauth.ts';
@@ -51,8 +52,12 @@ export type Dovecot = {
   log(): Promise<string>;
   /** Ends it at once; its clients see their connections close. */
   stop(): Promise<void>;
-  /** Stops it if it runs, and starts it on the same ports with the same mail. */
-  restart(): Promise<void>;
+  /** Stops it if it runs, and starts it on the same ports with the same mail, from now on as `changes` say. */
+  restart(changes?: Pick<DovecotOptions, 'certificate' | 'settings'>): Promise<void>;
+  /** Sets the password of a user whose name begins with `own-`, who has none before. */
+  setPassword(user: string, password: string): Promise<void>;
+  /** SIGSTOP or SIGCONT for every process of it: it hangs, and its ports still accept connections. */
+  signal(name: 'SIGSTOP' | 'SIGCONT'): void;
 } & AsyncDisposable;
 
 export type DovecotOptions = {
@@ -69,17 +74,17 @@ const startTimeoutMs = 15_000;
 
 /** Starts one and waits until it greets on both ports. */
 export async function startDovecot(options: DovecotOptions = {}): Promise<Dovecot> {
-  const certificate = await readCertificates(await certificatesTemplate(), options.certificate);
+  const templates = await certificatesTemplate();
   const temporary = await temporaryFolder('dovecot');
-  const layout: DovecotLayout = {
+  const layout = {
     folder: temporary.path,
     port: await freePort(),
     tlsPort: await freePort(),
-    certificate,
+    certificate: await readCertificates(templates, options.certificate),
     more: options.settings ?? '',
     passwordFile: options.password === undefined ? null : join(temporary.path, 'password-of-all'),
     takesTokens: options.tokens !== undefined,
-  };
+  } satisfies DovecotLayout;
   await writeFiles(layout, options.password);
   if (options.tokens !== undefined) await writeTokenSettings(layout.folder, options.tokens);
   let server = await launch(layout);
@@ -89,10 +94,15 @@ export async function startDovecot(options: DovecotOptions = {}): Promise<Doveco
     ...mailActions(layout.folder),
     log: () => readLog(layout.folder),
     stop,
-    restart: async () => {
+    restart: async (changes = {}) => {
       await stop();
+      layout.more = changes.settings ?? layout.more;
+      if (changes.certificate !== undefined)
+        layout.certificate = await readCertificates(templates, changes.certificate);
+      await writeFile(join(layout.folder, 'dovecot.conf'), dovecotSettings(layout));
       server = await launch(layout);
     },
+    signal: (name) => signalGroup(server.pid, name),
     [Symbol.asyncDispose]: async () => {
       await stop();
       await temporary[Symbol.asyncDispose]();
@@ -142,7 +152,7 @@ async function readLog(folder: string): Promise<string> {
 
 let users = 0;
 
-type MailActions = Omit<Dovecot, keyof Addresses | 'log' | 'stop' | 'restart' | typeof Symbol.asyncDispose>;
+type MailActions = Omit<Dovecot, keyof Addresses | 'log' | 'stop' | 'restart' | 'signal' | typeof Symbol.asyncDispose>;
 
 function mailActions(folder: string): MailActions {
   const doveadm = (...args: string[]): Promise<string> =>
@@ -166,8 +176,18 @@ function mailActions(folder: string): MailActions {
     spreadUids: (user, name, factor) => spreadUids(maildir(user, name), factor),
     unsee: async (user, name) => void (await doveadm('flags', 'remove', '-u', user, '\\Seen', 'mailbox', name, 'all')),
     backUp: (user, name) => backUp(maildir(user, name)),
+    setPassword: (user, password) => setPassword(join(folder, 'users'), user, password),
     kick: async (user) => void (await doveadm('kick', user)),
   };
+}
+
+/** Put in place as a whole: the server reads the file whenever its time has changed. */
+async function setPassword(file: string, user: string, password: string): Promise<void> {
+  const others = (await readFile(file, 'utf8'))
+    .split('\n')
+    .filter((line) => line !== '' && !line.startsWith(`${user}:`));
+  await writeFile(`${file}.new`, [...others, `${user}:{PLAIN}${password}::::::`, ''].join('\n'), { mode: 0o644 });
+  await rename(`${file}.new`, file);
 }
 
 function parseFlags(table: string): Map<number, ReadonlySet<string>> {

@@ -10,6 +10,7 @@ import { spawn } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync, rmdirSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
+import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { causeCode } from '../../../src/errors.ts';
 import type { Ended } from '../processes/daemon.ts';
@@ -23,6 +24,8 @@ export type Machine = {
   get(script: string): Promise<string>;
   /** Waits until a script succeeds; throws with what it printed last when the time is up. */
   until(script: string, timeoutMs?: number): Promise<void>;
+  /** Runs a script until it ends or is disposed of, and passes on each line that it prints. */
+  follow(script: string, onLine: (line: string) => void): Disposable;
 } & AsyncDisposable;
 
 const bootScript = fileURLToPath(new URL('boot.sh', import.meta.url));
@@ -83,10 +86,11 @@ export async function bootSystemd(folders: Readonly<Record<string, string>> = {}
 }
 
 function machineOf(pid: number): Omit<Machine, typeof Symbol.asyncDispose> {
+  const enter = [`--target=${pid}`, '--mount', '--pid', '--uts', '--ipc', '--cgroup', '--root', '--wd'];
+  const clean = ['env', '-i', 'PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin', 'HOME=/root'];
+  const shell = (script: string) => [...enter, '--', ...clean, 'SYSTEMD_PAGER=', 'sh', '-c', script];
   const run: Machine['run'] = async (script, { input = '' } = {}) => {
-    const enter = [`--target=${pid}`, '--mount', '--pid', '--uts', '--ipc', '--cgroup', '--root', '--wd'];
-    const clean = ['env', '-i', 'PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin', 'HOME=/root'];
-    const child = spawn('nsenter', [...enter, '--', ...clean, 'SYSTEMD_PAGER=', 'sh', '-c', script]);
+    const child = spawn('nsenter', shell(script));
     const printed = { stdout: '', stderr: '' };
     for (const name of ['stdout', 'stderr'] as const) {
       child[name].setEncoding('utf8').on('data', (piece: string) => {
@@ -111,7 +115,18 @@ function machineOf(pid: number): Omit<Machine, typeof Symbol.asyncDispose> {
       await new Promise((resolve) => setTimeout(resolve, 50));
     }
   };
-  return { run, get, until };
+  const follow: Machine['follow'] = (script, onLine) => {
+    const child = spawn('nsenter', shell(script), { stdio: ['ignore', 'pipe', 'ignore'] });
+    createInterface({ input: child.stdout }).on('line', onLine);
+    // What runs inside ends with the pipe, or with the machine.
+    return {
+      [Symbol.dispose]: () => {
+        child.stdout.destroy();
+        child.kill('SIGKILL');
+      },
+    };
+  };
+  return { run, get, until, follow };
 }
 
 /** The PID, as seen from here, of the process that is PID 1 inside: the one child of unshare. */
