@@ -279,9 +279,12 @@ export interface WorkerList {
 
 /** The disk under the data folder. */
 export interface Disk {
-  /** Writes, syncs and removes a small file. Throws `disk_full`, `disk_failed`. */
-  probe(): Promise<{ readonly freeBytes: number }>;
+  /** Writes, syncs and removes a small file, and measures the free space, also where that fails. Never rejects. */
+  probe(): Promise<DiskProbe>;
 }
+
+/** `failure`: `disk_full` or `disk_failed`; null: the file was written. `freeBytes` null: not known. */
+export type DiskProbe = { readonly failure: Failure | null; readonly freeBytes: number | null };
 
 /** A listening server; disposing it closes it. */
 export interface HttpServer extends AsyncDisposable {

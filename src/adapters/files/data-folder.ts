@@ -1,9 +1,13 @@
-/** Data folder: created with mode 0700, refused when world-writable; and the write probe of its disk. */
+/**
+ * Data folder: created with mode 0700, refused when world-writable; and the write probe of its disk.
+ *
+ * The probe measures the free space also where writing fails: a full disk still answers statfs.
+ */
 
 import { existsSync } from 'node:fs';
 import { mkdir, open, rm, stat, statfs } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { causeCode, Failure } from '../../errors.ts';
+import { asFailure, causeCode, Failure } from '../../errors.ts';
 import type { Disk } from '../../ingest/ports.ts';
 import { shellArg } from '../../text/shell.ts';
 import { onDisk } from '../process/disk-errors.ts';
@@ -43,17 +47,36 @@ const probeBytes = 16 * 1024;
 export function diskProbe(dataDir: string, name: string): Disk {
   const path = join(dataDir, `.disk-probe-${name}`);
   return {
-    probe: () =>
-      onDisk(`a file under data_dir ${dataDir}`, async () => {
-        try {
-          await writeProbe(path);
-        } finally {
-          await rm(path, { force: true });
-        }
-        const { bavail, bsize } = await statfs(dataDir);
-        return { freeBytes: bavail * bsize };
-      }),
+    probe: async () => {
+      const failure = await writeFailure(dataDir, path);
+      return { failure, freeBytes: await freeBytes(dataDir) };
+    },
   };
+}
+
+async function writeFailure(dataDir: string, path: string): Promise<Failure | null> {
+  try {
+    await onDisk(`a file under data_dir ${dataDir}`, async () => {
+      try {
+        await writeProbe(path);
+      } finally {
+        await rm(path, { force: true });
+      }
+    });
+    return null;
+  } catch (error) {
+    return asFailure(error);
+  }
+}
+
+/** For a user that is not root; null: the file system does not say. */
+async function freeBytes(dataDir: string): Promise<number | null> {
+  try {
+    const { bavail, bsize } = await statfs(dataDir);
+    return bavail * bsize;
+  } catch {
+    return null;
+  }
 }
 
 async function writeProbe(path: string): Promise<void> {

@@ -1,17 +1,15 @@
 /**
- * Health checks of what a worker depends on: the disk under data_dir, the database, and the certificates of mail
- * servers.
+ * Health checks of what a worker depends on: the database, the certificates of mail servers, and how passwords are
+ * stored. The disk has its own (disk-watch.ts).
  *
  * Each is an object that is updated as things happen, and whose `check` gives the value for `/readyz`.
  */
 import type { Clock } from '../../async/clock.ts';
-import { within } from '../../async/deadline.ts';
-import { asFailure, Failure } from '../../errors.ts';
+import type { Failure } from '../../errors.ts';
 import { hints } from '../../text/hints.ts';
 import { countText } from '../../text/units.ts';
-import { reserveBytes } from '../fetch/storage-quota.ts';
 import { type Server, serverKey } from '../model.ts';
-import type { Disk, ReadableSecrets } from '../ports.ts';
+import type { ReadableSecrets } from '../ports.ts';
 import type { CertificateCheck, Check, EncryptionChecks, Readiness } from '../readiness.ts';
 
 export function okSince(sinceMs: number): Check {
@@ -21,93 +19,6 @@ export function okSince(sinceMs: number): Check {
 function failing(failure: Failure, sinceMs: number): Check {
   const since = new Date(sinceMs).toISOString();
   return { status: 'failing', since, reason: `${failure.code}: ${failure.message}`, hint: failure.hint };
-}
-
-/**
- * Disk probe: writes a small file under the data folder every ten seconds, and every two while that fails.
- *
- * No poll starts while it fails: what it fetched could not be stored, and would be fetched again and again. A probe
- * that hangs counts as failing. Little free space is a warning.
- */
-export interface DiskWatch {
-  /** Starts a probe when it is time for one; waits for the first one only, for a second at most. */
-  refresh(): Promise<void>;
-  /** Call when a file could not be written: the next `refresh` probes. */
-  requestProbe(): void;
-  readonly isFailing: boolean;
-  check(): Readiness['checks']['disk'];
-}
-
-const probeMs = 10_000;
-const probeWhileFailingMs = 2000;
-const probeMsMax = 10_000;
-/** The first tick waits for the first probe, but not for a disk that hangs. */
-const firstProbeMsMax = 1000;
-
-type DiskState = {
-  readonly failure: Failure | null;
-  readonly freeBytes: number | null;
-  readonly sinceMs: number | null;
-};
-
-/** `onChange` is called on every change between working and failing, and between kinds of failure. */
-export function createDiskWatch(disk: Disk, clock: Clock, onChange: (failure: Failure | null) => void): DiskWatch {
-  let state: DiskState = { failure: null, freeBytes: null, sinceMs: null };
-  let probedAtMs = Number.NEGATIVE_INFINITY;
-  let probing: Promise<void> | null = null;
-
-  const enter = (failure: Failure | null, freeBytes: number | null): void => {
-    const isChange = failure?.code !== state.failure?.code;
-    const isFirst = state.sinceMs === null;
-    state = { failure, freeBytes, sinceMs: isChange || isFirst ? clock.nowMs() : state.sinceMs };
-    if (isChange) onChange(failure);
-  };
-
-  const probe = async (): Promise<void> => {
-    try {
-      const { freeBytes } = await disk.probe();
-      enter(null, freeBytes);
-    } catch (error) {
-      enter(asFailure(error), state.freeBytes);
-    } finally {
-      probing = null;
-    }
-  };
-
-  return {
-    refresh: async () => {
-      const agoMs = clock.monotonicMs() - probedAtMs;
-      if (probing !== null) {
-        if (agoMs > probeMsMax) enter(new Failure('disk_failed', 'writing a small file takes longer than 10 s'), null);
-        return;
-      }
-      if (agoMs < (state.failure === null ? probeMs : probeWhileFailingMs)) return;
-      const isFirst = probedAtMs === Number.NEGATIVE_INFINITY;
-      probedAtMs = clock.monotonicMs();
-      probing = probe();
-      if (isFirst) await within(probing, firstProbeMsMax, clock);
-    },
-    requestProbe: () => {
-      if (state.failure === null && clock.monotonicMs() - probedAtMs > probeWhileFailingMs) probedAtMs = -probeMs;
-    },
-    get isFailing() {
-      return state.failure !== null;
-    },
-    check: () => diskCheck(state),
-  };
-}
-
-function diskCheck({ failure, freeBytes, sinceMs }: DiskState): Readiness['checks']['disk'] {
-  const since = sinceMs === null ? null : new Date(sinceMs).toISOString();
-  const common = { since, free_bytes: freeBytes };
-  if (failure !== null)
-    return { ...common, status: 'failing', reason: `${failure.code}: ${failure.message}`, hint: failure.hint };
-  if (sinceMs === null) return { ...common, status: 'unknown', reason: 'not probed yet', hint: null };
-  if (freeBytes !== null && freeBytes < reserveBytes) {
-    const reason = `only ${Math.floor(freeBytes / 1024 / 1024)} MB are free under data_dir`;
-    return { ...common, status: 'warning', reason, hint: hints.diskLow };
-  }
-  return { ...common, status: 'ok', reason: null, hint: null };
 }
 
 const databaseStarting = 'it has not answered yet: connecting, or bringing its tables up to date';

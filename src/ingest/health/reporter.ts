@@ -17,15 +17,29 @@ import type { DueMailbox, MailboxStore } from '../stores.ts';
 import type { HealthRecorder } from './health.ts';
 import { createLogThrottle } from './log-throttle.ts';
 
-type ReporterPorts = { readonly log: Log; readonly health: HealthRecorder; readonly meter: Meter };
+type ReporterPorts = {
+  readonly log: Log;
+  readonly health: HealthRecorder;
+  readonly meter: Meter;
+  /** True for a failure of the database that the failing disk explains. */
+  readonly hasDiskAsCause: (failure: Failure) => boolean;
+};
 
 export interface Reporter {
   /**
    * One round of a poll. `lagMs`: how long after the mailbox was due it began; null for a round after an announcement.
    */
   roundFinished(mailbox: Mailbox, report: RoundReport, lagMs: number | null): void;
-  /** `roundId` is that of its last round; null: it had none. */
-  pollFailed(mailbox: Mailbox, failure: Failure, durationMs: number, roundId: string | null): void;
+  /**
+   * `roundId` is that of its last round; null: it had none. `isReported`: the line about the disk is enough.
+   */
+  pollFailed(
+    mailbox: Mailbox,
+    failure: Failure,
+    durationMs: number,
+    roundId: string | null,
+    isReported?: boolean,
+  ): void;
   /** A long poll ended for others that waited, and continues later. */
   pollPreempted(mailbox: Mailbox, durationMs: number, roundId: string | null): void;
   /** Its login was refused so often that it is not polled for `ms`, or until its row changes. */
@@ -54,12 +68,12 @@ export function createReporter(ports: ReporterPorts): Reporter {
       if (handled > 0) log.info({ ...fields, ...outcomes }, events.pollFinished);
       else log.debug(fields, events.pollEmpty);
     },
-    pollFailed: (mailbox, failure, durationMs, roundId) => {
+    pollFailed: (mailbox, failure, durationMs, roundId, isReported = false) => {
       if (failure.code === 'lease_taken' || failure.code === 'interrupted') return;
       const { id, name, connection } = mailbox;
       meter.poll({ mailbox: name, host: connection.host, result: failure.code, durationMs, lagMs: null });
-      const { shouldLog, count } = troubles.record(id, failure.code);
       health.recordPoll(id, failure);
+      const { shouldLog, count } = isReported ? { shouldLog: false, count: 1 } : troubles.record(id, failure.code);
       const about = { mailbox: name, server: `${connection.host}:${connection.port}` };
       const fields = { ...about, ...(roundId === null ? {} : { poll: roundId }), failures: count, error: failure };
       if (!shouldLog) log.debug(fields, events.pollFailed);
@@ -84,6 +98,7 @@ export function createReporter(ports: ReporterPorts): Reporter {
       else log.debug(fields, events.actionFailed);
     },
     databaseState: (failure) => {
+      if (failure !== null && ports.hasDiskAsCause(failure)) return;
       if (!health.recordDatabase(failure)) return;
       if (failure === null) log.info({}, events.databaseRecovered);
       else if (failure.code === 'unexpected') log.error({ error: failure }, events.schedulerFailed);

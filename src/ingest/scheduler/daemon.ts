@@ -7,9 +7,9 @@
  * and the next start resumes what was cut off.
  */
 import { within } from '../../async/deadline.ts';
-import { asFailure, type FailureCode } from '../../errors.ts';
+import { asFailure, type Failure, type FailureCode } from '../../errors.ts';
 import { events } from '../../events.ts';
-import { createDiskWatch } from '../health/checks.ts';
+import { createDiskWatch } from '../health/disk-watch.ts';
 import { createHealth } from '../health/health.ts';
 import { createReporter } from '../health/reporter.ts';
 import type {
@@ -28,7 +28,7 @@ import type { QuarantineStore, TicketReader } from '../stores.ts';
 import { createCircuitBreaker } from './circuit-breaker.ts';
 import { createIdleSlots } from './idle-slots.ts';
 import { listenWithRetry } from './listen-with-retry.ts';
-import type { SchedulerPorts, SchedulerSettings } from './poll-runner.ts';
+import { isEmbedded, type SchedulerPorts, type SchedulerSettings } from './poll-runner.ts';
 import { purgeExpired } from './retention.ts';
 import { createScheduler } from './scheduler.ts';
 import { runWatchdog } from './watchdog.ts';
@@ -144,20 +144,22 @@ function parts(ports: DaemonPorts, settings: () => DaemonSettings, stop: AbortSi
       ...scheduler.load(),
     }),
   });
-  const reporter = createReporter({ log, health, meter });
+  const hasDiskAsCause = ({ domain }: Failure) => disk.isFailing && (domain === 'disk' || isEmbedded(ports));
+  const reporter = createReporter({ log, health, meter, hasDiskAsCause });
   const makeDue = (codes: readonly FailureCode[]): void => {
     store.makeDue(codes).catch((error: unknown) => reporter.databaseState(asFailure(error)));
   };
   const measuredDisk: Disk = {
     probe: async () => {
       const found = await ports.disk.probe();
-      if (ports.storageQuota.measured(found.freeBytes)) makeDue(['mailbox_flooding']);
+      const { freeBytes } = found;
+      if (freeBytes !== null && ports.storageQuota.measured(freeBytes)) makeDue(['mailbox_flooding']);
       return found;
     },
   };
-  const disk = createDiskWatch(measuredDisk, clock, (failure) => {
-    reporter.diskState(failure);
-    if (failure === null) makeDue(diskCodes);
+  const disk = createDiskWatch(measuredDisk, clock, {
+    changed: reporter.diskState,
+    writable: () => makeDue(diskCodes),
   });
   const scheduler = createScheduler(
     { ...ports, health, reporter, workers, circuitBreaker, idleSlots, disk },

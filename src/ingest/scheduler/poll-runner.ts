@@ -7,7 +7,7 @@
  */
 import { asFailure, type Failure } from '../../errors.ts';
 import { events } from '../../events.ts';
-import type { DiskWatch } from '../health/checks.ts';
+import type { DiskWatch } from '../health/disk-watch.ts';
 import type { HealthRecorder } from '../health/health.ts';
 import type { Reporter } from '../health/reporter.ts';
 import { suspendsLogins } from '../poll/backoff.ts';
@@ -27,7 +27,7 @@ export type SchedulerSettings = PollSettings & ConcurrencyLimits & { readonly id
 export type SchedulerPorts = PollPorts & {
   readonly store: PollPorts['store'] &
     Pick<MailboxStore, 'listMailboxes' | 'leasedMailboxes' | 'scheduleNewMailboxes'> &
-    Pick<DatabaseHealth, 'databaseNowMs'>;
+    Pick<DatabaseHealth, 'databaseNowMs' | 'pool'>;
   /** Migrates the database; called until it succeeds once. */
   readonly prepare: () => Promise<void>;
   readonly health: HealthRecorder;
@@ -52,6 +52,11 @@ export interface PollRunner {
   suppressReports(): void;
   /** Reclaims leases that no poll of this process uses, if there may be any. */
   reclaimUnusedLeases(): Promise<void>;
+}
+
+/** The database is a file, on the disk that the disk watch probes, or beside it: it fails together with that one. */
+export function isEmbedded({ store }: { readonly store: Pick<DatabaseHealth, 'pool'> }): boolean {
+  return store.pool() === null;
 }
 
 export function isRetry({ due }: DueMailbox): boolean {
@@ -83,7 +88,7 @@ export function createPollRunner(
   // At the start those of a process that died; later those of a poll that lost the database or the disk.
   let mayHoldLeases = true;
 
-  const ended = ({ mailbox, isEnding }: RunningPoll, summary: PollSummary): void => {
+  const ended = async ({ mailbox, isEnding }: RunningPoll, summary: PollSummary): Promise<void> => {
     const { failure, roundId, wasConnected, durationMs } = summary;
     if (failure === null) {
       if (isEnding) reporter.pollPreempted(mailbox, durationMs, roundId);
@@ -93,8 +98,8 @@ export function createPollRunner(
     if (!wasConnected) attemptEnded(mailbox, failure, ports);
     if (isSuppressed) return;
     if (failure.domain === 'database' || failure.domain === 'disk') mayHoldLeases = true;
-    if (failure.domain === 'disk') disk.requestProbe();
-    reporter.pollFailed(mailbox, failure, durationMs, roundId);
+    const hasDiskAsCause = await disk.confirmPollFailure(failure);
+    reporter.pollFailed(mailbox, failure, durationMs, roundId, hasDiskAsCause);
     const { loginSuspendMs } = settings();
     if (suspendsLogins(failure, mailbox.due, settings())) reporter.loginsSuspended(mailbox, loginSuspendMs);
   };
@@ -106,8 +111,8 @@ export function createPollRunner(
     circuitBreaker.attemptStarted(connection, id);
     const options = optionsOf(entry, ports, stop, slotFreed);
     entry.ended = pollMailbox(mailbox, ports, settings, options, observerOf(entry, ports))
-      .then((summary) => {
-        ended(entry, summary);
+      .then(async (summary) => {
+        await ended(entry, summary);
         if (entry.isIdling && summary.dueAfterMs !== null) dueAgain(summary.dueAfterMs);
       })
       .finally(() => {

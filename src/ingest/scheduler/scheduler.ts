@@ -10,7 +10,13 @@ import { asFailure } from '../../errors.ts';
 import { createRowReporter } from '../health/reporter.ts';
 import { createClockComparison } from './clock-skew.ts';
 import { createDueQueue, type DueQueue } from './due-queue.ts';
-import { createPollRunner, type PollRunner, type SchedulerPorts, type SchedulerSettings } from './poll-runner.ts';
+import {
+  createPollRunner,
+  isEmbedded,
+  type PollRunner,
+  type SchedulerPorts,
+  type SchedulerSettings,
+} from './poll-runner.ts';
 
 interface Scheduler {
   /** Queries due mailboxes and starts polls; returns at once while the query of the last tick is still running. */
@@ -62,7 +68,9 @@ export function createScheduler(
       if (!stop.aborted) queue.startRunnable();
       reporter.databaseState(null);
     } catch (error) {
-      reporter.databaseState(asFailure(error));
+      const failure = asFailure(error);
+      if (failure.domain === 'disk' || isEmbedded(ports)) await disk.confirm();
+      reporter.databaseState(failure);
     } finally {
       isQuerying = false;
       health.liveness.queryEnded();

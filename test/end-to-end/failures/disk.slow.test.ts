@@ -39,11 +39,15 @@ beforeAll(async () => {
 
 afterAll(() => stack.disposeAsync());
 
-/** Takes what is left of it, to the last block. */
-async function fill(path: string): Promise<void> {
+/** Takes what is left of it, to the last block, or leaves `freeBytes`. */
+async function fill(path: string, freeBytes = 0): Promise<void> {
   const { bavail, bsize } = await statfs(path);
-  await writeFile(join(path, 'filler'), new Uint8Array(bavail * bsize)).catch(() => undefined);
+  await writeFile(join(path, 'filler'), new Uint8Array(bavail * bsize - freeBytes)).catch(() => undefined);
 }
+
+/** Warnings and errors, without those of the configuration. */
+const troubles = (daemon: ReturnType<Instance['start']>) =>
+  daemon.lines.filter(({ level }) => level === 'warn' || level === 'error').map(({ event }) => event);
 
 const diskCheck = async (daemon: ReturnType<Instance['start']>) => (await readiness(daemon)).body.checks.disk;
 
@@ -53,7 +57,7 @@ async function isFailingFor(daemon: ReturnType<Instance['start']>, code: string)
     return answer.body.checks.disk.status === 'failing' ? answer : null;
   });
   expect(status).toBe(503);
-  expect(body.checks.disk.reason).toMatch(new RegExp(`^${code}: a file under data_dir .* cannot be written`));
+  expect(body.checks.disk.reason).toMatch(new RegExp(`^${code}: .*under data_dir`));
   expect(body.checks.disk.hint).toMatch(/data_dir/);
   const text = await metrics(daemon);
   expect(text).toContain(`ticketmaild_check_reason{check="disk",code="${code}"} 1`);
@@ -116,8 +120,7 @@ test.skipIf(!isRoot).concurrent(
     const daemon = instance.start();
     await dovecot.append(user, 'INBOX', [large('before')]);
     await until('the first mail', () => opened(daemon) === 1 || null);
-    await runProgram('mount', ['--bind', disk.path, disk.path]);
-    await runProgram('mount', ['-o', 'remount,bind,ro', disk.path]);
+    await makeReadOnly(disk.path);
     await isFailingFor(daemon, 'disk_failed');
     await dovecot.append(user, 'INBOX', [large('meanwhile'), large('meanwhile-too')]);
     await sleep(2500);
@@ -131,28 +134,71 @@ test.skipIf(!isRoot).concurrent(
   60_000,
 );
 
-test.skipIf(!isRoot).concurrent(
-  'the embedded database on a full disk: not ready, no message lost, and recovery without a restart (needs root)',
-  async () => {
+async function makeReadOnly(path: string): Promise<void> {
+  await runProgram('mount', ['--bind', path, path]);
+  await runProgram('mount', ['-o', 'remount,bind,ro', path]);
+}
+
+/** Both fail together, and one line says why. */
+const embeddedKinds = [
+  {
+    how: 'is full',
+    code: 'disk_full',
+    begin: (path: string) => fill(path),
+    end: (path: string) => rm(join(path, 'filler')),
+  },
+  {
+    how: 'is full but for a small file',
+    code: 'disk_full',
+    begin: (path: string) => fill(path, 2_000_000),
+    end: (path: string) => rm(join(path, 'filler')),
+  },
+  {
+    how: 'became read-only',
+    code: 'disk_failed',
+    begin: makeReadOnly,
+    end: (path: string) => runProgram('umount', ['--lazy', path]),
+  },
+];
+
+test.skipIf(!isRoot).concurrent.for(embeddedKinds)(
+  'a disk with the embedded database that $how: seen within 10 s, in one line, and mail comes in when it works again (needs root)',
+  { timeout: 60_000 },
+  async ({ code, begin, end }) => {
     await using disk = await smallDisk();
-    await using instance = await openInstance({ dataDir: disk.path });
-    const user = dovecot.newUser();
-    await instance.add(dovecot, user);
+    // Nothing but the disk may make a mailbox due in time.
+    const slow = { TICKETMAILD_POLL_INTERVAL_S: '600', TICKETMAILD_POLL_BACKOFF_MAX_S: '600' };
+    await using instance = await openInstance({
+      dataDir: disk.path,
+      env: { ...slow, TICKETMAILD_IDLE_CONNECTIONS_MAX: '10' },
+    });
+    const users = [dovecot.newUser(), dovecot.newUser()];
+    for (const user of users) await instance.add(dovecot, user);
     const daemon = instance.start();
-    await dovecot.append(user, 'INBOX', [large('before')]);
-    await until('the first mail', () => opened(daemon) === 1 || null);
-    await fill(disk.path);
-    await dovecot.append(
-      user,
-      'INBOX',
-      Array.from({ length: 10 }, (_, index) => large(`full-${index}`)),
-    );
-    await isFailingFor(daemon, 'disk_full');
-    await rm(join(disk.path, 'filler'));
-    await daemon.waitFor(named('disk.recovered'));
-    await until('the others', () => opened(daemon) === 11 || null);
+    for (const user of users) await dovecot.append(user, 'INBOX', [large(`before-${user}`)]);
+    await until('the first mail', () => opened(daemon) === 2 || null);
+    const before = troubles(daemon).length;
+    await begin(disk.path);
+    const sinceMs = performance.now();
+    await isFailingFor(daemon, code);
+    expect(performance.now() - sinceMs).toBeLessThan(10_000);
+    const { free_bytes: freeBytes } = await diskCheck(daemon);
+    if (code === 'disk_full') {
+      expect(freeBytes).toBeLessThan(4_000_000);
+      expect(await metrics(daemon)).toContain(`ticketmaild_disk_free_bytes ${freeBytes}\n`);
+    }
+    for (const user of users)
+      await dovecot.append(
+        ...([user, 'INBOX', Array.from({ length: 10 }, (_, index) => large(`${user}-${index}`))] as const),
+      );
+    await sleep(16_000);
+    expect(troubles(daemon).slice(before)).toEqual(['disk.failed']);
+    await end(disk.path);
+    const freedMs = performance.now();
+    await until('the others', () => opened(daemon) === 22 || null);
+    expect(performance.now() - freedMs).toBeLessThan(6000);
     await untilWell(daemon);
+    expect(troubles(daemon).slice(before)).toEqual(['disk.failed']);
     expect((await instance.command('reconcile')).code).toBe(0);
   },
-  60_000,
 );

@@ -10,13 +10,13 @@ import type { DueMailbox } from '../../../src/ingest/stores.ts';
 
 type Line = { readonly level: string; readonly event: string; readonly failures: unknown };
 
-function recording(): { reporter: Reporter; logged: () => readonly Line[] } {
+function recording(hasDiskAsCause = () => false): { reporter: Reporter; logged: () => readonly Line[] } {
   const lines: Line[] = [];
   const at = (level: string) => (fields: object, event: string) =>
     void lines.push({ level, event, failures: 'failures' in fields ? fields.failures : null });
   const log = { debug: at('debug'), info: at('info'), warn: at('warn'), error: at('error') } as Log;
-  const health = { recordPoll: () => undefined } as unknown as HealthRecorder;
-  const reporter = createReporter({ log, health, meter: noMeter });
+  const health = { recordPoll: () => undefined, recordDatabase: () => true } as unknown as HealthRecorder;
+  const reporter = createReporter({ log, health, meter: noMeter, hasDiskAsCause });
   return { reporter, logged: () => lines.filter(({ level }) => level === 'warn' || level === 'error') };
 }
 
@@ -37,6 +37,22 @@ test('a poll that fails unexpectedly is logged as an error, at growing intervals
   const { reporter, logged } = recording();
   for (let poll = 0; poll < 10; poll += 1) reporter.pollFailed(mailbox, new Failure('unexpected', 'x'), 1, 'p');
   expect(logged()).toEqual([1, 2, 4, 8].map((failures) => ({ level: 'error', event: 'poll.failed', failures })));
+});
+
+test('while the disk fails its line is the only one: none about the database, a defect or a mailbox', () => {
+  let isFailing = true;
+  const { reporter, logged } = recording(() => isFailing);
+  const full = new Failure('disk_full', 'no room');
+  reporter.diskState(full);
+  for (let times = 0; times < 3; times += 1) {
+    reporter.databaseState(full);
+    reporter.databaseState(new Failure('unexpected', 'x'));
+    reporter.pollFailed(mailbox, full, 1, 'p', true);
+  }
+  expect(logged()).toEqual([{ level: 'error', event: 'disk.failed', failures: null }]);
+  isFailing = false;
+  reporter.databaseState(new Failure('database_unavailable', 'down'));
+  expect(logged().map(({ event }) => event)).toEqual(['disk.failed', 'database.unavailable']);
 });
 
 test('a suspension of logins is logged every time', () => {

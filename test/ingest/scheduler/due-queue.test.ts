@@ -86,7 +86,12 @@ function queueScene(limits = { concurrencyMax: 2, concurrencyPerHostMax: 2 }) {
         get isFailing() {
           return at.diskFails;
         },
-        ...{ refresh: () => Promise.resolve(), requestProbe: () => undefined, check: () => ({}) as never },
+        ...{
+          refresh: () => Promise.resolve(),
+          confirm: () => Promise.resolve(),
+          check: () => ({}) as never,
+          confirmPollFailure: () => Promise.resolve(false),
+        },
       },
     },
     () => limits,

@@ -30,7 +30,7 @@ function scene(loginOf: (user: string) => Login) {
   const stop = new AbortController();
   const lost = new AbortController();
   const seen = { events: [] as string[], released: [] as (PollResult | null)[], madeDue: [] as unknown[] };
-  const disk = { isFailing: false, requestProbe: () => undefined };
+  const disk = { isFailing: false, confirmPollFailure: () => Promise.resolve(false) };
   const leases = { left: [] as string[] };
   const ends = new Map<string, (failure: Failure) => void>();
   const folder = { uidValidity: 1, uidNext: 1, messageCount: 0 };

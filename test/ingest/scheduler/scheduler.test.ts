@@ -58,16 +58,20 @@ function schedulerOn(due: Answer, given: { diskFails?: boolean; circuitBreaker?:
     acquireLease: () => Promise.resolve({ mailboxId: 'a', owner: 'me', epoch: 1 }),
     scheduleNewMailboxes: () => Promise.resolve(0),
     releaseLease: () => Promise.resolve(),
+    pool: () => null,
   };
   const ports = {
     ...{ store, health, log, clock, meter: noMeter },
-    reporter: createReporter({ log, health, meter: noMeter }),
+    reporter: createReporter({ log, health, meter: noMeter, hasDiskAsCause: () => false }),
     credentials: { withCredential: () => Promise.reject(new Failure('login_refused', 'refused')), keyIds: () => [] },
     leases: { autoRenew: () => ({ lost: new AbortController().signal, [Symbol.dispose]: () => undefined }) },
     workers: { refresh: () => Promise.resolve(), isPreferredHere: () => true },
     circuitBreaker: given.circuitBreaker ?? createCircuitBreaker(clock, () => 0),
     idleSlots: { refresh: () => Promise.resolve() },
-    disk: { refresh: () => Promise.resolve(), isFailing: given.diskFails ?? false },
+    disk: {
+      ...{ refresh: () => Promise.resolve(), confirm: () => Promise.resolve() },
+      ...{ confirmPollFailure: () => Promise.resolve(false), isFailing: given.diskFails ?? false },
+    },
     prepare: () => Promise.resolve(),
     worker: { name: 'me', isDead: () => false },
     newId: () => 'p1',
