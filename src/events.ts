@@ -39,6 +39,7 @@ const definitions = {
   daemonStopping: event('daemon.stopping', 'info', 'timeout_ms', 'A shutdown was requested.'),
   daemonStopped: event('daemon.stopped', 'info', 'drained', 'The process ends; `drained`: all polls finished in time.'),
   daemonFailed: event('daemon.failed', 'error', 'error', 'The process could not start, or ends unexpectedly.'),
+  daemonCrashed: event('daemon.crashed', 'warn', 'crashes hint', 'The process before ended without a shutdown.'),
   httpListening: event('http.listening', 'info', 'address', 'The health endpoints accept connections.'),
   httpListenFailed: event(
     'http.listen_failed',

@@ -15,6 +15,7 @@ import { createParserPool } from '../adapters/parser/parser-pool.ts';
 import { thisWorker } from '../adapters/process/identity.ts';
 import { createUuidV7Generator } from '../adapters/process/uuid-v7.ts';
 import { setV8Flags } from '../adapters/process/v8-flags.ts';
+import { createWorkerLock } from '../adapters/process/worker-lock.ts';
 import type { Config, DatabaseConfig } from '../config/config.ts';
 import type { AdjustableLog } from '../events.ts';
 import { createIsolationStates } from '../ingest/fetch/poison-message.ts';
@@ -62,6 +63,8 @@ export async function compose(
   await using building = new AsyncDisposableStack();
   setV8Flags();
   await makeDataFolder(config.dataDir);
+  // Released last: who takes it knows that this worker writes nothing more.
+  const workerLock = building.use(createWorkerLock(config.dataDir, config.worker.name, systemClock.nowMs));
   const store = building.use(await openDatabase(config.database));
   const newId = createUuidV7Generator(systemClock.nowMs);
   const storage = building.use(createStorage(config.dataDir, systemClock, newId));
@@ -78,7 +81,7 @@ export async function compose(
   };
   const active: ActiveConfig = { config };
   const sessions = sessionsOnDemand(() => ({ ...active.config.poll, literalBytesMax: literalBytesMax(config) }));
-  const worker = thisWorker();
+  const worker = thisWorker(workerLock.isFormerHolder);
   const askPassphrase = terminal.askPassphrase ?? null;
   const providers = () => active.config.oauth;
   const parts = { config, log, store, worker, clock: systemClock, askPassphrase, providers };
@@ -87,18 +90,9 @@ export async function compose(
   const oauthParts = { providers, store, passwords, tokens, clock: systemClock, log, worker, actor };
   const oauth = building.use(composeOAuth(oauthParts));
   const ports: PollPorts = {
-    ...{
-      store,
-      credentials: oauth.credentials,
-      postActionGuard: encryption.confirmations,
-      sessions,
-      parser,
-      blobs,
-      raw,
-      worker,
-      clock: systemClock,
-      log,
-    },
+    ...{ store, sessions, parser, blobs, raw, worker, clock: systemClock, log },
+    credentials: oauth.credentials,
+    postActionGuard: encryption.confirmations,
     leases: createLeases({ clock: systemClock, store }, () => active.config.poll.leaseMs),
     isolations: createIsolationStates(),
     storageQuota: createStorageQuota(systemClock),
@@ -120,7 +114,8 @@ export async function compose(
       const settings = daemonSettings(config);
       return await pollMailbox(mailbox, ports, () => settings, { due, stop }, observe);
     },
-    serve: (stop, reloads) => serveDaemon({ active, log, store, ports, openDaemon, encryption, oauth }, stop, reloads),
+    serve: (stop, reloads) =>
+      serveDaemon({ active, log, store, ports, workerLock, openDaemon, encryption, oauth }, stop, reloads),
     [Symbol.asyncDispose]: () => built.disposeAsync(),
   };
 }

@@ -9,14 +9,16 @@ import { diskProbe } from '../adapters/files/data-folder.ts';
 import type { HttpOptions } from '../adapters/http/health-server.ts';
 import type { Metrics } from '../adapters/metrics/metrics.ts';
 import { currentActor, version } from '../adapters/process/identity.ts';
+import type { WorkerLock } from '../adapters/process/worker-lock.ts';
 import type { PassedSocket } from '../adapters/systemd/sockets.ts';
 import type { AdminPageConfig } from '../adapters/web/server.ts';
 import { within } from '../async/deadline.ts';
 import type { Config } from '../config/config.ts';
 import { serviceEnvironment } from '../config/load.ts';
 import { listenText } from '../config/machine.ts';
-import { isFailure } from '../errors.ts';
+import { asFailure, isFailure } from '../errors.ts';
 import { type AdjustableLog, events } from '../events.ts';
+import { createCrashCheck } from '../ingest/health/crashes.ts';
 import { createListeners, type Listeners } from '../ingest/health/listeners.ts';
 import type { PollPorts } from '../ingest/poll/poll-context.ts';
 import { createResolver, type Resolver } from '../ingest/quarantine/resolve.ts';
@@ -43,6 +45,7 @@ type DaemonParts = {
   readonly log: AdjustableLog;
   readonly store: Database;
   readonly ports: PollPorts;
+  readonly workerLock: WorkerLock;
   readonly openDaemon: (stop: AbortSignal) => Promise<DaemonEncryption>;
   readonly encryption: Encryption;
   readonly oauth: OAuth;
@@ -50,10 +53,26 @@ type DaemonParts = {
 
 /** Resolves after `stop` fired and the polls in progress ended. */
 export async function serveDaemon(parts: DaemonParts, stop: AbortSignal, reloads: ReloadSource): Promise<void> {
-  const { active, log, store, ports, encryption, oauth } = parts;
-  const { config } = active;
+  const { store, ports, workerLock } = parts;
   using _lock = await store.lockForDaemon();
   await refuseUnfinishedCopy(store);
+  const crashedAtMs = await workerLock.take(ports.worker.name);
+  stop.addEventListener('abort', () => void workerLock.markStopped(), { once: true });
+  try {
+    await serveLocked({ ...parts, crashesCheck: createCrashCheck(crashedAtMs, systemClock) }, stop, reloads);
+    await workerLock.markStopped();
+  } catch (error) {
+    // A refused start says why itself.
+    if (asFailure(error).code !== 'unexpected') await workerLock.markStopped();
+    throw error;
+  }
+}
+
+type LockedParts = DaemonParts & Pick<DaemonPorts, 'crashesCheck'>;
+
+async function serveLocked(parts: LockedParts, stop: AbortSignal, reloads: ReloadSource): Promise<void> {
+  const { active, log, store, ports, encryption, oauth, crashesCheck } = parts;
+  const { config } = active;
   const [{ createServiceManager }, { createMetrics }, { startHealthServer }] = await Promise.all([
     import('../adapters/systemd/notify.ts'),
     import('../adapters/metrics/metrics.ts'),
@@ -110,6 +129,7 @@ export async function serveDaemon(parts: DaemonParts, stop: AbortSignal, reloads
     oauthCheck: oauth.check,
     configCheck: reload.check,
     listenersCheck: listeners.check,
+    crashesCheck,
     self: selfOf(config, log),
     listen: http && ((readiness) => listeners.observe('health', startHealth(readiness, http))),
     startAdmin:

@@ -81,7 +81,7 @@ export type OAuthProviderCheck = Check & {
 export type OAuthGrantCheck = Check & { readonly grant: string; readonly provider: string; readonly state: string };
 
 export type Readiness = {
-  /** Database, disk and scheduler are ok, no key is missing, and not every mailbox fails. */
+  /** Database, disk and scheduler are ok, no key is missing, not every mailbox fails, and there is no crash loop. */
   readonly ready: boolean;
   readonly worker: {
     readonly host: string;
@@ -128,6 +128,11 @@ export type Readiness = {
     readonly config: Check & { readonly needs_restart: readonly string[] };
     /** Offset of this machine's clock from the database's; positive when ahead. */
     readonly clock: Check & { readonly offset_ms: number | null };
+    /**
+     * Ends of this worker's process without a shutdown, within ten minutes: a warning, `failing` for a crash loop.
+     * `last`: the start that noticed the last of them.
+     */
+    readonly crashes: Check & { readonly count: number; readonly last: string | null };
     /** Connections in IDLE. */
     readonly idle: { readonly open: number; readonly max: number };
     readonly quarantine: Check & {

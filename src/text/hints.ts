@@ -58,6 +58,8 @@ export const hints = {
   passwordsReadable: 'Seal them, without a restart: ticketmaild encryption enable',
   passwordsUnsealed:
     'Seal them: ticketmaild encryption reseal. The log says why the worker did not (passwords.seal_failed).',
+  processCrashed:
+    "See how it ended: journalctl -u 'ticketmaild*' --since -15min (in a container, its log). It is ready again once fewer than three are within five minutes.",
   quarantineWaiting: 'See ticketmaild quarantine list.',
   restartNeeded: 'Restart the daemon when convenient.',
   sealGivenAway:

@@ -51,8 +51,14 @@ const homes: Readonly<Record<string, readonly string[]>> = {
   'prom-client': ['src/adapters/metrics/'],
   'smol-toml': ['src/config/'],
   'string-width': ['src/adapters/terminal/'],
-  zod: ['src/config/', 'src/commands/status/', 'src/adapters/keyfile/', 'src/adapters/control/'],
-  'node:ffi': ['src/adapters/process/memory-guard.ts', 'src/adapters/systemd/'],
+  zod: [
+    'src/config/',
+    'src/commands/status/',
+    'src/adapters/keyfile/',
+    'src/adapters/control/',
+    'src/adapters/process/worker-lock.ts',
+  ],
+  'node:ffi': ['src/adapters/process/c-library.ts', 'src/adapters/systemd/'],
   'node:sqlite': ['src/adapters/database/'],
 };
 

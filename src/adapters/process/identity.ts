@@ -4,8 +4,8 @@
  *
  * A worker name contains host, boot id, PID namespace, PID and start time, so a reused PID, a reboot or a container
  * with the same host name is another worker. Only a process of the same boot and namespace can be known to be dead; the
- * lease of any other one expires. A worker of another boot most likely died with it, but another machine may have the
- * same host name.
+ * lease of any other one expires, unless it held the lock file of this worker before (worker-lock.ts).
+ * A worker of another boot most likely died with it, but another machine may have the same host name.
  */
 
 import { readFileSync, readlinkSync } from 'node:fs';
@@ -32,20 +32,21 @@ export function outdatedNode(running = process.versions.node, oldest = oldestNod
 }
 
 /** Without /proc (not Linux) no worker is ever known to be dead. */
-export function thisWorker(): WorkerIdentity {
-  const [host, boot] = [hostname().slice(0, 64), bootId()];
+export function thisWorker(isFormerHolder: (owner: string) => boolean = () => false): WorkerIdentity {
+  const [host, boot] = [hostname().slice(0, 64), bootId()?.slice(0, 8) ?? null];
   const prefix = `${host}/${boot ?? 'boot'}/${pidNamespace()}`;
   const stat = readOrNull('/proc/self/stat');
   const start = stat === null ? null : startTimeIn(stat);
   return {
     name: `${prefix}/${process.pid}/${start ?? 0}`,
-    isDead: (owner) => isDeadWorker(owner, prefix, start !== null),
+    isDead: (owner) => isDeadWorker(owner, prefix, start !== null) ?? isFormerHolder(owner),
     isOfEarlierBoot: (owner) => boot !== null && isOfAnotherBoot(owner, host, boot),
   };
 }
 
-function isDeadWorker(owner: string, prefix: string, hasProc: boolean): boolean {
-  if (!hasProc || !owner.startsWith(`${prefix}/`)) return false;
+/** null: it ran elsewhere. */
+function isDeadWorker(owner: string, prefix: string, hasProc: boolean): boolean | null {
+  if (!hasProc || !owner.startsWith(`${prefix}/`)) return null;
   const [pid, start] = owner.slice(prefix.length + 1).split('/');
   const stat = readOrNull(`/proc/${pid}/stat`);
   // /proc may hide the process, as between the workers of two units; a signal still finds it.
@@ -69,8 +70,8 @@ function processExists(pid: number): boolean {
 
 const bootIdPattern = /^[0-9a-f]{8}$/;
 
-function bootId(): string | null {
-  return readOrNull('/proc/sys/kernel/random/boot_id')?.slice(0, 8) ?? null;
+export function bootId(): string | null {
+  return readOrNull('/proc/sys/kernel/random/boot_id')?.trim() ?? null;
 }
 
 function pidNamespace(): string {

@@ -11,6 +11,7 @@
  */
 import { closeSync, constants, openSync, readFileSync, writeFileSync } from 'node:fs';
 import { causeCode, Failure } from '../../errors.ts';
+import { loadCLibrary } from './c-library.ts';
 
 const filterPath = '/proc/self/coredump_filter';
 
@@ -66,28 +67,13 @@ function leaveTerminal({ getsid, ioctl }: Library): void {
   closeSync(terminal);
 }
 
-type Library = ReturnType<typeof openLibrary>;
+type Library = NonNullable<ReturnType<typeof loadLibrary>>;
 
-function openLibrary() {
-  const { dlopen } = process.getBuiltinModule('node:ffi');
-  return dlopen(null, {
+function loadLibrary() {
+  return loadCLibrary({
     setrlimit: { arguments: ['int32', 'buffer'], return: 'int32' },
     prctl: { arguments: ['int32', 'uint64', 'uint64', 'uint64', 'uint64'], return: 'int32' },
     getsid: { arguments: ['int32'], return: 'int32' },
     ioctl: { arguments: ['int32', 'uint64', 'uint64'], return: 'int32' },
-  }).functions;
-}
-
-/** null: node:ffi is disabled, or of another version. Its warning about being experimental is not for users. */
-function loadLibrary(): Library | null {
-  const { emitWarning } = process;
-  process.emitWarning = () => undefined;
-  try {
-    return openLibrary();
-  } catch (error) {
-    if (!(error instanceof TypeError) && !causeCode(error).startsWith('ERR_')) throw error;
-    return null;
-  } finally {
-    process.emitWarning = emitWarning;
-  }
+  });
 }

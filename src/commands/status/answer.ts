@@ -14,9 +14,18 @@ import { checkStatuses, type Readiness } from '../../ingest/readiness.ts';
 import { providerHint } from '../../oauth/provider-errors.ts';
 import { fingerprintHint, knownHint } from '../../text/hints.ts';
 
-/** Codes of reasons that are no error codes (mailbox-checks.ts, reload.ts). */
+/** Codes of reasons that are no error codes (mailbox-checks.ts, crashes.ts, reload.ts). */
 const checkCodes: ReadonlySet<string> = new Set([
-  ...['no_mailboxes', 'overdue', 'passwords_readable', 'restart_needed', 'uidvalidity_unstable', 'waiting'],
+  ...[
+    'crashed',
+    'crash_loop',
+    'no_mailboxes',
+    'overdue',
+    'passwords_readable',
+    'restart_needed',
+    'uidvalidity_unstable',
+    'waiting',
+  ],
 ]);
 
 export type Status = Readiness & {
@@ -133,6 +142,7 @@ function readinessSchema(mend: Mend): z.ZodMiniType<Readiness> {
       listeners: object({ ...check, list: list(object({ ...check, address: string, listener })) }),
       config: object({ ...check, needs_restart: list(word) }),
       clock: object({ ...check, offset_ms: numberOrNull }),
+      crashes: object({ ...check, count: number, last: textOrNull }),
       idle: object({ open: number, max: number }),
       quarantine: object({
         ...{ ...check, count: number, oldest: textOrNull },

@@ -50,6 +50,7 @@ const wordings = {
   listeners: { title: 'Listeners', facts: listenersFacts },
   config: { title: 'Configuration', facts: configFacts },
   clock: { title: 'Clock', facts: clockFacts },
+  crashes: { title: 'Crashes', facts: crashesFacts },
   idle: {
     title: 'IDLE',
     facts: ({ open, max }) => (max === 0 ? 'off' : `${numberText(open)} of ${countText(max, 'connection')} open`),
@@ -196,6 +197,12 @@ function clockFacts({ offset_ms: offset }: Checks['clock']): string {
   if (offset === null) return 'not compared yet';
   if (Math.abs(offset) < 1000) return 'agrees with the database';
   return `${spanText(Math.abs(offset))} ${offset > 0 ? 'ahead of' : 'behind'} the database`;
+}
+
+function crashesFacts({ count, last }: Checks['crashes'], nowMs: number): string {
+  return count === 0
+    ? 'none within 10 minutes'
+    : `${numberText(count)} within 10 minutes, the last ${agoText(last, nowMs)}`;
 }
 
 function quarantineFacts({ status, count, oldest }: Checks['quarantine'], nowMs: number): string {

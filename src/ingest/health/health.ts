@@ -1,9 +1,10 @@
 /**
  * Health and readiness of this worker: recorded by the scheduler as things happen, put together as a value on request.
  *
- * It is ready when database, disk and scheduler are ok, no key is missing, and not every active mailbox fails or waits.
- * One bad mailbox is shown and does not make the worker unready; neither does a key file that vanished while the keys
- * are in memory. Mailboxes and quarantine are read from the database on request.
+ * It is ready when database, disk and scheduler are ok, no key is missing, not every active mailbox fails or waits, and
+ * the process does not crash again and again. One bad mailbox is shown and does not make the worker unready; neither
+ * does a key file that vanished while the keys are in memory. Mailboxes and quarantine are read from the database on
+ * request.
  */
 import type { Clock } from '../../async/clock.ts';
 import { type Failure, isFailure } from '../../errors.ts';
@@ -58,7 +59,10 @@ export type HealthPorts = {
   /** `hasDatabase` false: without a query. */
   readonly oauth: (hasDatabase: boolean) => Promise<Readiness['checks']['oauth']>;
   /** The checks of other parts, read on request. */
-  readonly otherParts: () => Pick<Readiness['checks'], 'config' | 'listeners' | 'disk' | 'workers' | 'idle'> & {
+  readonly otherParts: () => Pick<
+    Readiness['checks'],
+    'config' | 'listeners' | 'disk' | 'workers' | 'crashes' | 'idle'
+  > & {
     readonly worker: Readiness['worker'];
     /** Times on the monotonic clock. */
     readonly openCircuits: readonly OpenCircuit[];
@@ -110,7 +114,7 @@ export function createHealth(ports: HealthPorts): Health {
     recordCertificate: certificates.record,
     isClockRight: () => clockCheck.status === 'ok',
     obstacle: () => {
-      const checks = [database.check(), ports.otherParts().disk, liveness.check()];
+      const checks = [database.check(), ports.otherParts().disk, liveness.check(), ports.otherParts().crashes];
       const { needsKey, vault } = ports.encryption();
       return checks.find(({ status }) => status === 'failing')?.reason ?? (needsKey ? vault.reason : null);
     },
@@ -136,7 +140,7 @@ function readinessOf(ports: HealthPorts, recorded: Recorded, { rows, oauth }: St
   const { clock, store } = ports;
   const { liveness, clockCheck, polls, uidValidityChanges } = recorded;
   const { needsKey, sealing, ...vaultAndSwitch } = ports.encryption();
-  const { worker, config, listeners, disk, workers, openCircuits, idle, ...load } = ports.otherParts();
+  const { worker, config, listeners, disk, workers, crashes, openCircuits, idle, ...load } = ports.otherParts();
   const database = recorded.database.check();
   // Times in the tables are by the clock of the database.
   const nowMs = clock.nowMs() - (clockCheck.offset_ms ?? 0);
@@ -156,7 +160,7 @@ function readinessOf(ports: HealthPorts, recorded: Recorded, { rows, oauth }: St
   const isAlive = scheduler.status === 'ok' || scheduler.status === 'warning';
   const isSound = database.status === 'ok' && isAlive && disk.status !== 'failing';
   return {
-    ready: isSound && !needsKey && !allFail,
+    ready: isSound && !needsKey && !allFail && crashes.status !== 'failing',
     worker,
     checks: {
       database: { ...database, pool: store.pool() },
@@ -164,7 +168,7 @@ function readinessOf(ports: HealthPorts, recorded: Recorded, { rows, oauth }: St
       servers: serversCheck(openCircuits.filter(isUsedSo), clock),
       certificates: recorded.certificates.check(isUsed),
       oauth,
-      ...{ clock: clockCheck, idle, quarantine, mailboxes },
+      ...{ clock: clockCheck, crashes, idle, quarantine, mailboxes },
     },
   };
 }

@@ -56,6 +56,7 @@ export type DaemonPorts = Omit<
   readonly oauthCheck: (hasDatabase: boolean) => Promise<Readiness['checks']['oauth']>;
   readonly configCheck: () => Readiness['checks']['config'];
   readonly listenersCheck: () => Readiness['checks']['listeners'];
+  readonly crashesCheck: () => Readiness['checks']['crashes'];
   /** This worker, as `/readyz` shows it. */
   readonly self: () => Readiness['worker'];
   /** Serves the health endpoints; null: none are configured. */
@@ -83,6 +84,8 @@ export async function serve(ports: DaemonPorts, settings: () => DaemonSettings, 
   const { log, serviceManager, clock } = ports;
   const { scheduler, health, idleSlots, isPreferredHere } = parts(ports, settings, stop);
   log.info({ worker: ports.worker.name }, events.daemonStarting);
+  const { count: crashes, hint } = ports.crashesCheck();
+  if (crashes > 0) log.warn({ crashes, hint }, events.daemonCrashed);
   await using http = new AsyncDisposableStack();
   const { listen } = ports;
   if (listen !== null) http.use(await listenWithRetry(() => listen(health.readiness), ports));
@@ -136,6 +139,7 @@ function parts(ports: DaemonPorts, settings: () => DaemonSettings, stop: AbortSi
       listeners: ports.listenersCheck(),
       disk: disk.check(),
       workers: workers.check(),
+      crashes: ports.crashesCheck(),
       openCircuits: circuitBreaker.openCircuits(),
       idle: idleSlots.usage(),
       isIdling: idleSlots.isIdling,

@@ -89,7 +89,7 @@ function mailboxesText({ checks: { mailboxes } }: Readiness): string {
 
 /** The checks of the sentence, in this order: a lost key is the one failure that cannot be repaired. */
 const reported: readonly CheckName[] = [
-  ...(['vault', 'switch', 'database', 'disk'] as const),
+  ...(['vault', 'switch', 'database', 'disk', 'crashes'] as const),
   ...(['scheduler', 'config', 'servers', 'mailboxes', 'passwords', 'listeners'] as const),
 ];
 

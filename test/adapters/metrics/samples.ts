@@ -74,6 +74,7 @@ export function sampleReadiness(checks: Partial<Readiness['checks']> = {}): Read
       listeners: { ...fine, list: [] },
       config: { ...fine, needs_restart: [] },
       clock: { ...fine, offset_ms: -250 },
+      crashes: { ...fine, count: 0, last: null },
       idle: { open: 7, max: 200 },
       quarantine: {
         ...fine,

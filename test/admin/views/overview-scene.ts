@@ -24,9 +24,9 @@ const list = [
   { host: 'desk', pid: 7, live: true, seen_at: '2026-01-31T08:30:00.000Z' },
   { host: 'other', pid: 8, live: false, seen_at: null },
 ];
-const beside: Pick<Readiness['checks'], 'config' | 'listeners' | 'disk' | 'workers' | 'idle'> = {
+const beside: Pick<Readiness['checks'], 'config' | 'listeners' | 'disk' | 'workers' | 'crashes' | 'idle'> = {
   ...{ listeners: { ...good, list: [] }, config: { ...good, needs_restart: [] }, disk: { ...good, free_bytes: null } },
-  ...{ workers: { ...good, live: 1, list }, idle: { open: 0, max: 0 } },
+  ...{ workers: { ...good, live: 1, list }, crashes: { ...good, count: 0, last: null }, idle: { open: 0, max: 0 } },
 };
 
 type Ports = OverviewPorts & QuarantineActionPorts;

@@ -62,6 +62,7 @@ export const fine: Readiness = {
     },
     config: { ...ok, needs_restart: [] },
     clock: { ...ok, offset_ms: 12 },
+    crashes: { ...ok, count: 0, last: null },
     idle: { open: 2, max: 200 },
     quarantine: { ...ok, count: 0, oldest: null, reasons: [] },
     mailboxes: {

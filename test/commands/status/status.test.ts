@@ -55,7 +55,7 @@ describe('a daemon that is ready', () => {
     expect(lines[1]).toBe('ticketmaild 0.1.0, pid 4711 on desk1, up 3 d 4 h, log level info');
     expect(lines[2]).toMatch(/^as of 2026-01-31 \d\d:\d\d:09 [+-]\d\d:\d\d$/);
     const checks = lines.slice(lines.findIndex((line) => line.startsWith('CHECK')) + 1);
-    expect(checks.slice(0, 16).map((line) => line.split(' ')[0])).toEqual(Object.keys(fine.checks));
+    expect(checks.slice(0, 17).map((line) => line.split(' ')[0])).toEqual(Object.keys(fine.checks));
     expect(out).toContain('database      ok       3 d 4 h    2 busy, 6 open of 10 connections');
     expect(lines.at(-1)).toBe('mailboxes: 2 ok, 1 paused (show them: --all)');
   });

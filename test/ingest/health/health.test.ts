@@ -67,7 +67,7 @@ function healthOf(scene: Scene) {
     },
     ...{ listeners: { ...good, list: [] }, config: { ...good, needs_restart: [] }, disk: { ...good, free_bytes: 1 } },
     ...{ workers: { ...good, live: 1, list: [] }, openCircuits: [] },
-    idle: { open: 0, max: 0 },
+    ...{ crashes: { ...good, count: 0, last: null }, idle: { open: 0, max: 0 } },
   };
   return createHealth({
     clock: scene.clock ?? clock,

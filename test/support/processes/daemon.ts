@@ -38,13 +38,17 @@ export type DaemonOptions = {
   readonly nodeOptions?: readonly string[];
   /** Of another program than the one under test. */
   readonly launcher?: string;
+  /** A program with arguments that runs Node, such as `unshare`. */
+  readonly inside?: readonly string[];
 };
 
 const waitTimeoutMs = 50_000;
 
 /** Starts a command that continues until it is reported to stop. */
 export function startDaemon(args: readonly string[], options: DaemonOptions = {}): Daemon {
-  const child = spawn(process.execPath, [...(options.nodeOptions ?? []), options.launcher ?? launcher, ...args], {
+  const node = [process.execPath, ...(options.nodeOptions ?? []), options.launcher ?? launcher, ...args];
+  const [program = '', ...rest] = [...(options.inside ?? []), ...node];
+  const child = spawn(program, rest, {
     stdio: ['pipe', 'pipe', 'pipe'],
     cwd: options.cwd,
     // Tests send as much as they like.
