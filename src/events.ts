@@ -31,6 +31,7 @@ function event<const Name extends string>(
 
 const poll = 'mailbox poll';
 const handled = `${poll} uid_validity uid size_bytes message ticket reason`;
+const suspended = 'mailbox server code until suspensions';
 const switchRow = 'state key_id next_key_id revision changed_by';
 
 const definitions = {
@@ -143,12 +144,7 @@ const definitions = {
     'host port tls',
     'The mail server is reachable again; its mailboxes are polled at once.',
   ),
-  schedulerFailed: event(
-    'scheduler.failed',
-    'error',
-    'error failures',
-    'The query for due mailboxes failed unexpectedly.',
-  ),
+  schedulerFailed: event('scheduler.failed', 'error', 'error failures', 'The query for due mailboxes failed.'),
   leaseReclaimed: event(
     'lease.reclaimed',
     ['info', 'warn'],
@@ -245,6 +241,8 @@ const definitions = {
   pollRecovered: event('poll.recovered', 'info', `${poll} after_failures`, 'The first successful poll after failures.'),
   idleStarted: event('idle.started', 'debug', 'mailbox', 'A connection stays open in IDLE.'),
   idleEnded: event('idle.ended', ['debug', 'info'], 'mailbox error', 'The server ended a connection in IDLE.'),
+  pushSuspended: event('push.suspended', ['debug', 'warn'], suspended, 'IDLE fails: it is only polled for an hour.'),
+  pushResumed: event('push.resumed', 'info', 'mailbox server', 'The first one there has idled for a minute again.'),
   messageTicketOpened: event('message.ticket_opened', 'info', handled, 'A message opened a ticket.'),
   messageReplyAdded: event('message.reply_added', 'info', handled, 'A message was added to a ticket.'),
   messageRecorded: event('message.recorded', 'info', handled, 'A message was stored without a ticket.'),
@@ -272,12 +270,7 @@ const definitions = {
   ),
   vaultOpened: event('vault.opened', 'info', 'key_ids', 'The keys of the key file are loaded.'),
   vaultClosed: event('vault.closed', 'info', '', 'No key is needed any more.'),
-  vaultMissing: event(
-    'vault.missing',
-    'error',
-    'error',
-    'Encryption is on and the key file is missing: mailboxes wait.',
-  ),
+  vaultMissing: event('vault.missing', 'error', 'error', 'Encryption is on without its key file: mailboxes wait.'),
   vaultRefused: event('vault.refused', 'error', 'key_ids error', 'The key file cannot be used: mailboxes wait.'),
   vaultOrphaned: event(
     'vault.orphaned',
@@ -304,18 +297,8 @@ const definitions = {
     `${switchRow} error`,
     'The row in `encryption_switch` was not written by ticketmaild; the last valid state stays in force.',
   ),
-  switchRolledBack: event(
-    'switch.rolled_back',
-    'error',
-    `${switchRow} error`,
-    'The row is older than the one in force.',
-  ),
-  switchUnverified: event(
-    'switch.unverified',
-    'error',
-    `${switchRow} error`,
-    'The row is sealed by a key that is not open.',
-  ),
+  switchRolledBack: event('switch.rolled_back', 'error', `${switchRow} error`, 'The row is older than that in force.'),
+  switchUnverified: event('switch.unverified', 'error', `${switchRow} error`, 'A key that is not open sealed the row.'),
   switchStateFileInvalid: event(
     'switch.state_file_invalid',
     'error',
@@ -337,12 +320,7 @@ const definitions = {
   ),
   passwordsSealed: event('passwords.sealed', 'info', 'count key_id', 'Plain-text passwords in the table were sealed.'),
   tokensSealed: event('tokens.sealed', 'info', 'count key_id', 'Plain-text refresh tokens in the table were sealed.'),
-  passwordsSealFailed: event(
-    'passwords.seal_failed',
-    'warn',
-    'error',
-    'Plain-text passwords or tokens could not be sealed.',
-  ),
+  passwordsSealFailed: event('passwords.seal_failed', 'warn', 'error', 'Passwords or tokens could not be sealed.'),
   keyRecovered: event('key.recovered', 'info', 'key_ids by', 'The key file was written back from memory.'),
   keyBackupDue: event(
     'key.backup_due',
@@ -350,12 +328,7 @@ const definitions = {
     'key_ids',
     'The daemon finished a rotation: backups of the key file made before do not hold the new key. Back it up again.',
   ),
-  controlFailed: event(
-    'control.failed',
-    'warn',
-    'error',
-    'The control socket could not be opened, or a request on it failed.',
-  ),
+  controlFailed: event('control.failed', 'warn', 'error', 'The control socket, or a request on it, failed.'),
   oauthRenewed: event('oauth.renewed', 'debug', 'provider grant duration_ms', 'An access token was renewed.'),
   oauthRenewalFailed: event(
     'oauth.renewal_failed',
@@ -375,12 +348,7 @@ const definitions = {
     'provider grant error',
     'A grant is refused, also where another process found it; no login is tried meanwhile. Logged once, unless `oauth.provider_refused` was.',
   ),
-  oauthGrantReady: event(
-    'oauth.grant_ready',
-    'info',
-    'provider grant',
-    'A grant that was ended or refused works again.',
-  ),
+  oauthGrantReady: event('oauth.grant_ready', 'info', 'provider grant', 'An ended or refused grant works again.'),
   oauthProviderFailing: event(
     'oauth.provider_failing',
     'warn',
@@ -405,12 +373,7 @@ const definitions = {
     'provider days_left',
     'The client secret or certificate of a provider ends within 30 days, or has ended.',
   ),
-  logLevelChanged: event(
-    'log.level_changed',
-    'warn',
-    'level_before level_now by',
-    'The log level was changed at run time.',
-  ),
+  logLevelChanged: event('log.level_changed', 'warn', 'level_before level_now by', 'The log level was changed.'),
   logDropped: event('log.dropped', 'warn', 'lines cause', 'Log lines were dropped because their reader was too slow.'),
   retentionFinished: event(
     'retention.finished',

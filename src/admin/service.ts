@@ -10,6 +10,7 @@ import type { UnopenedSecret } from '../encryption/operations/operation.ts';
 import type { ProofCheck } from '../encryption/ports.ts';
 import type { EncryptionStatus } from '../encryption/status.ts';
 import type { CheckName } from '../ingest/health/describe.ts';
+import type { PushState } from '../ingest/readiness.ts';
 import type { GrantState, OAuthFlow } from '../oauth/model.ts';
 import type { SecretBytes } from '../secret/secret-bytes.ts';
 import type { MailboxTexts } from './mailboxes/form.ts';
@@ -139,7 +140,8 @@ export type MailboxLine = {
   readonly state: 'ok' | 'failing' | 'waiting' | 'paused' | 'unknown';
   readonly lastSuccessMs: number | null;
   readonly nextPollMs: number | null;
-  readonly isIdling: boolean;
+  /** null: it is not polled. */
+  readonly push: PushState | null;
   /** Delete or move waits for a confirmation. */
   readonly isUnconfirmed: boolean;
   /** A person has to sign in at the provider. */

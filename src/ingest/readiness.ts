@@ -26,14 +26,32 @@ export type MailboxCheck = Check & {
   readonly next_poll: string | null;
   /** Consecutive failed polls. */
   readonly failures: number;
-  /** True while this worker holds a connection in IDLE. */
-  readonly idling: boolean;
+  readonly push: PushState;
   /** The mail server whose outage it is, such as `mail.example.org:993 with implicit TLS`; absent: no outage. */
   readonly server?: string;
   /** Delete or move waits for a confirmation; absent: it does not. */
   readonly isUnconfirmed?: true;
   /** Set when reason and hint come from the database, whose writers are not trusted. */
   readonly stored?: { readonly code: string; readonly message: string };
+};
+
+export const pushStates = ['idling', 'polled', 'suspended'] as const;
+
+/** Why a mailbox does not idle, at the worker that answers. */
+export const pushCodes = [
+  ...['idle_off', 'other_worker', 'idle_unsupported', 'idle_slots_taken', 'not_connected'],
+  ...['idle_refused', 'idle_broken_off'],
+] as const;
+
+/**
+ * Push of a mailbox (IDLE, RFC 2177). `idling`: the server announces new messages on a connection of this worker.
+ * `polled`: polls find them, once an interval. `suspended`: polled until `until`, since idle connections failed.
+ */
+export type PushState = {
+  readonly state: (typeof pushStates)[number];
+  /** null: it idles. */
+  readonly code: (typeof pushCodes)[number] | null;
+  readonly until: string | null;
 };
 
 type WorkerCheck = {
@@ -133,8 +151,14 @@ export type Readiness = {
      * `last`: the start that noticed the last of them.
      */
     readonly crashes: Check & { readonly count: number; readonly last: string | null };
-    /** Connections in IDLE. */
-    readonly idle: { readonly open: number; readonly max: number };
+    /** Connections in IDLE. A warning while push is suspended for a mailbox. */
+    readonly push: Check & {
+      readonly open: number;
+      readonly max: number;
+      readonly suspended: number;
+      /** Those mailboxes, 200 at most: the first to end comes first. */
+      readonly list: readonly (PushState & { readonly mailbox: string })[];
+    };
     readonly quarantine: Check & {
       readonly count: number;
       readonly oldest: string | null;

@@ -60,6 +60,8 @@ export const hints = {
     'Seal them: ticketmaild encryption reseal. The log says why the worker did not (passwords.seal_failed).',
   processCrashed:
     "See how it ended: journalctl -u 'ticketmaild*' --since -15min (in a container, its log). It is ready again once fewer than three are within five minutes.",
+  pushSuspended:
+    'Nothing to do for the mail: polls fetch it. If it persists, something between ends idle connections: see the log of the mail server, and proxies and firewalls on the way.',
   quarantineWaiting: 'See ticketmaild quarantine list.',
   restartNeeded: 'Restart the daemon when convenient.',
   sealGivenAway:

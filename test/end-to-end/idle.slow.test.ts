@@ -147,13 +147,13 @@ test.concurrent('no more connections idle than allowed, and a mailbox without an
   // All have messages before they idle: a mailbox without any is displaced by one that has some.
   for (const user of users) await dovecot.append(user, 'INBOX', [mail(`round-1-${user}`)]);
   const daemon = instance.start();
-  await until('both places are taken', async () => (await readiness(daemon)).body.checks.idle.open === 2);
+  await until('both places are taken', async () => (await readiness(daemon)).body.checks.push.open === 2);
   for (let round = 1; round <= 3; round += 1) {
     for (const user of round === 1 ? [] : users) await dovecot.append(user, 'INBOX', [mail(`round-${round}-${user}`)]);
     await until('mail of all', () => opened(daemon) === round * users.length);
-    const { idle, mailboxes } = (await readiness(daemon)).body.checks;
-    expect(idle).toEqual({ open: 2, max: 2 });
-    expect(mailboxes.list.filter(({ idling }) => idling)).toHaveLength(2);
+    const { push, mailboxes } = (await readiness(daemon)).body.checks;
+    expect(push).toMatchObject({ status: 'ok', open: 2, max: 2 });
+    expect(mailboxes.list.filter((one) => one.push.state === 'idling')).toHaveLength(2);
   }
   expect(daemon.lines.filter(named('idle.started'))).toHaveLength(2);
 });
@@ -171,5 +171,7 @@ test.concurrent('a server without IDLE is polled, and that is no failure', async
     await until(`mail ${count}`, () => opened(daemon) === count);
   }
   expect(daemon.lines.filter((line) => named('idle.started')(line) || named('poll.failed')(line))).toEqual([]);
-  expect((await readiness(daemon)).body.checks.idle.open).toBe(0);
+  const { push, mailboxes } = (await readiness(daemon)).body.checks;
+  expect(push).toMatchObject({ status: 'ok', open: 0 });
+  expect(mailboxes.list).toMatchObject([{ push: { state: 'polled', code: 'idle_unsupported' } }]);
 });

@@ -8,7 +8,7 @@
 
 import { describeChecks, reasonCode } from '../../ingest/health/describe.ts';
 import { quarantineReasons } from '../../ingest/quarantine/reasons.ts';
-import { type Check, checkStatuses, type PoolCheck, type Readiness } from '../../ingest/readiness.ts';
+import { type Check, checkStatuses, type PoolCheck, pushStates, type Readiness } from '../../ingest/readiness.ts';
 import { type Gauges, label, seconds, timestamp } from './gauges.ts';
 
 type Checks = Readiness['checks'];
@@ -111,14 +111,14 @@ function schedulerGauges(gauges: Gauges): Show {
   );
   const idleOpen = gauges.single('ticketmaild_idle_connections_open', 'Open connections in IDLE.');
   const idleMax = gauges.single('ticketmaild_idle_connections_max', 'Limit of connections in IDLE.');
-  return ({ scheduler, idle }) => {
+  return ({ scheduler, push }) => {
     lag(scheduler.lag_ms === null ? null : seconds(scheduler.lag_ms));
     polls(scheduler.polls);
     pollsLong(scheduler.polls_long);
     due(scheduler.due);
     dueOldest(seconds(scheduler.due_oldest_age_ms));
-    idleOpen(idle.open);
-    idleMax(idle.max);
+    idleOpen(push.open);
+    idleMax(push.max);
   };
 }
 
@@ -208,7 +208,16 @@ function whenKnown({ status }: Pick<Check, 'status'>, value: number): number | n
 /** Without the database there are no samples of mailboxes at all; a removed mailbox has none. */
 function mailboxGauges(gauges: Gauges): Show {
   const counts = gauges.many('ticketmaild_mailboxes', 'Mailboxes by state.', ['state']);
-  const idling = gauges.single('ticketmaild_mailboxes_idling', 'Mailboxes for which this worker idles (IDLE).');
+  const push = gauges.many(
+    'ticketmaild_mailboxes_push',
+    'Active mailboxes by push (IDLE) at this worker: idling, polled, suspended.',
+    ['state'],
+  );
+  const suspended = gauges.many(
+    'ticketmaild_mailbox_push_suspended',
+    '1 for a mailbox whose push (IDLE) is suspended, with the code of the reason.',
+    ['mailbox', 'host', 'code'],
+  );
   const success = gauges.many(
     'ticketmaild_mailbox_last_success_timestamp_seconds',
     'End of the last successful poll of a mailbox.',
@@ -224,7 +233,14 @@ function mailboxGauges(gauges: Gauges): Show {
     const isKnown = mailboxes.status !== 'unknown';
     const named = isKnown ? mailboxes.list.map((check) => ({ check, mailbox: label(check.mailbox) })) : [];
     counts(mailboxStates.map((state) => ({ labels: { state }, value: isKnown ? mailboxes[state] : null })));
-    idling(isKnown ? named.filter(({ check }) => check.idling).length : null);
+    const inPush = (state: string) => named.filter(({ check }) => check.push.state === state);
+    push(pushStates.map((state) => ({ labels: { state }, value: isKnown ? inPush(state).length : null })));
+    suspended(
+      inPush('suspended').map(({ check, mailbox }) => ({
+        labels: { mailbox, host: label(check.host), code: check.push.code ?? '' },
+        value: 1,
+      })),
+    );
     success(named.map(({ check, mailbox }) => ({ labels: { mailbox }, value: timestamp(check.last_success) })));
     failures(named.map(({ check, mailbox }) => ({ labels: { mailbox }, value: check.failures })));
     trouble(

@@ -307,7 +307,7 @@ function checkedLine(check: MailboxCheck): MailboxLine {
     state: stateOf(check),
     lastSuccessMs: timestampMs(success),
     nextPollMs: timestampMs(check.next_poll),
-    isIdling: check.idling,
+    push: check.push,
     isUnconfirmed: check.isUnconfirmed === true,
     needsConsent: (check.stored?.code ?? check.reason?.split(':', 1)[0]) === 'oauth_needs_consent',
     error: errorOf(check),
@@ -347,7 +347,7 @@ function pausedLine({ name, connection, state, health }: StoredMailbox): Mailbox
   const hint = `Remove it again: ${commandOrNotice(shellCommand('mailbox remove', name))}`;
   return {
     ...{ name, host: connection.host, state: 'paused', lastSuccessMs: health.lastSuccessAtMs },
-    ...{ nextPollMs: null, isIdling: false, isUnconfirmed: false, needsConsent: false },
+    ...{ nextPollMs: null, push: null, isUnconfirmed: false, needsConsent: false },
     error: state === 'removing' ? { reason, storedMessage: null, hint, sinceMs: null } : null,
   };
 }

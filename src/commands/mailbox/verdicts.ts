@@ -11,15 +11,18 @@ import { isFailure } from '../../errors.ts';
 import { reasonCode } from '../../ingest/health/describe.ts';
 import { type MailboxFacts, mailboxVerdicts } from '../../ingest/health/mailbox-checks.ts';
 import { isInvalid, type Mailbox, type MailboxHealth } from '../../ingest/model.ts';
-import type { MailboxCheck } from '../../ingest/readiness.ts';
+import type { MailboxCheck, PushState } from '../../ingest/readiness.ts';
 import { workerLiveMs } from '../../ingest/scheduler/workers.ts';
 import type { Context } from '../context.ts';
 import { survey } from '../status/targets.ts';
 
 type MailboxWithHealth = Mailbox & { readonly health: MailboxHealth };
 
-/** `code`: that of the reason; null where there is none. */
-export type Verdict = Pick<MailboxCheck, 'status' | 'since'> & { readonly code: string | null };
+/** `code`: that of the reason; null where there is none. `push`: null where no worker answered. */
+export type Verdict = Pick<MailboxCheck, 'status' | 'since'> & {
+  readonly code: string | null;
+  readonly push: PushState | null;
+};
 
 export type Verdicts = {
   /** null: the mailbox is not polled. */
@@ -49,7 +52,7 @@ export async function readVerdicts(
   const live = workers.filter((worker) => worker.live);
   const availableIds = new Set([...vault.keys().map(({ id }) => id), ...live.flatMap(({ keyIds }) => keyIds)]);
   const facts: MailboxFacts = {
-    ...{ records: new Map(), outages: [], grants: [], isIdling: () => false, loginFailuresMax, nowMs },
+    ...{ records: new Map(), outages: [], grants: [], loginFailuresMax, nowMs },
     vault: { since: null, hint: null, key_ids: [...availableIds] },
     uidValidityChanges: { count: () => 0 },
     isUnconfirmed: (mailbox, seal) => confirmations.isUnconfirmed(mailbox, seal),
@@ -58,8 +61,9 @@ export async function readVerdicts(
   const ofRow = mailboxVerdicts(mailboxes, facts);
   const verdictOf: Verdicts['verdictOf'] = (mailbox) => {
     if (mailbox.state !== 'active' || isInvalid(mailbox)) return null;
-    const { status, since, reason } = checks.get(mailbox.name) ?? ofRow(mailbox);
-    return { status, since, code: reasonCode(reason) };
+    const check = checks.get(mailbox.name) ?? null;
+    const { status, since, reason } = check ?? ofRow(mailbox);
+    return { status, since, code: reasonCode(reason), push: check?.push ?? null };
   };
   return { verdictOf, availableIds };
 }
@@ -69,10 +73,14 @@ async function workerChecks(dataDir: string, context: Context): Promise<Readonly
   const checks = new Map<string, MailboxCheck>();
   for (const check of await checksOfWorkers(dataDir, context)) {
     const other = checks.get(check.mailbox);
-    if (other === undefined || (!other.idling && (check.idling || check.status !== 'ok')))
+    if (other === undefined || (!isIdling(other) && (isIdling(check) || check.status !== 'ok')))
       checks.set(check.mailbox, check);
   }
   return checks;
+}
+
+function isIdling({ push }: MailboxCheck): boolean {
+  return push.state === 'idling';
 }
 
 async function checksOfWorkers(dataDir: string, context: Context): Promise<readonly MailboxCheck[]> {

@@ -8,6 +8,7 @@ import { postActionText } from '../../admin/mailboxes/post-actions.ts';
 import type { App } from '../../compose/compose.ts';
 import { urlHost } from '../../config/machine.ts';
 import { uidValidityOf } from '../../ingest/folder-epoch.ts';
+import { pushText } from '../../ingest/health/push.ts';
 import { type Connection, isInvalid, type Mailbox, type MailboxHealth } from '../../ingest/model.ts';
 import { asRunHere } from '../../text/program-name.ts';
 import { commandOrNotice, shellCommand } from '../../text/shell.ts';
@@ -35,6 +36,7 @@ export function mailboxJson(
     status: verdict?.status ?? null,
     status_since: verdict?.since ?? null,
     status_code: verdict?.code ?? null,
+    push: verdict?.push ?? null,
     post_action_waits: isUnconfirmed,
     password_form: health.password.form,
     password_key_id: health.password.keyId,
@@ -111,6 +113,7 @@ function columns(facts: StateFacts): readonly TableColumn<MailboxWithHealth>[] {
     { title: 'STATE', cell: (mailbox) => stateText(mailbox, facts) },
     { title: 'LAST SUCCESS (UTC)', cell: ({ health }) => shortTime(health.lastSuccessAtMs) },
     { title: 'PROBLEM', shrinks: true, cell: (mailbox) => problemText(mailbox, facts) },
+    { title: 'PUSH', drops: 3, cell: (mailbox) => facts.verdictOf(mailbox)?.push?.state ?? '' },
     { title: 'SIGN-IN', shrinks: true, drops: 2, cell: (mailbox) => signInText(mailbox, facts.signIns) },
     { title: 'WHERE', shrinks: true, drops: 1, cell: locationText },
   ];
@@ -164,8 +167,10 @@ export async function showMailbox(options: CommonOptions & { name: string }, con
     const { verdictOf } = await readVerdicts(app, mailboxes, { dataDir, loginFailuresMax }, context);
     const isUnconfirmed = unconfirmedIn(app)(mailbox);
     const signIn = (await readSignIns(app, mailboxes))(mailbox);
-    const fields = mailboxJson(mailbox, isUnconfirmed, verdictOf(mailbox), signIn);
-    await printResult(options, context, fields, detailLines(mailbox, fields, isUnconfirmed, signIn));
+    const verdict = verdictOf(mailbox);
+    const fields = mailboxJson(mailbox, isUnconfirmed, verdict, signIn);
+    const push = verdict === null || verdict.push === null ? null : pushText(verdict.push, context.nowMs());
+    await printResult(options, context, fields, detailLines(mailbox, { ...fields, push }, isUnconfirmed, signIn));
     return 0;
   });
 }

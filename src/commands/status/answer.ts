@@ -10,7 +10,7 @@
 import * as z from 'zod/mini';
 import { failureHint, hintOf } from '../../errors.ts';
 import { reasonCode } from '../../ingest/health/describe.ts';
-import { checkStatuses, type Readiness } from '../../ingest/readiness.ts';
+import { checkStatuses, pushCodes, pushStates, type Readiness } from '../../ingest/readiness.ts';
 import { providerHint } from '../../oauth/provider-errors.ts';
 import { fingerprintHint, knownHint } from '../../text/hints.ts';
 
@@ -19,6 +19,8 @@ const checkCodes: ReadonlySet<string> = new Set([
   ...[
     'crashed',
     'crash_loop',
+    'idle_broken_off',
+    'idle_refused',
     'no_mailboxes',
     'overdue',
     'passwords_readable',
@@ -102,15 +104,17 @@ function readinessSchema(mend: Mend): z.ZodMiniType<Readiness> {
     return mend(schema, () => schema.parse({}));
   };
   const list = <T extends z.ZodMiniType>(item: T) => mend(z.array(item), () => []);
-  const check = {
-    status: mend(z.enum(checkStatuses), () => 'unknown' as const),
-    ...{ since: textOrNull, reason: textOrNull, hint: textOrNull },
-  };
+  const oneOf = <const T extends string>(words: readonly T[], neutral: T) => mend(z.enum(words), () => neutral);
+  const check = { status: oneOf(checkStatuses, 'unknown'), since: textOrNull, reason: textOrNull, hint: textOrNull };
+  const pushCode = mend(z.nullable(z.enum(pushCodes)), () => null);
+  const push = { state: oneOf(pushStates, 'polled'), code: pushCode, until: textOrNull };
+  const quarantined = { reason: word, count: number };
+  const suspended = { ...push, mailbox: string };
   const pool = z.looseObject({ open: number, busy: number, waiting: number, max: number });
   const worker = { host: word, pid: number };
   const server = { host: word, port: number };
-  const tls = mend(z.enum(['implicit', 'starttls', 'none']), () => 'none' as const);
-  const listener = mend(z.enum(['health', 'page']), () => 'health' as const);
+  const tls = oneOf(['implicit', 'starttls', 'none'], 'none');
+  const listener = oneOf(['health', 'page'], 'health');
   return z.looseObject({
     ready: boolean,
     worker: object({ ...worker, name: word, version: word, started_at: string, log_level: word }),
@@ -143,17 +147,14 @@ function readinessSchema(mend: Mend): z.ZodMiniType<Readiness> {
       config: object({ ...check, needs_restart: list(word) }),
       clock: object({ ...check, offset_ms: numberOrNull }),
       crashes: object({ ...check, count: number, last: textOrNull }),
-      idle: object({ open: number, max: number }),
-      quarantine: object({
-        ...{ ...check, count: number, oldest: textOrNull },
-        reasons: list(object({ reason: word, count: number })),
-      }),
+      push: object({ ...check, open: number, max: number, suspended: number, list: list(object(suspended)) }),
+      quarantine: object({ ...check, count: number, oldest: textOrNull, reasons: list(object(quarantined)) }),
       mailboxes: object({
         ...{ ...check, ok: number, failing: number, waiting: number, paused: number },
         list: list(
           object({
             ...{ ...check, mailbox: string, host: string, last_success: textOrNull, next_poll: textOrNull },
-            ...{ failures: number, idling: boolean },
+            ...{ failures: number, push: object(push) },
           }),
         ),
       }),

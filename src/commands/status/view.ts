@@ -18,6 +18,7 @@ import {
   wrapped,
 } from '../../adapters/terminal/text-layout.ts';
 import { type CheckDescription, describeChecks, needsAttention } from '../../ingest/health/describe.ts';
+import { pushText } from '../../ingest/health/push.ts';
 import type { CheckStatus, MailboxCheck } from '../../ingest/readiness.ts';
 import { withMailboxName } from '../../text/hints.ts';
 import { hintText } from '../../text/program-name.ts';
@@ -188,15 +189,15 @@ const otherColumns: readonly Column[] = [
   { title: 'STATUS' },
   { title: 'LAST SUCCESS' },
   { title: 'NEXT POLL' },
-  { title: 'IDLE' },
+  { title: 'PUSH', shrinks: true },
 ];
 
 function otherMailboxLines({ checks, notListed }: Status, { nowMs, width, all }: ViewOptions): readonly StyledLine[] {
   const { status: known, ok, paused, list } = checks.mailboxes;
   if (known === 'unknown') return [];
   const fine = list.filter((mailbox) => !needsAttention(mailbox));
-  const rows = fine.map(({ mailbox, host, status, last_success: last, next_poll: next, idling }) => [
-    ...[mailbox, host, status, agoText(last, nowMs), inText(next, nowMs), idling ? 'yes' : 'no'],
+  const rows = fine.map(({ mailbox, host, status, last_success: last, next_poll: next, push }) => [
+    ...[mailbox, host, status, agoText(last, nowMs), inText(next, nowMs), pushText(push, nowMs)],
   ]);
   const [head = '', ...lines] = tableLines(otherColumns, rows, width);
   const table: readonly StyledLine[] =

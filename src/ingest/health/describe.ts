@@ -51,15 +51,10 @@ const wordings = {
   config: { title: 'Configuration', facts: configFacts },
   clock: { title: 'Clock', facts: clockFacts },
   crashes: { title: 'Crashes', facts: crashesFacts },
-  idle: {
-    title: 'IDLE',
-    facts: ({ open, max }) => (max === 0 ? 'off' : `${numberText(open)} of ${countText(max, 'connection')} open`),
-  },
+  push: { title: 'Push (IDLE)', facts: pushFacts },
   quarantine: { title: 'Quarantine', facts: quarantineFacts },
   mailboxes: { title: 'Mailboxes', facts: mailboxesFacts },
 } as const satisfies { readonly [Name in CheckName]: Wording<Name> };
-
-const ok: Check = { status: 'ok', since: null, reason: null, hint: null };
 
 /** Every check, in the order of the table. */
 export function describeChecks(checks: Checks): readonly CheckDescription[] {
@@ -68,8 +63,7 @@ export function describeChecks(checks: Checks): readonly CheckDescription[] {
 
 function describeCheck<Name extends CheckName>(name: Name, check: Checks[Name]): CheckDescription {
   const { title, facts } = wordings[name] as Wording<Name>;
-  // IDLE has figures and no status: polling replaces it wherever it fails.
-  const { status, since, reason, hint } = 'status' in check ? check : ok;
+  const { status, since, reason, hint } = check;
   return {
     ...{ name, title, status, since, reason, hint },
     code: reasonCode(reason),
@@ -119,7 +113,7 @@ function schedulerFacts(check: Checks['scheduler']): string {
   return `${countText(polls, 'poll')} in progress${long}, ${waiting}${late}`;
 }
 
-const namesShown = { workers: 3, servers: 5, certificates: 3, grants: 3 };
+const namesShown = { workers: 3, servers: 5, certificates: 3, grants: 3, suspended: 3 };
 
 function workersFacts({ live, list }: Checks['workers'], nowMs: number): string {
   const lost = list.filter((worker) => !worker.live);
@@ -203,6 +197,16 @@ function crashesFacts({ count, last }: Checks['crashes'], nowMs: number): string
   return count === 0
     ? 'none within 10 minutes'
     : `${numberText(count)} within 10 minutes, the last ${agoText(last, nowMs)}`;
+}
+
+function pushFacts({ open, max, suspended, list }: Checks['push'], nowMs: number): string {
+  if (max === 0) return 'off';
+  const named = list
+    .slice(0, namesShown.suspended)
+    .map(({ mailbox, until }) => `${mailbox}, again ${inText(until, nowMs)}`);
+  const more = suspended > named.length ? '; …' : '';
+  const off = suspended === 0 ? '' : `, suspended for ${numberText(suspended)} (${named.join('; ')}${more})`;
+  return `${numberText(open)} of ${countText(max, 'connection')} open${off}`;
 }
 
 function quarantineFacts({ status, count, oldest }: Checks['quarantine'], nowMs: number): string {

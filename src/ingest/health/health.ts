@@ -10,7 +10,7 @@ import type { Clock } from '../../async/clock.ts';
 import { type Failure, isFailure } from '../../errors.ts';
 import { hints } from '../../text/hints.ts';
 import { isoTime } from '../../text/time.ts';
-import { type Server, serverKey } from '../model.ts';
+import { type Mailbox, type Server, serverKey } from '../model.ts';
 import { createHandledCounts, type HandledCounts } from '../poll/late-messages.ts';
 import { type Endpoint, endpointKey } from '../poll/server-failures.ts';
 import {
@@ -20,11 +20,12 @@ import {
   type UidValidityChanges,
 } from '../poll/uidvalidity-changes.ts';
 import type { DatabaseHealth, PostActionGuard, QuarantineReader, ReadableSecretsReader } from '../ports.ts';
-import type { Check, EncryptionChecks, Readiness } from '../readiness.ts';
+import type { Check, EncryptionChecks, PushState, Readiness } from '../readiness.ts';
 import type { MailboxStore } from '../stores.ts';
 import { createCertificates, createDatabaseCheck, okSince, passwordsCheck } from './checks.ts';
 import { type MailboxFacts, mailboxChecks, noMailboxes } from './mailbox-checks.ts';
 import { createPollRecords, shifted } from './poll-records.ts';
+import { type IdleConnections, pushCheck } from './push.ts';
 import { createSchedulerLiveness, type SchedulerLiveness, schedulerCheck } from './scheduler-liveness.ts';
 import { type OpenCircuit, serversCheck } from './server-outages.ts';
 
@@ -59,10 +60,7 @@ export type HealthPorts = {
   /** `hasDatabase` false: without a query. */
   readonly oauth: (hasDatabase: boolean) => Promise<Readiness['checks']['oauth']>;
   /** The checks of other parts, read on request. */
-  readonly otherParts: () => Pick<
-    Readiness['checks'],
-    'config' | 'listeners' | 'disk' | 'workers' | 'crashes' | 'idle'
-  > & {
+  readonly otherParts: () => Pick<Readiness['checks'], 'config' | 'listeners' | 'disk' | 'workers' | 'crashes'> & {
     readonly worker: Readiness['worker'];
     /** Times on the monotonic clock. */
     readonly openCircuits: readonly OpenCircuit[];
@@ -71,7 +69,8 @@ export type HealthPorts = {
     readonly due: number;
     readonly dueMs: number;
     readonly intervalMs: number;
-    readonly isIdling: (mailboxId: string) => boolean;
+    readonly idleConnections: IdleConnections;
+    readonly pushStates: () => (mailbox: Mailbox) => PushState;
     readonly loginFailuresMax: number;
   };
 };
@@ -140,7 +139,8 @@ function readinessOf(ports: HealthPorts, recorded: Recorded, { rows, oauth }: St
   const { clock, store } = ports;
   const { liveness, clockCheck, polls, uidValidityChanges } = recorded;
   const { needsKey, sealing, ...vaultAndSwitch } = ports.encryption();
-  const { worker, config, listeners, disk, workers, crashes, openCircuits, idle, ...load } = ports.otherParts();
+  const { worker, config, listeners, disk, workers, crashes, openCircuits, idleConnections, ...load } =
+    ports.otherParts();
   const database = recorded.database.check();
   // Times in the tables are by the clock of the database.
   const nowMs = clock.nowMs() - (clockCheck.offset_ms ?? 0);
@@ -148,11 +148,11 @@ function readinessOf(ports: HealthPorts, recorded: Recorded, { rows, oauth }: St
   const facts: MailboxFacts = {
     ...{ records: polls.records(shiftMs), outages: openCircuits.map((one) => shifted(one, shiftMs)), nowMs },
     ...{ vault: vaultAndSwitch.vault, grants: oauth.list, uidValidityChanges },
-    ...{ isIdling: load.isIdling, isUnconfirmed: ports.postActionGuard.isUnconfirmed },
+    isUnconfirmed: ports.postActionGuard.isUnconfirmed,
     loginFailuresMax: load.loginFailuresMax,
   };
   const { mailboxes, quarantine, passwords, used } =
-    rows === null || database.status !== 'ok' ? noStoredChecks : storedChecks(rows, sealing, facts);
+    rows === null || database.status !== 'ok' ? noStoredChecks : storedChecks(rows, sealing, facts, load.pushStates());
   const isUsed = (server: Server) => used === null || used.has(serverKey(server));
   const isUsedSo = (endpoint: Endpoint) => used === null || used.has(endpointKey(endpoint));
   const scheduler = schedulerCheck(liveness.check(), load, clock.nowMs());
@@ -168,7 +168,7 @@ function readinessOf(ports: HealthPorts, recorded: Recorded, { rows, oauth }: St
       servers: serversCheck(openCircuits.filter(isUsedSo), clock),
       certificates: recorded.certificates.check(isUsed),
       oauth,
-      ...{ clock: clockCheck, crashes, idle, quarantine, mailboxes },
+      ...{ clock: clockCheck, crashes, push: pushCheck(mailboxes, idleConnections), quarantine, mailboxes },
     },
   };
 }
@@ -220,11 +220,12 @@ function storedChecks(
   { mailboxes: all, quarantined, readable }: StoredRows,
   sealing: EncryptionChecks['sealing'],
   facts: MailboxFacts,
+  pushOf: (mailbox: Mailbox) => PushState,
 ): StoredChecks {
   const active = all.filter(({ state }) => state === 'active');
   return {
     used: new Set(active.flatMap(({ connection }) => [serverKey(connection), endpointKey(connection)])),
-    mailboxes: mailboxChecks(all, facts),
+    mailboxes: mailboxChecks(all, facts, pushOf),
     quarantine: quarantineCheck(quarantined),
     passwords: passwordsCheck(readable, sealing),
   };

@@ -14,7 +14,7 @@ import { isInvalid, type Mailbox, type MailboxHealth } from '../model.ts';
 import { serverFailureCodes } from '../poll/server-failures.ts';
 import { type UidValidityChanges, uidValidityChangesMax } from '../poll/uidvalidity-changes.ts';
 import type { PostActionGuard } from '../ports.ts';
-import type { Check, CheckStatus, MailboxCheck, OAuthGrantCheck, Readiness } from '../readiness.ts';
+import type { Check, CheckStatus, MailboxCheck, OAuthGrantCheck, PushState, Readiness } from '../readiness.ts';
 import { endpointName, reasonCode } from './describe.ts';
 import type { PollRecord } from './poll-records.ts';
 import { outageLookup, outagesInRows, type ServerOutage } from './server-outages.ts';
@@ -28,7 +28,6 @@ export type MailboxFacts = {
   /** Grants that are not ready: their mailboxes are not polled. */
   readonly grants: readonly OAuthGrantCheck[];
   readonly uidValidityChanges: Pick<UidValidityChanges, 'count'>;
-  readonly isIdling: (mailboxId: string) => boolean;
   readonly isUnconfirmed: PostActionGuard['isUnconfirmed'];
   readonly loginFailuresMax: number;
   /** No worker is live: a mailbox that is due is not polled soon. */
@@ -58,11 +57,12 @@ type MailboxWithHealth = Mailbox & { readonly health: MailboxHealth };
 export function mailboxChecks(
   all: readonly MailboxWithHealth[],
   facts: MailboxFacts,
+  pushOf: (mailbox: Mailbox) => PushState,
 ): Readiness['checks']['mailboxes'] {
   const active = all.filter((mailbox) => mailbox.state === 'active' || isInvalid(mailbox));
   const verdict = mailboxVerdicts(active, facts);
   const list = active
-    .map((mailbox) => mailboxCheck(mailbox, verdict(mailbox), facts))
+    .map((mailbox) => mailboxCheck(mailbox, verdict(mailbox), pushOf(mailbox), facts))
     .sort((a, b) => rank[a.status] - rank[b.status]);
   const of = (status: CheckStatus) => list.filter((check) => check.status === status);
   const [failed, waiting] = [of('failing'), of('waiting')];
@@ -103,8 +103,13 @@ function unconfirmedCheck(list: readonly MailboxCheck[]): Check {
   return { status: 'warning', since: null, reason, hint: hints.mailboxUnconfirmed };
 }
 
-function mailboxCheck(mailbox: MailboxWithHealth, verdict: MailboxVerdict, facts: MailboxFacts): MailboxCheck {
-  const { id, name, connection, health } = mailbox;
+function mailboxCheck(
+  mailbox: MailboxWithHealth,
+  verdict: MailboxVerdict,
+  push: PushState,
+  facts: MailboxFacts,
+): MailboxCheck {
+  const { name, connection, health } = mailbox;
   return {
     ...verdict,
     mailbox: name,
@@ -113,7 +118,7 @@ function mailboxCheck(mailbox: MailboxWithHealth, verdict: MailboxVerdict, facts
     // None begins while the grant gives no tokens.
     next_poll: grantCheckOf(mailbox, facts.grants) === null ? isoTime(health.nextPollAtMs) : null,
     failures: health.failures,
-    idling: facts.isIdling(id),
+    push,
   };
 }
 

@@ -48,8 +48,11 @@ export type PollOptions = RoundOptions & {
   /** Absent: the poll is not preempted. */
   readonly preemption?: Preemption;
   /** Asks for a slot in which the connection idles after the first round; null, or absent: the session is closed. */
-  readonly requestIdleSlot?: (hadMessages: boolean) => IdleSlot | null;
+  readonly requestIdleSlot?: (request: IdleSlotRequest) => IdleSlot | null;
 };
+
+/** `isOffered`: the server offers IDLE in this session. */
+export type IdleSlotRequest = { readonly hadMessages: boolean; readonly isOffered: boolean };
 
 /** Ends a poll that others wait for; the next one continues at the cursor. */
 export type Preemption = {

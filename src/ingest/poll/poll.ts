@@ -152,8 +152,8 @@ async function pollWithSession(poll: StartedPoll): Promise<number> {
   };
   const { report, hasGivenUp } = await runRounds(open, record.roundId, true);
   if (hasGivenUp) return waitAfterPollMs('message_given_up', mailbox, settings());
-  const mayIdle = session.supportsIdle && !options.stop.aborted;
-  using slot = mayIdle ? (options.requestIdleSlot?.(hadMessages(report)) ?? null) : null;
+  const request = { hadMessages: hadMessages(report), isOffered: session.supportsIdle };
+  using slot = options.stop.aborted ? null : (options.requestIdleSlot?.(request) ?? null);
   if (slot !== null) return await idle(open, slot, async () => (await runRounds(open, ports.newId(), false)).report);
   const isUnstable = (options.uidValidityChanges?.count(mailbox.id) ?? 0) > uidValidityChangesMax;
   return waitAfterPollMs(isUnstable ? 'folder_unstable' : 'finished', mailbox, settings());

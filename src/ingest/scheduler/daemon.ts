@@ -126,7 +126,7 @@ function parts(ports: DaemonPorts, settings: () => DaemonSettings, stop: AbortSi
     const { idle, concurrencyMax, concurrencyPerHostMax } = settings();
     return { ...idle, rounds: { max: concurrencyMax, perGroupMax: concurrencyPerHostMax } };
   };
-  const idleSlots = createIdleSlots({ store, workers, clock }, idleLimits);
+  const idleSlots = createIdleSlots({ store, workers, clock, log }, idleLimits);
   const health = createHealth({
     clock,
     store,
@@ -141,8 +141,8 @@ function parts(ports: DaemonPorts, settings: () => DaemonSettings, stop: AbortSi
       workers: workers.check(),
       crashes: ports.crashesCheck(),
       openCircuits: circuitBreaker.openCircuits(),
-      idle: idleSlots.usage(),
-      isIdling: idleSlots.isIdling,
+      idleConnections: idleSlots.usage(),
+      pushStates: idleSlots.pushStates,
       loginFailuresMax: settings().loginFailuresMax,
       intervalMs: settings().intervalMs,
       ...scheduler.load(),

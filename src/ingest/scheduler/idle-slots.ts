@@ -5,13 +5,17 @@
  * Its row is read every two seconds: when it changed, was paused or removed, or another worker became the preferred
  * one, the slot ends and the mailbox is due. When all slots are taken, a mailbox that just had new messages displaces
  * the one without for longest; when limits are lowered, slots end in that order. A mailbox whose server keeps ending
- * idle connections is only polled for an hour.
+ * idle connections is only polled for an hour (push-suspensions.ts).
  */
 import type { Clock } from '../../async/clock.ts';
 import { createSemaphore, type SemaphoreLimits } from '../../async/semaphore.ts';
+import type { Log } from '../../events.ts';
+import { isoTime } from '../../text/time.ts';
 import type { Mailbox } from '../model.ts';
-import type { IdleSlot } from '../poll/poll-context.ts';
+import type { IdleSlot, IdleSlotRequest } from '../poll/poll-context.ts';
+import type { PushState } from '../readiness.ts';
 import type { IngestStore } from '../stores.ts';
+import { createPushSuspensions, type PushSuspensions, shortIdleMs } from './push-suspensions.ts';
 import type { LiveWorkers } from './workers.ts';
 
 export type IdleLimits = {
@@ -23,10 +27,11 @@ export type IdleLimits = {
 
 export interface IdleSlots {
   /** A slot for `mailbox` at this version of its row; null: none is free, or its server does not allow it. */
-  request(mailbox: Mailbox, version: string, hadMessages: boolean): IdleSlot | null;
+  request(mailbox: Mailbox, version: string, request: IdleSlotRequest): IdleSlot | null;
   /** Reads the rows of idling mailboxes, at most every two seconds, and applies the limits in force. */
   refresh(): Promise<void>;
-  isIdling(mailboxId: string): boolean;
+  /** The push state of mailboxes at this moment. */
+  pushStates(): (mailbox: Mailbox) => PushState;
   usage(): { readonly open: number; readonly max: number };
 }
 
@@ -34,10 +39,12 @@ type IdleSlotsPorts = {
   readonly store: Pick<IngestStore, 'mailboxVersions'>;
   readonly workers: Pick<LiveWorkers, 'isPreferredHere'>;
   readonly clock: Clock;
+  readonly log: Log;
 };
 
 /** Times are on the monotonic clock. */
 type IdlingMailbox = {
+  readonly mailbox: Mailbox;
   readonly host: string;
   readonly version: string;
   readonly ending: AbortController;
@@ -49,27 +56,19 @@ type IdlingMailbox = {
 const refreshMs = 2000;
 /** A mailbox with new messages within this time is not displaced. */
 const quietMsMin = 10 * 60_000;
-/** An IDLE shorter than this counts as broken off; a longer one, or an hour without, clears earlier ones. */
-const shortIdleMs = 60_000;
-const brokenOffMax = 3;
-const suspendMs = 3_600_000;
 
 /** `limits` is read on every request and refresh. */
 export function createIdleSlots(ports: IdleSlotsPorts, limits: () => IdleLimits): IdleSlots {
   const { clock, workers, store } = ports;
   const idling = new Map<string, IdlingMailbox>();
-  const suspensions = createSuspensions(clock);
+  const suspensions = createPushSuspensions(ports);
+  /** Ids of mailboxes whose server did not offer IDLE in the last session. */
+  const unsupported = new Set<string>();
   const rounds = createSemaphore(clock, () => limits().rounds);
   let refreshedAtMs = Number.NEGATIVE_INFINITY;
 
-  const hasRoom = (host: string, hadMessages: boolean): boolean => {
-    const { connectionsMax, connectionsPerHostMax } = limits();
-    const all = [...idling.values()].filter(isOpen);
-    const onHost = all.filter((one) => one.host === host);
-    if (connectionsMax === 0 || connectionsPerHostMax === 0) return false;
-    if (onHost.length >= connectionsPerHostMax) return hadMessages && displaceQuietest(onHost, clock);
-    return all.length < connectionsMax || (hadMessages && displaceQuietest(all, clock));
-  };
+  const hasRoom = (host: string, hadMessages: boolean): boolean =>
+    makeRoom([...idling.values()].filter(isOpen), limits(), host, hadMessages, clock);
 
   const open = (id: string, one: IdlingMailbox): IdleSlot => ({
     end: one.ending.signal,
@@ -85,21 +84,26 @@ export function createIdleSlots(ports: IdleSlotsPorts, limits: () => IdleLimits)
       }
     },
     connectionEnded: (isRefused = false) => {
-      if (isRefused) return suspensions.count(id, brokenOffMax);
-      if (clock.monotonicMs() - one.sinceMs < shortIdleMs) return suspensions.count(id, 1);
-      suspensions.clear(id);
+      if (isRefused) return suspensions.count(one.mailbox, 'idle_refused');
+      if (clock.monotonicMs() - one.sinceMs < shortIdleMs) return suspensions.count(one.mailbox, 'idle_broken_off');
+      suspensions.clear(one.mailbox);
       return true;
     },
     [Symbol.dispose]: () => void idling.delete(id),
   });
 
   return {
-    request: ({ id, connection: { host } }, version, hadMessages) => {
-      if (idling.has(id) || suspensions.has(id) || !workers.isPreferredHere(id) || !hasRoom(host, hadMessages))
-        return null;
+    request: (mailbox, version, { hadMessages, isOffered }) => {
+      const { id } = mailbox;
+      const { host } = mailbox.connection;
+      if (isOffered) unsupported.delete(id);
+      else unsupported.add(id);
+      const isSuspended = suspensions.of(id) !== null;
+      const isRefused = !isOffered || isSuspended || idling.has(id) || !workers.isPreferredHere(id);
+      if (isRefused || !hasRoom(host, hadMessages)) return null;
       const nowMs = clock.monotonicMs();
       const one: IdlingMailbox = {
-        ...{ host, version, sinceMs: nowMs, isDueAfter: false, ending: new AbortController() },
+        ...{ mailbox, host, version, sinceMs: nowMs, isDueAfter: false, ending: new AbortController() },
         lastMessageMs: hadMessages ? nowMs : Number.NEGATIVE_INFINITY,
       };
       idling.set(id, one);
@@ -110,41 +114,72 @@ export function createIdleSlots(ports: IdleSlotsPorts, limits: () => IdleLimits)
       const rows = await store.mailboxVersions([...idling.keys()]);
       refreshedAtMs = clock.monotonicMs();
       for (const [id, one] of idling) {
+        if (refreshedAtMs - one.sinceMs >= shortIdleMs) suspensions.clear(one.mailbox);
         const row = rows.get(id);
         const isUnchanged = row?.isActive === true && row.version === one.version && workers.isPreferredHere(id);
         if (!isUnchanged) end(one, true);
       }
       applyLimits([...idling.values()], limits());
     },
-    isIdling: (mailboxId) => idling.has(mailboxId),
+    pushStates: () => pushStatesIn({ ...ports, idling, suspensions, unsupported, limits: limits() }),
     usage: () => ({ open: idling.size, max: limits().connectionsMax }),
-  };
-}
-
-/** Mailboxes whose IDLE was broken off or refused too often: they get no slot for an hour. */
-function createSuspensions(clock: Clock) {
-  const counts = new Map<string, { readonly count: number; readonly untilMs: number }>();
-  const countOf = (mailboxId: string): number => {
-    const counted = counts.get(mailboxId);
-    if (counted === undefined) return 0;
-    if (clock.monotonicMs() < counted.untilMs) return counted.count;
-    counts.delete(mailboxId);
-    return 0;
-  };
-  return {
-    has: (mailboxId: string): boolean => countOf(mailboxId) >= brokenOffMax,
-    /** False: the mailbox is suspended now. */
-    count: (mailboxId: string, times: number): boolean => {
-      const count = countOf(mailboxId) + times;
-      counts.set(mailboxId, { count, untilMs: clock.monotonicMs() + suspendMs });
-      return count < brokenOffMax;
-    },
-    clear: (mailboxId: string): void => void counts.delete(mailboxId),
   };
 }
 
 function isOpen({ ending }: IdlingMailbox): boolean {
   return !ending.signal.aborted;
+}
+
+/** True where a connection is free, or one without new messages for long was ended for a mailbox that had some. */
+function makeRoom(
+  all: readonly IdlingMailbox[],
+  limits: IdleLimits,
+  host: string,
+  hadMessages: boolean,
+  clock: Clock,
+): boolean {
+  if (isOff(limits)) return false;
+  const onHost = all.filter((one) => one.host === host);
+  if (onHost.length >= limits.connectionsPerHostMax) return hadMessages && displaceQuietest(onHost, clock);
+  return all.length < limits.connectionsMax || (hadMessages && displaceQuietest(all, clock));
+}
+
+type SlotTable = IdleSlotsPorts & {
+  readonly idling: ReadonlyMap<string, IdlingMailbox>;
+  readonly suspensions: Pick<PushSuspensions, 'of'>;
+  readonly unsupported: ReadonlySet<string>;
+  readonly limits: IdleLimits;
+};
+
+function pushStatesIn({ clock, workers, idling, suspensions, unsupported, limits }: SlotTable) {
+  const isFull = fullness([...idling.values()].filter(isOpen), limits);
+  const codeOf = ({ id, connection: { host } }: Mailbox): PushState['code'] => {
+    if (isOff(limits)) return 'idle_off';
+    if (!workers.isPreferredHere(id)) return 'other_worker';
+    if (unsupported.has(id)) return 'idle_unsupported';
+    return isFull(host) ? 'idle_slots_taken' : 'not_connected';
+  };
+  return (mailbox: Mailbox): PushState => {
+    if (idling.has(mailbox.id)) return { state: 'idling', code: null, until: null };
+    const mayIdleHere = !isOff(limits) && workers.isPreferredHere(mailbox.id);
+    const suspension = mayIdleHere ? suspensions.of(mailbox.id) : null;
+    if (suspension === null) return { state: 'polled', code: codeOf(mailbox), until: null };
+    const until = isoTime(clock.nowMs() + suspension.untilMs - clock.monotonicMs());
+    return { state: 'suspended', code: suspension.code, until };
+  };
+}
+
+function isOff({ connectionsMax, connectionsPerHostMax }: IdleLimits): boolean {
+  return connectionsMax === 0 || connectionsPerHostMax === 0;
+}
+
+/** True for a mail host where no connection is free. */
+function fullness(
+  all: readonly IdlingMailbox[],
+  { connectionsMax, connectionsPerHostMax }: IdleLimits,
+): (host: string) => boolean {
+  const onHost = Map.groupBy(all, ({ host }) => host);
+  return (host) => all.length >= connectionsMax || (onHost.get(host)?.length ?? 0) >= connectionsPerHostMax;
 }
 
 /** Limits may have been lowered: ends the slots above them, those without new messages for longest first. */

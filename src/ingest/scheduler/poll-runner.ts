@@ -188,8 +188,8 @@ function optionsOf(
       folderCheckSchedule: health.folderCheckSchedule,
     },
     handledCounts: health.handledCounts,
-    requestIdleSlot: (hadMessages) => {
-      const slot = idleSlots.request(mailbox, due.version, hadMessages);
+    requestIdleSlot: (request) => {
+      const slot = idleSlots.request(mailbox, due.version, request);
       if (slot === null) return null;
       entry.isIdling = true;
       idles();

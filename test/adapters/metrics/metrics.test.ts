@@ -97,7 +97,8 @@ test('mailboxes are counted by state, each with its failures and its last succes
   const text = await fullRender();
   const value = (name: string) => valuesOf(text, `ticketmaild_${name}`);
   expect(value('mailboxes')).toEqual({ ok: 1, failing: 1, waiting: 0, paused: 3 });
-  expect(value('mailboxes_idling')).toEqual({ '': 1 });
+  expect(value('mailboxes_push')).toEqual({ idling: 1, polled: 0, suspended: 1 });
+  expect(value('mailbox_push_suspended')).toEqual({ 'sales imap.example.org idle_refused': 1 });
   expect(value('mailbox_failures')).toEqual({ sales: 3, support: 0 });
   const success = Date.parse('2026-03-01T10:00:00Z') / 1000;
   expect(value('mailbox_last_success_timestamp_seconds')).toEqual({ support: success });
@@ -127,7 +128,7 @@ test('an unknown value has no sample', async () => {
     'quarantine_messages',
     'quarantine_oldest_timestamp_seconds',
     'mailboxes',
-    'mailboxes_idling',
+    'mailboxes_push',
     'mailbox_failures',
   ];
   const [first, missing, again] = [await names(), await names(blind), await names()];

@@ -12,7 +12,7 @@ export function mailboxCheck(mailbox: string, more: Partial<MailboxCheck> = {}):
     last_success: '2026-03-01T10:00:00.000Z',
     next_poll: '2026-03-01T10:01:00.000Z',
     failures: 0,
-    idling: false,
+    push: { state: 'polled', code: 'not_connected', until: null },
     ...more,
   };
 }
@@ -25,6 +25,8 @@ export const refusedMailbox = mailboxCheck('sales', {
   failures: 3,
   last_success: null,
 });
+
+const suspended = { state: 'suspended', code: 'idle_refused', until: '2026-03-01T11:00:00.000Z' } as const;
 
 const worker = { host: 'desk1', pid: 100, live: true, seen_at: '2026-03-01T10:00:00.000Z' };
 
@@ -75,7 +77,7 @@ export function sampleReadiness(checks: Partial<Readiness['checks']> = {}): Read
       config: { ...fine, needs_restart: [] },
       clock: { ...fine, offset_ms: -250 },
       crashes: { ...fine, count: 0, last: null },
-      idle: { open: 7, max: 200 },
+      push: { ...fine, open: 7, max: 200, suspended: 0, list: [] },
       quarantine: {
         ...fine,
         count: 2,
@@ -88,7 +90,10 @@ export function sampleReadiness(checks: Partial<Readiness['checks']> = {}): Read
         failing: 1,
         waiting: 0,
         paused: 3,
-        list: [refusedMailbox, mailboxCheck('support', { idling: true })],
+        list: [
+          { ...refusedMailbox, push: suspended },
+          mailboxCheck('support', { push: { state: 'idling', code: null, until: null } }),
+        ],
       },
       ...checks,
     },

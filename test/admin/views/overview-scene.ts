@@ -24,9 +24,9 @@ const list = [
   { host: 'desk', pid: 7, live: true, seen_at: '2026-01-31T08:30:00.000Z' },
   { host: 'other', pid: 8, live: false, seen_at: null },
 ];
-const beside: Pick<Readiness['checks'], 'config' | 'listeners' | 'disk' | 'workers' | 'crashes' | 'idle'> = {
+const beside: Pick<Readiness['checks'], 'config' | 'listeners' | 'disk' | 'workers' | 'crashes'> = {
   ...{ listeners: { ...good, list: [] }, config: { ...good, needs_restart: [] }, disk: { ...good, free_bytes: null } },
-  ...{ workers: { ...good, live: 1, list }, crashes: { ...good, count: 0, last: null }, idle: { open: 0, max: 0 } },
+  ...{ workers: { ...good, live: 1, list }, crashes: { ...good, count: 0, last: null } },
 };
 
 type Ports = OverviewPorts & QuarantineActionPorts;
@@ -53,6 +53,8 @@ export function overviewOf({ app }: TestApp, given: Partial<Ports> = {}): Overvi
         ...beside,
         worker,
         openCircuits: [],
+        idleConnections: { open: 0, max: 0 },
+        pushStates: () => () => ({ state: 'polled', code: 'idle_off', until: null }),
         polls: 0,
         pollsLong: 0,
         due: 0,
@@ -60,7 +62,6 @@ export function overviewOf({ app }: TestApp, given: Partial<Ports> = {}): Overvi
         intervalMs: 60_000,
         loginFailuresMax: 3,
       },
-      isIdling: () => false,
     }),
   });
   health.recordDatabase(null);

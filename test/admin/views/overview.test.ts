@@ -91,7 +91,8 @@ onBoth('failing mailboxes are listed first, then all by name, the paused ones am
   ]);
   expect(mailboxes).toMatchObject({ page: 1, pages: 1, total: 6 });
   expect(mailboxes.list[0]).toEqual({
-    ...{ name: 'zulu', host: 'mail.example.org', state: 'failing', lastSuccessMs: null, isIdling: false },
+    ...{ name: 'zulu', host: 'mail.example.org', state: 'failing', lastSuccessMs: null },
+    push: { state: 'polled', code: 'idle_off', until: null },
     isUnconfirmed: false,
     needsConsent: false,
     nextPollMs: expect.any(Number),

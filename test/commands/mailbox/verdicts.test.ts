@@ -36,10 +36,26 @@ test('the verdict is that of the worker, which knows more than the rows', async 
   ]);
 });
 
+test('the push of a mailbox is that of the worker, with the reason and the rest of a suspension', async () => {
+  const { cli, list } = await scene();
+  await using _cli = cli;
+  const until = new Date(Date.now() + 43.5 * 60_000).toISOString();
+  const suspended = mailbox('support', { push: { state: 'suspended', code: 'idle_refused', until } });
+  const askStatus = async () => [reply('/1', [suspended, mailbox('sales')])];
+  expect((await list(askStatus)).out).toMatch(/^support +ok .* suspended /m);
+  const shown = await runInProcess(['mailbox', 'show', 'support'], { env: cli.env, inputs: { askStatus } });
+  expect(shown.out).toMatch(/^push +suspended for another 43 min \(the server rejects IDLE\)$/m);
+  const { json } = await list(askStatus, '--json');
+  expect(json.map(({ push }) => push)).toMatchObject([{ state: 'polled' }, { state: 'suspended', until }]);
+});
+
 test('of two workers the one whose connection idles decides, else the one that sees a failure', async () => {
   const { cli, list } = await scene();
   await using _cli = cli;
-  const first = reply('/1', [mailbox('sales', { idling: true }), mailbox('support', away)]);
+  const first = reply('/1', [
+    mailbox('sales', { push: { state: 'idling', code: null, until: null } }),
+    mailbox('support', away),
+  ]);
   const second = reply('/2', [mailbox('sales', away), mailbox('support')]);
   for (const replies of [
     [first, second],

@@ -28,7 +28,7 @@ export function mailbox(name: string, more: Partial<MailboxCheck> = {}): Mailbox
     last_success: ago(1),
     next_poll: ago(-1),
     failures: 0,
-    idling: false,
+    push: { state: 'polled', code: 'not_connected', until: null },
     ...more,
   };
 }
@@ -63,11 +63,14 @@ export const fine: Readiness = {
     config: { ...ok, needs_restart: [] },
     clock: { ...ok, offset_ms: 12 },
     crashes: { ...ok, count: 0, last: null },
-    idle: { open: 2, max: 200 },
+    push: { ...ok, open: 2, max: 200, suspended: 0, list: [] },
     quarantine: { ...ok, count: 0, oldest: null, reasons: [] },
     mailboxes: {
       ...{ ...ok, ok: 2, failing: 0, waiting: 0, paused: 1 },
-      list: [mailbox('support', { idling: true }), mailbox('sales', { idling: true })],
+      list: [
+        mailbox('support', { push: { state: 'idling', code: null, until: null } }),
+        mailbox('sales', { push: { state: 'idling', code: null, until: null } }),
+      ],
     },
   },
 };

@@ -62,7 +62,7 @@ describe('a daemon that is ready', () => {
 
   test('lists the mailboxes that are ok with --all only', async () => {
     expect((await status()).out).not.toMatch(/^support/m);
-    expect((await status(['--all'])).out).toMatch(/^support +imap\.example\.com +ok +1 min ago +in 1 min +yes$/m);
+    expect((await status(['--all'])).out).toMatch(/^support +imap\.example\.com +ok +1 min ago +in 1 min +idling$/m);
   });
 
   test('names the checks that fail in the line READY', async () => {
@@ -262,8 +262,11 @@ describe('a row', () => {
     expect(await row('workers', { workers })).toMatch(/ no heartbeat yet$/);
   });
 
-  test('of IDLE connections is ok', async () => {
-    expect(await row('idle', {})).toMatch(/^idle +ok /);
+  test('of push names the mailboxes whose push is suspended', async () => {
+    expect(await row('push', {})).toMatch(/^push +ok /);
+    const list = [{ mailbox: 'support', state: 'suspended', code: 'idle_refused', until: null }] as const;
+    const push = { ...fine.checks.push, status: 'warning', suspended: 1, list } as const;
+    expect(await row('push', { push })).toMatch(/^push +warning .*suspended for 1 \(support, again -\)$/);
   });
 
   test('of a failing disk omits the free space measured before', async () => {

@@ -74,7 +74,7 @@ test.concurrent('limits of senders and tickets hold for a connection that rests,
         .replace(/^From: .*/, 'From: robot@example.test'),
     );
   const later = () => ({ receivedAt: new Date(Date.now() + 2000) });
-  await until('it rests', async () => (await readiness(daemon)).body.checks.idle.open === 1);
+  await until('it rests', async () => (await readiness(daemon)).body.checks.push.open === 1);
   await dovecot.append(users[0] ?? '', 'INBOX', [same('one'), same('two')], later());
   await until('both', () => opened(daemon) === 2);
   await at.write('poll.interval_s = 3600\nlimits.sender_limit_per_hour = 2');
@@ -87,8 +87,8 @@ test.concurrent('limits of senders and tickets hold for a connection that rests,
 test.concurrent('IDLE is enabled, bounded again and disabled again', async () => {
   await using at = await scene(hourly, 3);
   const { daemon } = at;
-  const open = async () => (await readiness(daemon)).body.checks.idle;
-  expect(await open()).toEqual({ open: 0, max: 0 });
+  const open = async () => (await readiness(daemon)).body.checks.push;
+  expect(await open()).toMatchObject({ open: 0, max: 0 });
   for (const [max, interval] of [
     [3, 1],
     [1, 3600],

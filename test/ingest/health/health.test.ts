@@ -62,12 +62,13 @@ function healthOf(scene: Scene) {
       due: 0,
       dueMs: 0,
       intervalMs: 60_000,
-      isIdling: () => false,
       loginFailuresMax: 3,
     },
     ...{ listeners: { ...good, list: [] }, config: { ...good, needs_restart: [] }, disk: { ...good, free_bytes: 1 } },
     ...{ workers: { ...good, live: 1, list: [] }, openCircuits: [] },
-    ...{ crashes: { ...good, count: 0, last: null }, idle: { open: 0, max: 0 } },
+    ...{ crashes: { ...good, count: 0, last: null } },
+    idleConnections: { open: 0, max: 0 },
+    pushStates: () => () => ({ state: 'polled', code: 'idle_off', until: null }) as const,
   };
   return createHealth({
     clock: scene.clock ?? clock,

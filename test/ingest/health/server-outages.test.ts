@@ -58,7 +58,7 @@ describe('the rows show an outage', () => {
 
 describe('the verdict on the mailboxes of a server that is away', () => {
   const facts: MailboxFacts = {
-    ...{ records: new Map(), outages: [], grants: [], isIdling: () => false, isUnconfirmed: () => false },
+    ...{ records: new Map(), outages: [], grants: [], isUnconfirmed: () => false },
     ...{ vault: { since: null, hint: null, key_ids: [] }, uidValidityChanges: { count: () => 0 } },
     ...{ loginFailuresMax: 3, nowMs: 20_000 },
   };
@@ -69,7 +69,7 @@ describe('the verdict on the mailboxes of a server that is away', () => {
     atMs: 12_000,
   };
   const verdicts = (all: ReturnType<typeof rows>, more: Partial<MailboxFacts> = {}) =>
-    mailboxChecks(all, { ...facts, outages: [away], ...more });
+    mailboxChecks(all, { ...facts, outages: [away], ...more }, () => ({ state: 'polled', code: null, until: null }));
 
   test('each of them fails, with the reason of the server and since when it is away', () => {
     const { list, ...check } = verdicts(rows(fine, fine, fine));

@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import type { Log } from '../../../src/events.ts';
 import type { IdleSlot } from '../../../src/ingest/poll/poll-context.ts';
 import { createIdleSlots, type IdleSlots } from '../../../src/ingest/scheduler/idle-slots.ts';
 import type { MailboxVersion } from '../../../src/ingest/stores.ts';
@@ -11,6 +12,8 @@ type Scene = {
   readonly slots: IdleSlots;
   readonly request: (name: string, hadMessages?: boolean, host?: string) => IdleSlot | null;
   readonly refresh: () => Promise<void>;
+  /** Events above level debug, with their mailboxes. */
+  readonly logged: readonly string[];
 };
 
 function scene(limits = { connectionsMax: 2, connectionsPerHostMax: 2, rounds: { max: 1, perGroupMax: 1 } }): Scene {
@@ -18,16 +21,21 @@ function scene(limits = { connectionsMax: 2, connectionsPerHostMax: 2, rounds: {
   const rows = new Map<string, MailboxVersion>();
   const foreign = new Set<string>();
   const store = { mailboxVersions: () => Promise.resolve(rows) };
-  const slots = createIdleSlots({ store, clock, workers: { isPreferredHere: (id) => !foreign.has(id) } }, () => limits);
+  const logged: string[] = [];
+  const record = (fields: object, event: string) =>
+    void logged.push(`${event} ${'mailbox' in fields && fields.mailbox}`);
+  const log = { debug: () => undefined, info: record, warn: record } as unknown as Log;
+  const workers = { isPreferredHere: (id: string) => !foreign.has(id) };
+  const slots = createIdleSlots({ store, clock, workers, log }, () => limits);
   const request = (name: string, hadMessages = false, host = 'mail') => {
     rows.set(name, { version: '1', isActive: true });
-    return slots.request(mailbox(name, host), '1', hadMessages);
+    return slots.request(mailbox(name, host), '1', { hadMessages, isOffered: true });
   };
   const refresh = async () => {
     clock.at.ms += 2000;
     await slots.refresh();
   };
-  return { clock, rows, foreign, slots, request, refresh };
+  return { clock, rows, foreign, slots, request, refresh, logged };
 }
 
 describe('IDLE slots', () => {
@@ -157,4 +165,75 @@ test('a server that refuses IDLE is not asked again for an hour', () => {
   expect(slot?.connectionEnded(true)).toBe(false);
   slot?.[Symbol.dispose]();
   expect(request('a')).toBeNull();
+});
+
+describe('the push state of a mailbox', () => {
+  const stateOf = ({ slots }: Scene, name: string, host = 'mail') => slots.pushStates()(mailbox(name, host));
+  const breakOff = (at: Scene, name: string, times = 3) => {
+    for (let time = 1; time <= times; time += 1) {
+      const slot = at.request(name);
+      at.clock.at.ms += 5000;
+      slot?.connectionEnded();
+      slot?.[Symbol.dispose]();
+    }
+  };
+
+  test('says why a mailbox does not idle', () => {
+    const at = scene();
+    expect(stateOf(at, 'a')).toEqual({ state: 'polled', code: 'not_connected', until: null });
+    at.request('a');
+    expect(stateOf(at, 'a')).toEqual({ state: 'idling', code: null, until: null });
+    at.slots.request(mailbox('plain', 'mail'), '1', { hadMessages: true, isOffered: false });
+    expect(stateOf(at, 'plain')).toMatchObject({ state: 'polled', code: 'idle_unsupported' });
+    at.request('plain');
+    expect(stateOf(at, 'plain')).toMatchObject({ state: 'idling' });
+    expect(stateOf(at, 'c')).toMatchObject({ code: 'idle_slots_taken' });
+    at.foreign.add('c');
+    expect(stateOf(at, 'c')).toMatchObject({ code: 'other_worker' });
+    expect(
+      stateOf(scene({ connectionsMax: 0, connectionsPerHostMax: 0, rounds: { max: 1, perGroupMax: 1 } }), 'a'),
+    ).toMatchObject({ code: 'idle_off' });
+  });
+
+  test('is suspended for an hour after three short sessions, or a refused IDLE, and says until when', () => {
+    const at = scene();
+    breakOff(at, 'a', 2);
+    expect(stateOf(at, 'a')).toMatchObject({ state: 'polled' });
+    breakOff(at, 'a', 1);
+    const until = new Date(at.clock.at.ms + 3_600_000).toISOString();
+    expect(stateOf(at, 'a')).toEqual({ state: 'suspended', code: 'idle_broken_off', until });
+    const slot = at.request('b');
+    slot?.connectionEnded(true);
+    slot?.[Symbol.dispose]();
+    expect(stateOf(at, 'b')).toEqual({ state: 'suspended', code: 'idle_refused', until });
+    at.clock.at.ms += 3_600_000;
+    expect(stateOf(at, 'a')).toMatchObject({ state: 'polled', code: 'not_connected' });
+  });
+
+  test('is logged when it is suspended and when it has idled for a minute again', async () => {
+    const at = scene();
+    breakOff(at, 'a');
+    expect(at.logged).toEqual(['push.suspended a']);
+    at.clock.at.ms += 3_600_001;
+    at.request('a');
+    at.clock.at.ms += 50_000;
+    await at.refresh();
+    expect(at.logged).toHaveLength(1);
+    at.clock.at.ms += 10_000;
+    await at.refresh();
+    await at.refresh();
+    expect(at.logged).toEqual(['push.suspended a', 'push.resumed a']);
+  });
+
+  test('of fifty mailboxes of one server fills no log', async () => {
+    const names = Array.from({ length: 50 }, (_, index) => `m${index}`);
+    const at = scene({ connectionsMax: 50, connectionsPerHostMax: 50, rounds: { max: 1, perGroupMax: 1 } });
+    for (const name of names) breakOff(at, name);
+    expect(at.logged).toHaveLength(6);
+    at.clock.at.ms += 3_600_001;
+    for (const name of names) at.request(name);
+    at.clock.at.ms += 60_000;
+    await at.refresh();
+    expect(at.logged).toHaveLength(7);
+  });
 });

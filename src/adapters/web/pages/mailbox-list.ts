@@ -5,6 +5,7 @@
  * In a narrow window each row becomes a card; the style sheet has the names of its columns for that.
  */
 import type { MailboxLine, OverviewQuery, OverviewView } from '../../../admin/service.ts';
+import { pushText } from '../../../ingest/health/push.ts';
 import {
   asOf,
   badge,
@@ -96,9 +97,14 @@ function row(line: MailboxLine, atMs: number): Markup {
   const [tone, text] = line.isUnconfirmed ? unconfirmed : badges[line.state];
   const none = markup`<span class="soft">${line.state === 'unknown' ? 'when a worker is free' : 'none'}</span>`;
   const next = line.nextPollMs === null || line.state === 'paused' ? none : timeOfDay(line.nextPollMs, atMs);
-  const idling = line.isIdling ? markup` <small>IDLE</small>` : nothing;
-  return markup`<tr><th scope="row"><a href="${mailboxAddress(line.name)}"><bdi>${line.name}</bdi></a><small><bdi>${line.host}</bdi></small></th><td>${badge(tone, text)}${idling}${mailboxError(line.error)}${line.isUnconfirmed ? mailboxLink(line, 'Check and confirm') : nothing}${line.needsConsent ? mailboxLink(line, 'Sign in again') : nothing}</td><td>${timeOfDay(line.lastSuccessMs, atMs)}</td><td>${next}</td></tr>
+  const push = line.push === null || isPushQuiet(line) ? nothing : markup` <small>${pushText(line.push, atMs)}</small>`;
+  return markup`<tr><th scope="row"><a href="${mailboxAddress(line.name)}"><bdi>${line.name}</bdi></a><small><bdi>${line.host}</bdi></small></th><td>${badge(tone, text)}${push}${mailboxError(line.error)}${line.isUnconfirmed ? mailboxLink(line, 'Check and confirm') : nothing}${line.needsConsent ? mailboxLink(line, 'Sign in again') : nothing}</td><td>${timeOfDay(line.lastSuccessMs, atMs)}</td><td>${next}</td></tr>
 `;
+}
+
+/** A mailbox that fails has no connection to push on. */
+function isPushQuiet({ state, push }: MailboxLine): boolean {
+  return state !== 'ok' && push?.state === 'polled';
 }
 
 /** The page of one mailbox, or, with a path such as `/settings`, one of its forms. */

@@ -23,7 +23,7 @@ function mailbox(name: string, host: string, more: Partial<MailboxLine> = {}): M
     state: 'ok',
     lastSuccessMs: nowMs - 24 * secondMs,
     nextPollMs: nowMs + 36 * secondMs,
-    isIdling: false,
+    push: { state: 'polled', code: 'idle_unsupported', until: null },
     isUnconfirmed: false,
     needsConsent: false,
     error: null,
@@ -173,7 +173,9 @@ const mailboxes: readonly MailboxLine[] = [
   ...departments
     .flatMap((department) => places.map((place) => `${department}-${place}`))
     .slice(0, 44)
-    .map((name, index) => mailbox(name, 'imap.example.org', { isIdling: index % 3 === 0 })),
+    .map((name, index) =>
+      mailbox(name, 'imap.example.org', index % 3 === 0 ? { push: { state: 'idling', code: null, until: null } } : {}),
+    ),
 ];
 
 const hours = Array.from({ length: 24 }, (_, index) => {
