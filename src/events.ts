@@ -236,7 +236,7 @@ const definitions = {
     'login.suspended',
     'warn',
     'mailbox server login_failures suspended_h',
-    'Logins are suspended after consecutive refusals, until the row changes (`mailbox set-password`, `mailbox resume`).',
+    'Logins are suspended after consecutive refusals, until the row changes (`mailbox set-password`, `mailbox resume`); `mailbox retry` tries once.',
   ),
   pollRecovered: event('poll.recovered', 'info', `${poll} after_failures`, 'The first successful poll after failures.'),
   idleStarted: event('idle.started', 'debug', 'mailbox', 'A connection stays open in IDLE.'),

@@ -411,6 +411,10 @@ export interface AdminService {
   testMailbox(shown: ShownMailbox): Promise<MailboxResult>;
   /** As `mailbox pause` and `mailbox resume`. */
   setMailboxState(shown: ShownMailbox, state: 'active' | 'paused', by: string): Promise<MailboxResult>;
+  /** As `mailbox retry`, without waiting for a result for more than some seconds. */
+  retryMailbox(name: string, by: string): Promise<ActionResult>;
+  /** As `mailbox retry --host`. */
+  retryHost(host: string, by: string): Promise<ActionResult>;
   /** As `mailbox remove`; takes the password of the admin. */
   removeMailbox(shown: ShownMailbox, request: MailboxRequest): Promise<MailboxResult>;
   resolveQuarantined(id: string, way: 'requeue' | 'release' | 'discard', by: string): Promise<ActionResult>;

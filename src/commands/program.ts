@@ -110,10 +110,7 @@ function addDaemonCommands(program: Command, add: AddTo): void {
     'Check the configuration, the database and every mailbox',
     'check',
   );
-  listing('migrate', 'Apply pending migrations to the tables', 'migrate').option(
-    '--status',
-    'only list the migrations',
-  );
+  listing('migrate', 'Apply pending migrations to the tables', 'migrate').option('--status', 'only list them');
   add(program, () => import('./status/status.ts'))
     .reporting(
       'status',
@@ -168,6 +165,10 @@ function addMailboxChanges(mailbox: Command, add: AddTo): void {
   const settings = add(mailbox, () => import('./mailbox/set.ts'));
   configured('pause', 'Stop polling a mailbox until it is resumed', 'pauseMailbox').argument(...mailboxName);
   configured('resume', 'Resume polling a mailbox, at once', 'resumeMailbox').argument(...mailboxName);
+  add(mailbox, () => import('./mailbox/retry.ts'))
+    .listing('retry', 'Poll a mailbox, or all of a host, at once in the running daemon', 'retryMailboxes')
+    .argument('[name]', mailboxName[1])
+    .option('--host <host>', 'all active mailboxes of this mail server');
   configured('remove', 'Remove the settings, password and cursor of a mailbox; its tickets stay', 'removeMailbox')
     .argument(...mailboxName)
     .option(...yes);

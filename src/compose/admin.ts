@@ -31,6 +31,8 @@ export type AdminParts = {
   readonly sessions: Sessions;
   /** Size limit of a message. */
   readonly sizeBytesMax: number;
+  /** `[poll] login_failures_max` in force. */
+  readonly loginFailuresMax: () => number;
   readonly resolve: Resolver['resolve'];
   readonly raw: RawSources;
   readonly worker: WorkerIdentity;
@@ -62,6 +64,7 @@ async function openService(
     { createOAuthSignIn, labelOf },
     { createMailboxActions },
     { createProbeRunner },
+    { createMailboxRetries },
   ] = await Promise.all([
     import('../admin/sign-in/sign-in.ts'),
     import('../admin/sign-in/refusals.ts'),
@@ -72,6 +75,7 @@ async function openService(
     import('../admin/oauth-sign-in.ts'),
     import('../admin/mailboxes/actions.ts'),
     import('../admin/mailboxes/probe-runner.ts'),
+    import('../admin/mailboxes/retry.ts'),
   ]);
   const { config, database, configFile, store, encryption, control, operations, resolve, raw, worker, log, oauth } =
     parts;
@@ -105,6 +109,7 @@ async function openService(
     ...views,
     ...confirmation,
     ...mailboxActions,
+    ...createMailboxRetries({ ...common, loginFailuresMax: parts.loginFailuresMax, changed }),
     ...oauthSignIn,
     recordRefusal,
     resolveQuarantined,

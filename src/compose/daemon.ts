@@ -96,7 +96,8 @@ async function serveLocked(parts: LockedParts, stop: AbortSignal, reloads: Reloa
     return await resolver.resolve(message, action);
   };
   const ofPage = { store, log, encryption, oauth, control, operations, resolve, database, configFile };
-  const page = { ...ports, ...ofPage, sizeBytesMax: config.message.sizeBytesMax };
+  const loginFailuresMax = () => active.config.poll.loginFailuresMax;
+  const page = { ...ports, ...ofPage, sizeBytesMax: config.message.sizeBytesMax, loginFailuresMax };
   const reload = createReload({
     ...{ load: reloads.load, log, serviceManager, nowMs: systemClock.nowMs },
     current: () => active.config,

@@ -326,21 +326,21 @@ export function leaseLost(mailbox: string): Failure {
 /** A mailbox whose next poll is due, with its schedule. */
 export type DueMailbox = Mailbox & {
   readonly due: {
-    /** Time since it became due. */
+    /** Time since it became due, and since a person asked for this poll; null: none did. */
     readonly overdueMs: number;
+    readonly retryRequestedMs: number | null;
     /** Failed polls in a row. */
     readonly failures: number;
     /** Refused logins in a row with this version of the row. */
     readonly loginFailures: number;
-    /** Changes with every change of the row. */
+    /** Changes with every change of the row; fencing token of its last lease. */
     readonly version: string;
-    /** Fencing token of its last lease. */
     readonly epoch: number;
   };
 };
 
-/** The version of a mailbox row, and whether it is polled at all. */
-export type MailboxVersion = { readonly version: string; readonly isActive: boolean };
+/** The version of a mailbox row, whether it is polled at all, and whether a person asked for a poll. */
+export type MailboxVersion = { readonly version: string; readonly isActive: boolean; readonly isRetried: boolean };
 
 /** Due times of mailboxes, by the database's clock. */
 export interface ScheduleStore {

@@ -72,6 +72,8 @@ export const changingForms: readonly (readonly [path: string, fields: Readonly<R
   ['server/encryption/verify-backup', { key_ids: '0123456789abcdef' }],
   ['quarantine/resolve', { id: 'x', action: 'release' }],
   ['mailbox/confirm', { name: 'x', digest: 'A'.repeat(43) }],
+  ['mailbox/retry', { name: 'x' }],
+  ['mailbox/retry', { host: 'x' }],
   ['mailbox/add', { name: 'x', host: '127.0.0.1', port: '1', user: 'x', folder: 'INBOX', password: 'x' }],
   ...['set', 'password', 'test', 'pause', 'resume', 'remove'].map(
     (name) => [`mailbox/${name}`, { mailbox: 'x', version: 'A'.repeat(43), typed_name: 'x', password: 'x' }] as const,

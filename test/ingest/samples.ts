@@ -37,6 +37,6 @@ export function mailbox(name: string, host = 'mail.example.test'): Mailbox {
 export function dueMailbox(name: string, host?: string, due: Partial<DueMailbox['due']> = {}): DueMailbox {
   return {
     ...mailbox(name, host),
-    due: { overdueMs: 0, failures: 0, loginFailures: 0, version: '1', epoch: 0, ...due },
+    due: { overdueMs: 0, retryRequestedMs: null, failures: 0, loginFailures: 0, version: '1', epoch: 0, ...due },
   };
 }

@@ -11,6 +11,7 @@ import type { AuditReader, EncryptionStore } from '../../encryption/ports.ts';
 import type { StoredSource } from '../../ingest/model.ts';
 import type { DatabaseHealth, QuarantineReader, ReadableSecretsReader } from '../../ingest/ports.ts';
 import type { PoolCheck } from '../../ingest/readiness.ts';
+import type { RetryStore } from '../../ingest/retry-store.ts';
 import type {
   FolderStore,
   IngestStore,
@@ -28,6 +29,7 @@ import { requirePrivateFile } from './copy/private-file.ts';
 import { encryptionStore } from './encryption/store.ts';
 import { folderEpochStore } from './mailboxes/folders.ts';
 import { leaseStore } from './mailboxes/leases.ts';
+import { retryStore } from './mailboxes/retries.ts';
 import { scheduleStore } from './mailboxes/schedule.ts';
 import { mailboxStore } from './mailboxes/store.ts';
 import { batchStore } from './messages/batch.ts';
@@ -54,6 +56,7 @@ export type Database = MailboxStore &
   QuarantineStore &
   ReconcileStore &
   ReprocessStore &
+  RetryStore &
   EncryptionStore &
   AuditReader &
   ReadableSecretsReader &
@@ -92,6 +95,7 @@ export async function openDatabase(config: DatabaseConfig, limits: Partial<Mysql
   return {
     ...mailboxStore(db),
     ...scheduleStore(db),
+    ...retryStore(db),
     ...leaseStore(db),
     ...folderEpochStore(db),
     ...lookupStore(db),

@@ -31,6 +31,7 @@ export const examples: Readonly<Record<string, readonly string[]>> = {
   'mailbox test': ['mailbox test support'],
   'mailbox pause': ['mailbox pause support'],
   'mailbox resume': ['mailbox resume support'],
+  'mailbox retry': ['mailbox retry support', 'mailbox retry --host mail.example.org'],
   'mailbox remove': ['mailbox remove support'],
   'mailbox set': ['mailbox set support --interval 30', 'mailbox set support --folder Tickets --since now'],
   'mailbox set-addresses': ['mailbox set-addresses support help@example.org'],

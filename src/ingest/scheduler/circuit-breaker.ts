@@ -18,8 +18,11 @@ import {
 } from '../poll/server-failures.ts';
 
 export interface CircuitBreaker {
-  /** True when a mailbox there may be polled now: the circuit is closed, or a probe is due. */
-  allows(endpoint: Endpoint): boolean;
+  /**
+   * True when a mailbox there may be polled now: the circuit is closed, or a probe is due. A person's request, on the
+   * monotonic clock, is answered by one probe that began after it: it makes one due.
+   */
+  allows(endpoint: Endpoint, requestedAtMs?: number | null): boolean;
   attemptStarted(endpoint: Endpoint, mailboxId: string): void;
   /**
    * Call once an attempt: `failure` is null as soon as its session is open. Returns how that changed the circuit; null
@@ -39,6 +42,8 @@ type Circuit = {
   failures: number;
   /** When the next probe is allowed, on the monotonic clock. */
   nextProbeMs: number;
+  /** When the last probe began, on that clock. */
+  lastProbeMs: number;
   /** Mailbox id of the probe in progress. */
   probe: string | null;
 };
@@ -51,8 +56,7 @@ export function createCircuitBreaker(clock: Clock, random: () => number): Circui
   const recordFailure = (endpoint: Endpoint, failure: Failure, isProbe: boolean): 'opened' | null => {
     const key = endpointKey(endpoint);
     const nowMs = clock.monotonicMs();
-    const fresh: Circuit = { endpoint, failure, sinceMs: nowMs, atMs: nowMs, failures: 0, nextProbeMs: 0, probe: null };
-    const circuit = circuits.get(key) ?? fresh;
+    const circuit = circuits.get(key) ?? newCircuit(endpoint, failure, nowMs);
     circuits.set(key, circuit);
     const wasOpen = isOpen(circuit);
     // Attempts that were in progress when the circuit opened add nothing.
@@ -64,14 +68,17 @@ export function createCircuitBreaker(clock: Clock, random: () => number): Circui
     return isOpen(circuit) && !wasOpen ? 'opened' : null;
   };
   return {
-    allows: (endpoint) => {
+    allows: (endpoint, requestedAtMs = null) => {
       const circuit = circuits.get(endpointKey(endpoint));
       if (circuit === undefined || !isOpen(circuit)) return true;
-      return circuit.probe === null && clock.monotonicMs() >= circuit.nextProbeMs;
+      const isRequested = requestedAtMs !== null && requestedAtMs > circuit.lastProbeMs;
+      return circuit.probe === null && (isRequested || clock.monotonicMs() >= circuit.nextProbeMs);
     },
     attemptStarted: (endpoint, mailboxId) => {
       const circuit = circuits.get(endpointKey(endpoint));
-      if (circuit !== undefined && isOpen(circuit)) circuit.probe ??= mailboxId;
+      if (circuit === undefined || !isOpen(circuit) || circuit.probe !== null) return;
+      circuit.probe = mailboxId;
+      circuit.lastProbeMs = clock.monotonicMs();
     },
     attemptEnded: (endpoint, mailboxId, failure) => {
       const key = endpointKey(endpoint);
@@ -88,6 +95,11 @@ export function createCircuitBreaker(clock: Clock, random: () => number): Circui
     },
     openCircuits: () => [...circuits.values()].filter(isOpen).map(openCircuit),
   };
+}
+
+function newCircuit(endpoint: Endpoint, failure: Failure, nowMs: number): Circuit {
+  const times = { sinceMs: nowMs, atMs: nowMs, nextProbeMs: 0, lastProbeMs: Number.NEGATIVE_INFINITY };
+  return { ...times, endpoint, failure, failures: 0, probe: null };
 }
 
 function isOpen({ failures }: Circuit): boolean {

@@ -21,23 +21,26 @@ export interface DueQueue {
 }
 
 export function createDueQueue(
-  ports: Pick<SchedulerPorts, 'workers' | 'circuitBreaker' | 'disk'>,
+  ports: Pick<SchedulerPorts, 'workers' | 'circuitBreaker' | 'disk' | 'clock'>,
   limits: () => ConcurrencyLimits,
   runner: Pick<PollRunner, 'inProgress' | 'start' | 'end'>,
 ): DueQueue {
-  const { workers, circuitBreaker, disk } = ports;
+  const { workers, circuitBreaker, disk, clock } = ports;
   let queue: readonly DueMailbox[] = [];
+  let replacedAtMs = 0;
   let isComplete = true;
   return {
     replace: (due, isAll) => {
       queue = due.filter(({ id }) => !runner.inProgress.has(id));
       isComplete = isAll;
+      replacedAtMs = clock.monotonicMs();
     },
     startRunnable: () => {
       if (disk.isFailing || queue.length === 0) return;
       const rules = {
         isPreferredHere: workers.isPreferredHere,
-        allowsServer: circuitBreaker.allows,
+        allowsServer: ({ connection, due: { retryRequestedMs: ms } }: DueMailbox) =>
+          circuitBreaker.allows(connection, ms === null ? null : replacedAtMs - ms),
         openCircuits: circuitBreaker.openCircuits(),
       };
       const { runnable, waiting } = selectRunnable(queue, runner.inProgress, limits(), rules);
@@ -56,7 +59,7 @@ export function createDueQueue(
 
 type SelectionRules = {
   readonly isPreferredHere: (mailboxId: string) => boolean;
-  readonly allowsServer: (endpoint: Endpoint) => boolean;
+  readonly allowsServer: (mailbox: DueMailbox) => boolean;
   /** Servers of which a single mailbox may probe. */
   readonly openCircuits: readonly Endpoint[];
 };
@@ -115,7 +118,7 @@ function activeOf(inProgress: ReadonlyMap<string, PollInProgress>): readonly Pol
   return [...inProgress.values()].filter(({ isIdling }) => !isIdling);
 }
 
-/** For each server with an open circuit the mailbox that probes it: the one with fewest failures. */
+/** For each server with an open circuit the mailbox that probes it: a requested one, else that with fewest failures. */
 function probesOf(
   candidates: readonly DueMailbox[],
   openCircuits: readonly Endpoint[],
@@ -125,11 +128,20 @@ function probesOf(
   for (const mailbox of candidates) {
     const key = endpointKey(mailbox.connection);
     const best = probes.get(key);
-    if (keys.has(key) && (best === undefined || mailbox.due.failures < best.due.failures)) probes.set(key, mailbox);
+    if (keys.has(key) && (best === undefined || isBetterProbe(mailbox, best))) probes.set(key, mailbox);
   }
   return probes;
 }
 
-function isEligible({ id, connection, due }: DueMailbox, { isPreferredHere, allowsServer }: SelectionRules): boolean {
-  return allowsServer(connection) && (due.failures > 0 || due.overdueMs > preferenceMs || isPreferredHere(id));
+function isBetterProbe({ due }: DueMailbox, { due: best }: DueMailbox): boolean {
+  const isRequested = due.retryRequestedMs !== null;
+  if (isRequested !== (best.retryRequestedMs !== null)) return isRequested;
+  return due.failures < best.failures;
+}
+
+function isEligible(mailbox: DueMailbox, { isPreferredHere, allowsServer }: SelectionRules): boolean {
+  const { id, due } = mailbox;
+  // The preferred worker holds what keeps a mailbox out of IDLE, which a requested poll ends.
+  const isForAny = due.failures > 0 && due.retryRequestedMs === null;
+  return allowsServer(mailbox) && (isForAny || due.overdueMs > preferenceMs || isPreferredHere(id));
 }

@@ -32,6 +32,8 @@ export interface IdleSlots {
   refresh(): Promise<void>;
   /** The push state of mailboxes at this moment. */
   pushStates(): (mailbox: Mailbox) => PushState;
+  /** A person asked for another try: IDLE is allowed again. */
+  endSuspension(mailboxId: string): void;
   usage(): { readonly open: number; readonly max: number };
 }
 
@@ -117,11 +119,13 @@ export function createIdleSlots(ports: IdleSlotsPorts, limits: () => IdleLimits)
         if (refreshedAtMs - one.sinceMs >= shortIdleMs) suspensions.clear(one.mailbox);
         const row = rows.get(id);
         const isUnchanged = row?.isActive === true && row.version === one.version && workers.isPreferredHere(id);
-        if (!isUnchanged) end(one, true);
+        // A new login shows whether the connection is alive.
+        if (!isUnchanged || row.isRetried) end(one, true);
       }
       applyLimits([...idling.values()], limits());
     },
     pushStates: () => pushStatesIn({ ...ports, idling, suspensions, unsupported, limits: limits() }),
+    endSuspension: suspensions.end,
     usage: () => ({ open: idling.size, max: limits().connectionsMax }),
   };
 }

@@ -109,6 +109,7 @@ export function createPollRunner(
     const entry = newEntry(mailbox, clock, settings);
     running.set(id, entry);
     circuitBreaker.attemptStarted(connection, id);
+    if (mailbox.due.retryRequestedMs !== null) ports.idleSlots.endSuspension(id);
     const options = optionsOf(entry, ports, stop, slotFreed);
     entry.ended = pollMailbox(mailbox, ports, settings, options, observerOf(entry, ports))
       .then(async (summary) => {

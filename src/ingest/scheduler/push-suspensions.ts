@@ -60,6 +60,8 @@ export function createPushSuspensions({ clock, log }: { readonly clock: Clock; r
       reportSuspension(mailbox, suspension);
       return false;
     },
+    /** A person asked for another try. */
+    end: (mailboxId: string): void => void counts.delete(mailboxId),
     /** The mailbox has idled for longer than `shortIdleMs`. */
     clear: ({ id, name, connection }: Mailbox): void => {
       counts.delete(id);

@@ -2,6 +2,7 @@
 import { randomBytes } from 'node:crypto';
 import type { MailboxTexts } from '../../../src/admin/mailboxes/form.ts';
 import type {
+  ActionResult,
   AdminService,
   AdminSession,
   BackupVerdict,
@@ -130,9 +131,16 @@ function mailboxForms(service: () => MemoryService) {
     setMailboxPassword: async ({ name, version }, request) =>
       mailboxDone(service(), `set password ${version}`, name, request),
     testMailbox: async ({ name, version }) => mailboxDone(service(), `test ${version}`, name),
+    retryMailbox: async (name, by) => retried(service(), name, by),
+    retryHost: async (host, by) => retried(service(), host, by),
     setMailboxState: async ({ name, version }, state) => mailboxDone(service(), `${state} ${version}`, name),
     removeMailbox: async ({ name, version }, request) => mailboxDone(service(), `remove ${version}`, name, request),
   } satisfies Partial<AdminService>;
+}
+
+function retried({ done }: MemoryService, what: string, by: string): ActionResult {
+  done.push(`retry ${what} ${by}`);
+  return { isDone: true, sentence: `${what} is polled.` };
 }
 
 /** A form of a mailbox that is accepted; both passwords are remembered as they arrived. */

@@ -272,6 +272,23 @@ describe('a stored mailbox', () => {
     expect(await stored()).toMatchObject({ state: 'active' });
   });
 
+  test('is tried at once, alone or with all of its host; a paused one is not', async () => {
+    await added();
+    const tried = async (fields: Record<string, string>) =>
+      await flashAt((await scene.form('mailbox/retry', fields)).headers.location ?? '');
+    // No daemon runs here.
+    expect(await tried({ name })).toContain(`${name} is polled as soon as that can begin.`);
+    const { id = '' } = (await stored()) ?? {};
+    expect((await scene.app.store.retryProgress([id])).get(id)).toMatchObject({ isRequested: true });
+    expect((await scene.app.store.readAudit(1))[0]).toMatchObject({
+      ...{ action: 'mailbox.retried', who: 'ada (admin page)', detail: name },
+    });
+    expect(await tried({ host: 'LOCALHOST' })).toMatch(/LOCALHOST: 0 of (\d+) ok, 0 failing, \1 not polled so far\./);
+    expect(await tried({ host: 'elsewhere.example' })).toContain('No active mailbox is on host');
+    await scene.form('mailbox/pause', await scene.row(name));
+    expect(await tried({ name })).toContain(`${name} is paused, and not polled. First: ticketmaild mailbox resume `);
+  });
+
   test('whose messages would move into a folder that is not there, is tested: the page says so', async () => {
     await added({ action: 'move', target: 'Nowhere' });
     const tested = await scene.form('mailbox/test', await scene.row(name));

@@ -8,6 +8,7 @@ import { systemClock } from '../../../src/adapters/clock/clock.ts';
 import { createMailboxActions } from '../../../src/admin/mailboxes/actions.ts';
 import { createMailboxConfirmation } from '../../../src/admin/mailboxes/confirmation.ts';
 import { createProbeRunner, type ProbeRunner } from '../../../src/admin/mailboxes/probe-runner.ts';
+import { createMailboxRetries } from '../../../src/admin/mailboxes/retry.ts';
 import { createOAuthSignIn } from '../../../src/admin/oauth-sign-in.ts';
 import type { App } from '../../../src/compose/compose.ts';
 import type { OAuthProvider } from '../../../src/config/oauth-provider.ts';
@@ -66,7 +67,8 @@ export async function openMailboxPageScene(options: SceneOptions = {}): Promise<
   const { signInOf } = createOAuthSignIn({ ...ports, ...app.oauth, providers: () => configured });
   const providers = () => configured.map(({ name }) => ({ name, label: name }));
   const confirmation = createMailboxConfirmation({ ...ports, signInOf, providers });
-  const service = memoryService({ ...actions, ...confirmation });
+  const retries = createMailboxRetries({ ...ports, loginFailuresMax: () => 3, changed: () => undefined });
+  const service = memoryService({ ...actions, ...confirmation, ...retries });
   const page = building.use(await openPage(service));
   const ada = await signedIn(page);
   const [session] = service.sessions.values();

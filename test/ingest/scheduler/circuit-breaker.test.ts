@@ -144,3 +144,17 @@ test('too many open files here say nothing about the server', () => {
     breaker.attemptEnded(mail, id, new Failure('connect_refused', 'no', { fields: { cause: 'EMFILE' } }));
   expect(breaker.allows(mail)).toBe(true);
 });
+
+test("a person's request makes one probe due, which answers all requests before it", () => {
+  const { clock, breaker } = scene();
+  for (const id of ['a', 'b']) breaker.attemptEnded(mail, id, refused);
+  const firstMs = clock.monotonicMs();
+  expect([breaker.allows(mail), breaker.allows(mail, firstMs)]).toEqual([false, true]);
+  clock.at.ms += 10;
+  breaker.attemptStarted(mail, 'a');
+  const laterMs = clock.monotonicMs() + 10;
+  clock.at.ms += 20;
+  expect([breaker.allows(mail, firstMs), breaker.allows(mail, laterMs)]).toEqual([false, false]);
+  breaker.attemptEnded(mail, 'a', refused);
+  expect([breaker.allows(mail, firstMs), breaker.allows(mail, laterMs)]).toEqual([false, true]);
+});

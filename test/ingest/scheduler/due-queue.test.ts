@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { createDueQueue, selectRunnable } from '../../../src/ingest/scheduler/due-queue.ts';
 import type { PollInProgress } from '../../../src/ingest/scheduler/long-polls.ts';
-import { dueMailbox } from '../samples.ts';
+import { dueMailbox, handClock } from '../samples.ts';
 
 const limits = { concurrencyMax: 4, concurrencyPerHostMax: 2 };
 const rules = { isPreferredHere: () => true, allowsServer: () => true, openCircuits: [] };
@@ -57,6 +57,12 @@ describe('mailboxes that fail', () => {
   });
 });
 
+test('a server with an open circuit is probed by a mailbox that a person asked for', () => {
+  const asked = dueMailbox('asked', 'a', { failures: 9, retryRequestedMs: 0 });
+  const due = [dueMailbox('first', 'a', { failures: 1 }), asked, dueMailbox('last', 'a', { failures: 1 })];
+  expect(runnable(due, new Map(), limits, { ...rules, openCircuits: [asked.connection] })).toEqual([asked]);
+});
+
 describe('the preferred worker', () => {
   const away = { ...rules, isPreferredHere: () => false };
 
@@ -70,16 +76,33 @@ describe('the preferred worker', () => {
   });
 });
 
+test('a mailbox that a person asked for is polled by its preferred worker first, also one that failed', () => {
+  const away = { ...rules, isPreferredHere: () => false };
+  const asked = (overdueMs: number) => dueMailbox('a', 'a', { failures: 3, overdueMs, retryRequestedMs: overdueMs });
+  expect(runnable([asked(1000)], new Map(), limits, away)).toEqual([]);
+  expect(runnable([asked(3001)], new Map(), limits, away)).toHaveLength(1);
+});
+
 /** A due queue, and polls that run until the test ends them. */
 function queueScene(limits = { concurrencyMax: 2, concurrencyPerHostMax: 2 }) {
-  const at = { diskFails: false, open: new Set<string>(), ended: [] as PollInProgress[] };
+  const at = {
+    clock: handClock(),
+    diskFails: false,
+    open: new Set<string>(),
+    ended: [] as PollInProgress[],
+    requestedAtMs: [] as unknown[],
+  };
   const inProgress = new Map<string, PollInProgress>();
   const order: string[] = [];
   const queue = createDueQueue(
     {
+      clock: at.clock,
       workers: { isPreferredHere: () => true, refresh: () => Promise.resolve(), check: () => ({}) as never },
       circuitBreaker: {
-        allows: ({ host }) => !at.open.has(host),
+        allows: ({ host }, requestedAtMs) => {
+          at.requestedAtMs.push(requestedAtMs);
+          return !at.open.has(host);
+        },
         ...{ attemptStarted: () => undefined, attemptEnded: () => null, openCircuits: () => [] },
       },
       disk: {
@@ -119,6 +142,15 @@ test('as many polls start as there are free slots, and the next as soon as one e
   queue.startRunnable();
   expect(order).toEqual(['a', 'b', 'c']);
   expect(queue.waiting()).toEqual({ due: 0, dueMs: 0 });
+});
+
+test('the time of a request counts from the query that found it', () => {
+  const { at, order, queue } = queueScene();
+  queue.replace([dueMailbox('a', 'mail', { retryRequestedMs: 300 })], true);
+  at.clock.at.ms += 900;
+  at.requestedAtMs = [];
+  queue.startRunnable();
+  expect([order, at.requestedAtMs]).toEqual([['a'], [at.clock.at.ms - 1200]]);
 });
 
 test('a long poll that a due mailbox waits for ends', () => {

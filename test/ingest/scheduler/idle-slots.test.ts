@@ -5,6 +5,8 @@ import { createIdleSlots, type IdleSlots } from '../../../src/ingest/scheduler/i
 import type { MailboxVersion } from '../../../src/ingest/stores.ts';
 import { handClock, mailbox } from '../samples.ts';
 
+const active: MailboxVersion = { version: '1', isActive: true, isRetried: false };
+
 type Scene = {
   readonly clock: ReturnType<typeof handClock>;
   readonly rows: Map<string, MailboxVersion>;
@@ -28,7 +30,7 @@ function scene(limits = { connectionsMax: 2, connectionsPerHostMax: 2, rounds: {
   const workers = { isPreferredHere: (id: string) => !foreign.has(id) };
   const slots = createIdleSlots({ store, clock, workers, log }, () => limits);
   const request = (name: string, hadMessages = false, host = 'mail') => {
-    rows.set(name, { version: '1', isActive: true });
+    rows.set(name, active);
     return slots.request(mailbox(name, host), '1', { hadMessages, isOffered: true });
   };
   const refresh = async () => {
@@ -78,8 +80,9 @@ describe('IDLE slots', () => {
 
 describe('a slot ends, and the mailbox is due,', () => {
   test.each<[string, (scene: Scene) => void]>([
-    ['when its row changed', ({ rows }) => void rows.set('a', { version: '2', isActive: true })],
-    ['when it was paused', ({ rows }) => void rows.set('a', { version: '1', isActive: false })],
+    ['when its row changed', ({ rows }) => void rows.set('a', { ...active, version: '2' })],
+    ['when it was paused', ({ rows }) => void rows.set('a', { ...active, isActive: false })],
+    ['when a person asked for a poll', ({ rows }) => void rows.set('a', { ...active, isRetried: true })],
     ['when it is gone', ({ rows }) => void rows.delete('a')],
     ['when another worker has become the preferred one', ({ foreign }) => void foreign.add('a')],
   ])('%s', async (_, change) => {
@@ -128,6 +131,16 @@ test('where a server keeps ending idle connections, the mailbox is only polled f
   const slot = request('a');
   clock.at.ms += 61_000;
   expect(slot?.connectionEnded()).toBe(true);
+});
+
+test("a person's request ends that hour", () => {
+  const { request, slots } = scene();
+  const slot = request('a');
+  expect(slot?.connectionEnded(true)).toBe(false);
+  slot?.[Symbol.dispose]();
+  expect(request('a')).toBeNull();
+  slots.endSuspension('a');
+  expect(request('a')).not.toBeNull();
 });
 
 describe('short IDLEs', () => {

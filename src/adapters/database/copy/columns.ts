@@ -41,7 +41,7 @@ const notCopied: ReadonlySet<string> = new Set(['workers']);
 const activating = ['reply_key', 'oauth_grant', 'oauth_access', 'mailboxes', 'encryption_switch'] as const;
 
 const cleared: ReadonlySet<string> = new Set([
-  ...['mailbox_state.lease_owner', 'mailbox_state.lease_until'],
+  ...['mailbox_state.lease_owner', 'mailbox_state.lease_until', 'mailbox_state.retry_requested_at'],
   ...['oauth_access.claim_owner', 'oauth_access.claim_until'],
   ...['encryption_switch.operation_owner', 'encryption_switch.operation_until'],
 ]);

@@ -42,7 +42,7 @@ async function acquireLease(
 ): Promise<Lease | null> {
   const free = db
     .updateTable('mailbox_state')
-    .set({ lease_owner: owner, lease_until: db.dialect.nowPlus(leaseMs) })
+    .set({ lease_owner: owner, lease_until: db.dialect.nowPlus(leaseMs), retry_requested_at: null })
     .where('mailbox_id', '=', mailboxId)
     .where((where) =>
       where.or([
@@ -173,7 +173,7 @@ async function releaseLease(db: SqlExecutor, lease: Lease, result: PollResult | 
     .updateTable('mailbox_state')
     .where((where) => isLeaseOwner(where, lease))
     .$if(version !== undefined, (update) => update.where(({ not }) => not(isChangedSince(sql`${version}`))))
-    .set({ ...free, next_poll_at: db.dialect.nowPlus(result.nextPollAfterMs), ...outcomeOf(result, db.dialect) })
+    .set({ ...free, next_poll_at: nextPollAt(db.dialect, result.nextPollAfterMs), ...outcomeOf(result, db.dialect) })
     .executeTakeFirst();
   if (numUpdatedRows > 0n || version === undefined) return;
   // The result is about the row before its change: the next poll is due immediately.
@@ -182,6 +182,11 @@ async function releaseLease(db: SqlExecutor, lease: Lease, result: PollResult | 
     .where((where) => isLeaseOwner(where, lease))
     .set({ ...free, next_poll_at: db.dialect.now })
     .execute();
+}
+
+/** At once where a retry was requested during the poll: it began before what the person did. */
+function nextPollAt(dialect: SqlDialect, afterMs: number): RawBuilder<string> {
+  return sql<string>`case when retry_requested_at is null then ${dialect.nowPlus(afterMs)} else ${dialect.now} end`;
 }
 
 function outcomeOf(result: PollResult, dialect: SqlDialect) {

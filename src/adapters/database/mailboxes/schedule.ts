@@ -37,7 +37,14 @@ const crowdDivisor = 4;
 const excludedMax = 100;
 
 export function scheduleStore(db: SqlExecutor): ScheduleStore {
-  return bindDatabase(db, { dueMailboxes, scheduleOf, makeDue, makeAllDue, makeStrandedDue, mailboxVersions });
+  return bindDatabase(db, {
+    dueMailboxes,
+    scheduleOf,
+    makeDue,
+    makeAllDue,
+    makeStrandedDue,
+    mailboxVersions,
+  });
 }
 
 async function dueMailboxes(
@@ -100,8 +107,15 @@ function duePage(db: SqlExecutor, query: DueQuery, isFailing: boolean) {
     .where('mailboxes.state', '=', 'active')
     .where((where) => where.or([where('lease_owner', 'is', null), isLeaseExpired(where, db.dialect)]))
     .where((where) => where.not(lacksOpenKey(where as unknown as MailboxWhere, keyIds)))
-    .where(sql<SqlBool>`not ${isGrantEnded(db.dialect)}`)
-    .where((where) => where.and(excludedServers.map((server) => where.not(isAt(server, db.dialect)))))
+    .where((where) =>
+      where.or([
+        where('retry_requested_at', 'is not', null),
+        where.and([
+          sql<SqlBool>`not ${isGrantEnded(db.dialect)}`,
+          ...excludedServers.map((server) => where.not(isAt(server, db.dialect))),
+        ]),
+      ]),
+    )
     .orderBy('mailbox_state.next_poll_at')
     .orderBy('mailbox_state.mailbox_id');
   if (!isFailing) return due.where('failures', '=', 0).where('mailbox_state.next_poll_at', '<=', db.dialect.now);
@@ -174,6 +188,7 @@ function scheduled(db: SqlExecutor) {
     .select(mailboxColumn('changed_at'))
     .select([
       'next_poll_at',
+      'retry_requested_at',
       'failures',
       'login_failures',
       'login_failed_version',
@@ -186,8 +201,10 @@ type ScheduledRow = Awaited<ReturnType<ReturnType<typeof scheduled>['execute']>>
 
 function dueOf(row: ScheduledRow): DueMailbox['due'] {
   const overdueMs = fromDatabaseTime(row.now) - fromDatabaseTime(row.next_poll_at);
+  const { now, retry_requested_at: requestedAt } = row;
   return {
     overdueMs: Number.isNaN(overdueMs) ? 0 : Math.max(0, overdueMs),
+    retryRequestedMs: requestedAt === null ? null : Math.max(0, fromDatabaseTime(now) - fromDatabaseTime(requestedAt)),
     failures: row.failures,
     loginFailures: row.login_failed_version === row.changed_at ? row.login_failures : 0,
     version: row.changed_at,
@@ -279,8 +296,14 @@ async function mailboxVersions(
   const rows = await rowsInChunks(mailboxIds, (ids) =>
     db
       .selectFrom('mailboxes')
-      .select(['mailboxes.id', mailboxColumn('changed_at'), mailboxColumn('state')])
+      .leftJoin('mailbox_state', 'mailbox_state.mailbox_id', 'mailboxes.id')
+      .select(['mailboxes.id', mailboxColumn('changed_at'), mailboxColumn('state'), 'retry_requested_at'])
       .where('mailboxes.id', 'in', ids),
   );
-  return new Map(rows.map(({ id, changed_at: version, state }) => [id, { version, isActive: state === 'active' }]));
+  return new Map(
+    rows.map(({ id, changed_at: version, state, retry_requested_at: requestedAt }) => [
+      id,
+      { version, isActive: state === 'active', isRetried: requestedAt !== null },
+    ]),
+  );
 }

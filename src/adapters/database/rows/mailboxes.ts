@@ -160,6 +160,14 @@ function readMailbox(row: ListedMailboxRow): Mailbox | Failure {
   }
 }
 
+const resultColumns = [
+  'last_success_at',
+  'last_error_code',
+  'last_error_message',
+  'last_error_hint',
+  'last_error_at',
+] as const satisfies readonly (keyof MailboxStateRow)[];
+
 const healthColumns = [
   'cursor_folder_epoch',
   'cursor_uid',
@@ -167,11 +175,7 @@ const healthColumns = [
   'failures',
   'failing_since',
   'login_failures',
-  'last_success_at',
-  'last_error_code',
-  'last_error_message',
-  'last_error_hint',
-  'last_error_at',
+  ...resultColumns,
 ] as const satisfies readonly (keyof MailboxStateRow)[];
 
 type HealthColumn = (typeof healthColumns)[number];
@@ -273,20 +277,25 @@ function toHealth(row: HealthRow & SecretColumns): MailboxHealth {
     failures: row.failures ?? 0,
     failingSinceMs: fromOptionalTime(row.failing_since),
     loginFailures: row.login_failures ?? 0,
-    lastSuccessAtMs: fromOptionalTime(row.last_success_at),
-    lastError:
-      row.last_error_code === null
-        ? null
-        : {
-            code: row.last_error_code,
-            message: row.last_error_message ?? '',
-            hint: storedHint(row.last_error_hint, row.last_error_code),
-            atMs: fromOptionalTime(row.last_error_at) ?? 0,
-          },
+    ...toLastResults(row),
     cursor: toCursor(row),
     password: { form: row.password_form === 'sealed' ? 'sealed' : 'plain', keyId: row.password_key_id },
     settingsSeal: row.settings_seal,
   };
+}
+
+/** The selection of `toLastResults`. */
+export const resultSelection = resultColumns.map((column) => `mailbox_state.${column}` as const);
+
+export function toLastResults(
+  row: Pick<HealthRow, (typeof resultColumns)[number]>,
+): Pick<MailboxHealth, 'lastSuccessAtMs' | 'lastError'> {
+  const lastSuccessAtMs = fromOptionalTime(row.last_success_at);
+  if (row.last_error_code === null) return { lastSuccessAtMs, lastError: null };
+  const hint = storedHint(row.last_error_hint, row.last_error_code);
+  const atMs = fromOptionalTime(row.last_error_at) ?? 0;
+  const message = row.last_error_message ?? '';
+  return { lastSuccessAtMs, lastError: { code: row.last_error_code, message, hint, atMs } };
 }
 
 /** A hint of this program alone: people run what a hint says, and a writer of the database may have set the column. */

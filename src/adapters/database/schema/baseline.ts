@@ -95,7 +95,7 @@ const mailboxState: TableDefinition<Tables['mailbox_state']> = {
     lease_owner: exactText(255)('null'),
     lease_epoch: safeInteger(bigint('not null default 0'), 'lease_epoch', 0),
     lease_until: time('null'),
-    next_poll_at: time('not null'),
+    ...{ next_poll_at: time('not null'), retry_requested_at: time('null') },
     failures: safeInteger(int('not null default 0'), 'failures', 0),
     failing_since: time('null'),
     login_failures: safeInteger(int('not null default 0'), 'login_failures', 0),

@@ -99,6 +99,8 @@ export type MailboxStateTable = {
   lease_epoch: number;
   lease_until: string | null;
   next_poll_at: string;
+  /** A person asked for a poll; cleared when one begins. */
+  retry_requested_at: Generated<string | null>;
   failures: number;
   last_success_at: string | null;
   last_error_code: string | null;

@@ -14,6 +14,7 @@ import {
   hintParagraph,
   inPlainWords,
   pager,
+  postForm,
   quotation,
   type Tone,
   timeOfDay,
@@ -29,7 +30,7 @@ export function mailboxesPage(frame: Frame, view: OverviewView): string {
   const { list, page, pages, total } = part;
   const main = markup`<div class="head"><h1>Mailboxes</h1><a class="button primary" href="/admin/mailboxes/add">Add a mailbox</a>${asOf(atMs)}</div>
 <section class="card plain mailboxes"><div class="cardhead">${choice(query, counts)}${search(query)}</div>
-${list.length === 0 ? none(query) : mailboxTable(list, atMs)}
+${list.length === 0 ? none(query) : mailboxTable(frame, list, atMs)}
 <div class="cardfoot">${total === 0 ? nothing : markup`<span class="soft">${countOf(total, 'mailbox', 'mailboxes')}</span>`}${pager('Pages of mailboxes', page, pages, listAddress(query))}</div></section>`;
   return layout(frame, { title: 'Mailboxes', navigation: 'mailboxes', main, refresh: refresh(view) });
 }
@@ -78,9 +79,9 @@ function none({ show, search: word }: OverviewQuery): Markup {
   return markup`<p>There is no mailbox yet. <a href="/admin/mailboxes/add">Add the first one</a></p>`;
 }
 
-export function mailboxTable(list: readonly MailboxLine[], atMs: number): Markup {
+export function mailboxTable(frame: Frame, list: readonly MailboxLine[], atMs: number): Markup {
   return markup`<table class="cards"><caption class="unseen">Mailboxes</caption><thead><tr><th scope="col">Mailbox</th><th scope="col">State</th><th scope="col">Last success (${zone})</th><th scope="col">Next poll (${zone})</th></tr></thead><tbody>
-${list.map((line) => row(line, atMs))}</tbody></table>`;
+${list.map((line) => row(frame, line, atMs))}</tbody></table>`;
 }
 
 const badges: Readonly<Record<MailboxLine['state'], readonly [Tone, string]>> = {
@@ -93,18 +94,25 @@ const badges: Readonly<Record<MailboxLine['state'], readonly [Tone, string]>> = 
 
 const unconfirmed: readonly [Tone, string] = ['warn', 'Unconfirmed'];
 
-function row(line: MailboxLine, atMs: number): Markup {
+function row(frame: Frame, line: MailboxLine, atMs: number): Markup {
   const [tone, text] = line.isUnconfirmed ? unconfirmed : badges[line.state];
   const none = markup`<span class="soft">${line.state === 'unknown' ? 'when a worker is free' : 'none'}</span>`;
   const next = line.nextPollMs === null || line.state === 'paused' ? none : timeOfDay(line.nextPollMs, atMs);
   const push = line.push === null || isPushQuiet(line) ? nothing : markup` <small>${pushText(line.push, atMs)}</small>`;
-  return markup`<tr><th scope="row"><a href="${mailboxAddress(line.name)}"><bdi>${line.name}</bdi></a><small><bdi>${line.host}</bdi></small></th><td>${badge(tone, text)}${push}${mailboxError(line.error)}${line.isUnconfirmed ? mailboxLink(line, 'Check and confirm') : nothing}${line.needsConsent ? mailboxLink(line, 'Sign in again') : nothing}</td><td>${timeOfDay(line.lastSuccessMs, atMs)}</td><td>${next}</td></tr>
+  return markup`<tr><th scope="row"><a href="${mailboxAddress(line.name)}"><bdi>${line.name}</bdi></a><small><bdi>${line.host}</bdi></small></th><td>${badge(tone, text)}${push}${mailboxError(line.error)}${line.isUnconfirmed ? mailboxLink(line, 'Check and confirm') : nothing}${line.needsConsent ? mailboxLink(line, 'Sign in again') : nothing}${line.state === 'failing' ? retryForms(frame, line) : nothing}</td><td>${timeOfDay(line.lastSuccessMs, atMs)}</td><td>${next}</td></tr>
 `;
 }
 
 /** A mailbox that fails has no connection to push on. */
 function isPushQuiet({ state, push }: MailboxLine): boolean {
   return state !== 'ok' && push?.state === 'polled';
+}
+
+/** The second one where others have the same trouble. */
+function retryForms(frame: Frame, { name, host }: Pick<MailboxLine, 'name' | 'host'>): Markup {
+  const button = markup`<button type="submit">Try now<span class="unseen">: ${name}</span></button>`;
+  const all = markup`<button type="submit">Try all of <bdi>${host}</bdi></button>`;
+  return markup`<div class="buttons">${postForm(frame, 'mailbox/retry', button, { name })}${postForm(frame, 'mailbox/retry', all, { host })}</div>`;
 }
 
 /** The page of one mailbox, or, with a path such as `/settings`, one of its forms. */

@@ -42,7 +42,7 @@ function outcomeOf({ error, probe }: MailboxOutcome): Markup {
 function actions(frame: Frame, view: MailboxSettingsView): Markup {
   const form = (action: string, text: string): Markup =>
     postForm(frame, `mailbox/${action}`, markup`<button type="submit">${text}</button>`, rowFields(view));
-  return markup`<div class="buttons">${form('test', 'Test')}${view.isPaused ? form('resume', 'Resume') : form('pause', 'Pause')}<a class="button" href="${mailboxAddress(view.name, '/settings')}">Change settings</a></div>`;
+  return markup`<div class="buttons">${form('test', 'Test')}${view.isPaused ? nothing : postForm(frame, 'mailbox/retry', markup`<button type="submit">Try now</button>`, { name: view.name })}${view.isPaused ? form('resume', 'Resume') : form('pause', 'Pause')}<a class="button" href="${mailboxAddress(view.name, '/settings')}">Change settings</a></div>`;
 }
 
 function fold(id: string, title: string, content: Markup, isShown: boolean): Markup {

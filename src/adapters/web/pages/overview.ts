@@ -29,7 +29,7 @@ export function overviewPage(frame: Frame, view: OverviewView): string {
   const main = markup`<div class="head"><h1>Overview</h1>${readinessBadge(view)}${asOf(view.atMs)}</div>
 ${failingChecks(view)}
 ${figures(view)}
-${mailboxes(view)}
+${mailboxes(frame, view)}
 ${columns(view)}`;
   return layout(frame, { title: pageTitle(view), navigation: 'overview', main, refresh: refresh(view) });
 }
@@ -199,7 +199,7 @@ function table(activity: HourlyActivity): Markup {
 const mailboxesShown = 10;
 
 /** The first ones, those in trouble before the others. */
-function mailboxes({ mailboxes: { list, total }, atMs }: OverviewView): Markup {
+function mailboxes(frame: Frame, { mailboxes: { list, total }, atMs }: OverviewView): Markup {
   if (total === 0)
     return card(
       'plain',
@@ -207,5 +207,5 @@ function mailboxes({ mailboxes: { list, total }, atMs }: OverviewView): Markup {
       markup`<p>There is no mailbox yet. <a href="/admin/mailboxes/add">Add the first one</a></p>`,
     );
   const text = total > mailboxesShown ? `All ${formatNumber(total)} mailboxes` : 'Add, change, test or pause';
-  return markup`<section class="card plain mailboxes"><h2>Mailboxes</h2>${mailboxTable(list.slice(0, mailboxesShown), atMs)}<p><a href="/admin/mailboxes">${text}</a></p></section>`;
+  return markup`<section class="card plain mailboxes"><h2>Mailboxes</h2>${mailboxTable(frame, list.slice(0, mailboxesShown), atMs)}<p><a href="/admin/mailboxes">${text}</a></p></section>`;
 }

@@ -34,6 +34,12 @@ export function mailboxRoutes(context: RouteContext): Routes {
         redirectOnRefusal(paths.mailboxes, request, context, () => confirm(request, form, context)),
       ),
     ],
+    [
+      `${paths.mailbox}/retry`,
+      signedInForm('mailbox retry', (request, form) =>
+        redirectOnRefusal(paths.mailboxes, request, context, () => retry(request, form, context)),
+      ),
+    ],
   ]);
 }
 
@@ -56,5 +62,21 @@ async function confirm(
     return { refused: 'bad_request', response: refusalPage('bad_request', context.assets, 422, true) };
   const { isDone, sentence } = await context.service.confirmMailbox(name, digest, request.session.name);
   const to = `${paths.mailbox}?${new URLSearchParams({ name })}`;
+  return redirectWithFlash(to, request, context, { tone: isDone ? 'good' : 'bad', text: sentence });
+}
+
+/** Of one mailbox, or of all of a host. */
+async function retry(
+  request: SignedInRequest,
+  { fields }: SubmittedForm,
+  context: RouteContext,
+): Promise<FormResponse> {
+  const [name, host] = [fields.get('name') ?? '', fields.get('host') ?? ''];
+  if ((name === '') === (host === '') || name.length > nameMax || host.length > nameMax)
+    return { refused: 'bad_request', response: refusalPage('bad_request', context.assets, 422, true) };
+  const { service } = context;
+  const { name: by } = request.session;
+  const { isDone, sentence } = await (name === '' ? service.retryHost(host, by) : service.retryMailbox(name, by));
+  const to = name === '' ? paths.mailboxes : `${paths.mailbox}?${new URLSearchParams({ name })}`;
   return redirectWithFlash(to, request, context, { tone: isDone ? 'good' : 'bad', text: sentence });
 }

@@ -305,6 +305,56 @@ describe.each(kinds)('the schedule in %s', (kind) => {
     expect(await due()).toEqual([]);
   });
 
+  describe("a person's request", () => {
+    const boxes = async () => await on.db.listMailboxes();
+    const progress = async (id: string) => (await on.db.retryProgress([id])).get(id);
+
+    test('makes a mailbox due whose logins are suspended, and keeps the refusals', async () => {
+      const [id, other] = [await add(), await add()];
+      const version = await versionOf(id);
+      for (let refusal = 1; refusal <= refusalsMax; refusal += 1) await fail(id, 'login_refused', 6 * hour, version);
+      await fail(other, 'server_busy', hour);
+      expect(await due()).toEqual([]);
+      await on.db.requestRetry(
+        (await boxes()).filter((box) => box.id === id),
+        null,
+        by,
+      );
+      expect(await due()).toMatchObject([{ id, loginFailures: refusalsMax, retryRequestedMs: expect.any(Number) }]);
+      expect(await progress(id)).toMatchObject({ isRequested: true, isPolling: false });
+      expect((await on.db.mailboxVersions([id])).get(id)).toMatchObject({ isRetried: true });
+      const held = await lease(id);
+      expect(await progress(id)).toMatchObject({ isRequested: false, isPolling: true });
+      await on.db.releaseLease(held, { ok: true, nextPollAfterMs: hour });
+      expect(await due()).toEqual([]);
+      expect(await progress(id)).toMatchObject({ isPolling: false, lastError: null });
+      const [entry] = await on.db.readAudit(1);
+      expect(entry).toMatchObject({ action: 'mailbox.retried', who: by.who, mailboxId: id });
+    });
+
+    test('during a poll makes the mailbox due again when that ends', async () => {
+      const id = await add();
+      const held = await lease(id);
+      await on.db.requestRetry(await boxes(), null, by);
+      const error = { code: 'server_timeout', message: 'no', hint: 'do' };
+      await on.db.releaseLease(held, { ok: false, nextPollAfterMs: hour, error, refusedVersion: null });
+      expect(await due()).toMatchObject([{ id, failures: 1, retryRequestedMs: expect.any(Number) }]);
+      await fail(id, 'server_timeout', hour);
+      expect(await due()).toEqual([]);
+    });
+
+    test('passes the exclusion of a server with an open circuit, for that mailbox alone', async () => {
+      const [id] = [await add(), await add()];
+      const box = (await boxes()).find((one) => one.id === id);
+      if (box === undefined) throw new Error('not listed');
+      const excluded = () => on.db.dueMailboxes(100, [], refusalsMax, [box.connection]);
+      expect(await excluded()).toEqual([]);
+      await on.db.requestRetry([box], 'mail.example.org', by);
+      expect(await excluded()).toMatchObject([{ id }]);
+      expect((await on.db.readAudit(1))[0]).toMatchObject({ mailboxId: null, detail: 'mail.example.org: 1' });
+    });
+  });
+
   test('versions report changed, paused and deleted rows', async () => {
     const [same, changed, paused, gone] = [await add(), await add(), await add(), await add()];
     const named = await add();
