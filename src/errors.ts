@@ -351,6 +351,11 @@ const meanings = {
     hint: 'It is quarantined with its source: quarantine release stores its header.',
   },
   // This process
+  program_damaged: {
+    domain: 'process',
+    exit: 1,
+    hint: 'Install it again: npm ci in a checkout, systemd/install for a service from one, else the package. Data stays.',
+  },
   parser_unavailable: {
     domain: 'process',
     exit: 1,

@@ -7,6 +7,7 @@
  * signal, it ends the process at once.
  */
 import { fileURLToPath } from 'node:url';
+import { damageIn } from './adapters/process/damaged-program.ts';
 import { asFailure, Failure } from './errors.ts';
 import { hintText, nameProgram } from './text/program-name.ts';
 
@@ -186,10 +187,21 @@ function reportUncaught(): void {
 }
 
 async function reportFailure(error: unknown): Promise<number> {
+  try {
+    return await printFailure(error);
+  } catch (failed) {
+    // What prints may be missing itself.
+    const { message, hint, exitCode } = damageIn(error) ?? damageIn(failed) ?? asFailure(error);
+    process.stderr.write(`ticketmaild: ${message}\n${hintText(hint)}\n`);
+    return exitCode;
+  }
+}
+
+async function printFailure(error: unknown): Promise<number> {
   const { CommanderError } = await import('commander');
   const { wrappedProse } = await import('./adapters/terminal/text-layout.ts');
   if (error instanceof CommanderError && error.exitCode === 0) return 0;
-  const failure = error instanceof CommanderError ? misuse(error) : asFailure(error);
+  const failure = error instanceof CommanderError ? misuse(error) : (damageIn(error) ?? asFailure(error));
   await printJson(failure);
   if (await reportToJournal(failure)) return failure.exitCode;
   const width = process.stderr.isTTY ? process.stderr.columns || 80 : Number.POSITIVE_INFINITY;

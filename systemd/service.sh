@@ -57,13 +57,14 @@ as_service() {
 }
 
 # Fails unless the Node $1 starts the launcher $2 on this machine. What it prints goes through the file $3; $4 says what to
-# do, or that nothing was changed.
+# do, or that nothing was changed. $5, where it is given, is a program that loads all modules.
 try_program() {
-  as_service "$1" --disable-sigusr1 "$2" --version >"$3" || {
+  for started in "$2" ${5:+"$5"}; do
+    as_service "$1" --disable-sigusr1 "$started" --version >"$3" && continue
     tr -cd '[:print:]\n' <"$3" >&2
     rm -f "$3"
     fail "the program does not start on this machine, see above: $4"
-  }
+  done
   rm -f "$3"
 }
 

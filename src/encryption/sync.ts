@@ -87,8 +87,10 @@ function createSyncStep(ports: SyncPorts): () => Promise<void> {
     const heartbeat = heartbeatOf(ports);
     const text = JSON.stringify(heartbeat);
     if (text === sent && ports.clock.monotonicMs() - sentAtMs < heartbeatMs) return;
+    // The migration may end between the statement and its failure.
+    const isMigrated = ports.isMigrated();
     const failure = await databaseFailureOf(() => ports.store.reportWorker(heartbeat));
-    logFailure(failure);
+    if (isMigrated) logFailure(failure);
     if (failure !== null) return;
     sent = text;
     sentAtMs = ports.clock.monotonicMs();
@@ -118,14 +120,11 @@ function heartbeatOf({ vault, worker, host, pid }: SyncPorts): WorkerReport {
   };
 }
 
-function createHeartbeatLogger({
-  log,
-  isMigrated,
-}: Pick<SyncPorts, 'log' | 'isMigrated'>): (failure: Failure | null) => void {
+function createHeartbeatLogger({ log }: Pick<SyncPorts, 'log'>): (failure: Failure | null) => void {
   const throttle = createLogThrottle();
   return (failure) => {
     // The scheduler logs an unavailable database, and a migration that fails.
-    if (failure !== null && (!isMigrated() || hasNoConnection(failure))) return;
+    if (failure !== null && hasNoConnection(failure)) return;
     const { shouldLog, count } = throttle.record('heartbeat', failure && `${failure.code} ${failure.message}`);
     if (failure !== null && shouldLog) log.warn({ failures: count, error: failure }, events.workerHeartbeatFailed);
   };

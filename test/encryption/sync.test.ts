@@ -7,8 +7,14 @@ const view = { state: { kind: 'closed' }, switch: { revision: 0 }, hasPlaintext:
 
 /** A sync loop with manual iterations; `at.failure`: of its heartbeats, `at.refreshFailure`: of the vault. */
 async function scene() {
-  const at: { failure: Failure | null; refreshFailure: Failure | null; monotonicMs: number; isMigrated: boolean } = {
-    ...{ failure: null, refreshFailure: null, monotonicMs: 0, isMigrated: true },
+  const at: {
+    failure: Failure | null;
+    refreshFailure: Failure | null;
+    monotonicMs: number;
+    isMigrated: boolean;
+    duringReport: () => void;
+  } = {
+    ...{ failure: null, refreshFailure: null, monotonicMs: 0, isMigrated: true, duringReport: () => undefined },
   };
   const found = { hasPlaintext: false, sweeps: 0 };
   const due: { isRenewalDue: boolean; renewals: number; failure: Failure | null } = {
@@ -27,7 +33,9 @@ async function scene() {
     vault: { view: { ...view, isRenewalDue: false }, refresh, keys: () => [], wrapped: () => null },
     store: {
       reportWorker: async ({ worker }: { worker: string }) => {
-        if (at.failure !== null) throw at.failure;
+        const { failure } = at;
+        at.duringReport();
+        if (failure !== null) throw failure;
         reports.push(worker);
       },
       removeWorker: async () => undefined,
@@ -136,6 +144,19 @@ test('a heartbeat that fails before the migration of this start has ended is not
   sync.at.isMigrated = true;
   await sync.turns(1);
   expect(sync.lines).toEqual([['worker.heartbeat_failed', 'database_outdated', 1]]);
+});
+
+test('a heartbeat that fails while the migration ends is not logged: its statement found no table', async () => {
+  await using sync = await scene();
+  sync.at.isMigrated = false;
+  sync.at.failure = new Failure('database_outdated', 'no such table: workers');
+  sync.at.duringReport = () => {
+    sync.at.isMigrated = true;
+    sync.at.failure = null;
+  };
+  await sync.turns(3);
+  expect(sync.lines).toEqual([]);
+  expect(sync.reports.length).toBeGreaterThan(1);
 });
 
 test('an iteration that fails is logged as a failed sync', async () => {
