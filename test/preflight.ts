@@ -29,6 +29,8 @@ const needs: readonly Need[] = [
   { program: 'zsh', packageName: 'zsh' },
   { program: 'fish', packageName: 'fish' },
   { program: 'mandoc', packageName: 'mandoc' },
+  { program: 'promtool', packageName: 'prometheus' },
+  { program: 'amtool', packageName: 'prometheus-alertmanager' },
 ];
 
 /** Its own folder keeps Dovecot's IMAP service, which has a package of its own. */
@@ -62,7 +64,7 @@ function missingPackages(): string[] {
 
 function advice(packages: readonly string[]): string {
   const command = `apt-get update && apt-get install -y --no-install-recommends ${packages.join(' ')}`;
-  return `The tests run against a real Dovecot, a real MariaDB with Galera, libfaketime, systemd, gdb, Python, zsh, fish, mandoc, Chromium and the age tool. Run as root:\n  ${command}`;
+  return `The tests run against a real Dovecot, a real MariaDB with Galera, libfaketime, systemd, gdb, Python, zsh, fish, mandoc, promtool, amtool, Chromium and the age tool. Run as root:\n  ${command}`;
 }
 
 /** Null when it went well, else everything that apt printed. */

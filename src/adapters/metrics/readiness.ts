@@ -139,16 +139,23 @@ function machineGauges(gauges: Gauges): Show {
 }
 
 function serverGauges(gauges: Gauges): Show {
-  const open = gauges.many('ticketmaild_server_circuit_open', '1 for a mail host whose circuit breaker is open.', [
-    'host',
-  ]);
+  const open = gauges.many(
+    'ticketmaild_server_circuit_open',
+    '1 for a mail host whose circuit breaker is open, with the code of the reason.',
+    ['host', 'code'],
+  );
   const certificate = gauges.many(
     'ticketmaild_certificate_not_after_timestamp_seconds',
     'End of validity of the certificate that a mail server presented last.',
     ['host', 'port'],
   );
   return ({ servers, certificates }) => {
-    open(servers.list.map(({ host }) => ({ labels: { host: label(host) }, value: 1 })));
+    open(
+      servers.list.map(({ host, reason }) => ({
+        labels: { host: label(host), code: reasonCode(reason) ?? '' },
+        value: 1,
+      })),
+    );
     certificate(
       certificates.list.map(({ host, port, not_after: notAfter }) => ({
         labels: { host: label(host), port: `${port}` },

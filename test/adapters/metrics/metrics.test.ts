@@ -84,7 +84,7 @@ test('the gauges show the readiness', async () => {
   expect([value('mailboxes_due'), value('due_oldest_age_seconds')]).toEqual([{ '': 6 }, { '': 1.5 }]);
   expect([value('idle_connections_open'), value('idle_connections_max')]).toEqual([{ '': 7 }, { '': 200 }]);
   expect([value('workers_live'), value('workers_lost')]).toEqual([{ '': 2 }, { '': 1 }]);
-  expect(value('server_circuit_open')).toEqual({ 'down.example.org': 1 });
+  expect(value('server_circuit_open')).toEqual({ 'down.example.org connect_refused': 1 });
   const end = Date.parse('2026-03-31T00:00:00Z') / 1000;
   expect(value('certificate_not_after_timestamp_seconds')).toEqual({ 'imap.example.org 993': end });
   expect(value('clock_offset_seconds')).toEqual({ '': -0.25 });

@@ -56,6 +56,7 @@ export function sampleReadiness(checks: Partial<Readiness['checks']> = {}): Read
           {
             ...fine,
             status: 'failing',
+            reason: 'connect_refused: nobody there',
             host: 'down.example.org',
             port: 993,
             tls: 'implicit',
