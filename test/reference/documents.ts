@@ -14,6 +14,7 @@ import { buildProgram } from '../../src/commands/program.ts';
 import { allSettings, providerSettings, type Setting } from '../../src/config/schema.ts';
 import { type FailureDomain, failureMeanings } from '../../src/errors.ts';
 import { eventDefinitions } from '../../src/events.ts';
+import { statusCodes } from '../../src/ingest/health/describe.ts';
 
 const root = join(import.meta.dirname, '../..');
 
@@ -26,6 +27,7 @@ const parts: readonly Part[] = [
   { document: 'src/commands/README.md', name: 'commands', text: commandReference },
   { document: 'systemd/README.md', name: 'events', text: eventTable },
   { document: 'systemd/README.md', name: 'metrics', text: metricTable },
+  { document: 'systemd/README.md', name: 'checks', text: checkTable },
   { document: 'systemd/README.md', name: 'errors', text: errorList },
   { document: 'src/README.md', name: 'model', text: modelTable },
 ];
@@ -197,6 +199,16 @@ function metricTable(): string {
     .toSorted((a, b) => metricOrder(a.name) - metricOrder(b.name))
     .map(({ name, type, labels, help }) => [code(name), type, codes(labels), help]);
   return table(['metric', 'type', 'labels', 'meaning'], rows);
+}
+
+function checkTable(): string {
+  const rows = Object.entries(statusCodes).map(([name, codesOf]) => [
+    code(name),
+    Object.entries(codesOf)
+      .map(([status, one]) => `${status}: ${code(one)}`)
+      .join(', '),
+  ]);
+  return table(['check', 'codes by status'], rows);
 }
 
 /** The metrics of the process come last. */

@@ -17,7 +17,7 @@ import {
   tableLines,
   wrapped,
 } from '../../adapters/terminal/text-layout.ts';
-import { type CheckDescription, describeChecks, needsAttention } from '../../ingest/health/describe.ts';
+import { type CheckDescription, describeChecks, needsAttention, reasonCode } from '../../ingest/health/describe.ts';
 import { pushText } from '../../ingest/health/push.ts';
 import type { CheckStatus, MailboxCheck } from '../../ingest/readiness.ts';
 import { withMailboxName } from '../../text/hints.ts';
@@ -87,7 +87,9 @@ function strangeText(strange: readonly string[]): string {
   return `not understood: ${strange.slice(0, 3).join(', ')}${more} (another version, or a damaged row?)`;
 }
 
-function nameAndCode({ name, code }: CheckDescription): string {
+/** Only a code that is part of the reason. */
+function nameAndCode({ name, reason }: CheckDescription): string {
+  const code = reasonCode(reason);
   return code === null ? name : `${name} (${code})`;
 }
 

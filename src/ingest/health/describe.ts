@@ -8,7 +8,7 @@
 import { ageText, agoText, bytesText, countText, inText, numberText, spanText } from '../../text/units.ts';
 import type { TlsMode } from '../model.ts';
 import type { Endpoint } from '../poll/server-failures.ts';
-import type { Check, ListenerName, Readiness } from '../readiness.ts';
+import type { Check, CheckStatus, ListenerName, Readiness } from '../readiness.ts';
 
 type Checks = Readiness['checks'];
 
@@ -18,7 +18,7 @@ export type CheckDescription = Check & {
   readonly name: CheckName;
   /** For a heading: `Key file`. */
   readonly title: string;
-  /** The code that the reason begins with; null where there is none. */
+  /** That of the reason, else that of the status (`statusCodes`); null: it is ok. */
   readonly code: string | null;
   /** The figures of the check, in one line. */
   facts(nowMs: number): string;
@@ -66,9 +66,36 @@ function describeCheck<Name extends CheckName>(name: Name, check: Checks[Name]):
   const { status, since, reason, hint } = check;
   return {
     ...{ name, title, status, since, reason, hint },
-    code: reasonCode(reason),
+    code: status === 'ok' ? null : (reasonCode(reason) ?? codeOfStatus(name, status)),
     facts: (nowMs) => facts(check, nowMs),
   };
+}
+
+/** Codes of checks whose reason begins with none: that of a failure (errors.ts) or a code of the table below. */
+export const statusCodes = {
+  database: { unknown: 'database_starting' },
+  disk: { warning: 'disk_low', unknown: 'disk_not_probed' },
+  scheduler: { failing: 'scheduler_stuck', warning: 'slots_taken', unknown: 'scheduler_starting' },
+  vault: {},
+  switch: {},
+  passwords: { unknown: 'database_unavailable' },
+  workers: { warning: 'worker_silent' },
+  servers: { failing: 'circuit_open' },
+  certificates: { warning: 'certificate_expiring' },
+  oauth: { failing: 'oauth_credential_ended', warning: 'oauth_credential_ending' },
+  listeners: { unknown: 'listener_starting' },
+  config: {},
+  clock: { warning: 'clock_off', unknown: 'clock_not_compared' },
+  crashes: {},
+  push: { unknown: 'database_unavailable' },
+  quarantine: { warning: 'quarantine_waiting', unknown: 'database_unavailable' },
+  mailboxes: { failing: 'mailboxes_failing', waiting: 'mailboxes_waiting', unknown: 'database_unavailable' },
+} as const satisfies Readonly<Record<CheckName, Partial<Readonly<Record<CheckStatus, string>>>>>;
+
+/** A status without an entry has a reason that begins with a code. */
+function codeOfStatus(name: CheckName, status: CheckStatus): string {
+  const codes: Partial<Readonly<Record<CheckStatus, string>>> = statusCodes[name];
+  return codes[status] ?? 'unexpected';
 }
 
 export function titleOf(name: CheckName): string {

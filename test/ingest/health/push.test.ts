@@ -38,6 +38,15 @@ test('a mailbox that is only polled is no warning', () => {
   expect(pushCheck({ status: 'unknown', list: [] }, connections)).toMatchObject({ status: 'unknown' });
 });
 
+test('each check that is not ok has a code, and one that is ok has none', () => {
+  const { checks } = sampleReadiness();
+  const quiet = { status: 'warning', reason: 'a sentence' } as const;
+  const worse = { ...checks, disk: { ...checks.disk, ...quiet }, clock: { ...checks.clock, ...quiet } };
+  const codes = new Map(describeChecks(worse).map(({ name, code }) => [name, code]));
+  expect([codes.get('disk'), codes.get('clock'), codes.get('workers')]).toEqual(['disk_low', 'clock_off', null]);
+  expect(codes.get('switch')).toBe('switch_forged');
+});
+
 test('each state reads as words', () => {
   expect(pushText({ state: 'idling', code: null, until: null }, nowMs)).toBe('idling');
   expect(pushText({ state: 'polled', code: 'idle_unsupported', until: null }, nowMs)).toBe(
