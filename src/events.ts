@@ -100,12 +100,7 @@ const definitions = {
   ),
   adminOperationFailed: event('admin.operation_failed', 'error', 'operation by error', 'It failed.'),
   databaseMigrated: event('database.migrated', 'info', 'applied', 'The tables were upgraded at the start.'),
-  databaseUnavailable: event(
-    'database.unavailable',
-    'error',
-    'error',
-    'The database is unavailable, or the reason for it changed.',
-  ),
+  databaseUnavailable: event('database.unavailable', 'error', 'error', 'It is unavailable, or the reason changed.'),
   databaseRecovered: event('database.recovered', 'info', '', 'The database is available again.'),
   databaseClockStepped: event(
     'database.clock_stepped',
@@ -138,6 +133,8 @@ const definitions = {
     'host port tls error',
     'Two connections in a row failed: the circuit breaker of the mail server is open for the mailboxes with this TLS mode, and one of them probes for all.',
   ),
+  serverSilent: event('server.silent', 'warn', 'host port tls error', 'It does not answer: its mailboxes fail.'),
+  serverAnswering: event('server.answering', 'info', 'host port tls', 'It answers again.'),
   serverCircuitClosed: event(
     'server.circuit_closed',
     'info',

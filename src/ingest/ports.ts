@@ -123,6 +123,11 @@ export interface Session extends AsyncDisposable {
    */
   idle(ms: number, stop: AbortSignal): Promise<IdleEnd>;
   /**
+   * Makes an idling session send DONE and IDLE again, so that the server has to answer. False: it does not idle now. A
+   * server that does not answer ends the session as it ends any command.
+   */
+  verify(): boolean;
+  /**
    * Idempotent. A UID that no longer exists is no error. `isRepeat`: an earlier attempt may have copied the messages.
    * Throws `server_refused` when the server does not show that it did it.
    */
@@ -151,6 +156,16 @@ export type ProbeReport = {
   readonly leftOut: number;
 };
 
+/** What a session reports while it is open and while it is opened, of the network alone. Cheap to call. */
+export interface AnswerWatch {
+  /** From now on an answer of the server is awaited. */
+  awaited(): void;
+  /** Bytes of the server arrived. */
+  received(): void;
+  /** None is awaited: the command has ended, or the connection idles. */
+  settled(): void;
+}
+
 /** Opens IMAP sessions. */
 export interface Sessions {
   /** `how.readOnly`: EXAMINE instead of SELECT; `how.literalBytesMax`: accepts messages up to that size. */
@@ -158,7 +173,7 @@ export interface Sessions {
     connection: Connection,
     credential: Credential,
     signal: AbortSignal,
-    how?: { readonly readOnly?: true; readonly literalBytesMax?: number },
+    how?: { readonly readOnly?: true; readonly literalBytesMax?: number; readonly watch?: AnswerWatch },
   ): Promise<Session>;
   /** Name, TLS, login, folder (EXAMINE, read-only). `step` is called with each stage, for the terminal. */
   probe(connection: Connection, credential: Credential, step: (name: string) => void): Promise<ProbeReport>;

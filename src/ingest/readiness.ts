@@ -76,8 +76,11 @@ export type ListenerName = 'health' | 'page';
 /** `ok`: it listens. `address` is that of the configuration, HOST:PORT or unix:PATH. */
 export type ListenerCheck = Check & { readonly listener: ListenerName; readonly address: string };
 
-/** A mail server whose circuit breaker is open, for the mailboxes with this TLS mode. */
-export type ServerCheck = Check & Endpoint & { readonly next_attempt: string };
+/**
+ * A mail server that is away, for the mailboxes with this TLS mode. `next_attempt`: of a connection while its circuit
+ * breaker is open; null: it is closed, and the server does not answer on connections that are open.
+ */
+export type ServerCheck = Check & Endpoint & { readonly next_attempt: string | null };
 
 export type CertificateCheck = {
   readonly host: string;

@@ -13,7 +13,7 @@ import { TLSSocket } from 'node:tls';
 import { acquire } from '../../async/buffer-pool.ts';
 import { Failure, isFailure } from '../../errors.ts';
 import type { Connection } from '../../ingest/model.ts';
-import type { Credential } from '../../ingest/ports.ts';
+import type { AnswerWatch, Credential } from '../../ingest/ports.ts';
 import { hints } from '../../text/hints.ts';
 import { overwriteReadBuffer, overwriteStack } from '../process/scrub-memory.ts';
 import { type ClientHandle, checkPlaintext, type ImapOptions, newClient } from './client.ts';
@@ -72,7 +72,10 @@ function withoutEcho(error: unknown, credential: Credential): unknown {
   return new Failure(code, message, { hint, cause, fields: { ...fields, ...Object.fromEntries(ofServer) } });
 }
 
+const unwatched: AnswerWatch = { awaited: () => undefined, received: () => undefined, settled: () => undefined };
+
 export class ImapConnection {
+  readonly #answers: AnswerWatch;
   readonly #life: TokenLife | null;
   readonly #options: ImapOptions;
   readonly #signal: AbortSignal;
@@ -90,16 +93,22 @@ export class ImapConnection {
     options: ImapOptions,
     signal: AbortSignal,
     enter: (stage: ConnectionStage) => void,
+    answers: AnswerWatch,
   ) {
+    this.#answers = answers;
     this.#life = lifeOf(credential);
     this.#options = options;
     this.#signal = signal;
     const stage = (next: ConnectionStage): void => {
       this.#stage = next;
+      // A TCP connection is an answer of the kernel: it only ends the wait for it.
+      if (next === 'greeting' && connection.tls === 'implicit') answers.received();
+      else if (next === 'tls' || next === 'greeting') answers.awaited();
       enter(next);
     };
     this.inboundLimit = new InboundLimit(() => this.end(this.#tooMuch()));
     this.transport = newTransport(connection, stage, (chunk) => {
+      answers.received();
       this.imap.redact(chunk);
       this.inboundLimit.count(chunk);
     });
@@ -121,10 +130,11 @@ export class ImapConnection {
     options: ImapOptions,
     signal: AbortSignal,
     enter: (stage: ConnectionStage) => void,
+    answers: AnswerWatch = unwatched,
   ): Promise<ImapConnection> {
     checkPlaintext(connection);
     if (signal.aborted) throw new Failure('interrupted', 'The connection was not opened: a stop was requested.');
-    const opened = new ImapConnection(connection, credential, options, signal, enter);
+    const opened = new ImapConnection(connection, credential, options, signal, enter, answers);
     try {
       await opened.run('logging in', () => opened.imap.connect(), { bytesMax: loginBytesMax });
       // Not before: until then literals stay views of the received bytes, where an echoed secret is overwritten.
@@ -286,6 +296,7 @@ export class ImapConnection {
       silenceMaxMs: () => this.#silenceMsMax(),
       deadlineMinMs: Math.min(this.#options.commandTimeoutMs, this.#options.connectTimeoutMs),
       limitsTotalTime: whole,
+      answers: this.#answers,
       overdue: (what, afterMs) => this.end(this.#overdue(what, afterMs)),
     });
   }

@@ -4,7 +4,8 @@
  *
  * Built on imapflow's `exec`, in place of its own `idle`, which can be ended only by another command. DONE may be sent
  * only after the `+` of the server: an earlier reason to end waits for it. The watchdog runs while IDLE starts and
- * ends, and is paused in between: half an hour of silence is normal. The only timer is that of `ms`.
+ * ends, and is paused in between: half an hour of silence is normal. The only timer is that of `ms`. Meanwhile IDLE can
+ * be renewed, which shows whether the server answers.
  */
 import type { ImapFlow } from 'imapflow';
 import { Failure } from '../../errors.ts';
@@ -17,12 +18,15 @@ const timerMaxMs = 2 ** 31 - 1;
 /** A server that ends IDLE sooner than this does not support it in practice: repeating it would be a busy loop. */
 const serverEndMinMs = 1000;
 
+/** `renewed`: IDLE follows again, so that the server has to answer. */
+type CommandEnd = IdleEnd | 'renewed';
+
 /** State of one IDLE command. */
 class IdleCommand {
   readonly #imap: ImapFlow;
   readonly #watchdog: Watchdog;
   #startedAtMs: number | null = null;
-  #end: IdleEnd | null = null;
+  #end: CommandEnd | null = null;
   #isDoneSent = false;
 
   constructor(imap: ImapFlow, watchdog: Watchdog) {
@@ -31,13 +35,13 @@ class IdleCommand {
   }
 
   /** Requests the end; the first reason wins. */
-  end(reason: IdleEnd): void {
+  end(reason: CommandEnd): void {
     this.#end ??= reason;
     this.#sendDone();
   }
 
   /** Resolves with the tagged response; rejects with an error of imapflow or a `Failure`. */
-  async run(): Promise<IdleEnd> {
+  async run(): Promise<CommandEnd> {
     const tagged = await internals(this.#imap).exec('IDLE', [], { onPlusTag: async () => this.#onContinuation() });
     tagged.next();
     if (this.#end !== null) return this.#end;
@@ -62,28 +66,58 @@ class IdleCommand {
   }
 }
 
-/** Idles until new mail is announced, `ms` are over, or `stop` aborts. Leaves no timer or listener behind. */
-export async function idle(
-  imap: ImapFlow,
-  announcements: NewMailAnnouncements,
-  ms: number,
-  stop: AbortSignal,
-  watchdog: Watchdog,
-): Promise<IdleEnd> {
-  const command = new IdleCommand(imap, watchdog);
-  const onStop = (): void => command.end('stopped');
-  const timer = setTimeout(() => command.end('timed_out'), Math.min(ms, timerMaxMs));
-  stop.addEventListener('abort', onStop, { once: true });
-  announcements.listen(() => command.end('new_messages'));
-  if (announcements.hasNewMail) command.end('new_messages');
-  try {
-    const end = await command.run();
-    // Many servers check for new mail once more before they respond to DONE.
-    return end === 'timed_out' && announcements.hasNewMail ? 'new_messages' : end;
-  } finally {
-    announcements.listen(null);
-    stop.removeEventListener('abort', onStop);
-    clearTimeout(timer);
+/** Idling: one IDLE command, or several where it is renewed in between. */
+export class Idling {
+  readonly #imap: ImapFlow;
+  readonly #announcements: NewMailAnnouncements;
+  readonly #watchdog: Watchdog;
+  #command: IdleCommand;
+  #end: IdleEnd | null = null;
+
+  constructor(imap: ImapFlow, announcements: NewMailAnnouncements, watchdog: Watchdog) {
+    this.#imap = imap;
+    this.#announcements = announcements;
+    this.#watchdog = watchdog;
+    this.#command = new IdleCommand(imap, watchdog);
+  }
+
+  /** Sends DONE and IDLE again. */
+  renew(): void {
+    this.#command.end('renewed');
+  }
+
+  /** Idles until new mail is announced, `ms` are over, or `stop` aborts. Leaves no timer or listener behind. */
+  async until(ms: number, stop: AbortSignal): Promise<IdleEnd> {
+    const onStop = (): void => this.#request('stopped');
+    const timer = setTimeout(() => this.#request('timed_out'), Math.min(ms, timerMaxMs));
+    stop.addEventListener('abort', onStop, { once: true });
+    this.#announcements.listen(() => this.#request('new_messages'));
+    if (this.#announcements.hasNewMail) this.#request('new_messages');
+    try {
+      const end = await this.#ended();
+      // Many servers check for new mail once more before they respond to DONE.
+      return end === 'timed_out' && this.#announcements.hasNewMail ? 'new_messages' : end;
+    } finally {
+      this.#announcements.listen(null);
+      stop.removeEventListener('abort', onStop);
+      clearTimeout(timer);
+    }
+  }
+
+  #request(end: IdleEnd): void {
+    this.#end ??= end;
+    this.#command.end(end);
+  }
+
+  async #ended(): Promise<IdleEnd> {
+    for (;;) {
+      const end = await this.#command.run();
+      if (end !== 'renewed') return end;
+      // Requested while DONE was in flight.
+      if (this.#end !== null) return this.#end;
+      this.#watchdog.resume();
+      this.#command = new IdleCommand(this.#imap, this.#watchdog);
+    }
   }
 }
 

@@ -7,6 +7,8 @@
  * are cheap: expected ones are counted separately.
  */
 
+import type { AnswerWatch } from '../../ingest/ports.ts';
+
 /** From the greeting to the end of the login. */
 export const loginBytesMax = 64 * 1024;
 /** Unsolicited data during a command: flag changes of some ten thousand messages. */
@@ -155,6 +157,7 @@ type WatchdogOptions = {
   readonly deadlineMinMs: number;
   /** True: at most three deadlines in total. False: no limit while bytes arrive. */
   readonly limitsTotalTime: boolean;
+  readonly answers: Pick<AnswerWatch, 'awaited' | 'settled'>;
   /** `silent`: no byte within the deadline; `late`: bytes, but no completion. Can be called more than once. */
   overdue(what: 'silent' | 'late', afterMs: number): void;
 };
@@ -179,6 +182,7 @@ export class Watchdog {
   pause(): void {
     if (this.#timer !== null) clearInterval(this.#timer);
     this.#timer = null;
+    this.#watched.answers.settled();
   }
 
   /** Restarts with full deadlines. */
@@ -189,6 +193,7 @@ export class Watchdog {
     this.#isConnecting = this.#watched.isConnecting();
     this.#received = this.#watched.received();
     this.#quietChecks = 0;
+    this.#watched.answers.awaited();
     const every = Math.max(checkMsMin, this.#watched.deadlineMinMs / checksPerTimeout);
     const timer = setInterval(() => setImmediate(() => this.#timer === timer && this.#check()), every);
     this.#timer = timer;

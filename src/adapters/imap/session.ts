@@ -32,7 +32,7 @@ import {
   uidSets,
   windowEnds,
 } from './folder.ts';
-import { idle, NewMailAnnouncements } from './idle.ts';
+import { Idling, NewMailAnnouncements } from './idle.ts';
 import { commandBytesMax, idleBytesMax } from './limits.ts';
 import { applyAction } from './post-actions.ts';
 import { probe } from './probe.ts';
@@ -72,6 +72,7 @@ class ImapSession implements Session {
   #windowEnds: readonly number[] | null = null;
   #isFetching = false;
   #isIdleRefused = false;
+  #renewIdle: (() => void) | null = null;
 
   /** `select` selects the folder again. */
   constructor(
@@ -205,15 +206,26 @@ class ImapSession implements Session {
     try {
       end = await this.#connection.run(
         'waiting for new mail',
-        (watchdog) => idle(imap, this.#announcements, ms, stop, watchdog),
+        (watchdog) => {
+          const idling = new Idling(imap, this.#announcements, watchdog);
+          this.#renewIdle = () => idling.renew();
+          return idling.until(ms, stop);
+        },
         { bytesMax: idleBytesMax },
       );
     } catch (error) {
       if (isFailure(error, 'server_refused')) this.#isIdleRefused = true;
       throw error;
+    } finally {
+      this.#renewIdle = null;
     }
     if (end === 'timed_out' && !stop.aborted) await this.#assertSameFolder();
     return end;
+  }
+
+  verify(): boolean {
+    this.#renewIdle?.();
+    return this.#renewIdle !== null;
   }
 
   async close(): Promise<void> {
@@ -390,10 +402,10 @@ async function openSession(opened: ImapConnection, { folder }: Connection, isRea
 export function imapSessions(options: () => ImapOptions): Sessions {
   const ignore = (): void => undefined;
   return {
-    open: async (connection, credential, signal, { readOnly, literalBytesMax } = {}) => {
+    open: async (connection, credential, signal, { readOnly, literalBytesMax, watch } = {}) => {
       const usual = options();
       const chosen = literalBytesMax === undefined ? usual : { ...usual, literalBytesMax };
-      const opened = await ImapConnection.open(connection, credential, chosen, signal, ignore);
+      const opened = await ImapConnection.open(connection, credential, chosen, signal, ignore, watch);
       return openSession(opened, connection, readOnly === true);
     },
     probe: (connection, credential, step) => probe(connection, credential, options(), step),

@@ -150,8 +150,9 @@ function serverGauges(gauges: Gauges): Show {
     ['host', 'port'],
   );
   return ({ servers, certificates }) => {
+    const circuits = servers.list.filter(({ next_attempt: next }) => next !== null);
     open(
-      servers.list.map(({ host, reason }) => ({
+      circuits.map(({ host, reason }) => ({
         labels: { host: label(host), code: reasonCode(reason) ?? '' },
         value: 1,
       })),

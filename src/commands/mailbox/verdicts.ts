@@ -53,6 +53,7 @@ export async function readVerdicts(
   const availableIds = new Set([...vault.keys().map(({ id }) => id), ...live.flatMap(({ keyIds }) => keyIds)]);
   const facts: MailboxFacts = {
     ...{ records: new Map(), outages: [], grants: [], loginFailuresMax, nowMs },
+    ...{ silentSinceMs: () => null, heardAtMs: () => null },
     vault: { since: null, hint: null, key_ids: [...availableIds] },
     uidValidityChanges: { count: () => 0 },
     isUnconfirmed: (mailbox, seal) => confirmations.isUnconfirmed(mailbox, seal),

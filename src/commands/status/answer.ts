@@ -133,7 +133,7 @@ function readinessSchema(mend: Mend): z.ZodMiniType<Readiness> {
         live: number,
         list: list(object({ ...worker, live: boolean, seen_at: textOrNull })),
       }),
-      servers: object({ ...check, list: list(object({ ...check, ...server, tls, next_attempt: string })) }),
+      servers: object({ ...check, list: list(object({ ...check, ...server, tls, next_attempt: textOrNull })) }),
       certificates: object({ ...check, list: list(object({ ...server, not_after: string, days_left: number })) }),
       oauth: object({
         ...check,

@@ -155,11 +155,14 @@ function workersFacts({ live, list }: Checks['workers'], nowMs: number): string 
 
 function serversFacts({ list }: Checks['servers'], nowMs: number): string {
   if (list.length === 0) return 'no circuit open';
-  const named = list
-    .slice(0, namesShown.servers)
-    .map(({ next_attempt: next, ...one }) => `${endpointName(one)} (next attempt ${inText(next, nowMs)})`);
+  const named = list.slice(0, namesShown.servers).map(({ next_attempt: next, ...one }) => {
+    return next === null
+      ? `${endpointName(one)} (silent)`
+      : `${endpointName(one)} (next attempt ${inText(next, nowMs)})`;
+  });
   const more = list.length > named.length ? `, and ${list.length - named.length} more` : '';
-  return `circuit open: ${named.join(', ')}${more}`;
+  const hasCircuit = list.some(({ next_attempt: next }) => next !== null);
+  return `${hasCircuit ? 'circuit open' : 'no answer'}: ${named.join(', ')}${more}`;
 }
 
 const tlsModes: Readonly<Record<TlsMode, string>> = {

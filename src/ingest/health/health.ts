@@ -27,7 +27,7 @@ import { type MailboxFacts, mailboxChecks, noMailboxes } from './mailbox-checks.
 import { createPollRecords, shifted } from './poll-records.ts';
 import { type IdleConnections, pushCheck } from './push.ts';
 import { createSchedulerLiveness, type SchedulerLiveness, schedulerCheck } from './scheduler-liveness.ts';
-import { type OpenCircuit, serversCheck } from './server-outages.ts';
+import { knownOutages, type OpenCircuit, type ServerOutage, serversCheck } from './server-outages.ts';
 
 /** Where the scheduler and the polls record what happens. */
 export interface HealthRecorder {
@@ -42,6 +42,8 @@ export interface HealthRecorder {
    * mailbox changes.
    */
   recordPoll(mailboxId: string, failure: Failure | null): boolean;
+  /** A circuit breaker, the silence of a server, or the disk changed. */
+  changed(): void;
   readonly uidValidityChanges: UidValidityChanges;
   readonly folderCheckSchedule: FolderCheckSchedule;
   readonly handledCounts: HandledCounts;
@@ -64,6 +66,7 @@ export type HealthPorts = {
     readonly worker: Readiness['worker'];
     /** Times on the monotonic clock. */
     readonly openCircuits: readonly OpenCircuit[];
+    readonly silence: ObservedSilence;
     readonly polls: number;
     readonly pollsLong: number;
     readonly due: number;
@@ -75,10 +78,19 @@ export type HealthPorts = {
   };
 };
 
+/** Times on the monotonic clock; see scheduler/server-silence.ts. */
+export type ObservedSilence = {
+  silentServers(): readonly ServerOutage[];
+  silentSinceMs(mailboxId: string): number | null;
+  heardAtMs(mailboxId: string): number | null;
+};
+
 export interface Health extends HealthRecorder {
   readiness(): Promise<Readiness>;
   /** The same without a query, from the rows that were read last; null: none were read yet. */
   latest(): Readiness | null;
+  /** Calls `listener` when a verdict of this process changes, until that is disposed. */
+  onChange(listener: () => void): Disposable;
   /** False while this machine's clock is far from the database's, or they were not compared yet. */
   isClockRight(): boolean;
   /** What keeps the worker from being ready, without a database query; null: nothing. */
@@ -96,6 +108,14 @@ export function createHealth(ports: HealthPorts): Health {
   const database = createDatabaseCheck(clock);
   let clockCheck: Readiness['checks']['clock'] = { ...unknown('not compared yet'), offset_ms: null };
   let stored: StoredData | null = null;
+  const listeners = new Set<() => void>();
+  const changed = (): void => {
+    for (const listener of listeners) listener();
+  };
+  const ifChanged = (isChange: boolean): boolean => {
+    if (isChange) changed();
+    return isChange;
+  };
   const composed = (read: StoredData): Readiness =>
     readinessOf(ports, { liveness, uidValidityChanges, polls, certificates, database, clockCheck }, read);
 
@@ -104,12 +124,17 @@ export function createHealth(ports: HealthPorts): Health {
     uidValidityChanges,
     folderCheckSchedule: createFolderCheckSchedule(clock),
     handledCounts: createHandledCounts(clock),
-    recordDatabase: database.record,
+    changed,
+    onChange: (listener) => {
+      listeners.add(listener);
+      return { [Symbol.dispose]: () => void listeners.delete(listener) };
+    },
+    recordDatabase: (failure) => ifChanged(database.record(failure)),
     recordDatabasePing: database.recordPing,
     recordClockOffset: (ms) => {
       clockCheck = clockCheckOf(ms, clockCheck, clock.nowMs());
     },
-    recordPoll: polls.record,
+    recordPoll: (mailboxId, failure) => ifChanged(polls.record(mailboxId, failure)),
     recordCertificate: certificates.record,
     isClockRight: () => clockCheck.status === 'ok',
     obstacle: () => {
@@ -139,16 +164,19 @@ function readinessOf(ports: HealthPorts, recorded: Recorded, { rows, oauth }: St
   const { clock, store } = ports;
   const { liveness, clockCheck, polls, uidValidityChanges } = recorded;
   const { needsKey, sealing, ...vaultAndSwitch } = ports.encryption();
-  const { worker, config, listeners, disk, workers, crashes, openCircuits, idleConnections, ...load } =
+  const { worker, config, listeners, disk, workers, crashes, openCircuits, silence, idleConnections, ...load } =
     ports.otherParts();
+  const outages = knownOutages(openCircuits, silence.silentServers());
   const database = recorded.database.check();
   // Times in the tables are by the clock of the database.
   const nowMs = clock.nowMs() - (clockCheck.offset_ms ?? 0);
   const shiftMs = nowMs - clock.monotonicMs();
   const facts: MailboxFacts = {
-    ...{ records: polls.records(shiftMs), outages: openCircuits.map((one) => shifted(one, shiftMs)), nowMs },
+    ...{ records: polls.records(shiftMs), outages: outages.map((one) => shifted(one, shiftMs)), nowMs },
     ...{ vault: vaultAndSwitch.vault, grants: oauth.list, uidValidityChanges },
     isUnconfirmed: ports.postActionGuard.isUnconfirmed,
+    silentSinceMs: (id) => addedTo(silence.silentSinceMs(id), shiftMs),
+    heardAtMs: (id) => addedTo(silence.heardAtMs(id), shiftMs),
     loginFailuresMax: load.loginFailuresMax,
   };
   const { mailboxes, quarantine, passwords, used } =
@@ -165,7 +193,7 @@ function readinessOf(ports: HealthPorts, recorded: Recorded, { rows, oauth }: St
     checks: {
       database: { ...database, pool: store.pool() },
       ...{ disk, scheduler, config, listeners, ...vaultAndSwitch, passwords, workers },
-      servers: serversCheck(openCircuits.filter(isUsedSo), clock),
+      servers: serversCheck(outages.filter(isUsedSo), clock),
       certificates: recorded.certificates.check(isUsed),
       oauth,
       ...{ clock: clockCheck, crashes, push: pushCheck(mailboxes, idleConnections), quarantine, mailboxes },
@@ -175,6 +203,10 @@ function readinessOf(ports: HealthPorts, recorded: Recorded, { rows, oauth }: St
 
 function unknown(reason: string): Check {
   return { status: 'unknown', since: null, reason, hint: null };
+}
+
+function addedTo(ms: number | null, moreMs: number): number | null {
+  return ms === null ? null : ms + moreMs;
 }
 
 type StoredChecks = Pick<Readiness['checks'], 'mailboxes' | 'quarantine' | 'passwords'> & {

@@ -5,7 +5,7 @@
  * all others there. A failure recorded here counts even when it could not be stored, until any worker polls the mailbox
  * successfully. Every surface takes the verdict from here.
  */
-import type { FailureCode } from '../../errors.ts';
+import { Failure, type FailureCode } from '../../errors.ts';
 import { hints } from '../../text/hints.ts';
 import { printableLine } from '../../text/printable.ts';
 import { shellCommand } from '../../text/shell.ts';
@@ -28,6 +28,10 @@ export type MailboxFacts = {
   /** Grants that are not ready: their mailboxes are not polled. */
   readonly grants: readonly OAuthGrantCheck[];
   readonly uidValidityChanges: Pick<UidValidityChanges, 'count'>;
+  /** Since when the connection of the mailbox awaits an answer in vain; null: it does not, or there is none. */
+  readonly silentSinceMs: (mailboxId: string) => number | null;
+  /** The last byte on a connection of the mailbox in IDLE; null: there is none. */
+  readonly heardAtMs: (mailboxId: string) => number | null;
   readonly isUnconfirmed: PostActionGuard['isUnconfirmed'];
   readonly loginFailuresMax: number;
   /** No worker is live: a mailbox that is due is not polled soon. */
@@ -141,8 +145,10 @@ function verdictOf(mailbox: MailboxWithHealth, outage: ServerOutage | null, fact
   if (locked !== null) return locked;
   const own = ownFailure(mailbox, facts);
   // A refused password is refused as well when the server is back.
-  if (outage !== null && (own === null || isOfServer(own)))
+  if (outage !== null && (own === null || isOfServer(own)) && !isHeardSince(outage, id, facts))
     return { ...failing(outage, null), server: endpointName(outage) };
+  const silentSinceMs = facts.silentSinceMs(id);
+  if (own === null && silentSinceMs !== null) return failing({ failure: silent, sinceMs: silentSinceMs }, null);
   if (own !== null) return failing(own, health.loginFailures >= facts.loginFailuresMax ? health.loginFailures : null);
   const waitMsMax = facts.isUnattended === true ? unattendedMsMax : overdueMsMax;
   if (nextPollAtMs !== null && nowMs - nextPollAtMs > waitMsMax) {
@@ -172,6 +178,13 @@ function ownFailure({ id, health }: MailboxWithHealth, { records }: MailboxFacts
   // The row follows a moment after the success.
   if (record !== undefined && record.failure === null && record.atMs >= atMs) return null;
   return { failure: { code: code as FailureCode, message, hint }, sinceMs: failingSinceMs ?? atMs, isStored: true };
+}
+
+const silent = new Failure('server_timeout', 'The server does not answer.');
+
+/** The server refuses new connections, as when it has too many, and serves the one in IDLE. */
+function isHeardSince({ sinceMs }: ServerOutage, id: string, facts: MailboxFacts): boolean {
+  return facts.silentSinceMs(id) === null && (facts.heardAtMs(id) ?? 0) > sinceMs;
 }
 
 function isOfServer({ failure }: ShownFailure): boolean {

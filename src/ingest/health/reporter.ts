@@ -2,16 +2,17 @@
  * Reporter: writes polls, database and disk to log, health and metrics; deduplicates repeated failures
  * (log-throttle.ts).
  *
- * A failing poll is logged when its reason changes, and at its 2nd, 4th, 8th … repetition; a failing database or disk
- * once, and once when it recovers.
+ * A failing poll is logged when its reason changes, and at its 2nd, 4th, 8th … repetition; a silent server, a failing
+ * database or disk once, and once when it recovers. Failures of polls that one of them explains are left to its line.
  */
 import type { Clock } from '../../async/clock.ts';
-import type { Failure } from '../../errors.ts';
+import type { Failure, FailureCode } from '../../errors.ts';
 import { events, type Log } from '../../events.ts';
 import { hints } from '../../text/hints.ts';
 import type { ActionRefusal } from '../fetch/round-context.ts';
 import { isInvalid, type Mailbox } from '../model.ts';
 import type { RoundReport } from '../poll/poll-context.ts';
+import type { Endpoint } from '../poll/server-failures.ts';
 import type { Meter, PostActionGuard } from '../ports.ts';
 import type { DueMailbox, MailboxStore } from '../stores.ts';
 import type { HealthRecorder } from './health.ts';
@@ -25,21 +26,20 @@ type ReporterPorts = {
   readonly hasDiskAsCause: (failure: Failure) => boolean;
 };
 
+type FailedPoll = {
+  readonly durationMs: number;
+  /** That of its last round; null: it had none. */
+  readonly roundId: string | null;
+  /** The line about its server or the disk is enough: it is not repeated for each mailbox. */
+  readonly isReported: boolean;
+};
+
 export interface Reporter {
   /**
    * One round of a poll. `lagMs`: how long after the mailbox was due it began; null for a round after an announcement.
    */
   roundFinished(mailbox: Mailbox, report: RoundReport, lagMs: number | null): void;
-  /**
-   * `roundId` is that of its last round; null: it had none. `isReported`: the line about the disk is enough.
-   */
-  pollFailed(
-    mailbox: Mailbox,
-    failure: Failure,
-    durationMs: number,
-    roundId: string | null,
-    isReported?: boolean,
-  ): void;
+  pollFailed(mailbox: Mailbox, failure: Failure, poll: FailedPoll): void;
   /** A long poll ended for others that waited, and continues later. */
   pollPreempted(mailbox: Mailbox, durationMs: number, roundId: string | null): void;
   /** Its login was refused so often that it is not polled for `ms`, or until its row changes. */
@@ -48,6 +48,8 @@ export interface Reporter {
   actionRefused(mailbox: Mailbox, refusal: ActionRefusal): void;
   /** null: it works. */
   databaseState(failure: Failure | null): void;
+  /** null: it answers again. */
+  serverSilence(server: Endpoint, failure: Failure | null): void;
   diskState(failure: Failure | null): void;
 }
 
@@ -68,18 +70,18 @@ export function createReporter(ports: ReporterPorts): Reporter {
       if (handled > 0) log.info({ ...fields, ...outcomes }, events.pollFinished);
       else log.debug(fields, events.pollEmpty);
     },
-    pollFailed: (mailbox, failure, durationMs, roundId, isReported = false) => {
+    pollFailed: (mailbox, failure, { durationMs, roundId, isReported }) => {
       if (failure.code === 'lease_taken' || failure.code === 'interrupted') return;
       const { id, name, connection } = mailbox;
       meter.poll({ mailbox: name, host: connection.host, result: failure.code, durationMs, lagMs: null });
       health.recordPoll(id, failure);
-      const { shouldLog, count } = isReported ? { shouldLog: false, count: 1 } : troubles.record(id, failure.code);
-      const about = { mailbox: name, server: `${connection.host}:${connection.port}` };
-      const fields = { ...about, ...(roundId === null ? {} : { poll: roundId }), failures: count, error: failure };
-      if (!shouldLog) log.debug(fields, events.pollFailed);
-      else if (failure.code === 'mailbox_flooding') log.warn(fields, events.mailboxFlooding);
-      else if (failure.code === 'unexpected') log.error(fields, events.pollFailed);
-      else log.warn(fields, events.pollFailed);
+      const poll = roundId === null ? {} : { poll: roundId };
+      const about = { mailbox: name, server: `${connection.host}:${connection.port}`, ...poll };
+      if (isReported) return log.debug({ ...about, failures: 1, error: failure }, events.pollFailed);
+      const { shouldLog, count } = troubles.record(id, failure.code);
+      const fields = { ...about, failures: count, error: failure };
+      if (shouldLog) logFailure(log, failure.code, fields);
+      else log.debug(fields, events.pollFailed);
     },
     pollPreempted: ({ name, connection: { host } }, durationMs, roundId) => {
       meter.poll({ mailbox: name, host, result: 'preempted', durationMs, lagMs: null });
@@ -104,11 +106,24 @@ export function createReporter(ports: ReporterPorts): Reporter {
       else if (failure.code === 'unexpected') log.error({ error: failure }, events.schedulerFailed);
       else log.error({ error: failure }, events.databaseUnavailable);
     },
+    serverSilence: (server, failure) => logSilence(log, server, failure),
     diskState: (failure) => {
+      health.changed();
       if (failure === null) log.info({}, events.diskRecovered);
       else log.error({ error: failure }, events.diskFailed);
     },
   };
+}
+
+function logSilence(log: Log, { host, port, tls }: Endpoint, failure: Failure | null): void {
+  if (failure === null) log.info({ host, port, tls }, events.serverAnswering);
+  else log.warn({ host, port, tls, error: failure }, events.serverSilent);
+}
+
+function logFailure(log: Log, code: FailureCode, fields: Parameters<Log['warn']>[0]): void {
+  if (code === 'mailbox_flooding') log.warn(fields, events.mailboxFlooding);
+  else if (code === 'unexpected') log.error(fields, events.pollFailed);
+  else log.warn(fields, events.pollFailed);
 }
 
 type RowReporterPorts = {

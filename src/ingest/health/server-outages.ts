@@ -23,6 +23,15 @@ export type ServerOutage = Endpoint & {
 /** What the circuit breaker knows. */
 export type OpenCircuit = ServerOutage & { readonly nextProbeMs: number };
 
+/** What this worker knows: open circuit breakers, then servers that do not answer. Each endpoint once. */
+export function knownOutages(
+  circuits: readonly OpenCircuit[],
+  silent: readonly ServerOutage[],
+): readonly (ServerOutage & Partial<OpenCircuit>)[] {
+  const open = new Set(circuits.map(endpointKey));
+  return [...circuits, ...silent.filter((one) => !open.has(endpointKey(one)))];
+}
+
 /** As the circuit breaker: one failed connection may be an accident. */
 const mailboxesMin = 2;
 
@@ -73,26 +82,26 @@ export function outageLookup(outages: readonly ServerOutage[]): (row: Row) => Se
   };
 }
 
-/** Of the servers whose circuit breaker is open. */
+/** Times of `outages` are on the monotonic clock. */
 export function serversCheck(
-  circuits: readonly OpenCircuit[],
+  outages: ReturnType<typeof knownOutages>,
   clock: Pick<Clock, 'nowMs' | 'monotonicMs'>,
 ): Readiness['checks']['servers'] {
-  const list = circuits.map((one) => serverCheck(one, clock));
+  const list = outages.map((one) => serverCheck(one, clock));
   const [first] = list;
   if (first === undefined) return { status: 'ok', since: null, reason: null, hint: null, list };
   const which = list.length === 1 ? endpointName(first) : `${list.length} mail servers`;
   return {
     status: 'failing',
     since: first.since,
-    reason: `circuit open for ${which}: ${first.reason}`,
+    reason: `${first.next_attempt === null ? 'no answer of' : 'circuit open for'} ${which}: ${first.reason}`,
     hint: first.hint,
     list,
   };
 }
 
 function serverCheck(
-  { host, port, tls, failure, sinceMs, nextProbeMs }: OpenCircuit,
+  { host, port, tls, failure, sinceMs, nextProbeMs }: ServerOutage & Partial<OpenCircuit>,
   clock: Pick<Clock, 'nowMs' | 'monotonicMs'>,
 ): ServerCheck {
   const [nowMs, monotonicMs] = [clock.nowMs(), clock.monotonicMs()];
@@ -102,6 +111,7 @@ function serverCheck(
     since: new Date(nowMs - (monotonicMs - sinceMs)).toISOString(),
     reason: `${failure.code}: ${failure.message}`,
     hint: failure.hint,
-    next_attempt: new Date(nowMs + Math.max(0, nextProbeMs - monotonicMs)).toISOString(),
+    next_attempt:
+      nextProbeMs === undefined ? null : new Date(nowMs + Math.max(0, nextProbeMs - monotonicMs)).toISOString(),
   };
 }

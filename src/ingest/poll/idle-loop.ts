@@ -4,9 +4,10 @@
  *
  * Polling stays as the safety net: after the poll interval, five minutes at most, a round runs without an announcement,
  * which also detects a dead connection, and a folder that was replaced under its name. A connection that ends while it
- * idles is no failure: no message was in transit, and the mailbox is polled again. A session by access token is left
- * before the token ends: the mailbox is due at once and gets a session with a new one, also where the server ended the
- * session first. Announcements without a message behind them are followed at growing intervals.
+ * idles is no failure: no message was in transit, and the mailbox is polled again. A server that is silent is one. A
+ * session by access token is left before the token ends: the mailbox is due at once and gets a session with a new one,
+ * also where the server ended the session first. Announcements without a message behind them are followed at growing
+ * intervals.
  */
 import { asFailure, type Failure, isFailure } from '../../errors.ts';
 import { events } from '../../events.ts';
@@ -63,10 +64,10 @@ function falseAlarmPause(falseAlarms: number): number {
   return falseAlarms < 2 ? 0 : falseAlarmMs * 2 ** Math.min(falseAlarms, 16);
 }
 
-/** After an IDLE that the server ended. Throws `server_busy`, which may say how long to wait. */
+/** After an IDLE that the server ended. Throws `server_busy`, which may say how long to wait, and `server_timeout`. */
 function mayIdleAgain(ended: IdleEnd | Failure, { mailbox, ports: { log, meter } }: OpenPoll, slot: IdleSlot): boolean {
   if (!isFailure(ended)) return slot.connectionEnded();
-  if (ended.code === 'server_busy') throw ended;
+  if (ended.code === 'server_busy' || ended.code === 'server_timeout') throw ended;
   const { name, connection } = mailbox;
   // A server that is gone is reported by the next poll, if it stays away.
   if (ended.code === 'connection_lost' || ended.code === 'session_expired')

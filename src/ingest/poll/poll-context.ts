@@ -8,7 +8,7 @@ import type { Failure } from '../../errors.ts';
 import type { IsolationStates } from '../fetch/poison-message.ts';
 import type { RoundEvent, RoundOptions, RoundPorts, RoundSettings } from '../fetch/round-context.ts';
 import type { Mailbox, Outcome } from '../model.ts';
-import type { Credentials, Session, Sessions, WorkerIdentity } from '../ports.ts';
+import type { AnswerWatch, Credentials, Session, Sessions, WorkerIdentity } from '../ports.ts';
 import type { FolderStore, Lease } from '../stores.ts';
 import type { HandledCounts } from './late-messages.ts';
 import type { FolderCheckSchedule, UidValidityChanges } from './uidvalidity-changes.ts';
@@ -45,6 +45,8 @@ export type PollOptions = RoundOptions & {
   readonly folderCheckSchedule?: FolderCheckSchedule;
   /** Absent: the database is asked in every poll. */
   readonly handledCounts?: HandledCounts;
+  /** Absent: silence of the server is not observed. */
+  readonly watch?: ServerWatch;
   /** Absent: the poll is not preempted. */
   readonly preemption?: Preemption;
   /** Asks for a slot in which the connection idles after the first round; null, or absent: the session is closed. */
@@ -53,6 +55,12 @@ export type PollOptions = RoundOptions & {
 
 /** `isOffered`: the server offers IDLE in this session. */
 export type IdleSlotRequest = { readonly hadMessages: boolean; readonly isOffered: boolean };
+
+/** Observes whether the server answers on the connection of a poll. */
+export type ServerWatch = AnswerWatch & {
+  /** Until it is disposed `verify` may be called, which returns false while the connection does not idle. */
+  idles(verify: () => boolean): Disposable;
+};
 
 /** Ends a poll that others wait for; the next one continues at the cursor. */
 export type Preemption = {

@@ -154,6 +154,7 @@ async function pollWithSession(poll: StartedPoll): Promise<number> {
   if (hasGivenUp) return waitAfterPollMs('message_given_up', mailbox, settings());
   const request = { hadMessages: hadMessages(report), isOffered: session.supportsIdle };
   using slot = options.stop.aborted ? null : (options.requestIdleSlot?.(request) ?? null);
+  using _verified = slot === null ? undefined : options.watch?.idles(() => session.verify());
   if (slot !== null) return await idle(open, slot, async () => (await runRounds(open, ports.newId(), false)).report);
   const isUnstable = (options.uidValidityChanges?.count(mailbox.id) ?? 0) > uidValidityChangesMax;
   return waitAfterPollMs(isUnstable ? 'folder_unstable' : 'finished', mailbox, settings());
@@ -163,7 +164,7 @@ async function pollWithSession(poll: StartedPoll): Promise<number> {
  * A stop ends the login, but not the session that it leads to; a lost lease and preemption end both. `stop` outlives
  * the poll.
  */
-async function login({ mailbox, ports, options: { stop, preemption } }: StartedPoll, lost: AbortSignal) {
+async function login({ mailbox, ports, options: { stop, preemption, watch } }: StartedPoll, lost: AbortSignal) {
   const ending = new AbortController();
   const end = () => ending.abort();
   lost.addEventListener('abort', end, { once: true });
@@ -172,7 +173,7 @@ async function login({ mailbox, ports, options: { stop, preemption } }: StartedP
   if (stop.aborted) end();
   try {
     return await ports.credentials.withCredential(mailbox, (credential, connection) =>
-      ports.sessions.open(connection, credential, ending.signal),
+      ports.sessions.open(connection, credential, ending.signal, watch === undefined ? {} : { watch }),
     );
   } finally {
     stop.removeEventListener('abort', end);

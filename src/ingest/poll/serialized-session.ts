@@ -30,6 +30,7 @@ export function serialized(session: Session, preempted?: AbortSignal): Session {
       return session.supportsIdle;
     },
     idle: (ms, stop) => run(() => session.idle(ms, stop)),
+    verify: () => session.verify(),
     listAbove: (uid) => run(() => session.listAbove(uid)),
     uidBefore: (atMs) => run(() => session.uidBefore(atMs)),
     sizes: (uids) => run(() => session.sizes(uids)),

@@ -31,12 +31,13 @@ import { listenWithRetry } from './listen-with-retry.ts';
 import { isEmbedded, type SchedulerPorts, type SchedulerSettings } from './poll-runner.ts';
 import { purgeExpired } from './retention.ts';
 import { createScheduler } from './scheduler.ts';
+import { createServerSilence } from './server-silence.ts';
 import { runWatchdog } from './watchdog.ts';
 import { createLiveWorkers, type LiveWorkersPorts } from './workers.ts';
 
 export type DaemonPorts = Omit<
   SchedulerPorts,
-  'health' | 'reporter' | 'workers' | 'circuitBreaker' | 'idleSlots' | 'disk'
+  'health' | 'reporter' | 'workers' | 'circuitBreaker' | 'idleSlots' | 'silence' | 'disk'
 > & {
   readonly store: SchedulerPorts['store'] &
     LiveWorkersPorts['store'] &
@@ -82,7 +83,7 @@ const firstTickMsMax = 5000;
 /** Runs until `stop` fires. `settings` is read on every use. Throws only what prevents the start (`config_invalid`). */
 export async function serve(ports: DaemonPorts, settings: () => DaemonSettings, stop: AbortSignal): Promise<void> {
   const { log, serviceManager, clock } = ports;
-  const { scheduler, health, idleSlots, isPreferredHere } = parts(ports, settings, stop);
+  const { scheduler, health, idleSlots, silence, isPreferredHere } = parts(ports, settings, stop);
   log.info({ worker: ports.worker.name }, events.daemonStarting);
   const { count: crashes, hint } = ports.crashesCheck();
   if (crashes > 0) log.warn({ crashes, hint }, events.daemonCrashed);
@@ -92,7 +93,10 @@ export async function serve(ports: DaemonPorts, settings: () => DaemonSettings, 
   await using _encryption = await ports.startEncryptionSync(health.readiness);
   await using admin = new AsyncDisposableStack();
   if (ports.startAdmin !== null) admin.use(await ports.startAdmin(health.readiness));
-  using _ticks = ports.cron.schedule(everySecond, () => void scheduler.tick());
+  using _ticks = ports.cron.schedule(everySecond, () => {
+    silence.tick();
+    void scheduler.tick();
+  });
   using _retention = ports.cron.schedule(everyHour, () => {
     // With a wrong clock every file would be expired.
     if (health.isClockRight()) void purgeExpired(ports, settings().rawRetentionDays);
@@ -127,6 +131,10 @@ function parts(ports: DaemonPorts, settings: () => DaemonSettings, stop: AbortSi
     return { ...idle, rounds: { max: concurrencyMax, perGroupMax: concurrencyPerHostMax } };
   };
   const idleSlots = createIdleSlots({ store, workers, clock, log }, idleLimits);
+  const silence = createServerSilence(clock, {
+    changed: () => health.changed(),
+    serverChanged: (server, failure) => reporter.serverSilence(server, failure),
+  });
   const health = createHealth({
     clock,
     store,
@@ -141,6 +149,7 @@ function parts(ports: DaemonPorts, settings: () => DaemonSettings, stop: AbortSi
       workers: workers.check(),
       crashes: ports.crashesCheck(),
       openCircuits: circuitBreaker.openCircuits(),
+      silence,
       idleConnections: idleSlots.usage(),
       pushStates: idleSlots.pushStates,
       loginFailuresMax: settings().loginFailuresMax,
@@ -166,11 +175,11 @@ function parts(ports: DaemonPorts, settings: () => DaemonSettings, stop: AbortSi
     writable: () => makeDue(diskCodes),
   });
   const scheduler = createScheduler(
-    { ...ports, health, reporter, workers, circuitBreaker, idleSlots, disk },
+    { ...ports, health, reporter, workers, circuitBreaker, idleSlots, silence, disk },
     settings,
     stop,
   );
-  return { scheduler, health, idleSlots, isPreferredHere: workers.isPreferredHere };
+  return { scheduler, health, idleSlots, silence, isPreferredHere: workers.isPreferredHere };
 }
 
 function fired(signal: AbortSignal): Promise<void> {

@@ -12,14 +12,22 @@ import type { HealthRecorder } from '../health/health.ts';
 import type { Reporter } from '../health/reporter.ts';
 import { suspendsLogins } from '../poll/backoff.ts';
 import { pollMailbox } from '../poll/poll.ts';
-import type { PollEvent, PollOptions, PollPorts, PollSettings, PollSummary } from '../poll/poll-context.ts';
-import { serverFailureCodes } from '../poll/server-failures.ts';
+import type {
+  PollEvent,
+  PollOptions,
+  PollPorts,
+  PollSettings,
+  PollSummary,
+  ServerWatch,
+} from '../poll/poll-context.ts';
+import { endpointKey, serverFailureCodes } from '../poll/server-failures.ts';
 import type { DatabaseHealth } from '../ports.ts';
 import type { DueMailbox, MailboxStore } from '../stores.ts';
 import type { CircuitBreaker } from './circuit-breaker.ts';
 import type { IdleLimits, IdleSlots } from './idle-slots.ts';
 import { reclaimUnusedLeases } from './lease-renewal.ts';
 import { type ConcurrencyLimits, longPollMs, type PollInProgress } from './long-polls.ts';
+import type { ServerSilence } from './server-silence.ts';
 import type { LiveWorkers } from './workers.ts';
 
 export type SchedulerSettings = PollSettings & ConcurrencyLimits & { readonly idle: Omit<IdleLimits, 'rounds'> };
@@ -35,6 +43,7 @@ export type SchedulerPorts = PollPorts & {
   readonly workers: LiveWorkers;
   readonly circuitBreaker: CircuitBreaker;
   readonly idleSlots: IdleSlots;
+  readonly silence: ServerSilence;
   readonly disk: DiskWatch;
 };
 
@@ -90,18 +99,14 @@ export function createPollRunner(
 
   const ended = async ({ mailbox, isEnding }: RunningPoll, summary: PollSummary): Promise<void> => {
     const { failure, roundId, wasConnected, durationMs } = summary;
-    if (failure === null) {
-      if (isEnding) reporter.pollPreempted(mailbox, durationMs, roundId);
-      return;
-    }
+    if (failure === null) return isEnding ? reporter.pollPreempted(mailbox, durationMs, roundId) : undefined;
     // How an open session ends says nothing about its server now: that may have gone away and come back meanwhile.
     if (!wasConnected) attemptEnded(mailbox, failure, ports);
     if (isSuppressed) return;
     if (failure.domain === 'database' || failure.domain === 'disk') mayHoldLeases = true;
-    const hasDiskAsCause = await disk.confirmPollFailure(failure);
-    reporter.pollFailed(mailbox, failure, durationMs, roundId, hasDiskAsCause);
-    const { loginSuspendMs } = settings();
-    if (suspendsLogins(failure, mailbox.due, settings())) reporter.loginsSuspended(mailbox, loginSuspendMs);
+    const isReported = (await disk.confirmPollFailure(failure)) || isOfOutage(mailbox, failure, ports);
+    reporter.pollFailed(mailbox, failure, { durationMs, roundId, isReported });
+    reportSuspension(mailbox, failure, ports, settings());
   };
 
   const start = (mailbox: DueMailbox): void => {
@@ -110,7 +115,8 @@ export function createPollRunner(
     running.set(id, entry);
     circuitBreaker.attemptStarted(connection, id);
     if (mailbox.due.retryRequestedMs !== null) ports.idleSlots.endSuspension(id);
-    const options = optionsOf(entry, ports, stop, slotFreed);
+    const watch = ports.silence.watch(connection, id);
+    const options = optionsOf(entry, watch, ports, stop, slotFreed);
     entry.ended = pollMailbox(mailbox, ports, settings, options, observerOf(entry, ports))
       .then(async (summary) => {
         await ended(entry, summary);
@@ -118,6 +124,8 @@ export function createPollRunner(
       })
       .finally(() => {
         running.delete(id);
+        // After the failure is recorded, so that the mailbox is not ok in between.
+        watch[Symbol.dispose]();
         slotFreed();
       });
   };
@@ -168,6 +176,7 @@ function newEntry(mailbox: DueMailbox, clock: SchedulerPorts['clock'], settings:
 /** `idles` is called when the connection of the poll got an IDLE slot. */
 function optionsOf(
   entry: RunningPoll,
+  watch: ServerWatch,
   { health, idleSlots, log }: SchedulerPorts,
   stop: AbortSignal,
   idles: () => void,
@@ -184,6 +193,7 @@ function optionsOf(
     ...{
       due,
       stop,
+      watch,
       preemption,
       uidValidityChanges: health.uidValidityChanges,
       folderCheckSchedule: health.folderCheckSchedule,
@@ -224,11 +234,35 @@ function observerOf(entry: RunningPoll, ports: SchedulerPorts): (event: PollEven
   };
 }
 
+function reportSuspension(
+  mailbox: DueMailbox,
+  failure: Failure,
+  { reporter }: SchedulerPorts,
+  settings: SchedulerSettings,
+): void {
+  if (suspendsLogins(failure, mailbox.due, settings)) reporter.loginsSuspended(mailbox, settings.loginSuspendMs);
+}
+
+/** True for a failure that the log has already, as one of the server. */
+function isOfOutage(
+  { connection }: DueMailbox,
+  { code }: Failure,
+  { circuitBreaker, silence }: SchedulerPorts,
+): boolean {
+  if (!serverFailureCodes.includes(code)) return false;
+  const key = endpointKey(connection);
+  return silence.isServerSilent(connection) || circuitBreaker.openCircuits().some((one) => endpointKey(one) === key);
+}
+
 /** Passes the result of a connection attempt to the circuit breaker; null: the session is open. */
 function attemptEnded({ id, connection }: DueMailbox, failure: Failure | null, ports: SchedulerPorts): void {
   const change = ports.circuitBreaker.attemptEnded(connection, id, failure);
   const { host, port, tls } = connection;
-  if (change === 'opened') ports.log.warn({ host, port, tls, error: failure }, events.serverCircuitOpen);
+  if (change !== null) ports.health.changed();
+  if (change === 'opened') {
+    ports.log.warn({ host, port, tls, error: failure }, events.serverCircuitOpen);
+    ports.silence.verifyAll(connection);
+  }
   if (change !== 'closed') return;
   ports.log.info({ host, port, tls }, events.serverCircuitClosed);
   // Mailboxes that failed may have long waits. If the database is unavailable, they are polled when their wait ends.

@@ -2,7 +2,8 @@
  * systemd watchdog: sends a heartbeat while the scheduler is alive, and one status sentence for `systemctl status`.
  *
  * A missing database, key or mail server is no reason for a restart. Only a blocked event loop or a stuck scheduler is,
- * since only a new start helps then. The sentence says what `/readyz` says.
+ * since only a new start helps then. The sentence says what `/readyz` says: it is sent when a verdict changes in this
+ * process, and what others changed in the database follows within seconds.
  */
 import type { Clock } from '../../async/clock.ts';
 import { type CheckDescription, type CheckName, describeChecks, needsAttention } from '../health/describe.ts';
@@ -13,55 +14,100 @@ import type { Readiness } from '../readiness.ts';
 type WatchdogPorts = {
   readonly serviceManager: ServiceManager;
   readonly clock: Clock;
-  readonly health: Pick<Health, 'liveness' | 'obstacle' | 'readiness'>;
+  readonly health: Pick<Health, 'liveness' | 'obstacle' | 'readiness' | 'latest' | 'onChange'>;
   readonly load: () => { readonly polls: number; readonly due: number };
   readonly idle: () => { readonly open: number };
 };
 
 const statusMs = 5000;
-/** With many mailboxes readiness is computed less often: it uses at most this fraction of the time. */
-const timeShare = 1 / 100;
+/** With many mailboxes readiness is computed less often. From the database: at most this fraction of the time. */
+const queryShare = 1 / 100;
+/** From memory, after changes; the sentence is at most a second old. */
+const changeShare = 1 / 20;
+const [changeMsMin, changeMsMax] = [100, 900];
 
 /** Runs until it is disposed. */
 export function runWatchdog(ports: WatchdogPorts): Disposable {
   const ended = new AbortController();
-  void notifyUntil(ports, ended.signal);
-  return { [Symbol.dispose]: () => ended.abort() };
+  const line = createStatusLine(ports, ended.signal);
+  const changes = ports.health.onChange(line.changed);
+  void notifyUntil(ports, line, ended.signal);
+  return {
+    [Symbol.dispose]: () => {
+      changes[Symbol.dispose]();
+      ended.abort();
+    },
+  };
 }
 
 /** Never waits for the database: its answer is in a later sentence. */
-async function notifyUntil(ports: WatchdogPorts, ended: AbortSignal): Promise<void> {
-  const { serviceManager, clock, health } = ports;
+async function notifyUntil(
+  { serviceManager, clock, health }: WatchdogPorts,
+  line: StatusLine,
+  ended: AbortSignal,
+): Promise<void> {
   const everyMs = Math.min(statusMs, (serviceManager.watchdogMs ?? statusMs * 4) / 4);
-  const latest = createLatestReadiness(ports);
-  let shown = '';
   while (!ended.aborted) {
     if (health.liveness.isAlive) serviceManager.heartbeat();
-    const sentence = sentenceOf(ports, latest());
-    if (sentence !== shown) serviceManager.status(sentence);
-    shown = sentence;
+    line.refresh();
     await clock.sleep(everyMs, ended);
   }
 }
 
-/** The last readiness; each call starts a new one when it is time. */
-function createLatestReadiness({ clock, health }: WatchdogPorts): () => Readiness | null {
+type StatusLine = {
+  /** Sends the sentence if it is another one; asks the database for the next when it is time. */
+  refresh(): void;
+  /** Sends the sentence at once, or together with later changes when one was sent just now. */
+  changed(): void;
+};
+
+function createStatusLine(ports: WatchdogPorts, ended: AbortSignal): StatusLine {
+  const { serviceManager, clock, health } = ports;
   let latest: Readiness | null = null;
-  let nextAtMs = Number.NEGATIVE_INFINITY;
-  const refresh = async (): Promise<void> => {
+  let shown = '';
+  let nextQueryMs = Number.NEGATIVE_INFINITY;
+  let nextChangeMs = Number.NEGATIVE_INFINITY;
+  let isAwaited = false;
+
+  const send = (): void => {
+    if (ended.aborted) return;
+    const sentence = sentenceOf(ports, latest);
+    if (sentence !== shown) serviceManager.status(sentence);
+    shown = sentence;
+  };
+  const query = async (): Promise<void> => {
     const startedAtMs = clock.monotonicMs();
-    nextAtMs = Number.POSITIVE_INFINITY;
+    nextQueryMs = Number.POSITIVE_INFINITY;
     try {
       latest = await health.readiness();
     } catch {
       // `/readyz` reports the failure; the sentence stays.
     }
     const endedAtMs = clock.monotonicMs();
-    nextAtMs = endedAtMs + Math.max(statusMs, (endedAtMs - startedAtMs) / timeShare);
+    nextQueryMs = endedAtMs + Math.max(statusMs, (endedAtMs - startedAtMs) / queryShare);
+    send();
   };
-  return () => {
-    if (clock.monotonicMs() >= nextAtMs) void refresh();
-    return latest;
+  const applyChanges = (): void => {
+    isAwaited = false;
+    const startedAtMs = clock.monotonicMs();
+    latest = health.latest() ?? latest;
+    send();
+    const costMs = clock.monotonicMs() - startedAtMs;
+    nextChangeMs = startedAtMs + Math.min(changeMsMax, Math.max(changeMsMin, costMs / changeShare));
+  };
+  return {
+    refresh: () => {
+      if (clock.monotonicMs() >= nextQueryMs) void query();
+      send();
+    },
+    changed: () => {
+      if (isAwaited) return;
+      isAwaited = true;
+      const waitMs = Math.max(0, nextChangeMs - clock.monotonicMs());
+      // Several verdicts change together.
+      if (waitMs === 0) queueMicrotask(applyChanges);
+      else void clock.sleep(waitMs, ended).then(applyChanges);
+    },
   };
 }
 

@@ -55,6 +55,7 @@ export function overviewOf({ app }: TestApp, given: Partial<Ports> = {}): Overvi
         openCircuits: [],
         idleConnections: { open: 0, max: 0 },
         pushStates: () => () => ({ state: 'polled', code: 'idle_off', until: null }),
+        silence: { silentServers: () => [], silentSinceMs: () => null, heardAtMs: () => null },
         polls: 0,
         pollsLong: 0,
         due: 0,

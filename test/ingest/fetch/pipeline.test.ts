@@ -52,6 +52,7 @@ function session(script: Script): Session & { readonly asked: (readonly number[]
     endsInMs: null,
     supportsIdle: false,
     idle: () => Promise.resolve('timed_out'),
+    verify: () => false,
     listAbove: () => Promise.resolve([]),
     hasMore: false,
     listingFailure: null,

@@ -69,6 +69,7 @@ function healthOf(scene: Scene) {
     ...{ crashes: { ...good, count: 0, last: null } },
     idleConnections: { open: 0, max: 0 },
     pushStates: () => () => ({ state: 'polled', code: 'idle_off', until: null }) as const,
+    silence: { silentServers: () => [], silentSinceMs: () => null, heardAtMs: () => null },
   };
   return createHealth({
     clock: scene.clock ?? clock,

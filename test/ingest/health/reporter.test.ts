@@ -2,7 +2,7 @@ import { expect, test } from 'vitest';
 import { Failure } from '../../../src/errors.ts';
 import type { Log } from '../../../src/events.ts';
 import type { HealthRecorder } from '../../../src/ingest/health/health.ts';
-import { createReporter, type Reporter } from '../../../src/ingest/health/reporter.ts';
+import { createReporter } from '../../../src/ingest/health/reporter.ts';
 import type { Mailbox } from '../../../src/ingest/model.ts';
 import type { RoundReport } from '../../../src/ingest/poll/poll-context.ts';
 import { noMeter } from '../../../src/ingest/ports.ts';
@@ -10,14 +10,19 @@ import type { DueMailbox } from '../../../src/ingest/stores.ts';
 
 type Line = { readonly level: string; readonly event: string; readonly failures: unknown };
 
-function recording(hasDiskAsCause = () => false): { reporter: Reporter; logged: () => readonly Line[] } {
+function recording(hasDiskAsCause = () => false) {
   const lines: Line[] = [];
   const at = (level: string) => (fields: object, event: string) =>
     void lines.push({ level, event, failures: 'failures' in fields ? fields.failures : null });
   const log = { debug: at('debug'), info: at('info'), warn: at('warn'), error: at('error') } as Log;
-  const health = { recordPoll: () => undefined, recordDatabase: () => true } as unknown as HealthRecorder;
+  const quiet = { recordPoll: () => undefined, recordDatabase: () => true, changed: () => undefined };
+  const health = quiet as unknown as HealthRecorder;
   const reporter = createReporter({ log, health, meter: noMeter, hasDiskAsCause });
-  return { reporter, logged: () => lines.filter(({ level }) => level === 'warn' || level === 'error') };
+  return {
+    reporter,
+    all: (): readonly Line[] => lines,
+    logged: (): readonly Line[] => lines.filter(({ level }) => level === 'warn' || level === 'error'),
+  };
 }
 
 const mailbox = { id: 'a', name: 'a', connection: { host: 'h' } } as Mailbox;
@@ -35,7 +40,8 @@ test('an action that every poll is refused is logged at growing intervals, and a
 
 test('a poll that fails unexpectedly is logged as an error, at growing intervals', () => {
   const { reporter, logged } = recording();
-  for (let poll = 0; poll < 10; poll += 1) reporter.pollFailed(mailbox, new Failure('unexpected', 'x'), 1, 'p');
+  const poll = { durationMs: 1, roundId: 'p', isReported: false };
+  for (let polls = 0; polls < 10; polls += 1) reporter.pollFailed(mailbox, new Failure('unexpected', 'x'), poll);
   expect(logged()).toEqual([1, 2, 4, 8].map((failures) => ({ level: 'error', event: 'poll.failed', failures })));
 });
 
@@ -47,12 +53,26 @@ test('while the disk fails its line is the only one: none about the database, a 
   for (let times = 0; times < 3; times += 1) {
     reporter.databaseState(full);
     reporter.databaseState(new Failure('unexpected', 'x'));
-    reporter.pollFailed(mailbox, full, 1, 'p', true);
+    reporter.pollFailed(mailbox, full, { durationMs: 1, roundId: 'p', isReported: true });
   }
   expect(logged()).toEqual([{ level: 'error', event: 'disk.failed', failures: null }]);
   isFailing = false;
   reporter.databaseState(new Failure('database_unavailable', 'down'));
   expect(logged().map(({ event }) => event)).toEqual(['disk.failed', 'database.unavailable']);
+});
+
+test('a server that is away is logged once for all its mailboxes, and so is its return', () => {
+  const { reporter, logged, all } = recording();
+  const server = { host: 'h', port: 993, tls: 'implicit' } as const;
+  const silent = new Failure('server_timeout', 'no answer');
+  reporter.serverSilence(server, silent);
+  const poll = { durationMs: 1, roundId: 'p', isReported: true };
+  const report = { roundId: 'p', mailbox: 'a', outcomes: {}, durationMs: 1 } as unknown as RoundReport;
+  for (let polls = 0; polls < 50; polls += 1) reporter.pollFailed(mailbox, silent, poll);
+  reporter.serverSilence(server, null);
+  reporter.roundFinished(mailbox, report, null);
+  expect(logged()).toMatchObject([{ level: 'warn', event: 'server.silent' }]);
+  expect(all().filter(({ level }) => level === 'info')).toMatchObject([{ event: 'server.answering' }]);
 });
 
 test('a suspension of logins is logged every time', () => {

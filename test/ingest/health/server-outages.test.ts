@@ -59,6 +59,7 @@ describe('the rows show an outage', () => {
 describe('the verdict on the mailboxes of a server that is away', () => {
   const facts: MailboxFacts = {
     ...{ records: new Map(), outages: [], grants: [], isUnconfirmed: () => false },
+    ...{ silentSinceMs: () => null, heardAtMs: () => null },
     ...{ vault: { since: null, hint: null, key_ids: [] }, uidValidityChanges: { count: () => 0 } },
     ...{ loginFailuresMax: 3, nowMs: 20_000 },
   };
@@ -90,6 +91,20 @@ describe('the verdict on the mailboxes of a server that is away', () => {
     const { list } = verdicts(rows(failed('login_refused', 5000), failed('connect_timeout', 5000)));
     expect(list.map(({ reason }) => reason)).toEqual(['login_refused: stored words', 'connect_refused: no']);
     expect(list[1]?.stored).toBeUndefined();
+  });
+
+  test('a mailbox whose connection in IDLE was heard since is ok, unless it is silent now', () => {
+    const heard = { heardAtMs: (id: string) => (id === 'box0' ? 11_000 : null) };
+    expect(verdicts(rows(fine, fine), heard)).toMatchObject({ ok: 1, failing: 1 });
+    expect(verdicts(rows(fine, fine), { ...heard, silentSinceMs: () => 15_000 })).toMatchObject({ ok: 0, failing: 2 });
+  });
+
+  test('a connection that waits in vain for an answer concerns its mailbox', () => {
+    const silent = { outages: [], silentSinceMs: (id: string) => (id === 'box1' ? 15_000 : null) };
+    const { ok, list } = verdicts(rows(fine, fine), silent);
+    expect(ok).toBe(1);
+    expect(list[0]).toMatchObject({ since: new Date(15_000).toISOString(), mailbox: 'box1' });
+    expect(list[0]?.reason).toMatch(/^server_timeout: /);
   });
 
   test('a mailbox that another worker polled successfully since is ok', () => {

@@ -109,10 +109,11 @@ test.each<[string, boolean, number]>([
   expect(seen).toMatchObject({ rounds: 0, connectionEnds: [false], lines: ['idle.ended'], polls: ['connection_lost'] });
 });
 
-test('a silent connection that exceeds its deadline counts as ended', async () => {
+test('a server that does not answer on an idling connection is a failure', async () => {
   const { seen, idling } = scene([{ ended: 'timed_out' }, { ended: new Failure('server_timeout', 'silent') }]);
-  expect(await idling()).toBe(1000);
-  expect(seen).toMatchObject({ rounds: 1, lines: ['idle.ended'], polls: ['server_timeout'] });
+  await expect(idling()).rejects.toMatchObject({ code: 'server_timeout' });
+  // The poll reports it.
+  expect(seen).toMatchObject({ rounds: 1, lines: [], polls: [], connectionEnds: [] });
 });
 
 test('a server that refuses IDLE is distinguished', async () => {

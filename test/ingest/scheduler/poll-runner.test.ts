@@ -10,6 +10,7 @@ import { noMeter } from '../../../src/ingest/ports.ts';
 import { createCircuitBreaker } from '../../../src/ingest/scheduler/circuit-breaker.ts';
 import type { SchedulerPorts, SchedulerSettings } from '../../../src/ingest/scheduler/poll-runner.ts';
 import { createPollRunner } from '../../../src/ingest/scheduler/poll-runner.ts';
+import { createServerSilence } from '../../../src/ingest/scheduler/server-silence.ts';
 import { dueMailbox, handClock } from '../samples.ts';
 
 const settings: SchedulerSettings = {
@@ -72,7 +73,8 @@ function scene(loginOf: (user: string) => Login) {
     sessions: { open: ({ user }: { user: string }, _: unknown, signal: AbortSignal) => open(user, signal) },
     log: { debug: log, info: log, warn: log },
     reporter: { pollFailed: () => undefined },
-    health: { recordCertificate: () => undefined },
+    health: { recordCertificate: () => undefined, changed: () => undefined },
+    silence: createServerSilence(clock, { changed: () => undefined, serverChanged: () => undefined }),
   } as unknown as SchedulerPorts;
   const runner = createPollRunner(
     ports,

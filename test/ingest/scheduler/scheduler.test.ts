@@ -41,6 +41,7 @@ function schedulerOn(due: Answer, given: { diskFails?: boolean; circuitBreaker?:
       return isChange;
     },
     recordClockOffset: () => undefined,
+    changed: () => undefined,
     recordPoll: (id: string) => polled.push(id) > 0,
     recordCertificate: () => undefined,
     uidValidityChanges: createUidValidityChanges(clock),
@@ -68,6 +69,11 @@ function schedulerOn(due: Answer, given: { diskFails?: boolean; circuitBreaker?:
     workers: { refresh: () => Promise.resolve(), isPreferredHere: () => true },
     circuitBreaker: given.circuitBreaker ?? createCircuitBreaker(clock, () => 0),
     idleSlots: { refresh: () => Promise.resolve() },
+    silence: {
+      watch: () => ({ [Symbol.dispose]: () => undefined }),
+      isServerSilent: () => false,
+      verifyAll: () => undefined,
+    },
     disk: {
       ...{ refresh: () => Promise.resolve(), confirm: () => Promise.resolve() },
       ...{ confirmPollFailure: () => Promise.resolve(false), isFailing: given.diskFails ?? false },

@@ -12,8 +12,10 @@ import { sampleReadiness } from '../../adapters/metrics/samples.ts';
  */
 function scene(watchdogMs: number | null) {
   const heard: string[] = [];
+  /** When readiness was computed from memory. */
+  const computed: number[] = [];
   const state = { atMs: 0, obstacle: null as string | null, load: { polls: 0, due: 0 }, readiness: sampleReadiness() };
-  let slept = { ms: 0, wake: (): void => undefined };
+  const sleeps: { ms: number; wake: () => void }[] = [];
   const nothing = (): void => undefined;
   const serviceManager: ServiceManager = {
     ...{ watchdogMs, ready: nothing, reloading: nothing, stopping: nothing },
@@ -25,31 +27,54 @@ function scene(watchdogMs: number | null) {
     monotonicMs: () => state.atMs,
     sleep: (ms) =>
       new Promise((resolve) => {
-        slept = { ms, wake: resolve };
+        sleeps.push({ ms, wake: resolve });
       }),
   };
   const scheduler = createSchedulerLiveness(clock);
   scheduler.tick();
+  let changed = nothing;
   const health = {
     liveness: scheduler,
     obstacle: () => state.obstacle,
     readiness: async () => state.readiness,
+    latest: () => {
+      computed.push(state.atMs);
+      return state.readiness;
+    },
+    onChange: (listener: () => void) => {
+      changed = listener;
+      return { [Symbol.dispose]: () => undefined };
+    },
   };
   const watchdog = runWatchdog({ serviceManager, clock, health, load: () => state.load, idle: () => ({ open: 3 }) });
   const take = (): readonly string[] => heard.splice(0);
   const turn = async (): Promise<readonly string[]> => {
-    slept.wake();
+    for (const { wake } of sleeps.splice(0)) wake();
     await new Promise((resolve) => setImmediate(resolve));
     return take();
   };
-  return { sent: take(), state, scheduler, watchdog, turn, sleptMs: () => slept.ms };
+  const change = async (): Promise<readonly string[]> => {
+    changed();
+    await new Promise((resolve) => setImmediate(resolve));
+    return take();
+  };
+  return {
+    sent: take(),
+    state,
+    scheduler,
+    watchdog,
+    turn,
+    change,
+    computed,
+    sleptMs: () => sleeps.map(({ ms }) => ms),
+  };
 }
 
 test('it sends a heartbeat four times within the watchdog interval, and only while the scheduler is alive', async () => {
   const { sent, state, scheduler, watchdog, turn, sleptMs } = scene(8000);
   using _watchdog = watchdog;
   expect(sent).toContain('heartbeat');
-  expect(sleptMs()).toBe(2000);
+  expect(sleptMs()).toEqual([2000]);
   state.atMs += 20_000;
   expect(await turn()).not.toContain('heartbeat');
   scheduler.tick();
@@ -92,6 +117,20 @@ test('its status is a sentence, sent when it changes, that says what readiness s
   expect(await change(false, { mailboxes: mailboxesOf(0, 5) })).toBe('Not ready: mailboxes: 5 of 5 fail');
   state.obstacle = 'database_unavailable: refused';
   expect(await turn()).toEqual(['heartbeat', 'Not ready: database_unavailable: refused']);
+});
+
+test('a change of a verdict is sent at once, many of them together and within a second', async () => {
+  const { state, watchdog, change, turn, computed, sleptMs } = scene(null);
+  using _watchdog = watchdog;
+  await turn();
+  state.readiness = { ...sampleReadiness({ mailboxes: mailboxesOf(0, 50) }), ready: false };
+  expect(await change()).toEqual([expect.stringMatching(/^Not ready: /)]);
+  state.readiness = { ...state.readiness, ready: true };
+  for (let changes = 0; changes < 1000; changes += 1) expect(await change()).toEqual([]);
+  const [, waitMs = Number.NaN, ...more] = sleptMs();
+  expect([waitMs > 0 && waitMs < 1000, more]).toEqual([true, []]);
+  expect((await turn())[0]).toMatch(/^heartbeat$|^Ready: /);
+  expect(computed).toHaveLength(2);
 });
 
 test('it ends when it is disposed', async () => {
