@@ -112,6 +112,67 @@ describe.skipIf(why !== null)(title, { timeout: 60_000, tags: ['long'] }, () => 
     expect(await running()).toMatch(new RegExp(`^${await current()}/`));
   });
 
+  /** Programs of the installer, in the order of its steps: the call that gets `kill -9` instead. */
+  const cuts: readonly (readonly [program: string, words: string])[] = [
+    ['cp', 'node_modules'],
+    ['chown', 'root:root'],
+    ['sync', '--file-system'],
+    ['mv', '-T /usr/local/lib/ticketmaild/.unfinished'],
+    ['install', '-m 644'],
+    ['ln', '/usr/local/bin/ticketmaild'],
+    ['systemctl', 'daemon-reload'],
+    ['systemctl', 'stop'],
+    ['systemctl', 'restart'],
+  ];
+
+  /** An installation whose process ends at that call, as by a power cut, and whatever it started with it. */
+  const cutAt = async ([program, words]: readonly [string, string]) => {
+    const wrapper = `case " $* " in *" ${words}"*) kill -KILL $(cat /root/installer); exit 1 ;; esac`;
+    const path = `/root/cuts/${program}`;
+    await machine.get('rm -rf /root/cuts && mkdir /root/cuts');
+    await machine.get(
+      `printf '%s\\n' '#!/bin/sh' '${wrapper}' 'PATH=/usr/local/sbin:/usr/bin:/usr/sbin exec ${program} "$@"' >${path}`,
+    );
+    await machine.get(`chmod 755 ${path}`);
+    const { code } = await machine.run(`sh -c 'echo $$ >/root/installer; PATH=/root/cuts:$PATH exec ${install}'`);
+    await machine.get('rm -rf /root/cuts');
+    return code;
+  };
+
+  const whole = async (folder: string) =>
+    await machine.get(
+      `${folder}/node_modules/.bin/node ${folder}/src/ticketmaild.js --version && ls ${folder}/share/man/man8`,
+    );
+
+  test.each(cuts)(
+    'an upgrade that a power cut ends at %s %s leaves whole versions, and the next one completes it',
+    async (...cut) => {
+      const good = await current();
+      expect(await cutAt(cut)).not.toBe(0);
+      for (const folder of await versions()) await whole(folder);
+      expect(await machine.run(install)).toMatchObject({ code: 0 });
+      expect(await versions()).toEqual([good, await current()]);
+      expect(await running()).toMatch(new RegExp(`^${await current()}/`));
+      expect(
+        await machine.get(`ls -A ${home} | grep unfinished || true; ls /run/ticketmaild-ran 2>/dev/null || true`),
+      ).toBe('');
+    },
+  );
+
+  test('a version that was cut off before it was ready is not the one to go back to', async () => {
+    const good = await current();
+    await cutAt(['systemctl', 'restart']);
+    const cut = await current();
+    expect(cut).not.toBe(good);
+    const { code, stderr } = await installWith('restart', 'exit 1');
+    expect({ code, stderr }).toEqual({
+      code: 1,
+      stderr: expect.stringContaining('install: the previous version is active again\n'),
+    });
+    expect([await current(), await show('ActiveState')]).toEqual([good, 'active']);
+    expect(await running()).toMatch(new RegExp(`^${good}/`));
+  });
+
   test.each(['/root/link', '/root/there/packages'])('packages at %s, behind a link, are copied', async (folder) => {
     await machine.get('ln -sfn /srv/packages /root/link && ln -sfn /srv /root/there');
     await machine.get(`sleep 1; ${install} --no-start --packages ${folder}`);

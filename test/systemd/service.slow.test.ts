@@ -362,6 +362,12 @@ describe.skipIf(why !== null)(title, { timeout: 60_000 }, () => {
     await machine.get(
       'rm -rf /root/new && cp -R /srv/checkout /root/new && echo "throw 1;" >/root/new/src/commands/service.ts',
     );
+    const damaged = await machine.run('/root/new/systemd/install');
+    expect(damaged).toMatchObject({ code: 1, stderr: expect.stringContaining('nothing was changed') });
+    const broken = 's/^  const . log, serviceManager, clock . = ports;/  throw new Error("broken");\\n&/';
+    await machine.get(
+      `cp -R /srv/checkout/src /root/new && sed -i '${broken}' /root/new/src/ingest/scheduler/daemon.ts && grep -q broken /root/new/src/ingest/scheduler/daemon.ts`,
+    );
     const { code, stderr } = await machine.run('/root/new/systemd/install');
     expect({ code, stderr }).toEqual({
       code: 1,
