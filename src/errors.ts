@@ -77,37 +77,37 @@ const meanings = {
   password_damaged: {
     domain: 'encryption',
     exit: 1,
-    hint: 'The sealed password was modified: set it again with mailbox set-password. To write a plain-text password into the table, set password_form to plain.',
+    hint: 'The sealed password was modified: set it again: ticketmaild mailbox set-password NAME (in the table: with password_form plain)',
   },
   password_binding_mismatch: {
     domain: 'encryption',
     exit: 1,
-    hint: 'Host, port, TLS, certificate or user changed since the password was sealed, or the row was modified: check where it points (mailbox show NAME), and only if the change is yours set the password again with mailbox set-password.',
+    hint: 'Host, port, TLS, certificate or user changed since the password was sealed, or the row was modified: check where it points (ticketmaild mailbox show NAME), and only if the change is yours set the password again: ticketmaild mailbox set-password NAME',
   },
   switch_changed: {
     domain: 'encryption',
     exit: 1,
-    hint: 'The encryption switch changed in the meantime: see encryption status, then run the command again.',
+    hint: 'The encryption switch changed in the meantime: see ticketmaild encryption status, then run the command again.',
   },
   switch_forged: {
     domain: 'encryption',
     exit: 3,
-    hint: 'The row in encryption_switch was not written by ticketmaild; the previous state stays in force. Find out who wrote it; encryption status shows both, encryption trust-restored writes the one in force back.',
+    hint: 'The row in encryption_switch was not written by ticketmaild; the previous state stays in force. Find out who wrote it; ticketmaild encryption status shows both; to write the one in force back: ticketmaild encryption trust-restored',
   },
   switch_rolled_back: {
     domain: 'encryption',
     exit: 3,
-    hint: 'The row in encryption_switch is older than the one accepted before. After restoring a backup of the database: encryption trust-restored.',
+    hint: 'The row in encryption_switch is older than the one accepted before. After restoring a backup of the database: ticketmaild encryption trust-restored',
   },
   operation_running: {
     domain: 'encryption',
     exit: 3,
-    hint: 'Wait until it has finished, or see encryption status; the lock of a dead process expires within 30 seconds.',
+    hint: 'Wait until it has finished, or see ticketmaild encryption status; the lock of a dead process expires within 30 seconds.',
   },
   workers_lack_key: {
     domain: 'encryption',
     exit: 3,
-    hint: 'On another host: copy the key file there (owner, mode 0600), then run the command again. On this host: encryption status and its log show why (missing passphrase?). --force continues without them.',
+    hint: 'On another host: copy the key file there (owner, mode 0600), then run the command again. On this host: ticketmaild encryption status and its log show why (missing passphrase?). --force continues without them.',
   },
   // OAuth 2
   token_damaged: {
@@ -118,7 +118,7 @@ const meanings = {
   token_bound_elsewhere: {
     domain: 'oauth',
     exit: 3,
-    hint: 'A token goes only to the servers of its provider ([oauth.NAME] imap_hosts), with their certificates checked: check where the mailbox points (mailbox show NAME), and whether the change is yours.',
+    hint: 'A token goes only to the servers of its provider ([oauth.NAME] imap_hosts), with their certificates checked: check where the mailbox points (ticketmaild mailbox show NAME), and whether the change is yours.',
   },
   grant_invalid: {
     domain: 'oauth',
@@ -193,7 +193,7 @@ const meanings = {
   tls_untrusted: {
     domain: 'server',
     exit: 1,
-    hint: 'Pass its authority with --ca-file, or pin it with --fingerprint (mailbox add; mailbox set keeps the cursor).',
+    hint: 'Pass its authority with --ca-file, or pin it with --fingerprint, in ticketmaild mailbox add or set (which keeps the cursor).',
   },
   tls_expired: { domain: 'server', exit: 1, hint: 'Renew it on the mail server.' },
   tls_name_mismatch: { domain: 'server', exit: 1, hint: 'Use a host name that the certificate contains.' },
@@ -238,7 +238,7 @@ const meanings = {
   server_referral: {
     domain: 'server',
     exit: 1,
-    hint: 'Ask the operator of the mail server. If that host is right, name it: --host HOST (mailbox add), or ticketmaild mailbox set NAME --host HOST. The password is sent to no host that a server names.',
+    hint: 'Ask the operator of the mail server. If that host is right, name it: --host HOST (ticketmaild mailbox add), or ticketmaild mailbox set NAME --host HOST. The password is sent to no host that a server names.',
   },
   server_busy: {
     domain: 'server',
@@ -333,22 +333,22 @@ const meanings = {
   source_refused: {
     domain: 'message',
     exit: 3,
-    hint: 'The row or the file of this message was changed: find out who writes to the database and to data_dir. quarantine requeue, or reconcile NAME --repair, fetches the message from the server again.',
+    hint: 'The row or the file of this message was changed: find out who writes to the database and to data_dir. To fetch the message from the server again: ticketmaild quarantine requeue ID, or ticketmaild reconcile NAME --repair',
   },
   parse_timeout: {
     domain: 'message',
     exit: 1,
-    hint: 'It is quarantined with its source: quarantine requeue tries again.',
+    hint: 'It is quarantined with its source: to try again: ticketmaild quarantine requeue ID',
   },
   parse_memory: {
     domain: 'message',
     exit: 1,
-    hint: 'It is quarantined with its source; a higher [message] parse_memory_mb may help, then quarantine requeue.',
+    hint: 'It is quarantined with its source; a higher [message] parse_memory_mb may help, then: ticketmaild quarantine requeue ID',
   },
   parse_failed: {
     domain: 'message',
     exit: 1,
-    hint: 'It is quarantined with its source: quarantine release stores its header.',
+    hint: 'It is quarantined with its source: to store its header: ticketmaild quarantine release ID',
   },
   // This process
   program_damaged: {

@@ -134,7 +134,7 @@ async function runAction({ message, way, by }: QuarantineAction, ports: Quaranti
   const id = quarantineId(message);
   log.info({ quarantine_id: id, action: way, result: name, ticket, by }, events.quarantineResolved);
   await tally.write(store, { who: pageActor(by), host: actor.host }, quarantineActions[way]);
-  const hint = resultHint(result);
+  const hint = resultHint(result, message);
   const sentence = `${id}: ${resultSentence(result)}.`;
   return { isDone: isResolved(result), sentence: hint === null ? sentence : `${sentence} ${asRunHere(hint)}` };
 }

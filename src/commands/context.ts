@@ -12,6 +12,7 @@ import type { ConfigInspection } from '../config/inspect.ts';
 import type { KeyBackup } from '../encryption/ports.ts';
 import { Failure, isFailure } from '../errors.ts';
 import type { SecretBytes } from '../secret/secret-bytes.ts';
+import { namesMailbox, withMailboxName } from '../text/hints.ts';
 import { withSuggestion } from './help/suggestion.ts';
 
 export type Context = {
@@ -93,8 +94,20 @@ export async function withApp<T>(
   try {
     return await work(app, config);
   } catch (error) {
-    throw await withSuggestion(error, app);
+    throw await named(await withSuggestion(error, app), options, app);
   }
+}
+
+/** With the stored mailbox that the command is about in the commands of the hint. Never throws. */
+async function named(error: unknown, options: object, { store }: App): Promise<unknown> {
+  if (!isFailure(error) || !namesMailbox(error.hint)) return error;
+  const values: Readonly<Record<string, unknown>> = { ...options };
+  const name = values['mailbox'] ?? values['name'];
+  const mailboxes = await store.listMailboxes().catch(() => []);
+  const mailbox = mailboxes.find((one) => one.name === name);
+  if (mailbox === undefined) return error;
+  const { code, message, fields, cause } = error;
+  return new Failure(code, message, { fields, cause, hint: withMailboxName(error.hint, mailbox.name) });
 }
 
 /** Composes the application; at a terminal it can ask for the passphrase of the key file. */

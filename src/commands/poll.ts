@@ -9,6 +9,7 @@ import type { App } from '../compose/compose.ts';
 import { asFailure, Failure } from '../errors.ts';
 import { allOutcomes, type Mailbox, type Outcome } from '../ingest/model.ts';
 import type { PollObserver, RoundReport } from '../ingest/poll/poll-context.ts';
+import { withMailboxName } from '../text/hints.ts';
 import { hintText } from '../text/program-name.ts';
 import { durationText } from '../text/units.ts';
 import { type CommonOptions, type Context, migrateFirst, withApp } from './context.ts';
@@ -58,7 +59,7 @@ async function pollOne(app: App, mailbox: Mailbox, json: boolean, { terminal, si
     const failure = explainLeaseTaken(asFailure(error), mailbox);
     if (json) await terminal.json({ mailbox: mailbox.name, ok: false, ...failureJson(failure) });
     terminal.note(`${mailbox.name}: ${failure.message}`, 'red');
-    terminal.note(hintText(failure.hint));
+    terminal.note(hintText(withMailboxName(failure.hint, mailbox.name)));
     return false;
   }
 }

@@ -32,7 +32,9 @@ import {
 import type { ResolveMode } from '../ingest/quarantine/resolve.ts';
 import type { QuarantinedMessage } from '../ingest/stores.ts';
 import type { HeaderSummary } from '../mail/fallback-message.ts';
+import { withQuarantineId } from '../text/hints.ts';
 import { asRunHere, hintText } from '../text/program-name.ts';
+import { commandOrNotice, shellCommand } from '../text/shell.ts';
 import { isoTime, shortTime } from '../text/time.ts';
 import { type CommonOptions, type Context, migrateFirst, withApp } from './context.ts';
 import { forEachWithProgress, isConfirmed, nothingChanged, printList, type TableColumn } from './output.ts';
@@ -97,7 +99,7 @@ function detailLines(
     ['id', quarantineId(message)],
     ['reason', message.reason],
     ['meaning', meaning],
-    ['hint', asRunHere(hint)],
+    ['hint', asRunHere(withQuarantineId(hint, quarantineId(message)))],
     ['since', shortTime(message.quarantinedAtMs)],
     ...(message.discardedAtMs === null ? [] : [['discarded', shortTime(message.discardedAtMs)] as const]),
     ['received', message.receivedAtMs === null ? 'unknown' : shortTime(message.receivedAtMs)],
@@ -133,7 +135,7 @@ function quarantinedJson([message, head]: MessageWithHeader): Record<string, unk
     uid: message.uid,
     reason: message.reason,
     meaning,
-    hint,
+    hint: withQuarantineId(hint, quarantineId(message)),
     since: isoTime(message.quarantinedAtMs),
     discarded_at: isoTime(message.discardedAtMs),
     received_at: isoTime(message.receivedAtMs),
@@ -215,7 +217,8 @@ async function exportOne(
   { terminal }: Context,
 ): Promise<void> {
   if (message.raw === null) {
-    const hint = 'quarantine requeue fetches it from the server again.';
+    const command = commandOrNotice(shellCommand('quarantine requeue', quarantineId(message)));
+    const hint = `To fetch it from the server again: ${command}`;
     throw new Failure('source_missing', `no source of ${quarantineId(message)} is stored`, { hint });
   }
   const source = await app.raw.read(message.raw);
@@ -332,7 +335,7 @@ async function resolveEach(
       if (json === true) await terminal.json(resultJson(message, result));
       else if (printsEach || result.what === 'failed' || result.what === 'gone')
         await printResolved(message, result, terminal);
-      const hint = resultHint(result);
+      const hint = resultHint(result, messages.length === 1 ? message : null);
       if (hint !== null) hints.add(hint);
     });
     if (json === true) return waiting;

@@ -20,7 +20,7 @@ const compareFingerprint =
 
 export const hints = {
   actionWithoutEffect:
-    'Give the user the right to change and delete messages of this folder on the mail server (ACL: s, t and e), or choose another action: mailbox set NAME --on-success leave',
+    'Give the user the right to change and delete messages of this folder on the mail server (ACL: s, t and e), or choose another action: ticketmaild mailbox set NAME --on-success leave',
   alreadyRequested: 'Request it again.',
   certificateExpiring: 'Have it renewed on the mail server.',
   checkKey: 'Check it with ticketmaild key show',
@@ -74,7 +74,7 @@ export const hints = {
   tokenLacksScope:
     'The token is not good for IMAP: check scopes in [oauth.NAME] and the permissions of the application, then: ticketmaild oauth test NAME',
   tokenMechanismMissing:
-    'This server takes no OAuth token here: check host and port (mailbox show NAME), or give the mailbox a password.',
+    'This server takes no OAuth token here: check host and port (ticketmaild mailbox show NAME), or give the mailbox a password.',
   tokenRefused:
     'IMAP may be off for this mailbox, user and mailbox may differ, or the permission on the mailbox is missing: ticketmaild oauth test NAME finds out which.',
   tokenTooLong:
@@ -122,11 +122,11 @@ export const hints = {
   commandWrong: 'The server takes a command of ticketmaild for wrong: if it persists, report it with the log.',
   contactOperator: 'The server asks that its operator be contacted: its log has the reason.',
   folderInvisible:
-    'The folder is there, and the user may not see it: grant the right on the mail server, or name another folder: mailbox set NAME --on-success move:FOLDER',
+    'The folder is there, and the user may not see it: grant the right on the mail server, or name another folder: ticketmaild mailbox set NAME --on-success move:FOLDER',
   folderNamedMissing:
     'The folder that the command names is not on the server: create it there, or name another one with ticketmaild mailbox set.',
   folderReadOnly:
-    'The user may only read this folder: grant the right on the mail server, or choose another action: mailbox set NAME --on-success leave',
+    'The user may only read this folder: grant the right on the mail server, or choose another action: ticketmaild mailbox set NAME --on-success leave',
   loginUnauthorized:
     'The server knows the login and does not let it open this mailbox: check --user, or ask the operator of the mail server for the permission.',
   mailboxCorrupt:
@@ -163,7 +163,7 @@ export const hints = {
   databaseTlsMissing: 'Enable TLS in the database server, or set tls = "off" in [database].',
   dnsFailing: 'Check the DNS configuration of this machine: resolvectl status',
   fileMissing: 'The file or its folder does not exist: check the path.',
-  folderUncreated: 'Make it on the server, or name another one: mailbox set NAME --on-success move:FOLDER',
+  folderUncreated: 'Make it on the server, or name another one: ticketmaild mailbox set NAME --on-success move:FOLDER',
   implicitTlsExpected: 'The port may expect implicit TLS, as 993 does: try --tls implicit.',
   listingEmpty:
     'The index of the folder may be broken on the mail server: tell its operator. Other mail programs may not see the messages either.',
@@ -180,11 +180,19 @@ export function namesMailbox(hint: string): boolean {
   return / NAME\b/.test(hint);
 }
 
-/** Puts the name of a mailbox into the commands of a hint, where that name is their last word. */
+/** A command on a stored mailbox, with options after its name. */
+const namedCommand = /ticketmaild (mailbox [a-z-]+|reconcile) NAME((?: --[a-z-]+(?: [A-Za-z:]+)?)*)/g;
+
+/** Puts the name of a mailbox into the commands of a hint. */
 export function withMailboxName(hint: string, name: string): string {
-  return hint
-    .replaceAll(/ticketmaild (mailbox [a-z-]+) NAME(?! -)/g, (_, words) => commandOrNotice(shellCommand(words, name)))
-    .replaceAll('(mailbox show NAME)', () => `(${commandOrNotice(shellCommand('mailbox show', name))})`);
+  return hint.replaceAll(namedCommand, (_, words, rest) => commandOrNotice(shellCommand(words, name, rest)));
+}
+
+/** Puts the id of a quarantined message, which begins with the name of its mailbox, into the commands of a hint. */
+export function withQuarantineId(hint: string, id: string): string {
+  return hint.replaceAll(/ticketmaild (quarantine [a-z]+) ID\b/g, (_, words) =>
+    commandOrNotice(shellCommand(words, id)),
+  );
 }
 
 const known: ReadonlySet<unknown> = new Set(Object.values(hints));

@@ -20,7 +20,10 @@ const unsafe = /[\p{C}\p{Zl}\p{Zp}\ufffd]/u;
  */
 export function shellCommand(words: string, name: string, rest = ''): string | null {
   if (unsafe.test(name)) return null;
-  return `ticketmaild ${words} ${name.startsWith('-') ? '-- ' : ''}${shellArg(name)}${rest}`;
+  if (!name.startsWith('-')) return `ticketmaild ${words} ${shellArg(name)}${rest}`;
+  // Nothing after `--` is an option.
+  const [options, more] = rest.startsWith(' --') ? [rest, ''] : ['', rest];
+  return `ticketmaild ${words}${options} -- ${shellArg(name)}${more}`;
 }
 
 /** `ticketmaild WORDS --OPTION=VALUE`, in the same way. */

@@ -10,6 +10,7 @@ import { urlHost } from '../../config/machine.ts';
 import { uidValidityOf } from '../../ingest/folder-epoch.ts';
 import { pushText } from '../../ingest/health/push.ts';
 import { type Connection, isInvalid, type Mailbox, type MailboxHealth } from '../../ingest/model.ts';
+import { withMailboxName } from '../../text/hints.ts';
 import { asRunHere } from '../../text/program-name.ts';
 import { commandOrNotice, shellCommand } from '../../text/shell.ts';
 import { isoTime, shortTime } from '../../text/time.ts';
@@ -187,7 +188,7 @@ function detailLines(
     ca_file: ca === null ? null : 'stored',
     cursor: cursor === null ? null : `UID ${cursor.uid} in UIDVALIDITY ${uidValidityOf(cursor.folderEpoch)}`,
     last_error: lastError === null ? null : `${lastError.code} at ${shortTime(lastError.atMs)}: ${lastError.message}`,
-    hint: lastError === null ? null : asRunHere(lastError.hint),
+    hint: lastError === null ? null : asRunHere(withMailboxName(lastError.hint, mailbox.name)),
     ...(signIn === null ? {} : { grant_remedy: signIn.description.remedy && asRunHere(signIn.description.remedy) }),
     ...(mailbox.grant === null ? {} : { password_form: null, password_key_id: null }),
     unconfirmed: isUnconfirmed

@@ -5,6 +5,7 @@
  * failure of the database or the disk is thrown, as it affects every other message as well.
  */
 import { asFailure, type Failure } from '../../errors.ts';
+import { withQuarantineId } from '../../text/hints.ts';
 import type { AuditActor } from '../model.ts';
 import type { QuarantinedMessage, QuarantineStore } from '../stores.ts';
 import { quarantineId } from './read.ts';
@@ -89,10 +90,12 @@ export function resultName(result: ResolveResult): string {
   }
 }
 
-/** The operator's next step; null when none is needed. */
-export function resultHint(result: ResolveResult): string | null {
+/** The operator's next step; null when none is needed. `message`: for its command; null: it is one for several. */
+export function resultHint(result: ResolveResult, message: QuarantinedMessage | null): string | null {
   if (result.what === 'failed') return result.failure.hint;
-  return result.what === 'quarantined' ? `${result.reason}: ${describeReason(result.reason).hint}` : null;
+  if (result.what !== 'quarantined') return null;
+  const { hint } = describeReason(result.reason);
+  return `${result.reason}: ${message === null ? hint : withQuarantineId(hint, quarantineId(message))}`;
 }
 
 const forms: Readonly<Record<(Resolution & { what: 'stored' })['form'], string>> = {

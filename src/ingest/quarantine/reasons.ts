@@ -15,8 +15,9 @@ type ReasonDescription = {
   readonly hint: string;
 };
 
-const releaseHint = 'quarantine release stores it as it is.';
-const attachedHint = 'quarantine release stores its header, with the whole message attached as original.eml.';
+const releaseHint = 'ticketmaild quarantine release ID stores it as it is.';
+const attachedHint =
+  'ticketmaild quarantine release ID stores its header, with the whole message attached as original.eml.';
 
 const descriptions: Readonly<Record<QuarantineReason, ReasonDescription>> = {
   // Not fetched, or not whole
@@ -24,25 +25,25 @@ const descriptions: Readonly<Record<QuarantineReason, ReasonDescription>> = {
     source: 'header',
     title: 'Larger than the limit',
     meaning: 'It is larger than [message] max_size_mb: only its header was fetched.',
-    hint: 'quarantine release fetches it regardless of its size, or stores its header where it is gone from the server; or raise the limit, then quarantine requeue.',
+    hint: 'ticketmaild quarantine release ID fetches it regardless of its size, or stores its header where it is gone from the server; or raise the limit, then ticketmaild quarantine requeue ID.',
   },
   source_empty: {
     source: 'header',
     title: 'Empty on the server',
     meaning: 'The server lists it and returns no content.',
-    hint: 'quarantine requeue fetches it again; if it stays empty, the message is damaged on the server, and quarantine release stores its header.',
+    hint: 'ticketmaild quarantine requeue ID fetches it again; if it stays empty, the message is damaged on the server, and ticketmaild quarantine release ID stores its header.',
   },
   fetch_failed: {
     source: 'none',
     title: 'Cannot be fetched',
     meaning: 'The server lists it and fails whenever it is fetched, while it returns other messages.',
-    hint: 'It is tried again every hour for a week; quarantine requeue fetches it at once: when the server can read it, or, where it is larger than announced, with a higher [message] max_size_mb.',
+    hint: 'It is tried again every hour for a week; ticketmaild quarantine requeue ID fetches it at once: when the server can read it, or, where it is larger than announced, with a higher [message] max_size_mb.',
   },
   missed: {
     source: 'none',
     title: 'Was skipped',
     meaning: 'It was skipped, as reconcile found.',
-    hint: 'quarantine requeue fetches it.',
+    hint: 'ticketmaild quarantine requeue ID fetches it.',
   },
   // Not parsed, or not stored
   parse_timeout: {
@@ -55,7 +56,7 @@ const descriptions: Readonly<Record<QuarantineReason, ReasonDescription>> = {
     source: 'whole',
     title: 'Takes too much memory to read',
     meaning: 'Parsing it took more memory than [message] parse_memory_mb.',
-    hint: `Raise the limit, then quarantine requeue; or: ${attachedHint}`,
+    hint: `Raise the limit, then ticketmaild quarantine requeue ID; or: ${attachedHint}`,
   },
   parse_failed: {
     source: 'whole',
@@ -67,7 +68,7 @@ const descriptions: Readonly<Record<QuarantineReason, ReasonDescription>> = {
     source: 'whole',
     title: 'Refused by the database',
     meaning: 'The database refused it.',
-    hint: 'Where it is too large for max_allowed_packet, raise that, then quarantine requeue; or quarantine release.',
+    hint: 'Where it is too large for max_allowed_packet, raise that, then ticketmaild quarantine requeue ID; or ticketmaild quarantine release ID.',
   },
   // Guards against loops and floods
   own_address: {
@@ -80,7 +81,7 @@ const descriptions: Readonly<Record<QuarantineReason, ReasonDescription>> = {
     source: 'whole',
     title: 'Too many messages of one sender',
     meaning: 'Its sender has sent more messages within the hour than the limit allows.',
-    hint: 'If they are wanted, quarantine release --sender ADDRESS; else quarantine discard --sender ADDRESS.',
+    hint: 'If they are wanted, ticketmaild quarantine release --sender ADDRESS; else ticketmaild quarantine discard --sender ADDRESS.',
   },
   ticket_flood: {
     source: 'whole',

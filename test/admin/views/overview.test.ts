@@ -181,7 +181,7 @@ onBoth('an unknown reason shows as a code, and in no sentence of the program', a
   );
   for (const { meaning, hint } of quarantine.reasons.filter(({ reason }) => reason !== 'mail_loop'))
     expect([meaning, hint]).toEqual([
-      ...['This version does not know that reason.', 'quarantine release stores it as it is.'],
+      ...['This version does not know that reason.', 'ticketmaild quarantine release ID stores it as it is.'],
     ]);
   const pages = `${overviewPage(frame, overview)}${quarantinePage(frame, quarantine)}`;
   expect(pages).not.toContain(forged.slice(0, 45));

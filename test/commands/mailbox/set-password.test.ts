@@ -270,7 +270,9 @@ describe('the password of a mailbox whose row was pointed elsewhere', () => {
   test('a poll fails with a hint to check where it points first', async () => {
     const { code, err } = await cli.run(['mailbox', 'test', 'one']);
     expect(code).toBe(1);
-    expect(err).toMatch(/\nhint: .*check where it points \(mailbox show NAME\).*set-password\.\n$/);
+    expect(err).toMatch(
+      /\nhint: .*check where it points \(ticketmaild mailbox show \S+\).*: ticketmaild mailbox set-password (?!NAME)\S+\n$/,
+    );
   });
 });
 

@@ -109,7 +109,7 @@ test('a row that was pointed elsewhere gets neither the stored password nor a ne
   for (const more of [['--user', 'x'], implicit(), ['--folder', 'Other']]) {
     const { code, err } = await set(...more);
     expect(code).toBe(1);
-    expect(err).toContain('set the password again with mailbox set-password');
+    expect(err).toContain('set the password again: ticketmaild mailbox set-password one');
   }
   const given = await cli.run(['mailbox', 'set', 'one', '--user', 'x', '--password-stdin'], secret);
   expect(given.code).toBe(3);
