@@ -38,13 +38,6 @@ test('a surface that turns to ok has three seconds until the mail that waited is
   expect(falseOk(looks, [canary(25_000)], within(10_000)).readyz).toBe(6);
 });
 
-test('mailbox list is judged while the daemon answers alone', () => {
-  const list = looksOf('list', new Set(['support']));
-  const of = (signs: readonly string[]) =>
-    falseOk([...looksOf('readyz', new Set(), signs), ...list], [canary(20_000)], within(10_000)).list;
-  expect([of(['readyz silent']), of(['readyz 503'])]).toEqual([0, 8]);
-});
-
 test('a sign counts once the fault is there, when it was not there before, and when it fits', () => {
   const looks = looksOf('readyz', new Set(), [
     'check passwords warning: readable',

@@ -24,9 +24,7 @@ export function falseOk(
     const own = looks.filter((look) => look.surface === surface);
     const wrongMs = own.map((look, index) => {
       const next = own[index + 1]?.askedAtMs ?? look.askedAtMs + lookMs(surface);
-      const isJudged = surface !== 'list' || daemonAnswers(looks, look);
-      const isWrong =
-        isJudged && overdue(look, canaries, ageMsMax).some((mailbox) => hasSaidOk(own.slice(0, index + 1), mailbox));
+      const isWrong = overdue(look, canaries, ageMsMax).some((mailbox) => hasSaidOk(own.slice(0, index + 1), mailbox));
       return isWrong ? Math.min(next - look.askedAtMs, lookMs(surface) + slackMs) : 0;
     });
     return [surface, Math.round(wrongMs.reduce((sum, ms) => sum + ms, 0) / 1000)] as const;
@@ -52,12 +50,6 @@ function overdue({ askedAtMs, atMs }: Look, canaries: readonly Canary[], ageMsMa
       sentAtMs + ageMsMax(mailbox) + slackMs < askedAtMs && (arrivedAtMs === null || arrivedAtMs > atMs),
   );
   return [...new Set(late.map(({ mailbox }) => mailbox))];
-}
-
-/** Whether the endpoints answered around that time: a command that reads the database alone knows nothing else. */
-function daemonAnswers(looks: readonly Look[], { askedAtMs }: Look): boolean {
-  const readyz = looks.filter((look) => look.surface === 'readyz' && look.askedAtMs <= askedAtMs).at(-1);
-  return readyz !== undefined && !readyz.signs.includes('readyz silent');
 }
 
 /** What a sign is about, without what changes from look to look. */

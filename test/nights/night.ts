@@ -6,7 +6,7 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Canaries, type CanaryCount, startCanaries } from './canaries.ts';
-import { type FalseOk, falseOk, firstSign, lastSignAtMs, newSigns, signKey } from './judge.ts';
+import { type FalseOk, falseOk, firstSign, lastSignAtMs, newSigns, type Seen, signKey } from './judge.ts';
 import { type Mailbox, pollIntervalS, type Stand } from './stand.ts';
 import { type LogLine, type Look, type Sampler, startSampler, surfaces } from './surfaces.ts';
 
@@ -23,15 +23,17 @@ export type Night = {
   readonly group: (typeof groups)[number];
   /** How long the fault lasts. */
   readonly faultS: number;
-  /** A sign that must show while it lasts; null: none may show. */
+  /** A sign that must show while it lasts; null: none of a failure may show. */
   readonly shows: RegExp | null;
   readonly make: (scene: NightScene) => Promise<Undo>;
   /** What has to be there before; its undo comes after all. */
   readonly prepare?: (stand: Stand) => Promise<Undo>;
   /** Names of mailboxes that get canaries. */
   readonly canaries?: readonly string[];
-  /** All are judged as mailboxes that are only polled. */
-  readonly isPolled?: true;
+  /** Seconds that a message may take; without it those of push, and of one interval more where mail is polled. */
+  readonly ageS?: number;
+  /** A sign that may not show, as of mailboxes that have nothing to do with it. */
+  readonly neverShows?: RegExp;
   /** More that has to be true at the end: one sentence for what is not. */
   readonly after?: (stand: Stand) => Promise<readonly string[]>;
   readonly linesMax?: number;
@@ -106,10 +108,12 @@ async function watchNight(night: Night, stand: Stand, stop: AbortSignal): Promis
   const { looks } = sampler;
   const ageOf = ageLimit(night, mailboxes);
   const judged = looks.filter(({ askedAtMs }) => askedAtMs >= madeAtMs);
-  const seen = firstSign(judged, madeAtMs, known, night.shows ?? /failing|503|silent|unit/);
+  const sign = (fits: RegExp) => firstSign(judged, madeAtMs, known, fits);
+  const seen = sign(night.shows ?? /failing|503|silent|unit/);
   const counted = linesOf(sampler.log, madeAtMs);
   const found: Found = {
     seen,
+    never: night.neverShows === undefined ? null : sign(night.neverShows),
     goneAfterS: goneAtMs === null ? null : seconds(goneAtMs - undoneAtMs),
     falseOk: falseOk(judged, canaries.sent, ageOf),
     ...{ lines: counted.length, canaries: count },
@@ -173,10 +177,11 @@ function leftSigns(looks: readonly Look[], known: ReadonlySet<string>): readonly
   return [...new Set(last.flatMap((look) => newSigns(look, known)))].slice(0, 3);
 }
 
-function ageLimit({ isPolled }: Night, mailboxes: readonly Mailbox[]): (mailbox: string) => number {
+function ageLimit({ ageS }: Night, mailboxes: readonly Mailbox[]): (mailbox: string) => number {
   return (name) => {
+    if (ageS !== undefined) return ageS * 1_000;
     const kind = mailboxes.find((mailbox) => mailbox.name === name)?.kind;
-    return ageMsMax + (isPolled === true || kind === 'polled' ? pollIntervalS * 1_000 : 0);
+    return ageMsMax + (kind === 'polled' ? pollIntervalS * 1_000 : 0);
   };
 }
 
@@ -191,17 +196,19 @@ function countBy(names: readonly string[]): Readonly<Record<string, number>> {
 
 type Found = Pick<Row, 'goneAfterS' | 'lines' | 'canaries'> & {
   readonly falseOk: FalseOk;
-  readonly seen: { readonly by: string } | null;
+  readonly seen: Seen | null;
+  readonly never: Seen | null;
   readonly complaints: readonly string[];
   readonly left: readonly string[];
 };
 
 function violationsOf({ shows, linesMax }: Night, found: Found): readonly string[] {
-  const { seen, goneAfterS, canaries, lines } = found;
+  const { seen, never, goneAfterS, canaries, lines } = found;
   const lying = surfaces.filter((surface) => found.falseOk[surface] > 0);
   return [
     ...(shows !== null && seen === null ? ['nothing shows it'] : []),
-    ...(shows === null && seen !== null ? [`shows, and is none: ${seen.by}`] : []),
+    ...(shows === null && seen !== null ? [`shows a failure where nothing fails: ${seen.by}`] : []),
+    ...(never === null ? [] : [`shows what has nothing to do with it: ${never.by}`]),
     ...(goneAfterS === null
       ? [`not gone after ${goneMsMax / 1000} s: ${found.left.join('; ') || 'mail is missing'}`]
       : []),

@@ -53,14 +53,14 @@ export type Sources = { readonly folders: Readonly<Record<string, string>> } & A
 
 /** Of the mailboxes that are only polled; the others have the default. */
 export const pollIntervalS = 10;
-const dataDir = '/var/lib/ticketmaild';
-const configuration = '/etc/ticketmaild/ticketmaild.toml';
-const install = '/srv/checkout/systemd/install --packages /srv/packages';
-const mailHost = 'mail.example.test';
+export const dataDir = '/var/lib/ticketmaild';
+export const configuration = '/etc/ticketmaild/ticketmaild.toml';
+export const install = '/srv/checkout/systemd/install --packages /srv/packages';
+export const mailHost = 'mail.example.test';
 /** More than what the disk check warns of. Memory is taken only as it is filled. */
-const dataMb = 1_400;
+export const dataMb = 1_400;
 const pushMailboxes = 44;
-const withoutIdle = 'imap_capability = IMAP4rev1 LITERAL+ UIDPLUS MOVE CONDSTORE';
+export const withoutIdle = 'imap_capability = IMAP4rev1 LITERAL+ UIDPLUS MOVE CONDSTORE';
 
 export async function copySources(): Promise<Sources> {
   await using building = new AsyncDisposableStack();
@@ -135,6 +135,10 @@ async function installService(machine: Machine, databaseUrl: string): Promise<nu
   const [httpPort, pagePort] = [await freePort(), await freePort()];
   await machine.get(`mkdir -p ${dataDir} && mount -t tmpfs -o size=${dataMb}m,mode=700 data ${dataDir}`);
   await machine.get(`printf '127.0.0.1 ${mailHost}\\n' >>/etc/hosts`);
+  // No question about a name leaves the machine.
+  await machine.get(
+    "rm -f /etc/resolv.conf && printf 'nameserver 127.0.0.1\\noptions attempts:1\\n' >/etc/resolv.conf",
+  );
   await machine.get(`${install} --no-start`);
   await machine.run(`cat >>${configuration}`, { input: settings(databaseUrl, httpPort, pagePort) });
   await machine.get(socketAddress('ticketmaild-health', `127.0.0.1:${httpPort}`));

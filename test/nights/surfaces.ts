@@ -130,7 +130,6 @@ async function askMetrics({ httpPort, mailboxes }: Stand): Promise<Said> {
   return { ok: isReady ? ok : none, signs };
 }
 
-/** The command reads the database alone, so it says nothing about a daemon that is away. */
 async function askList({ machine }: Stand): Promise<Said> {
   const { code, stdout, stderr } = await machine.run('timeout 20 ticketmaild mailbox list --json </dev/null');
   if (code !== 0) return { ok: none, signs: [`list: ${lastLine(stderr)}`] };
@@ -138,19 +137,15 @@ async function askList({ machine }: Stand): Promise<Said> {
     .split('\n')
     .filter((line) => line.startsWith('{'))
     .map((line) => JSON.parse(line) as ListRow);
-  const troubled = rows.filter(({ failures, state }) => failures > 0 || state !== 'active');
+  const troubled = rows.filter(({ status }) => status !== 'ok');
   return {
     ok: new Set(rows.filter((row) => !troubled.includes(row)).map(({ name }) => name)),
-    signs: troubled.map(({ name, last_error: error }) => `list ${name}: ${error?.code}`),
+    signs: troubled.map(({ name, status, status_code: code }) => `list ${name} ${status}: ${code}`),
   };
 }
 
-type ListRow = {
-  readonly name: string;
-  readonly state: string;
-  readonly failures: number;
-  readonly last_error: { readonly code: string } | null;
-};
+/** `status` null: it is not polled. */
+type ListRow = { readonly name: string; readonly status: string | null; readonly status_code: string | null };
 
 function lastLine(text: string): string {
   return text.trimEnd().split('\n').at(-1) ?? '';

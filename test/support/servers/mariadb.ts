@@ -37,6 +37,8 @@ export type Mariadb = {
   kill(): Promise<void>;
   /** Stops it if it runs, and starts it on the same port with the same data. */
   restart(): Promise<void>;
+  /** SIGSTOP or SIGCONT: it hangs, and its port still accepts connections. */
+  signal(name: 'SIGSTOP' | 'SIGCONT'): void;
 } & AsyncDisposable;
 
 export type MariadbOptions = {
@@ -93,6 +95,7 @@ export async function startMariadb(options: MariadbOptions = {}): Promise<Mariad
     stop,
     kill: () => end(server, 'SIGKILL'),
     restart,
+    signal: (name) => server.signal(name),
     [Symbol.asyncDispose]: async () => {
       // The data is not needed any more, so nothing is gained by an orderly end.
       await end(server, 'SIGKILL');

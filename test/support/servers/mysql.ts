@@ -78,6 +78,7 @@ export async function startMysql(options: MysqlOptions = {}): Promise<Mysql> {
       await end(server, 'SIGTERM');
       server = await launch(root, folder.path, port, args);
     },
+    signal: (name) => server.signal(name),
     [Symbol.asyncDispose]: async () => {
       await end(server, 'SIGKILL');
       await folder[Symbol.asyncDispose]();
