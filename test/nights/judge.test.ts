@@ -80,6 +80,9 @@ test('the unit says ok when it is active, ready, and every mailbox is ok', () =>
   expect(ok('active', 'Ready: 50 of 50 mailboxes ok, 46 idle connections, 0 polls in progress')).toBe(true);
   expect(ok('active', 'Ready: 49 of 50 mailboxes ok, 46 idle connections, 0 polls in progress')).toBe(false);
   expect(ok('active', 'Ready: 50 of 50 mailboxes ok, 46 idle connections; disk_low: 3 MB')).toBe(false);
+  const past = '; crashes: crashed: the process ended without a shutdown, once within 10 minutes';
+  expect(ok('active', `Ready: 50 of 50 mailboxes ok, 46 idle connections${past}`)).toBe(true);
+  expect(ok('active', `Ready: 50 of 50 mailboxes ok, 46 idle connections${past}; and 1 more`)).toBe(false);
   expect(ok('activating', 'Ready: 50 of 50 mailboxes ok, 46 idle connections')).toBe(false);
   expect(ok('active', 'Not ready: the database does not answer')).toBe(false);
 });

@@ -34,6 +34,8 @@ export type Night = {
   readonly ageS?: number;
   /** A sign that may not show, as of mailboxes that have nothing to do with it. */
   readonly neverShows?: RegExp;
+  /** What is shown of it afterwards is not waited for, as it lasts for minutes: mail has to flow. */
+  readonly isShownLong?: true;
   /** More that has to be true at the end: one sentence for what is not. */
   readonly after?: (stand: Stand) => Promise<readonly string[]>;
   readonly linesMax?: number;
@@ -102,7 +104,8 @@ async function watchNight(night: Night, stand: Stand, stop: AbortSignal): Promis
   await pause(madeAtMs + night.faultS * 1_000 - Date.now(), stop);
   await undo();
   const undoneAtMs = Date.now();
-  const goneAtMs = await untilGone({ sampler, canaries, known, undoneAtMs }, stop);
+  const isShownLong = night.isShownLong === true;
+  const goneAtMs = await untilGone({ sampler, canaries, known, undoneAtMs, isShownLong }, stop);
   await canaries.stop();
   const count = await canaries.count(arriveMsMax);
   const { looks } = sampler;
@@ -153,18 +156,19 @@ type Recovery = {
   readonly canaries: Canaries;
   readonly known: ReadonlySet<string>;
   readonly undoneAtMs: number;
+  readonly isShownLong: boolean;
 };
 
 /** When the last sign was seen, or the end itself where none came after it; null: it is not gone in time. */
 async function untilGone(
-  { sampler, canaries, known, undoneAtMs }: Recovery,
+  { sampler, canaries, known, undoneAtMs, isShownLong }: Recovery,
   stop: AbortSignal,
 ): Promise<number | null> {
   const asked = (surface: string): boolean =>
     surface === 'list' || sampler.looks.some((look) => look.surface === surface && look.askedAtMs > undoneAtMs);
   while (Date.now() < undoneAtMs + goneMsMax && !stop.aborted) {
     await pause(500, stop);
-    const lastAtMs = lastSignAtMs(sampler.looks, undoneAtMs, known) ?? undoneAtMs;
+    const lastAtMs = isShownLong ? undoneAtMs : (lastSignAtMs(sampler.looks, undoneAtMs, known) ?? undoneAtMs);
     const isQuiet = surfaces.every(asked) && Date.now() - lastAtMs > quietMs + 2_000;
     const isIn = canaries.sent.every(({ sentAtMs, arrivedAtMs }) => arrivedAtMs !== null || sentAtMs > undoneAtMs);
     if (isQuiet && isIn) return lastAtMs;

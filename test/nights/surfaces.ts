@@ -101,7 +101,12 @@ export function readinessSays(text: string): Said {
     status === 'ok' ? [] : [`mailbox ${mailbox} ${status}: ${reason}`],
   );
   const ok = new Set(list.flatMap(({ mailbox, status }) => (status === 'ok' ? [mailbox] : [])));
-  return { ok: ready === true ? ok : none, signs: [...bad, ...troubled] };
+  return { ok: ready === true ? ok : none, signs: [...bad, ...troubled].filter((sign) => !isPast(sign)) };
+}
+
+/** A crash is shown for ten minutes, whatever the state is now. */
+function isPast(sign: string): boolean {
+  return sign.startsWith('check crashes warning');
 }
 
 const troubleMetric = /^ticketmaild_mailbox_trouble\{(?<labels>[^}]*)\} 1$/;
@@ -118,7 +123,8 @@ async function askMetrics({ httpPort, mailboxes }: Stand): Promise<Said> {
   });
   const checks = lines.flatMap((line) => {
     const { check, status } = badCheckMetric.exec(line)?.groups ?? {};
-    return check === undefined ? [] : [`check ${check} ${status} (metric)`];
+    const sign = `check ${check} ${status} (metric)`;
+    return check === undefined || isPast(sign) ? [] : [sign];
   });
   const isReady = lines.includes('ticketmaild_ready 1');
   const ok = new Set(mailboxes.map(({ name }) => name).filter((name) => !troubled.includes(name)));
@@ -168,11 +174,13 @@ function followSystemd({ machine }: Stand, looks: Look[]): Disposable {
   });
 }
 
+const pastCrash = /; crashes: crashed: [^;]*/;
+
 /** `Ready: 50 of 50 mailboxes ok, …` says that all are ok; one with fewer of them, or with a problem, does not. */
 export function unitSays(active: string, text: string): Said {
   if (active !== 'active') return { ok: none, signs: [`unit ${active}`] };
   const [, ok = '', all = ''] = /^Ready: (\d+) of (\d+) mailboxes ok/.exec(text) ?? [];
-  const isFine = ok !== '' && ok === all && !text.includes(';');
+  const isFine = ok !== '' && ok === all && !text.replace(pastCrash, '').includes(';');
   return isFine ? { ok: 'all', signs: [] } : { ok: none, signs: [`unit: ${text}`] };
 }
 

@@ -139,15 +139,19 @@ export const machineNights: readonly Night[] = [
     make: script(`echo +3600 >${clockFile}`, `echo +0 >${clockFile}`),
   }),
   machine({
-    ...{ name: 'memory used up, killed by the kernel', faultS: 15, shows: silent, why: noMemoryGroups },
+    ...{ name: 'memory used up, killed by the kernel', faultS: 15, shows: silent, why: noMemoryGroups, spoils: true },
     make: ({ stand }) => limitMemory(stand),
   }),
-  machine({ ...{ name: 'killed once', faultS: 10, shows: silent }, make: script(signal('KILL')) }),
+  machine({ ...{ name: 'killed once', faultS: 10, shows: silent, spoils: true }, make: script(signal('KILL')) }),
   machine({
-    ...{ name: 'crashes 7 s after each start', faultS: 60, shows: /^check (?!mailboxes)|crash/ },
+    ...{ name: 'crashes 7 s after each start', faultS: 60, shows: /^check crashes failing/ },
+    ...{ isShownLong: true, spoils: true },
     make: ({ stand }) => crashLoop(stand),
   }),
-  machine({ ...{ name: 'daemon hangs, watchdog', faultS: 45, shows: silent }, make: script(signal('STOP')) }),
+  machine({
+    ...{ name: 'daemon hangs, watchdog', faultS: 45, shows: silent, spoils: true },
+    make: script(signal('STOP')),
+  }),
   machine({
     ...{ name: 'reload of a broken configuration', faultS: 15, shows: /^check config/ },
     make: script(

@@ -69,12 +69,12 @@ async function forgetName({ machine, pushLink }: Stand): Promise<Undo> {
   return () => machine.get(`printf '127.0.0.1 ${mailHost}\\n' >>/etc/hosts`);
 }
 
-/** Every session ends after seconds; for an hour the daemon uses no IDLE then, until it starts again. */
-async function endSessions({ machine, pushLink }: Stand): Promise<Undo> {
+/** Every session ends after seconds; for an hour the daemon uses no IDLE then, until an operator says so. */
+async function endSessions({ command, pushLink }: Stand): Promise<Undo> {
   const ending = setInterval(() => pushLink.proxy().kill('reset'), 5_000);
   return async () => {
     clearInterval(ending);
-    await machine.get('systemctl restart ticketmaild');
+    await command(`mailbox retry --host ${mailHost}`);
   };
 }
 
