@@ -46,7 +46,8 @@ const meanings = {
     exit: 1,
     hint: 'Correct the row in the table mailboxes: tls_mode is implicit, starttls or none; since_kind all or time; on_success seen, move, delete or leave; state active or paused; password_form plain or sealed.',
   },
-  lease_lost: { domain: 'mailbox', exit: 1, hint: 'Nothing to do: the poll continues there.' },
+  lease_lost: { domain: 'mailbox', exit: 1, hint: 'Nothing to do: that worker polls it.' },
+  lease_revoked: { domain: 'mailbox', exit: 1, hint: 'Nothing was lost: repeat the command.' },
   mailbox_flooding: {
     domain: 'mailbox',
     exit: 1,

@@ -229,6 +229,12 @@ const definitions = {
     `${poll} duration_ms`,
     'A long poll ended as another mailbox waited for its slot, or for a connection to its host; it continues at the cursor.',
   ),
+  pollRestarted: event(
+    'poll.restarted',
+    'info',
+    `${poll} duration_ms`,
+    'A poll ended as another folder of its account was added, whose messages it has to know; it is polled again at once.',
+  ),
   loginSuspended: event(
     'login.suspended',
     'warn',

@@ -119,14 +119,13 @@ export interface FolderStore {
   countOutcomes(mailboxId: string, folderEpoch: number, uids: UidSelection): Promise<number>;
   /** The last messages up to that cursor with an outcome, at most `limit`. */
   lastHandled(mailboxId: string, cursor: Cursor, limit: number): Promise<readonly HandledSource[]>;
-  /** Records the account, and frees the leases of its other mailboxes, whose batches do not know of this one. */
+  /** Records the account, and revokes the leases of its other mailboxes, whose batches do not know of this one. */
   joinAccount(lease: Lease, account: string): Promise<void>;
+  /** True where `joinAccount` revoked it, and no poll has begun since. */
+  isLeaseRevoked(lease: Lease): Promise<boolean>;
   /** Stores the cursor without its start UID. Throws `lease_lost`. */
   beginFolderEpoch(lease: Lease, epoch: NewFolderEpoch): Promise<void>;
-  /**
-   * Deletes what earlier epochs alone need: outcomes of duplicates, quarantined messages without a stored source, and
-   * pending post-actions, whose messages have other UIDs now. Throws `lease_lost`.
-   */
+  /** Deletes duplicates, quarantined messages without a source, and pending actions. Throws `lease_lost`. */
   forgetEarlierEpochs(lease: Lease, folderEpoch: number): Promise<void>;
   /** Earlier epochs are cleaned up. Throws `lease_lost`. */
   recordStartUid(lease: Lease, uid: number): Promise<void>;

@@ -109,6 +109,25 @@ test.concurrent('a connection that is cut while it idles is replaced, and is no 
   expect(at.daemon.lines.filter(named('poll.failed'))).toEqual([]);
 });
 
+test.concurrent('another folder of the account restarts the poll of the first, which is no failure of it', async () => {
+  await using at = await scene({ TICKETMAILD_POLL_LEASE_S: '10', TICKETMAILD_POLL_COMMAND_TIMEOUT_S: '10' });
+  await at.daemon.waitFor(named('idle.started'));
+  await dovecot.createFolder(at.user, 'Archive');
+  const { host, tlsPort: port, caPem } = dovecot;
+  const fixed = { tls: 'implicit', fingerprint: null, allowPlaintext: false } as const;
+  const connection = { ...fixed, host, port, caPem, user: at.user, folder: 'Archive' };
+  await at.add(dovecot, at.user, { name: 'archive', connection });
+  await at.daemon.waitFor(named('poll.restarted'));
+  expect(at.daemon.lines.find(named('poll.restarted'))).toMatchObject({ level: 'info', mailbox: at.name });
+  await until('both idle', () => at.daemon.lines.filter(named('idle.started')).length === 3);
+  expect((await readiness(at.daemon)).body.checks.mailboxes.status).toBe('ok');
+  expect(at.daemon.lines.filter(named('poll.failed'))).toEqual([]);
+  await dovecot.append(at.user, 'INBOX', [mail('once')]);
+  await dovecot.append(at.user, 'Archive', [mail('once')]);
+  await until('its copy', () => at.daemon.lines.some(named('message.duplicate')));
+  expect(opened(at.daemon)).toBe(1);
+});
+
 test.concurrent('without connections allowed to idle, mailboxes are only polled', async () => {
   await using at = await scene({ TICKETMAILD_IDLE_CONNECTIONS_MAX: '0', TICKETMAILD_POLL_INTERVAL_S: '1' });
   await at.daemon.waitFor(named('daemon.ready'));

@@ -74,8 +74,11 @@ export function createReporter(ports: ReporterPorts): Reporter {
       if (failure.code === 'lease_taken' || failure.code === 'interrupted') return;
       const { id, name, connection } = mailbox;
       meter.poll({ mailbox: name, host: connection.host, result: failure.code, durationMs, lagMs: null });
-      health.recordPoll(id, failure);
       const poll = roundId === null ? {} : { poll: roundId };
+      if (failure.code === 'lease_revoked')
+        return log.info({ mailbox: name, ...poll, duration_ms: Math.round(durationMs) }, events.pollRestarted);
+      // Another worker polls it, and its row has how that ends.
+      if (failure.code !== 'lease_lost') health.recordPoll(id, failure);
       const about = { mailbox: name, server: `${connection.host}:${connection.port}`, ...poll };
       if (isReported) return log.debug({ ...about, failures: 1, error: failure }, events.pollFailed);
       const { shouldLog, count } = troubles.record(id, failure.code);

@@ -12,7 +12,7 @@ import { runPipeline } from '../fetch/pipeline.ts';
 import type { Mailbox, PollResult } from '../model.ts';
 import { noOutcomes } from '../model.ts';
 import { waitAfterPollMs } from '../polling-policy.ts';
-import type { Lease } from '../stores.ts';
+import { type Lease, leaseLost } from '../stores.ts';
 import { failedResult } from './backoff.ts';
 import { startCursor } from './cursor.ts';
 import { idle } from './idle-loop.ts';
@@ -92,7 +92,7 @@ async function pollWithLease(poll: StartedPoll): Promise<void> {
     // A stop says nothing about the mailbox.
     const isCutOff = failure.code === 'interrupted' && stop.aborted;
     await releaseFailed(poll, isCutOff ? null : failedResult(failure, mailbox, settings(), due, ports.random()));
-    throw failure;
+    throw failure.code === 'lease_lost' ? await explainLeaseLost(poll, failure) : failure;
   }
   await ports.store.releaseLease(
     lease,
@@ -100,6 +100,14 @@ async function pollWithLease(poll: StartedPoll): Promise<void> {
     due?.version,
   );
   if (!stop.aborted) poll.record.dueAfterMs = nextPollAfterMs;
+}
+
+/** With the name of the mailbox in place of its id. Without an answer of the database, another worker is the cause. */
+async function explainLeaseLost({ mailbox, lease, ports }: StartedPoll, cause: Failure): Promise<Failure> {
+  const isRevoked = await ports.store.isLeaseRevoked(lease).catch(() => false);
+  if (!isRevoked) return leaseLost(mailbox.name);
+  const message = `the poll of mailbox ${mailbox.name} ended, since another folder of its account was added`;
+  return new Failure('lease_revoked', message, { cause });
 }
 
 /**

@@ -82,7 +82,7 @@ type RunningPoll = PollInProgress & {
 
 /**
  * `slotFreed` is called whenever a concurrency slot becomes free: a poll has ended, or its connection idles. `dueAgain`
- * is called with the time until a mailbox is due again whose connection idled.
+ * is called with the time until a mailbox is due again whose connection idled, or whose lease was revoked.
  */
 export function createPollRunner(
   ports: SchedulerPorts,
@@ -120,7 +120,8 @@ export function createPollRunner(
     entry.ended = pollMailbox(mailbox, ports, settings, options, observerOf(entry, ports))
       .then(async (summary) => {
         await ended(entry, summary);
-        if (entry.isIdling && summary.dueAfterMs !== null) dueAgain(summary.dueAfterMs);
+        if (summary.failure?.code === 'lease_revoked') dueAgain(0);
+        else if (entry.isIdling && summary.dueAfterMs !== null) dueAgain(summary.dueAfterMs);
       })
       .finally(() => {
         running.delete(id);

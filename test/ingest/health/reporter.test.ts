@@ -45,6 +45,13 @@ test('a poll that fails unexpectedly is logged as an error, at growing intervals
   expect(logged()).toEqual([1, 2, 4, 8].map((failures) => ({ level: 'error', event: 'poll.failed', failures })));
 });
 
+test('a poll that restarts for another folder of its account is no failure', () => {
+  const { reporter, all } = recording();
+  const revoked = new Failure('lease_revoked', 'another folder was added');
+  reporter.pollFailed(mailbox, revoked, { durationMs: 1, roundId: 'p', isReported: false });
+  expect(all()).toMatchObject([{ level: 'info', event: 'poll.restarted' }]);
+});
+
 test('while the disk fails its line is the only one: none about the database, a defect or a mailbox', () => {
   let isFailing = true;
   const { reporter, logged } = recording(() => isFailing);

@@ -65,6 +65,7 @@ async function begun(scene: Scene, notes = createUidValidityChanges(handClock())
   const store = {
     readFolderProgress: async () => scene.place,
     joinAccount: async (_: unknown, joined: string) => void accounts.push(joined),
+    isLeaseRevoked: async () => false,
     lastHandled: async () => (scene.handled ?? []).map((one) => ({ messageId: null, sourceSha256: null, ...one })),
     countOutcomes: async () => scene.outcomes ?? 1000,
     isEpochUsed: async (_: string, folderEpoch: number) => (scene.used ?? []).includes(folderEpoch),

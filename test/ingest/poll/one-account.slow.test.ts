@@ -45,7 +45,7 @@ async function polled(on: TestApp, box: Mailbox): Promise<void> {
       await on.pollOnce(box, never);
       return;
     } catch (error) {
-      if (!isFailure(error, 'lease_lost') || triesLeft === 0) throw error;
+      if (!isFailure(error, 'lease_lost', 'lease_revoked') || triesLeft === 0) throw error;
     }
   }
 }

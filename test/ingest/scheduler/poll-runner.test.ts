@@ -30,13 +30,15 @@ function scene(loginOf: (user: string) => Login) {
   const clock = handClock();
   const stop = new AbortController();
   const lost = new AbortController();
-  const seen = { events: [] as string[], released: [] as (PollResult | null)[], madeDue: [] as unknown[] };
+  const seen = {
+    ...{ events: [] as string[], reports: [] as string[], released: [] as (PollResult | null)[] },
+    ...{ madeDue: [] as unknown[], dueAgain: [] as number[] },
+  };
   const disk = { isFailing: false, confirmPollFailure: () => Promise.resolve(false) };
-  const leases = { left: [] as string[] };
+  const leases = { left: [] as string[], areRevoked: false };
   const ends = new Map<string, (failure: Failure) => void>();
-  const folder = { uidValidity: 1, uidNext: 1, messageCount: 0 };
   const session = {
-    folder,
+    folder: { uidValidity: 1, uidNext: 1, messageCount: 0 },
     certificateEndsAtMs: null,
     endsInMs: null,
     supportsIdle: false,
@@ -57,6 +59,7 @@ function scene(loginOf: (user: string) => Login) {
     worker: { name: 'me', isDead: () => false },
     store: {
       acquireLease: async (id: string) => ({ mailboxId: id, owner: 'me', epoch: 1 }),
+      isLeaseRevoked: async () => leases.areRevoked,
       releaseLease: async (_: unknown, result: PollResult | null) => void seen.released.push(result),
       readFolderProgress: (id: string) => new Promise((_, reject) => ends.set(id, reject)),
       leasedMailboxes: async () => leases.left.map((id) => ({ id, name: id, owner: 'me' })),
@@ -72,7 +75,7 @@ function scene(loginOf: (user: string) => Login) {
     },
     sessions: { open: ({ user }: { user: string }, _: unknown, signal: AbortSignal) => open(user, signal) },
     log: { debug: log, info: log, warn: log },
-    reporter: { pollFailed: () => undefined },
+    reporter: { pollFailed: (_: unknown, { message }: Failure) => void seen.reports.push(message) },
     health: { recordCertificate: () => undefined, changed: () => undefined },
     silence: createServerSilence(clock, { changed: () => undefined, serverChanged: () => undefined }),
   } as unknown as SchedulerPorts;
@@ -81,7 +84,7 @@ function scene(loginOf: (user: string) => Login) {
     () => settings,
     stop.signal,
     () => undefined,
-    () => undefined,
+    (afterMs) => void seen.dueAgain.push(afterMs),
   );
   const poll = async (name: string) => {
     runner.start(dueMailbox(name, mail.host));
@@ -111,6 +114,21 @@ test('the stop signal does not end an open session; a lost lease ends a login as
   await end('open', new Failure('lease_lost', 'taken over'));
   await runner.drained();
   expect(seen.released).toMatchObject([{ error: { code: 'interrupted' } }, { error: { code: 'lease_lost' } }]);
+});
+
+test('a lost lease names the mailbox; one that was revoked for another folder of the account restarts the poll at once', async () => {
+  const { leases, poll, runner, end, seen } = scene(() => null);
+  await poll('a');
+  await end('a', new Failure('lease_lost', 'another worker has acquired the lease of mailbox 01a2'));
+  leases.areRevoked = true;
+  await poll('b');
+  await end('b', new Failure('lease_lost', 'another worker has acquired the lease of mailbox 01b2'));
+  await runner.drained();
+  expect(seen.reports).toEqual([
+    'another worker has acquired the lease of mailbox a',
+    'the poll of mailbox b ended, since another folder of its account was added',
+  ]);
+  expect(seen.dueAgain).toEqual([0]);
 });
 
 test('a stop during the login is no failure of the mailbox', async () => {

@@ -31,6 +31,7 @@ export function folderEpochStore(db: SqlExecutor): FolderStore {
     countOutcomes,
     lastHandled,
     joinAccount,
+    isLeaseRevoked,
     beginFolderEpoch,
     forgetEarlierEpochs,
     recordStartUid,
@@ -123,12 +124,25 @@ async function joinAccount(db: SqlExecutor, lease: Lease, account: string): Prom
     await setState(transaction, lease, { account_hash: account });
     await transaction
       .updateTable('mailbox_state')
-      .set({ lease_owner: null, lease_until: null, next_poll_at: db.dialect.now })
+      .set({ lease_owner: null, lease_until: db.dialect.now, next_poll_at: db.dialect.now })
       .where('account_hash', '=', account)
       .where('mailbox_id', '<>', lease.mailboxId)
       .where('lease_owner', 'is not', null)
       .execute();
   });
+}
+
+/** A lease that was released or reclaimed has no end. */
+async function isLeaseRevoked(db: SqlExecutor, { mailboxId, epoch }: Lease): Promise<boolean> {
+  const row = await db
+    .selectFrom('mailbox_state')
+    .select('mailbox_id')
+    .where('mailbox_id', '=', mailboxId)
+    .where('lease_owner', 'is', null)
+    .where('lease_until', 'is not', null)
+    .where('lease_epoch', '=', epoch)
+    .executeTakeFirst();
+  return row !== undefined;
 }
 
 async function beginFolderEpoch(

@@ -206,9 +206,11 @@ describe.each(kinds)('threads in the store on %s', (kind) => {
       const account = 'a'.repeat(64);
       await db.joinAccount(otherLease, account);
       await db.joinAccount(lease, account);
+      expect([await db.isLeaseRevoked(otherLease), await db.isLeaseRevoked(lease)]).toEqual([true, false]);
       // The one that was there is to decide again, with this one in view.
       await expect(db.commitBatch(otherLease, batchOf(1, [opened(1)]))).rejects.toMatchObject({ code: 'lease_lost' });
       const taken = (await db.acquireLease(other.id, 'me', minuteMs, null)) as Lease;
+      expect(await db.isLeaseRevoked(otherLease)).toBe(false);
       const dedupKey = 'd'.repeat(64);
       const copy = () => {
         const mail = opened(1);
