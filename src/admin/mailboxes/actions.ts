@@ -13,7 +13,7 @@ import type { Vault } from '../../encryption/vault.ts';
 import { Failure, isFailure } from '../../errors.ts';
 import type { AuditActor, Mailbox } from '../../ingest/model.ts';
 import type { Credential, Credentials, ProbeReport, Sessions } from '../../ingest/ports.ts';
-import type { MailboxStore, VersionedMailbox } from '../../ingest/stores.ts';
+import type { FolderStore, MailboxStore, VersionedMailbox } from '../../ingest/stores.ts';
 import type { GrantStore } from '../../oauth/ports.ts';
 import type { Revocations } from '../../oauth/revocation.ts';
 import { isValidPassword, passwordBytesMax } from '../../secret/sealed-password.ts';
@@ -25,9 +25,9 @@ import type { AdminService, MailboxRequest, MailboxResult, ShownMailbox } from '
 import type { SignIn } from '../sign-in/sign-in.ts';
 import {
   type AdditionPorts,
-  mailboxOnSameFolder,
   newMailbox,
   refuseTakenName,
+  sharedFolderNote,
   storeWithGrant,
   storeWithPassword,
 } from './addition.ts';
@@ -40,6 +40,7 @@ import {
   isOtherServer,
   isSame,
   type MailboxChange,
+  needsActionProbe,
   replacePassword,
 } from './change.ts';
 import {
@@ -60,7 +61,9 @@ import type { ProbeResult, ProbeRunner } from './probe-runner.ts';
 import { refuseGrant, refusePartlyRemoved, type ServerDoubtPorts, serverDoubt } from './server-doubt.ts';
 
 export type MailboxActionPorts = {
-  readonly store: MailboxStore & Pick<GrantStore, 'grantByName' | 'mailboxesOfGrant' | 'removeGrant'>;
+  readonly store: MailboxStore &
+    Pick<FolderStore, 'readFolderProgress'> &
+    Pick<GrantStore, 'grantByName' | 'mailboxesOfGrant' | 'removeGrant'>;
   readonly passwords: PasswordAccess;
   readonly confirmations: ChangePorts['confirmations'];
   readonly vault: Vault;
@@ -266,8 +269,8 @@ async function done(ports: Ports, { mailbox, probed, next }: Stored, what: strin
   const notes = [`${mailbox.name} ${what}.`];
   const report = probed?.report ?? null;
   if (report !== null) notes.push(...noteSentences(mailbox, report));
-  const other = await mailboxOnSameFolder(ports.store, mailbox);
-  if (other !== null) notes.push(`Mailbox ${other} reads this folder too: each message opens a ticket in both.`);
+  const shared = await sharedFolderNote(ports.store, mailbox, report?.folder.uidValidity ?? null);
+  if (shared !== null) notes.push(`${capitalized(shared)}.`);
   if (next !== undefined) notes.push(next);
   return { kind: 'done', name: mailbox.name, sentence: notes.join(' '), probe: probed?.view ?? null };
 }
@@ -329,7 +332,8 @@ async function changeByPassword(
   const isGiven = request.password !== null && request.password.length > 0;
   if (!isOther && !isGiven) {
     const isOtherFolder = before.mailbox.connection.folder !== after.connection.folder;
-    const probed = isOtherFolder && request.isProbed ? await probeStored(ports, after) : null;
+    const needsProbe = isOtherFolder || needsActionProbe(before.mailbox, after);
+    const probed = needsProbe && request.isProbed ? await probeStored(ports, after) : null;
     if (probed?.report === null) return probed;
     await changeSettings(ports, { before, after, confirmed });
     return { mailbox: after, probed };
@@ -352,11 +356,12 @@ async function changeByGrant(
   const { before, after } = pending;
   if (selected !== null && selected !== 'as_before')
     return await withSelectedGrant(ports, selected, after, request, () => changeSettings(ports, pending));
-  if (isSame(before.mailbox.connection, after.connection)) {
+  const isSameFolder = isSame(before.mailbox.connection, after.connection);
+  if (isSameFolder && !needsActionProbe(before.mailbox, after)) {
     await changeSettings(ports, pending);
     return { mailbox: after, probed: null };
   }
-  await checkPresentGrant(ports, after);
+  if (!isSameFolder) await checkPresentGrant(ports, after);
   const probed = request.isProbed ? await probeStored(ports, after) : null;
   if (probed?.report === null) return probed;
   await changeSettings(ports, pending);

@@ -7,9 +7,10 @@ import { randomUUIDv7 } from 'node:crypto';
 import type { Confirmations } from '../../encryption/confirmations.ts';
 import type { PasswordAccess } from '../../encryption/passwords.ts';
 import { Failure } from '../../errors.ts';
-import type { AuditActor, Connection, Cursor, Mailbox, NewSettingsSeal } from '../../ingest/model.ts';
+import { folderKey, uidValidityOf } from '../../ingest/folder-epoch.ts';
+import type { AuditActor, Cursor, Mailbox, NewSettingsSeal } from '../../ingest/model.ts';
 import type { ProbeReport } from '../../ingest/ports.ts';
-import type { MailboxStore } from '../../ingest/stores.ts';
+import type { FolderStore, MailboxStore } from '../../ingest/stores.ts';
 import type { SecretBytes } from '../../secret/secret-bytes.ts';
 import { allSettings, type SettingsParts } from '../../secret/settings-seal.ts';
 import type { NewMailbox } from './options.ts';
@@ -35,18 +36,30 @@ export async function refuseTakenName(
 }
 
 /**
- * Name of another mailbox on the same folder; null: there is none. That is allowed, but rarely intended: each message
- * opens a ticket in both.
+ * A note on another mailbox with the same user and folder, a phrase without a full stop; null: there is none. At the
+ * same server they are one account, whose messages are stored once. Under another name of the server only the
+ * UIDVALIDITY shows that it is the same. `uidValidity` null: it was not probed.
  */
-export async function mailboxOnSameFolder(
-  store: Pick<MailboxStore, 'listMailboxes'>,
+export async function sharedFolderNote(
+  store: Pick<MailboxStore, 'listMailboxes'> & Pick<FolderStore, 'readFolderProgress'>,
   { name, connection }: Pick<Mailbox, 'name' | 'connection'>,
+  uidValidity: number | null,
 ): Promise<string | null> {
-  const { host, user, folder } = connection;
-  const same = (other: Connection) =>
-    other.host.toLowerCase() === host.toLowerCase() && other.user === user && other.folder === folder;
+  const key = folderKey(connection);
   const others = (await store.listMailboxes()).filter((other) => other.name !== name);
-  return others.find((other) => same(other.connection))?.name ?? null;
+  const same = others.find((other) => folderKey(other.connection) === key);
+  if (same !== undefined)
+    return `mailbox ${same.name} reads this folder too: each message opens one ticket, in the mailbox that reads it first`;
+  const { host, port } = connection;
+  for (const other of uidValidity === null ? [] : others) {
+    if (folderKey({ ...other.connection, host, port }) !== key) continue;
+    const { cursor } = await store.readFolderProgress(other.id);
+    if (cursor === null || uidValidityOf(cursor.folderEpoch) !== uidValidity) continue;
+    const isOtherPort = other.connection.host.toLowerCase() === host.toLowerCase();
+    const [under, use] = isOtherPort ? ['at another port', 'one port'] : ['under another host name', 'one host name'];
+    return `mailbox ${other.name} seems to read this folder ${under}: each message opens a ticket in both; use ${use}`;
+  }
+  return null;
 }
 
 /** With an id of its own. */

@@ -7,7 +7,7 @@ import { isDeepStrictEqual } from 'node:util';
 import type { Confirmations } from '../../encryption/confirmations.ts';
 import type { PasswordAccess } from '../../encryption/passwords.ts';
 import type { Vault } from '../../encryption/vault.ts';
-import type { AuditActor, Connection, Mailbox } from '../../ingest/model.ts';
+import { type AuditActor, type Connection, type Mailbox, postActionRules } from '../../ingest/model.ts';
 import type { MailboxStore, VersionedMailbox } from '../../ingest/stores.ts';
 import type { SecretBytes } from '../../secret/secret-bytes.ts';
 import type { SettingsParts } from '../../secret/settings-seal.ts';
@@ -74,6 +74,11 @@ export async function replacePassword(ports: ChangePorts, stored: VersionedMailb
 /** True for settings that a sealed password is bound to: all of the connection but the folder. */
 export function isOtherServer(was: Connection, is: Connection): boolean {
   return !isSame({ ...was, folder: is.folder }, is);
+}
+
+/** True for a new post-action that takes messages out of the folder: its probe says what the server lacks for it. */
+export function needsActionProbe(before: Mailbox, { postAction }: Mailbox): boolean {
+  return postActionRules[postAction.kind].removesMessage && !isSame(before.postAction, postAction);
 }
 
 type ChangeableSetting = Exclude<keyof Mailbox, 'id' | 'state' | 'addresses' | 'connection'> | keyof Connection;

@@ -6,9 +6,9 @@
  */
 
 import {
-  mailboxOnSameFolder,
   newMailbox,
   refuseTakenName,
+  sharedFolderNote,
   storeWithGrant,
   storeWithPassword,
 } from '../../admin/mailboxes/addition.ts';
@@ -50,20 +50,20 @@ export async function addMailbox(options: AddOptions, context: Context): Promise
     const warning = await readableWarning(app, added, options);
     if (options.oauth !== undefined || options.passwordStdin === true) noteWarning(context, warning);
     await printAdded({ options, context, mailbox, report }, added.id, warning);
-    await warnOfSharedFolder(app, mailbox, context);
+    await warnOfSharedFolder(app, mailbox, report, context);
     return 0;
   });
 }
 
-/** Two mailboxes on one folder are allowed, but rarely intended: each message opens a ticket in both. */
+/** Two mailboxes on one folder are allowed, but rarely intended. `report` null: it was not probed. */
 export async function warnOfSharedFolder(
   app: App,
-  { name, connection }: Pick<NewMailbox, 'name' | 'connection'>,
+  mailbox: Pick<NewMailbox, 'name' | 'connection'>,
+  report: ProbeReport | null,
   { terminal }: Context,
 ): Promise<void> {
-  const duplicate = await mailboxOnSameFolder(app.store, { name, connection });
-  if (duplicate !== null)
-    terminal.note(`note: mailbox ${duplicate} reads this folder too: each message opens a ticket in both`);
+  const note = await sharedFolderNote(app.store, mailbox, report?.folder.uidValidity ?? null);
+  if (note !== null) terminal.note(`note: ${note}`);
 }
 
 /** Reads the password from the prompt, after a warning where it will be readable, or from standard input. */

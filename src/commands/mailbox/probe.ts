@@ -5,7 +5,7 @@
 import { probeNotes } from '../../admin/mailboxes/post-actions.ts';
 import type { App } from '../../compose/compose.ts';
 import { Failure, isFailure } from '../../errors.ts';
-import type { Connection, PostAction } from '../../ingest/model.ts';
+import type { Connection, Mailbox, PostAction } from '../../ingest/model.ts';
 import type { Credential, ProbeReport } from '../../ingest/ports.ts';
 import { namesMailbox } from '../../text/hints.ts';
 import { commandOrNotice, shellCommand } from '../../text/shell.ts';
@@ -147,6 +147,17 @@ export function noteProbe(action: PostAction, report: ProbeReport, { terminal }:
   for (const note of probeNotes(action, report)) terminal.note(`note: ${note}`);
 }
 
+/** Probes a stored mailbox with its password or token. Throws the failures of opening it, and of `probeMailbox`. */
+export async function probeStored(
+  app: Pick<App, 'credentials' | 'sessions'>,
+  mailbox: Mailbox,
+  context: Pick<Context, 'terminal'>,
+): Promise<ProbeReport> {
+  return await app.credentials.withCredential(mailbox, (credential, connection) =>
+    probeMailbox(app, connection, credential, context, { name: mailbox.name }),
+  );
+}
+
 /**
  * `mailbox test`: probes a stored mailbox. Throws `not_found`, and the failures of opening its password and of a probe.
  */
@@ -154,9 +165,7 @@ export async function testMailbox(options: CommonOptions & { name: string }, con
   return await withApp(options, context, async (app) => {
     const mailbox = await app.store.mailboxByName(options.name);
     await app.vault.refresh();
-    const report = await app.credentials.withCredential(mailbox, (credential, connection) =>
-      probeMailbox(app, connection, credential, context, { name: mailbox.name }),
-    );
+    const report = await probeStored(app, mailbox, context);
     noteProbe(mailbox.postAction, report, context);
     await printResult(options, context, probeJson(mailbox.name, report), reportLines(mailbox.name, report));
     return 0;

@@ -1,11 +1,11 @@
 /**
  * `mailbox set` and `mailbox set-addresses`: change settings of a mailbox, and how it signs in.
  *
- * Another server, account or folder is probed first; a failed probe changes nothing. The stored password is opened for
- * the server that it was sealed for, probed at the new one, and sealed for that. So a change of the server is refused
- * for a row that was tampered with (`password_binding_mismatch`). What was confirmed before (settings-seal.ts) is so
- * with the changes; what was not needs `mailbox confirm`. An OAuth 2 grant takes the place of the password, which is
- * erased in the same transaction, and a new password that of the grant.
+ * Another server, account or folder, and a new move or delete, are probed first; a failed probe changes nothing. The
+ * stored password is opened for the server that it was sealed for, probed at the new one, and sealed for that. So a
+ * change of the server is refused for a row that was tampered with (`password_binding_mismatch`). What was confirmed
+ * before (settings-seal.ts) is so with the changes; what was not needs `mailbox confirm`. An OAuth 2 grant takes the
+ * place of the password, which is erased in the same transaction, and a new password that of the grant.
  */
 
 import { refuseTakenName } from '../../admin/mailboxes/addition.ts';
@@ -17,6 +17,7 @@ import {
   isOtherServer,
   isSame,
   type MailboxChange,
+  needsActionProbe,
   settingWords,
 } from '../../admin/mailboxes/change.ts';
 import { checkPresentGrant, type SelectedGrant, selectGrant } from '../../admin/mailboxes/grants.ts';
@@ -32,7 +33,7 @@ import { commandOrNotice, shellCommand } from '../../text/shell.ts';
 import { isoTime } from '../../text/time.ts';
 import { type CommonOptions, type Context, withApp } from '../context.ts';
 import { newPassword, warnOfSharedFolder } from './add.ts';
-import { noteProbe, probedText, probeMailbox } from './probe.ts';
+import { noteProbe, probedText, probeMailbox, probeStored } from './probe.ts';
 import { noteWarning, readableWarning, warningTexts } from './readable-warning.ts';
 import { checkSignInOptions, noteUnusedGrant, probeWithGrant, type SignInOptions, useGrant } from './sign-in.ts';
 import { locationText } from './view.ts';
@@ -77,7 +78,7 @@ export async function setMailbox(options: SetOptions, context: Context): Promise
     await printChanged({ app, after, options, context }, changed, report);
     if (isSealing && !confirmed.action) noteUnconfirmed(after, context);
     if (after.grant !== before.mailbox.grant) await noteUnusedGrant(app, before.mailbox.grant, context);
-    await warnOfSharedFolder(app, after, context);
+    await warnOfSharedFolder(app, after, report, context);
     return 0;
   });
 }
@@ -119,10 +120,7 @@ async function newSignIn(app: App, after: Mailbox, before: Mailbox, options: Set
 async function applyWithGrant(given: PendingChange, selected: SignInChange): Promise<ProbeReport | null> {
   const { app, before, after, options, context } = given;
   const isOther = before.mailbox.grant !== after.grant;
-  if (!isOther && isSame(before.mailbox.connection, after.connection)) {
-    await changeSettings(app, given);
-    return null;
-  }
+  if (!isOther && isSame(before.mailbox.connection, after.connection)) return await changeAction(given);
   if (selected !== null && selected !== 'as_before') {
     const storedName = before.mailbox.name;
     return await useGrant({ app, selected, mailbox: after, storedName, options, context }, async (report) => {
@@ -142,16 +140,22 @@ async function applyChange(given: PendingChange): Promise<ProbeReport | null> {
   const isGiven = options.passwordStdin === true || options.newPassword === true;
   const [was, is] = [before.mailbox.connection, after.connection];
   const needsSealing = isOtherServer(was, is);
-  if (!isGiven && !needsSealing && (isSame(was, is) || !options.probe)) {
-    await changeSettings(app, given);
-    return null;
-  }
+  if (!isGiven && !needsSealing && (isSame(was, is) || !options.probe)) return await changeAction(given);
   if (!isGiven)
     return await app.passwords.withPassword(before.mailbox, (password) => probeAndStore(given, password, false));
   await refuseDoubtfulServer(given);
   given.context.terminal.note(`for ${serverText(after.connection)}`);
   using password = await newPassword(app, options, after, given.context);
   return await probeAndStore(given, password, true);
+}
+
+/** Stores settings of the same folder, after a probe where the new post-action needs one. */
+async function changeAction(given: PendingChange): Promise<ProbeReport | null> {
+  const { app, before, after, options, context } = given;
+  const isProbed = options.probe && needsActionProbe(before.mailbox, after);
+  const report = isProbed ? await probeStored(app, before.mailbox, context) : null;
+  await changeSettings(app, given);
+  return report;
 }
 
 /** Another program set the row, or the folder, so that the post-action does not act yet. */

@@ -197,6 +197,13 @@ describe('settings', () => {
     expect(await settings({ interval: '77' })).toContain('is changed (interval)');
   });
 
+  test('to move are probed with the stored password: the page says that the folder is not there', async () => {
+    await added();
+    const before = scene.logins.length;
+    expect(await settings({ action: 'move', target: 'Done' })).toContain('There is no folder Done yet');
+    expect(scene.logins.slice(before)).toEqual([`${user}@localhost:${dovecot.tlsPort} pw`]);
+  });
+
   test('of a row that was changed meanwhile are refused, also when they are sent again', async () => {
     await added();
     const { text } = await scene.ada.get(`/admin/mailbox/settings?${new URLSearchParams({ name })}`);

@@ -54,6 +54,40 @@ describe('mailbox add', () => {
     expect([...(await dovecot.listFlags(user, 'INBOX')).values()].every((flags) => flags.size === 0)).toBe(true);
   });
 
+  test('on a folder that another one reads, says how many tickets a message opens', async () => {
+    const user = dovecot.newUser();
+    expect((await add('shared-1', user)).err).not.toContain('note:');
+    const here =
+      'note: mailbox shared-1 reads this folder too: each message opens one ticket, in the mailbox that reads it first';
+    expect((await add('shared-2', user)).err).toContain(here);
+    const pin = ['--fingerprint', dovecot.fingerprint, '--user', user, '--password-stdin'];
+    const elsewhere = [
+      'mailbox',
+      'add',
+      '--name',
+      'shared-3',
+      '--host',
+      '127.0.0.1',
+      '--port',
+      `${dovecot.tlsPort}`,
+      ...pin,
+    ];
+    const { code, err } = await cli.run(elsewhere, 'pw\n');
+    expect([code, err]).toEqual([
+      0,
+      expect.stringContaining(
+        'note: mailbox shared-1 seems to read this folder under another host name: each message opens a ticket in both; use one host name',
+      ),
+    ]);
+    await using other = await startDovecot();
+    const server = ['--host', other.host, '--port', `${other.tlsPort}`, '--ca-file', other.caFile];
+    const args = ['mailbox', 'add', '--name', 'shared-4', ...server, '--user', user, '--password-stdin'];
+    const stranger = await cli.run(args, 'pw\n');
+    expect([stranger.code, stranger.err]).toEqual([0, expect.not.stringContaining('note: mailbox')]);
+    for (const name of ['shared-1', 'shared-2', 'shared-3', 'shared-4'])
+      await cli.run(['mailbox', 'remove', name, '--yes']);
+  });
+
   test('with --since all it starts with the first mail, with a date at that time', async () => {
     const user = dovecot.newUser();
     await add('all', user, ['--since', 'all']);
@@ -201,7 +235,7 @@ describe('mailbox list, show and test', () => {
     const { json } = await cli.run(['mailbox', 'list', '--json']);
     expect(json.map(({ name }) => name)).toContain('listed');
     expect((await cli.run(['mailbox', 'list'])).out).toMatch(
-      /^NAME +STATE +LAST SUCCESS \(UTC\) +PROBLEM +SIGN-IN +WHERE\n/,
+      /^NAME +STATE +LAST SUCCESS \(UTC\) +PROBLEM +PUSH +SIGN-IN +WHERE\n/,
     );
   });
 

@@ -208,6 +208,21 @@ test('other settings are changed one by one, and need no password', async () => 
   expect(await shown('two')).toMatchObject({ folder: 'Anfragen' });
 });
 
+test('a move is probed as by mailbox add, and says that its folder is not there; a failed probe changes nothing', async () => {
+  await add();
+  const missing = 'note: there is no folder Done yet: the first move creates it, if the server allows the name';
+  const { err, json } = await set('--on-success', 'move:Done', '--json');
+  expect([err.includes(missing), json]).toEqual([true, [expect.objectContaining({ probed: true })]]);
+  const untried = await set('--on-success', 'move:Other', '--no-probe');
+  expect([untried.code, untried.err]).toEqual([0, '']);
+  const kept = await set('--on-success', 'leave', '--json');
+  expect(kept.json).toMatchObject([{ changed: ['on_success'], probed: false }]);
+  await dovecot.stop();
+  expect(await set('--on-success', 'delete')).toMatchObject({ code: 1 });
+  expect(await shown()).toMatchObject({ on_success: 'leave' });
+  await dovecot.restart();
+});
+
 test('another folder starts at --since, and messages of the former folder are not counted as its own', async () => {
   const mail = (subject: string) => Buffer.from(`From: a@example.org\r\nSubject: ${subject}\r\n\r\nHello\r\n`);
   await dovecot.append(user, 'INBOX', [mail('one'), mail('two')]);
