@@ -150,8 +150,8 @@ export type ProbeReport = {
   readonly capabilities: readonly string[];
   readonly folder: FolderState;
   readonly folders: readonly string[];
-  /** The host that the server named for the mailbox when it accepted the login (REFERRAL, RFC 2221); null: none. */
-  readonly referral: string | null;
+  /** The server accepted the login and named another host for the mailbox (REFERRAL, RFC 2221). */
+  readonly isReferred: boolean;
   /** Number of folders and capabilities that are left out, since their names repeat the secret of the login. */
   readonly leftOut: number;
 };

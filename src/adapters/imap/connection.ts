@@ -11,14 +11,13 @@
 import type { Socket } from 'node:net';
 import { TLSSocket } from 'node:tls';
 import { acquire } from '../../async/buffer-pool.ts';
-import { Failure, isFailure } from '../../errors.ts';
+import { Failure } from '../../errors.ts';
 import type { Connection } from '../../ingest/model.ts';
 import type { AnswerWatch, Credential } from '../../ingest/ports.ts';
 import { hints } from '../../text/hints.ts';
 import { overwriteReadBuffer, overwriteStack } from '../process/scrub-memory.ts';
 import { type ClientHandle, checkPlaintext, type ImapOptions, newClient } from './client.ts';
-import { EchoCheck } from './echo/echo-check.ts';
-import { connectionLost, type ErrorContext, referralFailure, refusalFailure, stageField, toFailure } from './errors.ts';
+import { connectionLost, type ErrorContext, refusalFailure, stageField, toFailure } from './errors.ts';
 import { internals, readLiteralsInPlace } from './imapflow-internals.ts';
 import { commandBytesMax, InboundLimit, idleBytesMax, loginBytesMax, Watchdog } from './limits.ts';
 import type { ImapClient } from './login.ts';
@@ -57,19 +56,6 @@ function lifeOf(credential: Credential): TokenLife | null {
   const lastsMs =
     sessionMs === null ? Number.POSITIVE_INFINITY : sessionMs - Math.min(reserveMsMax, reserveShare * sessionMs);
   return { lengthBytes: secret.length, beganAtMs, endsAtMs: beganAtMs + lastsMs };
-}
-
-/** Certificate and referral are the only texts of a server in a failure, and it may know the secret. */
-function withoutEcho(error: unknown, credential: Credential): unknown {
-  if (!isFailure(error, 'tls_pin_mismatch', 'server_referral')) return error;
-  using echo = new EchoCheck(credential);
-  if (error.code === 'server_referral') return echo.isIn(error.message) ? referralFailure(null) : error;
-  const { code, message, hint, cause, fields } = error;
-  const ofServer = (['subject', 'issuer'] as const).flatMap((name) => {
-    const value = fields[name];
-    return typeof value === 'string' ? [[name, echo.redacted(value)] as const] : [];
-  });
-  return new Failure(code, message, { hint, cause, fields: { ...fields, ...Object.fromEntries(ofServer) } });
 }
 
 const unwatched: AnswerWatch = { awaited: () => undefined, received: () => undefined, settled: () => undefined };
@@ -141,7 +127,7 @@ export class ImapConnection {
       readLiteralsInPlace(internals(opened.imap).streamer, acquire);
     } catch (error) {
       opened.end(toFailure(error, opened.#errorContext));
-      throw withoutEcho(error, credential);
+      throw error;
     }
     opened.#stage = 'open';
     return opened;
@@ -169,7 +155,7 @@ export class ImapConnection {
   get #errorContext(): ErrorContext {
     const { byeReason, hasLoggedIn, responses } = this.imap;
     const state = { stage: this.#stage, isLoggedIn: hasLoggedIn, doing: this.#doing };
-    return { ...state, goodbye: byeReason ?? null, referral: responses.referral, token: this.#token };
+    return { ...state, goodbye: byeReason ?? null, isReferred: responses.isReferred, token: this.#token };
   }
 
   /**

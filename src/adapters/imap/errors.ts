@@ -3,8 +3,8 @@
  *
  * throttling.ts also matches words. A server may echo the password in any text, in clear or encoded, so no text of a
  * server is shown: a failure contains the status (NO, BAD) and the response code if it is a known one, and its cause is
- * reduced to name and code. The one exception is the host of a login referral, which connection.ts compares with the
- * secret. It contains no command, no response object and no message content.
+ * reduced to name and code. It contains no command, no response object and no message content. The host of a login
+ * referral is such a text: a hostile server could write the password of another mailbox there.
  */
 import { Failure, type FailureCode, type FailureFields } from '../../errors.ts';
 import { hints } from '../../text/hints.ts';
@@ -22,8 +22,8 @@ export type ErrorContext = {
   readonly doing: string;
   /** Text of the server's BYE, to be matched, never shown; null: none. */
   readonly goodbye: string | null;
-  /** The host that the server named instead of itself; null: none. Untrusted, until it was compared with the secret. */
-  readonly referral?: string | null;
+  /** True when the server named another host instead of itself. */
+  readonly isReferred?: boolean;
   /** Of a login by access token; null: by a password. */
   readonly token: TokenLogin | null;
 };
@@ -71,11 +71,8 @@ function byCode(code: string, error: unknown, context: ErrorContext): Failure | 
 }
 
 /** The failure of a NO or BAD. */
-export function refusalFailure(
-  refusal: ServerRefusal,
-  { stage, doing, token, referral = null }: ErrorContext,
-): Failure {
-  if (refusal.code === 'REFERRAL' && beforeLogin.has(stage)) return referralFailure(referral);
+export function refusalFailure(refusal: ServerRefusal, { stage, doing, token }: ErrorContext): Failure {
+  if (refusal.code === 'REFERRAL' && beforeLogin.has(stage)) return referralFailure();
   const found = meaningOfRefusal(refusal, stage);
   const usual = found?.code ?? refusedCode(refusal, stage);
   const ofToken = token === null ? null : tokenRefusal(refusal, usual, token);
@@ -98,11 +95,10 @@ export function refusalFailure(
   });
 }
 
-/** The failure of a login that the server refers to another host (RFC 2221); null: a host that cannot be shown. */
-export function referralFailure(host: string | null): Failure {
-  const location = host === null ? 'another host' : JSON.stringify(host);
-  return new Failure('server_referral', `The server says that the mailbox is on ${location}, and refuses the login.`, {
-    fields: { response_code: 'REFERRAL', ...(host === null ? {} : { referral: host }) },
+/** The failure of a login that the server refers to another host (RFC 2221). */
+function referralFailure(): Failure {
+  return new Failure('server_referral', 'The server says that the mailbox is on another host, and refuses the login.', {
+    fields: { response_code: 'REFERRAL' },
   });
 }
 
@@ -111,13 +107,13 @@ export function referralFailure(host: string | null): Failure {
  * without a known limit, that the server cannot serve this user.
  */
 export function connectionLost(context: ErrorContext, cause?: unknown): Failure {
-  const { stage, isLoggedIn, doing, goodbye, referral = null } = context;
+  const { stage, isLoggedIn, doing, goodbye, isReferred = false } = context;
   const more = cause === undefined ? {} : { cause: bareCause(cause) };
   if (stage === 'tls')
     return new Failure('tls_failed', 'The server aborted the TLS handshake.', { ...more, fields: stageField(stage) });
   const byToken = context.token === null ? null : tokenLost(context.token, context);
   if (byToken !== null) return byToken;
-  if (goodbye !== null && referral !== null && beforeLogin.has(stage) && !isLoggedIn) return referralFailure(referral);
+  if (goodbye !== null && isReferred && beforeLogin.has(stage) && !isLoggedIn) return referralFailure();
   const found = goodbye === null ? null : meaningOfBye(goodbye);
   const busy = found === null ? { fields: {} } : hintAndDelay(found);
   const fields = { ...busy.fields, ...stageField(stage) };

@@ -12,7 +12,7 @@ import type { ImapOptions } from './client.ts';
 import { ImapConnection } from './connection.ts';
 import { EchoCheck } from './echo/echo-check.ts';
 import { listFolders, selectFolder } from './folder.ts';
-import { describeCertificate } from './tls.ts';
+import { certificateNames, describeCertificate, withFields } from './tls.ts';
 import type { ConnectionStage } from './transport.ts';
 
 const foldersTextLengthMax = 500;
@@ -45,10 +45,9 @@ async function report(opened: ImapConnection, connection: Connection, echo: Echo
   const folders = echo.without(listed);
   const folder = await examine(opened, connection.folder, { folders, leftOut: listed.length - folders.length });
   const { capabilities: offered, mechanism, responses } = opened.imap;
-  const [referral = null] = echo.without(responses.referral === null ? [] : [responses.referral]);
   const capabilities = echo.without([...offered.keys()].sort());
   return {
-    ...{ address, mechanism, capabilities, folder, folders, referral },
+    ...{ address, mechanism, capabilities, folder, folders, isReferred: responses.isReferred },
     certificate: certificate && {
       ...certificate,
       subject: echo.redacted(certificate.subject),
@@ -56,6 +55,16 @@ async function report(opened: ImapConnection, connection: Connection, echo: Echo
     },
     leftOut: listed.length - folders.length + offered.size - capabilities.length,
   };
+}
+
+/** Subject and issuer are words of a server that may know the secret from an earlier login. */
+function withoutEcho(failure: Failure, credential: Credential): Failure {
+  using echo = new EchoCheck(credential);
+  const names = certificateNames.flatMap((name) => {
+    const value = failure.fields[name];
+    return typeof value === 'string' ? [[name, echo.redacted(value)] as const] : [];
+  });
+  return withFields(failure, { ...failure.fields, ...Object.fromEntries(names) });
 }
 
 const untrusted = ['tls_untrusted', 'tls_name_mismatch', 'tls_expired'] as const;
@@ -79,8 +88,7 @@ async function withCertificate(
   } catch (error) {
     if (!isFailure(error, 'tls_pin_mismatch')) return failure;
     const { pinned: _, shown: __, ...fields } = error.fields;
-    const { code, message, hint, cause } = failure;
-    return new Failure(code, message, { fields: { ...failure.fields, ...fields }, hint, cause });
+    return withoutEcho(withFields(failure, { ...failure.fields, ...fields }), credential);
   }
   return failure;
 }
@@ -103,6 +111,7 @@ export async function probe(
   const signal = new AbortController().signal;
   const opened = await ImapConnection.open(connection, credential, options, signal, enter).catch(
     async (error: unknown) => {
+      if (isFailure(error, 'tls_pin_mismatch')) throw withoutEcho(error, credential);
       throw isFailure(error, ...untrusted) ? await withCertificate(error, connection, credential, options) : error;
     },
   );

@@ -38,7 +38,7 @@ import { applyAction } from './post-actions.ts';
 import { probe } from './probe.ts';
 import { nextMatch, PendingFetch, toIdentified, toListed } from './responses/fetch-rows.ts';
 import { listedMax, uidMax } from './responses/uid-collector.ts';
-import { certificateNotAfterMs } from './tls.ts';
+import { certificateNotAfterMs, withoutCertificateNames } from './tls.ts';
 
 const dayMs = 24 * 60 * 60 * 1000;
 const datesPerFetch = 500;
@@ -405,7 +405,11 @@ export function imapSessions(options: () => ImapOptions): Sessions {
     open: async (connection, credential, signal, { readOnly, literalBytesMax, watch } = {}) => {
       const usual = options();
       const chosen = literalBytesMax === undefined ? usual : { ...usual, literalBytesMax };
-      const opened = await ImapConnection.open(connection, credential, chosen, signal, ignore, watch);
+      const opened = await ImapConnection.open(connection, credential, chosen, signal, ignore, watch).catch(
+        (error: unknown) => {
+          throw withoutCertificateNames(error);
+        },
+      );
       return openSession(opened, connection, readOnly === true);
     },
     probe: (connection, credential, step) => probe(connection, credential, options(), step),

@@ -7,7 +7,7 @@
  */
 import type { Socket } from 'node:net';
 import { type ConnectionOptions, type SecureContext, TLSSocket } from 'node:tls';
-import { Failure } from '../../errors.ts';
+import { Failure, type FailureFields, isFailure } from '../../errors.ts';
 import type { Connection } from '../../ingest/model.ts';
 import type { ProbeReport } from '../../ingest/ports.ts';
 import { hints } from '../../text/hints.ts';
@@ -44,7 +44,23 @@ export function certificateRefusal(socket: TLSSocket, connection: Connection): F
   });
 }
 
+/** Fields of `tls_pin_mismatch` that are words of the server. */
+export const certificateNames = ['subject', 'issuer'] as const;
 const certificateTextMax = 300;
+
+export function withFields({ code, message, hint, cause }: Failure, fields: FailureFields): Failure {
+  return new Failure(code, message, { hint, cause, fields });
+}
+
+/**
+ * For log and database: a hostile server with several mailboxes could write the password of one into a certificate
+ * that it shows at the login of another. A probe at a terminal shows them.
+ */
+export function withoutCertificateNames(error: unknown): unknown {
+  if (!isFailure(error, 'tls_pin_mismatch')) return error;
+  const { subject: _, issuer: __, ...fields } = error.fields;
+  return withFields(error, fields);
+}
 
 /** The peer certificate as fields of a failure, in words of the server; empty without one. */
 function certificateFields(socket: TLSSocket): Readonly<Record<string, string>> {

@@ -74,13 +74,16 @@ export function refuseMoveIntoItself(action: PostAction, polledFolder: string): 
 /** What an operator would not expect of this server, and of this post-action on it: phrases without a full stop. */
 export function probeNotes(
   action: PostAction,
-  { folders, capabilities, leftOut, referral }: Pick<ProbeReport, 'folders' | 'capabilities' | 'leftOut' | 'referral'>,
+  {
+    folders,
+    capabilities,
+    leftOut,
+    isReferred,
+  }: Pick<ProbeReport, 'folders' | 'capabilities' | 'leftOut' | 'isReferred'>,
 ): readonly string[] {
   const notes: string[] = [];
-  if (referral !== null)
-    notes.push(
-      `the server accepts the login and says that the mail of this user is on ${quoted(referral)}: ask its operator`,
-    );
+  if (isReferred)
+    notes.push('the server accepts the login and says that the mail of this user is on another host: ask its operator');
   const folder = targetFolder(action);
   // The first move creates the target folder, a misspelt one as well.
   if (folder !== null && !folders.includes(folder) && leftOut === 0)

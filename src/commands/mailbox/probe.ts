@@ -137,7 +137,7 @@ export function probeJson(name: string, report: ProbeReport): Record<string, unk
     uid_validity: folder.uidValidity,
     uid_next: folder.uidNext,
     folders: report.folders,
-    ...(report.referral === null ? {} : { referral: report.referral }),
+    ...(report.isReferred ? { referred: true } : {}),
     ...(report.leftOut === 0 ? {} : { left_out: report.leftOut }),
   };
 }

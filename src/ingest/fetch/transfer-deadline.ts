@@ -16,19 +16,32 @@ const bytesPerSMin = 16 * 1024;
 type Transfer = {
   readonly session: Pick<Session, 'close'>;
   readonly clock: Clock;
-  readonly limits: FetchLimits;
-  readonly isolation: Isolation;
+  readonly limits: Pick<FetchLimits, 'batchTimeoutMs'>;
 };
 
 /** Runs `transfer`, which brings `messages`; none: an answer without content, such as sizes. */
 export async function withTransferDeadline<T>(
-  { limits, isolation, clock, session }: Transfer,
+  context: Transfer & { readonly isolation: Isolation },
   messages: readonly ListedMessage[],
   transfer: () => Promise<T>,
 ): Promise<T> {
+  const { isolation } = context;
+  const late = (): void => {
+    isolation.attempt = { ...isolation.attempt, isTooSlow: true };
+  };
+  return await withDeadline(context, bytesOf(messages), patienceFor(isolation.state, messages), transfer, late);
+}
+
+/** Runs `transfer`, which brings `bytes`. `patience` multiplies the time; `late` is called before it throws. */
+export async function withDeadline<T>(
+  { limits, clock, session }: Transfer,
+  bytes: number,
+  patience: number,
+  transfer: () => Promise<T>,
+  late: () => void = () => undefined,
+): Promise<T> {
   const done = new AbortController();
-  const bytes = bytesOf(messages);
-  const limitMs = patienceFor(isolation.state, messages) * (limits.batchTimeoutMs + (1000 * bytes) / bytesPerSMin);
+  const limitMs = patience * (limits.batchTimeoutMs + (1000 * bytes) / bytesPerSMin);
   let isLate = false;
   const deadline = clock.sleep(limitMs, done.signal).then(async () => {
     if (done.signal.aborted) return;
@@ -39,7 +52,7 @@ export async function withTransferDeadline<T>(
     return await transfer();
   } catch (error) {
     if (!isLate) throw error;
-    isolation.attempt = { ...isolation.attempt, isTooSlow: true };
+    late();
     const message = `The server is too slow: a batch of ${bytes} bytes did not arrive within ${Math.round(limitMs / 1000)} s.`;
     throw new Failure('server_timeout', message, { cause: error });
   } finally {

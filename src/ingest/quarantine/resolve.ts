@@ -94,7 +94,7 @@ type SourceLookup =
   | { readonly what: 'gone'; readonly isSure: boolean };
 
 export function createResolver(ports: ResolverPorts, settings: ResolveContext['settings']): Resolver {
-  const servers = serverSources(ports, settings.limits.messageBytesMax);
+  const servers = serverSources(ports, settings.limits);
   return {
     async resolve(message, mode) {
       const mailbox = await ports.store.mailboxById(message.mailboxId);

@@ -4,10 +4,12 @@
  * Refetching uses a read-only session of its own (EXAMINE, RFC 9051 section 6.3.3) beside that of a worker; cursor and
  * lease are not touched. The session stays open for the next message of the same mailbox until it is disposed.
  */
+import type { Clock } from '../../async/clock.ts';
 import { isFailure } from '../../errors.ts';
 import { dedupKey } from '../../mail/fingerprint.ts';
-import { chunksOf } from '../fetch/batches.ts';
+import { chunksOf, type FetchLimits } from '../fetch/batches.ts';
 import { listingsAbove } from '../fetch/listing.ts';
+import { withDeadline } from '../fetch/transfer-deadline.ts';
 import { uidValidityOf } from '../folder-epoch.ts';
 import type { Mailbox, StoredSource } from '../model.ts';
 import { isOtherFolder } from '../poll/cursor.ts';
@@ -19,6 +21,7 @@ type ServerSourcesPorts = {
   readonly credentials: Credentials;
   readonly sessions: Sessions;
   readonly store: Pick<FolderStore, 'readFolderProgress'>;
+  readonly clock: Clock;
 };
 
 type ServerFetch =
@@ -57,7 +60,10 @@ const sizesPerQuery = 500;
 /** A server may send a little more than the size that it announced. */
 const excessBytesMax = 1024 * 1024;
 
-export function serverSources(ports: ServerSourcesPorts, usualBytesMax: number): ServerSources {
+export function serverSources(
+  ports: ServerSourcesPorts,
+  limits: Pick<FetchLimits, 'messageBytesMax' | 'batchTimeoutMs'>,
+): ServerSources {
   let open: OpenSession | null = null;
   const close = async (): Promise<void> => {
     const closing = open;
@@ -67,7 +73,7 @@ export function serverSources(ports: ServerSourcesPorts, usualBytesMax: number):
   const sessionFor = async (mailbox: Mailbox, sizeBytes: number): Promise<Session> => {
     if (open?.mailboxId === mailbox.id && open.literalBytesMax >= sizeBytes) return open.session;
     await close();
-    const literalBytesMax = Math.max(usualBytesMax, sizeBytes) + excessBytesMax;
+    const literalBytesMax = Math.max(limits.messageBytesMax, sizeBytes) + excessBytesMax;
     const never = new AbortController().signal;
     const session = await ports.credentials.withCredential(mailbox, (credential, connection) =>
       ports.sessions.open(connection, credential, never, { readOnly: true, literalBytesMax }),
@@ -88,10 +94,9 @@ export function serverSources(ports: ServerSourcesPorts, usualBytesMax: number):
     const { sizeBytes } = listed;
     if (sizeBytesMax !== null && sizeBytes > sizeBytesMax) return { what: 'too_large', sizeBytes };
     const roomy = await sessionFor(mailbox, sizeBytes);
-    for await (const { source } of roomy.fetch([uid])) {
-      if (source !== null && source.length > 0) return { what: 'whole', source };
-    }
-    return { what: 'source_empty', sizeBytes };
+    const transfer = { session: roomy, clock: ports.clock, limits };
+    const source = await withDeadline(transfer, sizeBytes, 1, () => sourceOf(roomy, uid));
+    return source === null ? { what: 'source_empty', sizeBytes } : { what: 'whole', source };
   };
   return {
     fetch: async (message, mailbox, sizeBytesMax) => {
@@ -105,6 +110,13 @@ export function serverSources(ports: ServerSourcesPorts, usualBytesMax: number):
     },
     [Symbol.asyncDispose]: close,
   };
+}
+
+async function sourceOf(session: Session, uid: number): Promise<Uint8Array | null> {
+  for await (const { source } of session.fetch([uid])) {
+    if (source !== null && source.length > 0) return source;
+  }
+  return null;
 }
 
 /** True when any message of the folder has that size. */

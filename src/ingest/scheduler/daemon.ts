@@ -101,7 +101,14 @@ export async function serve(ports: DaemonPorts, settings: () => DaemonSettings, 
     // With a wrong clock every file would be expired.
     if (health.isClockRight()) void purgeExpired(ports, settings().rawRetentionDays);
   });
-  using _retries = ports.cron.schedule(everyHourLater, () => void retryOnce(ports, isPreferredHere));
+  let isRetrying = false;
+  using _retries = ports.cron.schedule(everyHourLater, () => {
+    if (isRetrying) return;
+    isRetrying = true;
+    void retryOnce(ports, isPreferredHere).finally(() => {
+      isRetrying = false;
+    });
+  });
   await within(scheduler.tick(), firstTickMsMax, clock);
   using _watchdog = runWatchdog({ serviceManager, clock, health, load: scheduler.load, idle: idleSlots.usage });
   serviceManager.ready();

@@ -13,7 +13,7 @@ const hostile = '"><script>alert(1)</script><b x="';
 const password = 'Kupfer-und-Zinn-17';
 
 const report: ProbeReport = {
-  ...{ address: '192.0.2.1:993', mechanism: 'PLAIN', capabilities: [hostile], referral: null },
+  ...{ address: '192.0.2.1:993', mechanism: 'PLAIN', capabilities: [hostile], isReferred: false },
   certificate: { subject: hostile, issuer: hostile, validUntilMs: 2e12, fingerprint: 'a'.repeat(64) },
   folder: { uidValidity: 1, uidNext: 1, messageCount: 0 },
   ...{ folders: [hostile], leftOut: 1 },

@@ -52,9 +52,9 @@ test('the hint of a refused login is that of the response code, unless it has a 
 
 test('a server that accepts the login and names another host for the mail is noted', () => {
   const report = { folders: ['INBOX'], capabilities: ['UIDPLUS'], leftOut: 0 };
-  expect(probeNotes({ kind: 'seen' }, { ...report, referral: null })).toEqual([]);
-  expect(probeNotes({ kind: 'seen' }, { ...report, referral: 'mail2.example' })).toEqual([
-    'the server accepts the login and says that the mail of this user is on "mail2.example": ask its operator',
+  expect(probeNotes({ kind: 'seen' }, { ...report, isReferred: false })).toEqual([]);
+  expect(probeNotes({ kind: 'seen' }, { ...report, isReferred: true })).toEqual([
+    'the server accepts the login and says that the mail of this user is on another host: ask its operator',
   ]);
 });
 

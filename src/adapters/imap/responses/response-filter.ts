@@ -5,7 +5,6 @@
  * imapflow walks its UIDs one by one, and 25 bytes can name 2^32 of them. SEARCH and ESEARCH are read by `UidCollector`
  * (uid-collector.ts).
  */
-import { referredHost } from './referral.ts';
 import type { UidCollector } from './uid-collector.ts';
 
 const always: ReadonlySet<string> = new Set(['OK', 'BYE', 'PREAUTH', 'CAPABILITY', 'EXISTS', 'EXPUNGE', 'RECENT']);
@@ -26,6 +25,14 @@ const ofCommand: Readonly<Record<string, readonly string[]>> = {
 /** A referral may be the greeting as well, when none is in flight. */
 const loginCommands: ReadonlySet<string> = new Set(['AUTHENTICATE', 'LOGIN']);
 
+/** The host that follows is not read: it is neither shown nor used; a password goes to the host of its mailbox. */
+const referral = /^[^ ]{1,64} (?:OK|NO|BAD|BYE) \[REFERRAL /i;
+const referralBytesMax = 100;
+
+function isReferral(line: Buffer): boolean {
+  return referral.test(line.toString('latin1', 0, referralBytesMax));
+}
+
 /** What precedes the data: `* 12 FETCH`. */
 const headBytesMax = 64;
 const head = /^\* (?:[0-9]+ )?([A-Za-z]+)(?= |$)/;
@@ -41,17 +48,17 @@ function startOf(line: Uint8Array): number {
 export class ResponseFilter {
   /** Reads the responses of the SEARCH in flight; null: none is in flight. */
   collector: UidCollector | null = null;
-  #referral: string | null = null;
+  #isReferred = false;
 
-  /** The host that the server named last instead of itself (RFC 2221), until the login has ended; null: none. */
-  get referral(): string | null {
-    return this.#referral;
+  /** True once the server named another host instead of itself (RFC 2221), until the login has ended. */
+  get isReferred(): boolean {
+    return this.#isReferred;
   }
 
   /** True when the library parses `line`; `command` is the one in flight. */
   async accepts(line: Buffer, command: string | null): Promise<boolean> {
     const start = startOf(line);
-    if (command === null || loginCommands.has(command)) this.#referral = referredHost(line) ?? this.#referral;
+    if (command === null || loginCommands.has(command)) this.#isReferred ||= isReferral(line);
     if (line[start] !== asterisk) return true;
     const kind = head.exec(line.toString('latin1', start, start + headBytesMax))?.[1]?.toUpperCase();
     if (kind === undefined) return false;

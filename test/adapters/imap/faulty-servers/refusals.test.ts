@@ -34,19 +34,17 @@ test('a login that is referred to another host is a failure of its own, which su
   const refused = await probeFailure(server.port);
   expect(refused).toMatchObject({
     code: 'server_referral',
-    message: 'The server says that the mailbox is on "mail2.example.test:1993", and refuses the login.',
+    message: 'The server says that the mailbox is on another host, and refuses the login.',
     hint: expect.stringContaining('ticketmaild mailbox set NAME --host HOST'),
-    fields: { response_code: 'REFERRAL', referral: 'mail2.example.test:1993' },
+    fields: { response_code: 'REFERRAL' },
   });
+  expect(JSON.stringify([refused.message, refused.fields])).not.toContain('mail2');
   expect(suspendsLogins(refused, { loginFailures: 99 }, { loginFailuresMax: 3 })).toBe(false);
   expect(isServerFailure(refused)).toBe(false);
 
   const accepted = await sessions.probe(plainTo(server.port), credential(), () => undefined);
-  expect(accepted.referral).toBe('SERVER2');
-
-  const unreadable = await probeFailure(server.port);
-  expect(unreadable).toMatchObject({ code: 'server_referral', fields: { response_code: 'REFERRAL' } });
-  expect(unreadable.message).toBe('The server says that the mailbox is on another host, and refuses the login.');
+  expect(accepted).toMatchObject({ isReferred: true });
+  expect(JSON.stringify(accepted)).not.toContain('SERVER2');
 });
 
 test.each([
@@ -61,10 +59,9 @@ test.each([
     return true;
   };
   await using server = await startScriptedServer(moment === 'greeting' ? { greeting: bye } : { script });
-  expect(await probeFailure(server.port)).toMatchObject({
-    code: 'server_referral',
-    fields: { referral: 'mail2.example.test' },
-  });
+  const refused = await probeFailure(server.port);
+  expect(refused.code).toBe('server_referral');
+  expect(JSON.stringify([refused.message, refused.fields])).not.toContain('mail2');
 });
 
 test('a referral is not followed: the other host gets no connection', async () => {
@@ -77,7 +74,7 @@ test('a referral is not followed: the other host gets no connection', async () =
     return command === 'AUTHENTICATE';
   };
   await using server = await startScriptedServer({ script });
-  expect((await probeFailure(server.port)).fields).toMatchObject({ referral: `127.0.0.1:${other.port}` });
+  expect(await probeFailure(server.port)).toMatchObject({ code: 'server_referral' });
   expect(server.lines.filter((line) => line.includes('AUTHENTICATE'))).toHaveLength(1);
   expect(connections).toBe(0);
 });
