@@ -23,6 +23,7 @@ import type { DatabaseHealth, PostActionGuard, QuarantineReader, ReadableSecrets
 import type { Check, EncryptionChecks, PushState, Readiness } from '../readiness.ts';
 import type { MailboxStore } from '../stores.ts';
 import { createCertificates, createDatabaseCheck, okSince, passwordsCheck } from './checks.ts';
+import { createDatabaseClock, type DatabaseClock } from './database-clock.ts';
 import { type MailboxFacts, mailboxChecks, noMailboxes } from './mailbox-checks.ts';
 import { createPollRecords, shifted } from './poll-records.ts';
 import { type IdleConnections, pushCheck } from './push.ts';
@@ -56,7 +57,7 @@ export type HealthPorts = {
   readonly store: Pick<MailboxStore, 'listMailboxes'> &
     QuarantineReader &
     ReadableSecretsReader &
-    Pick<DatabaseHealth, 'pool'>;
+    Pick<DatabaseHealth, 'pool' | 'databaseNowMs'>;
   readonly encryption: () => EncryptionChecks;
   readonly postActionGuard: Pick<PostActionGuard, 'isUnconfirmed'>;
   /** `hasDatabase` false: without a query. */
@@ -106,6 +107,7 @@ export function createHealth(ports: HealthPorts): Health {
   const polls = createPollRecords(clock);
   const certificates = createCertificates(clock);
   const database = createDatabaseCheck(clock);
+  const databaseClock = createDatabaseClock(clock);
   let clockCheck: Readiness['checks']['clock'] = { ...unknown('not compared yet'), offset_ms: null };
   let stored: StoredData | null = null;
   const listeners = new Set<() => void>();
@@ -117,7 +119,11 @@ export function createHealth(ports: HealthPorts): Health {
     return isChange;
   };
   const composed = (read: StoredData): Readiness =>
-    readinessOf(ports, { liveness, uidValidityChanges, polls, certificates, database, clockCheck }, read);
+    readinessOf(
+      ports,
+      { liveness, uidValidityChanges, polls, certificates, database, databaseClock, clockCheck },
+      read,
+    );
 
   return {
     liveness,
@@ -144,6 +150,7 @@ export function createHealth(ports: HealthPorts): Health {
     },
     readiness: async () => {
       const read = await readStored(ports, database.check().status === 'ok');
+      if (read.rows !== null) databaseClock.read(read.rows.nowMs);
       polls.rowsRead(read.rows?.mailboxes ?? []);
       stored = read;
       return composed(read);
@@ -157,22 +164,23 @@ type Recorded = Pick<HealthRecorder, 'liveness' | 'uidValidityChanges'> & {
   readonly polls: ReturnType<typeof createPollRecords>;
   readonly certificates: ReturnType<typeof createCertificates>;
   readonly database: ReturnType<typeof createDatabaseCheck>;
+  readonly databaseClock: DatabaseClock;
   readonly clockCheck: Readiness['checks']['clock'];
 };
 
 function readinessOf(ports: HealthPorts, recorded: Recorded, { rows, oauth }: StoredData): Readiness {
   const { clock, store } = ports;
-  const { liveness, clockCheck, polls, uidValidityChanges } = recorded;
+  const { liveness, clockCheck, databaseClock, polls, uidValidityChanges } = recorded;
   const { needsKey, sealing, ...vaultAndSwitch } = ports.encryption();
   const { worker, config, listeners, disk, workers, crashes, openCircuits, silence, idleConnections, ...load } =
     ports.otherParts();
   const outages = knownOutages(openCircuits, silence.silentServers());
   const database = recorded.database.check();
-  // Times in the tables are by the clock of the database.
-  const nowMs = clock.nowMs() - (clockCheck.offset_ms ?? 0);
+  const [nowMs, steadyMs] = [databaseClock.nowMs(), databaseClock.steadyMs()];
   const shiftMs = nowMs - clock.monotonicMs();
   const facts: MailboxFacts = {
-    ...{ records: polls.records(shiftMs), outages: outages.map((one) => shifted(one, shiftMs)), nowMs },
+    ...{ records: polls.records(shiftMs), outages: outages.map((one) => shifted(one, shiftMs)) },
+    ...{ nowMs, steadyMs },
     ...{ vault: vaultAndSwitch.vault, grants: oauth.list, uidValidityChanges },
     isUnconfirmed: ports.postActionGuard.isUnconfirmed,
     silentSinceMs: (id) => addedTo(silence.silentSinceMs(id), shiftMs),
@@ -183,7 +191,7 @@ function readinessOf(ports: HealthPorts, recorded: Recorded, { rows, oauth }: St
     rows === null || database.status !== 'ok' ? noStoredChecks : storedChecks(rows, sealing, facts, load.pushStates());
   const isUsed = (server: Server) => used === null || used.has(serverKey(server));
   const isUsedSo = (endpoint: Endpoint) => used === null || used.has(endpointKey(endpoint));
-  const scheduler = schedulerCheck(liveness.check(), load, clock.nowMs());
+  const scheduler = schedulerCheck(liveness, { ...load, dueMs: Math.min(load.dueMs, steadyMs) }, clock.nowMs());
   const allFail = mailboxes.failing + mailboxes.waiting > 0 && mailboxes.ok === 0;
   const isAlive = scheduler.status === 'ok' || scheduler.status === 'warning';
   const isSound = database.status === 'ok' && isAlive && disk.status !== 'failing';
@@ -228,18 +236,21 @@ type StoredRows = {
   readonly mailboxes: Awaited<ReturnType<MailboxStore['listMailboxes']>>;
   readonly quarantined: Awaited<ReturnType<QuarantineReader['quarantineCounts']>>;
   readonly readable: Awaited<ReturnType<ReadableSecretsReader['readableSecrets']>>;
+  /** The clock of the database at that time. */
+  readonly nowMs: number;
 };
 
 async function readStored({ store, oauth }: HealthPorts, hasDatabase: boolean): Promise<StoredData> {
   const grants = await oauth(hasDatabase);
   if (!hasDatabase) return { rows: null, oauth: grants };
   try {
-    const [mailboxes, quarantined, readable] = await Promise.all([
+    const [mailboxes, quarantined, readable, nowMs] = await Promise.all([
       store.listMailboxes(),
       store.quarantineCounts(),
       store.readableSecrets(),
+      store.databaseNowMs(),
     ]);
-    return { rows: { mailboxes, quarantined, readable }, oauth: grants };
+    return { rows: { mailboxes, quarantined, readable, nowMs }, oauth: grants };
   } catch (error) {
     // An unreachable database has a check of its own, which the next tick updates.
     if (!isFailure(error)) throw error;

@@ -36,12 +36,17 @@ export type MailboxFacts = {
   readonly loginFailuresMax: number;
   /** No worker is live: a mailbox that is due is not polled soon. */
   readonly isUnattended?: true;
+  /** By the clock of the database. */
   readonly nowMs: number;
+  /** How long that clock has not stepped: nothing is overdue for longer. Left out: it never did. */
+  readonly steadyMs?: number;
 };
 
 /** A mailbox fails when no poll of it has finished for so long after it was due, whatever the reason. */
 const overdueMsMax = 15 * 60_000;
 const unattendedMsMax = 60_000;
+/** Clocks of nodes of one database may differ by so much. */
+const skewMsMax = 60_000;
 const unconfirmedCode = 'post_action_unconfirmed';
 const rank: Readonly<Record<CheckStatus, number>> = { failing: 0, waiting: 1, warning: 2, unknown: 3, ok: 4 };
 
@@ -133,13 +138,23 @@ export function mailboxVerdicts(
   all: readonly MailboxWithHealth[],
   facts: MailboxFacts,
 ): (mailbox: MailboxWithHealth) => MailboxVerdict {
-  const outageOf = outageLookup([...facts.outages, ...outagesInRows(all)]);
-  return (mailbox) => verdictOf(mailbox, outageOf(mailbox), facts);
+  const outageOf = outageLookup([...facts.outages, ...outagesInRows(all.map((one) => asOf(one, facts.nowMs)))]);
+  return (mailbox) => {
+    const row = asOf(mailbox, facts.nowMs);
+    return verdictOf(row, outageOf(row), facts);
+  };
+}
+
+/** A success in the time to come, by a clock that was ahead then, says nothing about what failed since. */
+function asOf(mailbox: MailboxWithHealth, nowMs: number): MailboxWithHealth {
+  const { health } = mailbox;
+  if ((health.lastSuccessAtMs ?? 0) <= nowMs + skewMsMax) return mailbox;
+  return { ...mailbox, health: { ...health, lastSuccessAtMs: null } };
 }
 
 function verdictOf(mailbox: MailboxWithHealth, outage: ServerOutage | null, facts: MailboxFacts): MailboxVerdict {
   const { id, health, postAction } = mailbox;
-  const { nowMs } = facts;
+  const { nowMs, steadyMs = Number.POSITIVE_INFINITY } = facts;
   const { nextPollAtMs } = health;
   const locked = keyCheckOf(mailbox, facts.vault) ?? grantCheckOf(mailbox, facts.grants);
   if (locked !== null) return locked;
@@ -151,7 +166,7 @@ function verdictOf(mailbox: MailboxWithHealth, outage: ServerOutage | null, fact
   if (own === null && silentSinceMs !== null) return failing({ failure: silent, sinceMs: silentSinceMs }, null);
   if (own !== null) return failing(own, health.loginFailures >= facts.loginFailuresMax ? health.loginFailures : null);
   const waitMsMax = facts.isUnattended === true ? unattendedMsMax : overdueMsMax;
-  if (nextPollAtMs !== null && nowMs - nextPollAtMs > waitMsMax) {
+  if (nextPollAtMs !== null && Math.min(nowMs - nextPollAtMs, steadyMs) > waitMsMax) {
     const reason = 'overdue: no poll has finished since it was due';
     return { status: 'failing', since: isoTime(nextPollAtMs), reason, hint: hints.mailboxOverdue };
   }

@@ -15,6 +15,8 @@ export interface SchedulerLiveness {
   queryStarted(mayTakeLong?: boolean): void;
   queryEnded(): void;
   check(): Check & { readonly lag_ms: number | null };
+  /** How long it ticks. */
+  uptimeMs(): number;
   /** False when only a restart can help. */
   readonly isAlive: boolean;
 }
@@ -26,7 +28,7 @@ const queryMsMax = 5 * 60_000;
 
 export function createSchedulerLiveness(clock: Clock): SchedulerLiveness {
   let lastTickMs: number | null = null;
-  let firstTickAtMs: number | null = null;
+  let firstTick: { readonly atMs: number; readonly monotonicMs: number } | null = null;
   let query: { readonly sinceMs: number; readonly mayTakeLong: boolean } | null = null;
 
   const isQueryLost = () => query !== null && !query.mayTakeLong && clock.monotonicMs() - query.sinceMs > queryMsMax;
@@ -35,7 +37,7 @@ export function createSchedulerLiveness(clock: Clock): SchedulerLiveness {
   return {
     tick: () => {
       lastTickMs = clock.monotonicMs();
-      firstTickAtMs ??= clock.nowMs();
+      firstTick ??= { atMs: clock.nowMs(), monotonicMs: lastTickMs };
     },
     queryStarted: (mayTakeLong = false) => {
       query = { sinceMs: clock.monotonicMs(), mayTakeLong };
@@ -43,12 +45,13 @@ export function createSchedulerLiveness(clock: Clock): SchedulerLiveness {
     queryEnded: () => {
       query = null;
     },
+    uptimeMs: () => (firstTick === null ? 0 : clock.monotonicMs() - firstTick.monotonicMs),
     get isAlive() {
       return (lagMs() ?? 0) <= lagMsMax && !isQueryLost();
     },
     check: () => {
       const lag = lagMs();
-      if (lag === null || firstTickAtMs === null)
+      if (lag === null || firstTick === null)
         return { status: 'unknown', since: null, reason: 'starting', hint: null, lag_ms: null };
       const failing = {
         status: 'failing',
@@ -58,7 +61,7 @@ export function createSchedulerLiveness(clock: Clock): SchedulerLiveness {
       const lagging = { lag_ms: Math.round(lag) };
       if (lag > lagMsMax) return { ...failing, reason: `no tick for ${Math.round(lag / 1000)} s`, ...lagging };
       if (isQueryLost()) return { ...failing, reason: 'a database query does not return', ...lagging };
-      return { status: 'ok', since: new Date(firstTickAtMs).toISOString(), reason: null, hint: null, ...lagging };
+      return { status: 'ok', since: new Date(firstTick.atMs).toISOString(), reason: null, hint: null, ...lagging };
     },
   };
 }
@@ -76,12 +79,13 @@ type SchedulerLoad = {
 
 /** A warning where a due mailbox has waited for a slot for three intervals, and a minute, since the start at most. */
 export function schedulerCheck(
-  liveness: ReturnType<SchedulerLiveness['check']>,
+  ticks: Pick<SchedulerLiveness, 'check' | 'uptimeMs'>,
   { polls, pollsLong, due, dueMs, intervalMs }: SchedulerLoad,
   nowMs: number,
 ): Readiness['checks']['scheduler'] {
   const load = { polls, polls_long: pollsLong, due, due_oldest_age_ms: dueMs };
-  const waitMs = liveness.since === null ? 0 : Math.min(dueMs, nowMs - Date.parse(liveness.since));
+  const liveness = ticks.check();
+  const waitMs = Math.min(dueMs, ticks.uptimeMs());
   if (liveness.status !== 'ok' || waitMs < Math.max(waitMsMin, intervalsMax * intervalMs))
     return { ...liveness, ...load };
   const reason = `a due mailbox has waited ${spanText(waitMs)} for a slot: ${polls} polls are in progress, ${pollsLong} of them long`;

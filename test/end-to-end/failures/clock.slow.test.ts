@@ -200,3 +200,54 @@ describe.skipIf(library === null).concurrent.each([
     expect((await daemon.exit).code).toBe(0);
   });
 });
+
+/** How the clocks step: that of the daemon, that of the database, or both, which are one with the embedded one. */
+const steps = [{ whose: 'of the daemon' }, { whose: 'of the database' }, { whose: 'of both' }] as const;
+
+test.skipIf(library === null).concurrent.for(steps)(
+  'the clock $whose steps an hour ahead, then back: it is ready all the time, whether polled or idle',
+  { timeout: 120_000 },
+  async ({ whose }) => {
+    await using stepped = new AsyncDisposableStack();
+    const folder = stepped.use(await temporaryFolder('step'));
+    const ofDatabase = await createFakedClock(library ?? '', join(folder.path, 'database'));
+    const server =
+      whose === 'of the database' ? stepped.use(await ofDatabase.inherited(() => startMariadb())) : mariadb;
+    const database = whose === 'of both' ? null : await server.createDatabase();
+    const env = { TICKETMAILD_POLL_INTERVAL_S: '30', TICKETMAILD_IDLE_CONNECTIONS_MAX: '1' };
+    const at = await timedDesk({ database, env });
+    stepped.use(at.instance);
+    const polled = dovecot.newUser();
+    await at.instance.add(dovecot, polled, { connection: { ...inClear, port: dovecot.port, user: polled } });
+    const set = whose === 'of the database' ? ofDatabase.set : at.set;
+    const daemon = at.start();
+    await untilClock(daemon, 'right', null);
+    await until('ready', async () => (await readiness(daemon)).body.checks.mailboxes.ok === 2);
+    await until('one idles', async () => (await readiness(daemon)).body.checks.push.open === 1);
+    for (const offsetS of [hourS, 0]) {
+      await set(offsetS);
+      const seen = await sampled(daemon, 14_000);
+      expect({ offsetS, seen }).toEqual({ offsetS, seen: [] });
+      await fetches(daemon, at.user, `at-${offsetS}`);
+    }
+  },
+);
+
+/** What `/readyz` said within `ms` other than ready, each once. */
+async function sampled(daemon: Daemon, ms: number): Promise<readonly string[]> {
+  const seen = new Set<string>();
+  let answers = 0;
+  for (const untilMs = performance.now() + ms; performance.now() < untilMs; await sleep(200)) {
+    // The server may end a kept connection just when it is used again.
+    const answer = await readiness(daemon).catch(() => null);
+    if (answer === null) continue;
+    const { status, body } = answer;
+    const { mailboxes, scheduler, workers } = body.checks;
+    answers += 1;
+    if (status !== 200 || mailboxes.ok !== 2) seen.add(`${status} ${mailboxes.reason} ${mailboxes.list[0]?.reason}`);
+    if (scheduler.status !== 'ok') seen.add(`scheduler: ${scheduler.reason}`);
+    if (workers.list.length > 1) seen.add(`workers: ${workers.reason}`);
+  }
+  expect(answers).toBeGreaterThan(10);
+  return [...seen];
+}

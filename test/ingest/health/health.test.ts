@@ -40,6 +40,8 @@ type Scene = {
   readonly readable?: { readonly passwords: number; readonly refreshTokens: number };
   readonly quarantine?: Awaited<ReturnType<QuarantineReader['quarantineCounts']>>;
   readonly clock?: HealthPorts['clock'];
+  /** The clock of the database; left out: the same. */
+  readonly databaseNowMs?: () => number;
   /** Of the first mailbox. */
   readonly grant?: string;
   readonly grants?: readonly OAuthGrantCheck[];
@@ -77,6 +79,7 @@ function healthOf(scene: Scene) {
       listMailboxes: () => Promise.resolve(rows),
       quarantineCounts: () => Promise.resolve(scene.quarantine ?? { oldestAtMs: null, reasons: [] }),
       readableSecrets: () => Promise.resolve(scene.readable ?? { passwords: 0, refreshTokens: 0 }),
+      databaseNowMs: async () => (scene.databaseNowMs ?? (scene.clock ?? clock).nowMs)(),
       pool: () => null,
     },
     encryption: () => scene.encryption ?? quiet,
@@ -263,9 +266,9 @@ describe('mailboxes', () => {
     const at = { sinceMs: own.monotonicMs() - 60_000, atMs: own.monotonicMs() - 5000, nextProbeMs: 0 };
     const otherParts = { openCircuits: [{ ...away, failure, ...at }] };
     const recently = { ...fine, lastSuccessAtMs: own.nowMs() - 70_000 };
-    const health = awake({ health: [recently, recently, recently], otherParts, clock: own });
     // This machine's clock is an hour behind that of the database.
-    health.recordClockOffset(-3_600_000);
+    const databaseNowMs = () => own.nowMs() + 3_600_000;
+    const health = awake({ health: [recently, recently, recently], otherParts, clock: own, databaseNowMs });
     const { ready, checks } = await health.readiness();
     expect({ ready, ...checks.mailboxes, list: [] }).toMatchObject({
       ...{ ready: false, ok: 0, failing: 3 },
@@ -284,11 +287,10 @@ describe('mailboxes', () => {
     const at = { ms: 1_800_000_000_000, aheadMs: 600_000 };
     const own = { ...clock, nowMs: () => at.ms + at.aheadMs, monotonicMs: () => at.ms };
     const row = { ...fine, nextPollAtMs: at.ms, lastSuccessAtMs: at.ms + 1000 };
-    const health = awake({ health: [row], clock: own });
+    const health = awake({ health: [row], clock: own, databaseNowMs: () => at.ms });
     health.recordPoll('box0', new Failure('connect_refused', 'not from here'));
     at.aheadMs = 0;
     at.ms += 2000;
-    health.recordClockOffset(0);
     health.liveness.tick();
     expect(await health.readiness()).toMatchObject({ ready: true, checks: { mailboxes: { failing: 0 } } });
   });
@@ -379,16 +381,39 @@ describe('warnings that do not make it unready', () => {
 
   test('a clock of this machine that is ahead makes no mailbox overdue, and one that is behind hides none', async () => {
     const due = (agoMs: number): MailboxHealth => ({ ...fine, nextPollAtMs: clock.nowMs() - agoMs });
-    const [ahead, behind] = [awake({ health: [due(20 * 60_000)] }), awake({ health: [due(0)] })];
-    ahead.recordClockOffset(20 * 60_000);
-    behind.recordClockOffset(-20 * 60_000);
+    const at = (offsetMs: number, health: MailboxHealth) =>
+      awake({ health: [health], databaseNowMs: () => clock.nowMs() - offsetMs });
+    const [ahead, behind] = [at(20 * 60_000, due(20 * 60_000)), at(-20 * 60_000, due(0))];
     expect((await ahead.readiness()).checks.mailboxes).toMatchObject({ ok: 1, failing: 0 });
     expect((await behind.readiness()).checks.mailboxes).toMatchObject({ ok: 0, failing: 1 });
     // A success that another worker wrote since, by the clock of the database.
-    const other = awake({ health: [{ ...fine, lastSuccessAtMs: clock.nowMs() - 1000 }] });
-    other.recordClockOffset(20 * 60_000);
+    const other = at(20 * 60_000, { ...fine, lastSuccessAtMs: clock.nowMs() - 20 * 60_000 + 1000 });
     other.recordPoll('box0', new Failure('connect_refused', 'not from here'));
     expect((await other.readiness()).checks.mailboxes).toMatchObject({ ok: 1, failing: 0 });
+  });
+
+  test('a step of either clock makes no mailbox overdue; one that stays unpolled is, a quarter of an hour later', async () => {
+    const at = { ms: 1_800_000_000_000, localAheadMs: 0, databaseAheadMs: 0 };
+    const own = { ...clock, nowMs: () => at.ms + at.localAheadMs, monotonicMs: () => at.ms };
+    const health = awake({
+      ...{ health: [{ ...fine, nextPollAtMs: at.ms + 30_000 }], clock: own },
+      databaseNowMs: () => at.ms + at.databaseAheadMs,
+    });
+    const failing = async () => {
+      at.ms += 1000;
+      health.liveness.tick();
+      return (await health.readiness()).checks.mailboxes.failing;
+    };
+    expect(await failing()).toBe(0);
+    at.localAheadMs = 3_600_000;
+    expect(await failing()).toBe(0);
+    at.localAheadMs = 0;
+    at.databaseAheadMs = 3_600_000;
+    expect(await failing()).toBe(0);
+    at.ms += 14 * 60_000;
+    expect(await failing()).toBe(0);
+    at.ms += 60_000;
+    expect(await failing()).toBe(1);
   });
 
   test('quarantined messages, and since when', async () => {

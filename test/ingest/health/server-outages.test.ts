@@ -72,6 +72,12 @@ describe('the verdict on the mailboxes of a server that is away', () => {
   const verdicts = (all: ReturnType<typeof rows>, more: Partial<MailboxFacts> = {}) =>
     mailboxChecks(all, { ...facts, outages: [away], ...more }, () => ({ state: 'polled', code: null, until: null }));
 
+  test('a success in the time to come, by a clock that was ahead, hides nothing', () => {
+    const ahead = { ...fine, lastSuccessAtMs: 3_600_000 };
+    expect(verdicts(rows(ahead, ahead)).failing).toBe(2);
+    expect(verdicts(rows({ ...fine, lastSuccessAtMs: 13_000 })).failing).toBe(0);
+  });
+
   test('each of them fails, with the reason of the server and since when it is away', () => {
     const { list, ...check } = verdicts(rows(fine, fine, fine));
     expect(check).toMatchObject({
