@@ -343,6 +343,7 @@ function addEncryptionCommands(program: Command, add: AddTo): void {
   reporting('enable', 'Enable encryption: create a key file and encrypt every password', 'enableEncryption', 'drains')
     .option('--accept-key-loss', 'acknowledge that losing the key file loses the passwords')
     .option('--backup-prepared', 'acknowledge that a safe backup of the key file is prepared')
+    .option('--accept-plaintext-remnants', 'acknowledge that MariaDB keeps passwords in freed undo pages')
     .option(...force)
     .option(...wait);
   reporting('rotate', 'Re-encrypt every password under a new key', 'rotateKey', 'drains')

@@ -13,6 +13,8 @@ export type DatabaseServer = {
   readonly product: 'mariadb' | 'mysql';
   /** False: freed undo pages keep the plain text in them until they are reused. MariaDB can be set to clear them. */
   readonly isUndoScrubbed: boolean;
+  /** `log_bin` is on. */
+  readonly hasBinaryLog: boolean;
   /** `innodb_redo_log_capacity` of MySQL, `innodb_log_file_size` of MariaDB. */
   readonly redoLogBytes: number;
   readonly dirtyPagesPct: string;
@@ -21,7 +23,7 @@ export type DatabaseServer = {
 
 /** Preparation of the database before encryption is enabled; empty: none. */
 export function preparationAdvice(server: DatabaseServer | null): readonly string[] {
-  return server?.product === 'mariadb' ? scrubAdvice : [];
+  return keepsUndoPages(server) ? scrubAdvice : [];
 }
 
 /** Clears undo pages as they are freed; nothing clears them afterwards. */
@@ -30,11 +32,13 @@ const scrubAdvice = [
   '  SET GLOBAL innodb_immediate_scrub_data_uncompressed = ON;',
 ];
 
-/** Null: the undo pages are cleared as they are freed, or by what `plaintextRemnants` names. */
-export function scrubWarning(server: DatabaseServer | null): string | null {
-  if (server === null || server.isUndoScrubbed || server.product !== 'mariadb') return null;
-  return `warning: plain text may remain in files of the database. ${scrubAdvice.map((line) => line.trim()).join(' ')}`;
+/** True where freed undo pages of the server keep plain text, and no line of `plaintextRemnants` clears them. */
+export function keepsUndoPages(server: DatabaseServer | null): boolean {
+  return server?.product === 'mariadb' && !server.isUndoScrubbed;
 }
+
+/** What is accepted with `--accept-plaintext-remnants`. */
+export const undoRemnants = 'passwords remain readable in freed undo pages of MariaDB, which nothing clears afterwards';
 
 /** Places that may still contain plain-text passwords, with what clears each. `server` null: SQLite. */
 export function plaintextRemnants(
@@ -60,19 +64,26 @@ function serverRemnants(server: DatabaseServer): readonly string[] {
   return [
     '- older dumps and backups of the database: delete them, or protect them like the passwords themselves',
     ...(server.product === 'mysql' ? mysqlFiles(server) : mariadbFiles(server)),
-    '- binary logs. Repeat both until SHOW BINARY LOGS shows one:',
-    '    FLUSH BINARY LOGS;',
-    "    PURGE BINARY LOGS TO 'THE NEWEST ONE';",
+    ...(server.hasBinaryLog ? binaryLogs : []),
     '- the general or slow query log, if one was on: delete those files, empty mysql.general_log and mysql.slow_log',
     ...(server.product === 'mysql' ? mysqlRestart : []),
-    '- the same on each replica, before the binary logs of this server',
-    `These need the rights ${server.product === 'mysql' ? mysqlRights : mariadbRights}.`,
+    ...(server.hasBinaryLog ? ['- the same on each replica, before the binary logs of this server'] : []),
+    `These need the rights ${rights(server)}.`,
     'A managed server gives them to its provider alone: then change the passwords, as below.',
   ];
 }
 
-const mysqlRights = 'CREATE TABLESPACE, PROCESS, SYSTEM_VARIABLES_ADMIN, RELOAD, REPLICATION CLIENT and BINLOG_ADMIN';
-const mariadbRights = 'SUPER, RELOAD, BINLOG MONITOR and BINLOG ADMIN';
+const binaryLogs = [
+  '- binary logs. Repeat both until SHOW BINARY LOGS shows one:',
+  '    FLUSH BINARY LOGS;',
+  "    PURGE BINARY LOGS TO 'THE NEWEST ONE';",
+];
+
+function rights({ product, hasBinaryLog }: DatabaseServer): string {
+  const files = { mysql: 'CREATE TABLESPACE, PROCESS, SYSTEM_VARIABLES_ADMIN', mariadb: 'SUPER' }[product];
+  const logs = { mysql: 'RELOAD, REPLICATION CLIENT, BINLOG_ADMIN', mariadb: 'RELOAD, BINLOG MONITOR, BINLOG ADMIN' };
+  return (hasBinaryLog ? `${files}, ${logs[product]}` : files).replace(/, ([^,]+)$/, ' and $1');
+}
 
 function mariadbFiles(server: DatabaseServer): readonly string[] {
   const { redoLogBytes } = server;
@@ -88,12 +99,15 @@ function mariadbFiles(server: DatabaseServer): readonly string[] {
   ];
 }
 
-/** Every changed page is written; then the former limits again, the upper one first. */
+/**
+ * Every changed page is written; then the former limits again, the upper one first. The count is near 0 in a quiet
+ * server before the limits act, which takes a second; a running daemon changes a few pages each second.
+ */
 function writtenPages({ dirtyPagesPct, dirtyPagesPctLwm }: DatabaseServer): readonly string[] {
   return [
     '    SET GLOBAL innodb_max_dirty_pages_pct_lwm = 0;',
     '    SET GLOBAL innodb_max_dirty_pages_pct = 0;',
-    "    wait until SHOW STATUS LIKE 'Innodb_buffer_pool_pages_dirty' shows 0",
+    "    wait 10 seconds, and until SHOW STATUS LIKE 'Innodb_buffer_pool_pages_dirty' shows 10 or fewer",
     `    SET GLOBAL innodb_max_dirty_pages_pct = ${dirtyPagesPct};`,
     `    SET GLOBAL innodb_max_dirty_pages_pct_lwm = ${dirtyPagesPctLwm};`,
   ];

@@ -5,14 +5,14 @@
 import { expect, test } from 'vitest';
 import {
   type DatabaseServer,
+  keepsUndoPages,
   plaintextRemnants,
   preparationAdvice,
-  scrubWarning,
 } from '../../src/encryption/remnants.ts';
 
 const mib = 1024 ** 2;
 const mariadb: DatabaseServer = {
-  ...{ product: 'mariadb', isUndoScrubbed: false, redoLogBytes: 96 * mib },
+  ...{ product: 'mariadb', isUndoScrubbed: false, hasBinaryLog: true, redoLogBytes: 96 * mib },
   ...{ dirtyPagesPct: '85.5', dirtyPagesPctLwm: '3' },
 };
 const mysql: DatabaseServer = { ...mariadb, product: 'mysql', redoLogBytes: 100 * mib };
@@ -45,9 +45,18 @@ test('the former size of the redo log and the former limits are set again at the
   }
 });
 
-test('the preparation and its warning are for a MariaDB that does not scrub', () => {
+test('the preparation is for a MariaDB that does not scrub', () => {
   expect(preparationAdvice(mariadb).join()).toContain('innodb_immediate_scrub_data_uncompressed = ON');
-  expect(scrubWarning(mariadb)).toContain('innodb_immediate_scrub_data_uncompressed = ON');
-  for (const server of [mysql, null]) expect([preparationAdvice(server), scrubWarning(server)]).toEqual([[], null]);
-  expect(scrubWarning({ ...mariadb, isUndoScrubbed: true })).toBeNull();
+  expect(keepsUndoPages(mariadb)).toBe(true);
+  for (const server of [mysql, null, { ...mariadb, isUndoScrubbed: true }])
+    expect([preparationAdvice(server), keepsUndoPages(server)]).toEqual([[], false]);
+});
+
+test('a server without a binary log has no step for it, and needs no right for it', () => {
+  for (const server of [mariadb, mysql]) {
+    const without = linesFor({ ...server, hasBinaryLog: false }).join('\n');
+    expect(linesFor(server).join('\n')).toMatch(/PURGE BINARY LOGS.*These need the rights .*BINLOG.ADMIN\./s);
+    expect(without).not.toMatch(/BINARY LOG|BINLOG|RELOAD|replica/i);
+    expect(without).toMatch(/These need the rights (SUPER|CREATE TABLESPACE, PROCESS and SYSTEM_VARIABLES_ADMIN)\./);
+  }
 });

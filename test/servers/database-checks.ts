@@ -56,7 +56,7 @@ async function add({ program, mail }: DatabaseScene): Promise<string> {
 
 /** A password that was readable is not any more. */
 async function enable({ program }: DatabaseScene): Promise<string> {
-  await program.run(['encryption', 'enable', '--accept-key-loss', '--backup-prepared']);
+  await program.run(['encryption', 'enable', '--accept-key-loss', '--backup-prepared', '--accept-plaintext-remnants']);
   if ((await readablePasswords(program)) !== 0) throw new Error('a password is readable');
   return 'sealed';
 }

@@ -20,11 +20,18 @@ import {
   trustRestored,
 } from '../../encryption/operations/trust-restored.ts';
 import type { SealCounts } from '../../encryption/ports.ts';
-import { plaintextRemnants, preparationAdvice, scrubWarning } from '../../encryption/remnants.ts';
+import {
+  type DatabaseServer,
+  keepsUndoPages,
+  plaintextRemnants,
+  preparationAdvice,
+  undoRemnants,
+} from '../../encryption/remnants.ts';
 import { Failure, isFailure } from '../../errors.ts';
 import type { Mailbox } from '../../ingest/model.ts';
 import { nameText, serverText } from '../../ingest/settings-text.ts';
 import type { SwitchRow } from '../../secret/switch.ts';
+import { capitalized } from '../../text/printable.ts';
 import { asRunHere } from '../../text/program-name.ts';
 import { commandOrNotice, shellArg, shellCommand } from '../../text/shell.ts';
 import { isoTime, shortTime } from '../../text/time.ts';
@@ -41,7 +48,11 @@ import {
 } from '../output.ts';
 import { noteUnopened, operationOptions, runOperation, type WaitOptions } from './operation-progress.ts';
 
-export type EnableOptions = WaitOptions & { readonly acceptKeyLoss?: boolean; readonly backupPrepared?: boolean };
+export type EnableOptions = WaitOptions & {
+  readonly acceptKeyLoss?: boolean;
+  readonly backupPrepared?: boolean;
+  readonly acceptPlaintextRemnants?: boolean;
+};
 
 /**
  * `encryption enable`: asks for two acknowledgements, then creates a key file and seals every password.
@@ -55,11 +66,10 @@ export async function enableEncryption(options: EnableOptions, context: Context)
   return await withApp(options, context, async (app, config) => {
     const keyFile = app.keyFile.path;
     const server = await app.store.databaseServer();
-    const warning = scrubWarning(server);
-    if (warning !== null) context.terminal.note(warning, 'yellow');
     const explained = encryptionExplanation(keyFile, config.database, preparationAdvice(server));
     if (!(await acknowledged(options, context, explained))) return nothingChanged(context);
     await migrateFirst(app, config);
+    if (!(await remnantsAccepted(app, server, options, context))) return nothingChanged(context);
     const done = await runOperation(app, context, 'sealing passwords', (ports) => enable(ports, how));
     const state = `encryption is ${done.wasOn ? 'on, as it was' : 'on'}`;
     const isFirst = !done.wasOn && done.sealed + done.sealedTokens === 0;
@@ -158,6 +168,29 @@ async function acknowledged(
     if (missing.includes(flag) && !(await terminal.confirm(question, `Acknowledge it with ${flag}.`))) return false;
   }
   return true;
+}
+
+/** Asked for where passwords are stored that would remain readable. Throws `refused` without a terminal. */
+async function remnantsAccepted(
+  { store }: App,
+  server: DatabaseServer | null,
+  options: EnableOptions,
+  context: Context,
+): Promise<boolean> {
+  if (!keepsUndoPages(server)) return true;
+  const [passwords, tokens] = await Promise.all([store.passwordCounts(), store.tokenCounts()]);
+  if (passwords.plaintext + tokens.refresh.plaintext === 0) return true;
+  const [run, statement] = preparationAdvice(server).map((line) => line.trim());
+  if (options.acceptPlaintextRemnants === true) {
+    context.terminal.note(`warning: ${undoRemnants}`, 'yellow');
+    return true;
+  }
+  if (!context.isAttended)
+    throw new Failure('refused', undoRemnants, {
+      hint: `${run} ${statement} Or acknowledge it with --accept-plaintext-remnants.`,
+    });
+  const how = 'Acknowledge it with --accept-plaintext-remnants.';
+  return await context.terminal.confirm(`${capitalized(undoRemnants)}. Enable encryption before that is set?`, how);
 }
 
 type DisableOptions = CommonOptions & { readonly yes?: boolean };

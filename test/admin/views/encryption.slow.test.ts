@@ -34,7 +34,14 @@ const options = { force: false, waitMs: 0, signal: new AbortController().signal 
 const silent = { step: () => undefined, passwords: () => undefined, workersWithoutKey: () => undefined };
 
 const mariadb: DatabaseServer = {
-  ...{ product: 'mariadb', isUndoScrubbed: false, redoLogBytes: 1, dirtyPagesPct: '90', dirtyPagesPctLwm: '0' },
+  ...{
+    product: 'mariadb',
+    isUndoScrubbed: false,
+    hasBinaryLog: true,
+    redoLogBytes: 1,
+    dirtyPagesPct: '90',
+    dirtyPagesPctLwm: '0',
+  },
 };
 
 let host: TestApp;

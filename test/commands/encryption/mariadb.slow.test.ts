@@ -7,7 +7,9 @@ let mariadb: Mariadb;
 let cli: CommandLine;
 
 beforeAll(async () => {
-  mariadb = await startMariadb({ args: ['--log-bin=log', '--server-id=1'] });
+  mariadb = await startMariadb({
+    args: ['--log-bin=log', '--server-id=1', '--innodb-immediate-scrub-data-uncompressed=OFF'],
+  });
   const { url } = await mariadb.createDatabase();
   cli = await openCommandLine({ TICKETMAILD_DATABASE_URL: url });
 });
@@ -23,16 +25,22 @@ test('the whole life of a key on MariaDB, and each statement that is recommended
   const server = ['--host', 'mail.example', '--user', 'desk', '--no-probe', '--password-stdin'];
   for (const name of ['one', 'two']) await cli.run(['mailbox', 'add', '--name', name, ...server], secret);
 
+  const untyped = ['encryption', 'enable', '--accept-key-loss', '--backup-prepared'];
+  const refused = await cli.run(untyped);
+  expect([refused.code, refused.err]).toEqual([3, expect.stringContaining('readable in freed undo pages of MariaDB')]);
+  const [before = ''] = /SET GLOBAL .+?;/.exec(refused.err) ?? [];
+  expect((await cli.run(['encryption', 'status', '--json'])).json).toMatchObject([{ state: 'off', plaintext: 2 }]);
+
   const enabled = await cli.typed(
     ['encryption', 'enable'],
     [
       ['Do you accept that? [y/N]', 'y\n'],
       ['apart from the backups of the database? [y/N]', 'y\n'],
+      ['Enable encryption before that is set? [y/N]', 'y\n'],
     ],
   );
   expect(enabled.code).toBe(0);
   expect(enabled.out).toMatch(/^encryption is on\nsealed {4}2 passwords\n/);
-  const before = /run this first: (SET GLOBAL .+;)/.exec(enabled.err)?.[1] ?? '';
   await mariadb.query(before);
   const { steps, rights } = printedSteps(enabled.out);
   expect(steps).toHaveLength(3);
@@ -45,5 +53,7 @@ test('the whole life of a key on MariaDB, and each statement that is recommended
   }
   const [status] = (await cli.run(['encryption', 'status', '--json'])).json;
   expect(status).toMatchObject({ state: 'off', sealed: 0, plaintext: 2 });
+  // The setting is on by now.
+  expect(await cli.run(untyped)).toMatchObject({ code: 0, err: expect.not.stringContaining('MariaDB') });
   cli.expectNothingLeaked([secret]);
 });

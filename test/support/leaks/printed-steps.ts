@@ -4,6 +4,7 @@
  */
 import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { createConnection } from 'mysql2/promise';
 import { until } from '../promises.ts';
 import type { Mariadb } from '../servers/mariadb.ts';
@@ -48,6 +49,12 @@ async function runLine(server: Mariadb, line: string): Promise<void> {
   const [, asked, shown] = /^wait until (.+) shows (\S+)$/.exec(line) ?? [];
   if (asked !== undefined) {
     await until(line, async () => (await rowsOf(server, asked)).at(-1)?.at(-1) === shown);
+    return;
+  }
+  const [, seconds, counted, most] = /^wait (\d+) seconds, and until (.+) shows (\d+) or fewer$/.exec(line) ?? [];
+  if (counted !== undefined) {
+    await sleep(Number(seconds) * 1000);
+    await until(line, async () => Number((await rowsOf(server, counted)).at(-1)?.at(-1)) <= Number(most));
     return;
   }
   if (/^shut the server down, delete \S+ in its data folder, start it$/.test(line)) return await restartWithout(server);

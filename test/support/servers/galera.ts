@@ -178,6 +178,7 @@ function nodeArguments(member: Member, members: readonly Member[]): readonly str
     '--max-connect-errors=1000000',
     '--binlog-format=ROW',
     '--innodb-autoinc-lock-mode=2',
+    '--innodb-immediate-scrub-data-uncompressed=ON',
     '--wsrep-on=ON',
     `--wsrep-provider=${libraryPath()}`,
     '--wsrep-cluster-name=test',

@@ -118,6 +118,7 @@ function mariadbArguments(folder: string, port: number, options: MariadbOptions)
     '--bind-address=127.0.0.1',
     '--skip-name-resolve',
     '--skip-log-bin',
+    '--innodb-immediate-scrub-data-uncompressed=ON',
     '--performance-schema=off',
     '--max-connections=500',
     // A client of a busy machine may need more than the usual 10 s for the handshake.

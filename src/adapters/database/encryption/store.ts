@@ -70,6 +70,7 @@ export function encryptionStore(db: SqlExecutor): EncryptionStore & AuditReader 
 const serverVariables = [
   'version',
   'innodb_immediate_scrub_data_uncompressed',
+  'log_bin',
   'innodb_redo_log_capacity',
   'innodb_log_file_size',
   'innodb_max_dirty_pages_pct',
@@ -87,6 +88,7 @@ async function databaseServer(db: SqlExecutor): Promise<DatabaseServer | null> {
   return {
     product: isMariadb ? 'mariadb' : 'mysql',
     isUndoScrubbed: value('innodb_immediate_scrub_data_uncompressed') === 'ON',
+    hasBinaryLog: value('log_bin') === 'ON',
     redoLogBytes: Number(value(isMariadb ? 'innodb_log_file_size' : 'innodb_redo_log_capacity')),
     dirtyPagesPct: value('innodb_max_dirty_pages_pct'),
     dirtyPagesPctLwm: value('innodb_max_dirty_pages_pct_lwm'),

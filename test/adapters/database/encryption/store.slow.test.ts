@@ -118,8 +118,8 @@ describe.each(kinds)('encryption on %s', (kind) => {
       expect(audit.map(({ detail }) => detail)).toEqual([(await db.readSwitch()).row?.changedBy]);
     });
 
-    test('a server is described by its version; MariaDB leaves freed undo pages as they are unless set otherwise', async () => {
-      const described = { product: 'mariadb', isUndoScrubbed: false, redoLogBytes: 8 * 1024 ** 2 };
+    test('a server is described by its version and settings', async () => {
+      const described = { product: 'mariadb', isUndoScrubbed: true, hasBinaryLog: false, redoLogBytes: 8 * 1024 ** 2 };
       const limits = { dirtyPagesPct: '90.000000', dirtyPagesPctLwm: '0.000000' };
       expect(await db.databaseServer()).toEqual(kind === 'sqlite' ? null : { ...described, ...limits });
     });

@@ -80,7 +80,7 @@ export const off: EncryptionView = {
 };
 
 const mariadb: DatabaseServer = {
-  ...{ product: 'mariadb', isUndoScrubbed: false, redoLogBytes: 96 * 1024 ** 2 },
+  ...{ product: 'mariadb', isUndoScrubbed: false, hasBinaryLog: true, redoLogBytes: 96 * 1024 ** 2 },
   ...{ dirtyPagesPct: '90.000000', dirtyPagesPctLwm: '0.000000' },
 };
 
