@@ -141,8 +141,7 @@ export const hints = {
     'The password or the account has expired: have it renewed at the mail server, then set the new password.',
   rightMissing:
     'The user lacks a right on this folder: have it granted on the mail server (ACL), or choose another folder or action with ticketmaild mailbox set.',
-  serverAlert:
-    'The server has a message for the user of this mailbox: sign in with a mail program or at the web page of the provider to read it.',
+  serverAlert: 'The server has a message for the user of this account: log in with a mail program to read it.',
   serverBug: 'The mail server reports a defect of its own: tell its operator, whose log has the reason.',
   serverLimit:
     'A limit of the mail server is reached, such as its number of connections: have it raised there, or lower [poll] concurrency_per_host_max. Polls are retried.',
@@ -172,6 +171,7 @@ export const hints = {
   openFilesOfService: 'Raise LimitNOFILE of the service, or lower the number of connections.',
   programFilesMissing:
     'Files of ticketmaild are missing: reinstall it, or restart it after an upgrade. No message is touched meanwhile.',
+  starttlsExpected: 'The port answers without TLS: try --tls starttls.',
   uidImpossible: 'All other messages are fetched. The mail server contradicts itself: tell its operator.',
 } as const;
 
@@ -193,6 +193,12 @@ export function withQuarantineId(hint: string, id: string): string {
   return hint.replaceAll(/ticketmaild (quarantine [a-z]+) ID\b/g, (_, words) =>
     commandOrNotice(shellCommand(words, id)),
   );
+}
+
+/** The same for a mailbox that is not stored: no poll follows, and no setting of it can be changed. */
+export function beforeStored(hint: string): string {
+  const now = hint.replace(' Polls are retried.', '').replace(' with ticketmaild mailbox set', '');
+  return now === hint ? hint : `${now} Nothing was stored: try again later.`;
 }
 
 const known: ReadonlySet<unknown> = new Set(Object.values(hints));

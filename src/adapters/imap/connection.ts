@@ -65,6 +65,7 @@ export class ImapConnection {
   readonly #life: TokenLife | null;
   readonly #options: ImapOptions;
   readonly #signal: AbortSignal;
+  readonly #isImplicitTls: boolean;
   readonly #client: ClientHandle;
   readonly transport: SocketTransport;
   readonly inboundLimit: InboundLimit;
@@ -85,10 +86,11 @@ export class ImapConnection {
     this.#life = lifeOf(credential);
     this.#options = options;
     this.#signal = signal;
+    this.#isImplicitTls = connection.tls === 'implicit';
     const stage = (next: ConnectionStage): void => {
       this.#stage = next;
       // A TCP connection is an answer of the kernel: it only ends the wait for it.
-      if (next === 'greeting' && connection.tls === 'implicit') answers.received();
+      if (next === 'greeting' && this.#isImplicitTls) answers.received();
       else if (next === 'tls' || next === 'greeting') answers.awaited();
       enter(next);
     };
@@ -155,7 +157,8 @@ export class ImapConnection {
   get #errorContext(): ErrorContext {
     const { byeReason, hasLoggedIn, responses } = this.imap;
     const state = { stage: this.#stage, isLoggedIn: hasLoggedIn, doing: this.#doing };
-    return { ...state, goodbye: byeReason ?? null, isReferred: responses.isReferred, token: this.#token };
+    const referred = { isReferred: responses.isReferred, isImplicitTls: this.#isImplicitTls };
+    return { ...state, ...referred, goodbye: byeReason ?? null, token: this.#token };
   }
 
   /**

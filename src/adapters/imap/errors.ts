@@ -24,6 +24,8 @@ export type ErrorContext = {
   readonly goodbye: string | null;
   /** True when the server named another host instead of itself. */
   readonly isReferred?: boolean;
+  /** TLS from the first byte, without STARTTLS. */
+  readonly isImplicitTls?: boolean;
   /** Of a login by access token; null: by a password. */
   readonly token: TokenLogin | null;
 };
@@ -65,6 +67,11 @@ function byCode(code: string, error: unknown, context: ErrorContext): Failure | 
       cause,
       fields: { cause: code },
     });
+  if (code === plainAnswer && context.isImplicitTls === true)
+    return new Failure('tls_failed', 'The TLS handshake with the server failed.', {
+      ...{ cause, fields: { cause: code } },
+      hint: hints.starttlsExpected,
+    });
   if (code === 'EPROTO' || code.startsWith('ERR_SSL_') || code.startsWith('ERR_TLS_'))
     return new Failure('tls_failed', 'The TLS handshake with the server failed.', { cause, fields: { cause: code } });
   return null;
@@ -73,6 +80,7 @@ function byCode(code: string, error: unknown, context: ErrorContext): Failure | 
 /** The failure of a NO or BAD. */
 export function refusalFailure(refusal: ServerRefusal, { stage, doing, token }: ErrorContext): Failure {
   if (refusal.code === 'REFERRAL' && beforeLogin.has(stage)) return referralFailure();
+  if (refusal.code === 'REFERRAL' && stage === 'folder') return folderReferral();
   const found = meaningOfRefusal(refusal, stage);
   const usual = found?.code ?? refusedCode(refusal, stage);
   const ofToken = token === null ? null : tokenRefusal(refusal, usual, token);
@@ -81,7 +89,7 @@ export function refusalFailure(refusal: ServerRefusal, { stage, doing, token }: 
   const more = found === null ? { fields: {}, ...ownHint(refusal, code) } : hintAndDelay(found);
   const hint = ofToken === null ? more.hint : ofToken.hint;
   const shown = isKnown ? `${refusal.status} [${refusal.code}]` : refusal.status;
-  const sentence = ofToken?.message ?? refusedSentence(code, doing, shown);
+  const sentence = ofToken?.message ?? refusedSentence(code, doing, refusal.code === 'OVERQUOTA', shown);
   const message = isKnown && !isWorded(refusal.code, code) ? withShown(sentence, shown) : sentence;
   return new Failure(code, message, {
     ...(hint === undefined ? {} : { hint }),
@@ -100,6 +108,12 @@ function referralFailure(): Failure {
   return new Failure('server_referral', 'The server says that the mailbox is on another host, and refuses the login.', {
     fields: { response_code: 'REFERRAL' },
   });
+}
+
+/** The same of a folder (RFC 2193). */
+function folderReferral(): Failure {
+  const message = 'The server says that the folder is on another host, and does not open it.';
+  return new Failure('server_referral', message, { fields: { response_code: 'REFERRAL' } });
 }
 
 /**
@@ -168,9 +182,10 @@ function refusedCode({ status, code }: ServerRefusal, stage: ConnectionStage): F
 export const folderMissing = 'The folder does not exist.';
 
 /** `shown`: status and known response code. */
-function refusedSentence(code: FailureCode, doing: string, shown: string): string {
+function refusedSentence(code: FailureCode, doing: string, isOverQuota: boolean, shown: string): string {
   if (code === 'login_refused') return 'The server refused user or password.';
   if (code === 'folder_missing') return folderMissing;
+  if (code === 'server_busy' && isOverQuota) return 'The account is over its quota.';
   return code === 'server_busy' ? `The server is too busy for ${doing}.` : `The server refused ${doing} (${shown}).`;
 }
 
@@ -279,6 +294,9 @@ const meanings: Readonly<Record<string, readonly [FailureCode, string]>> = {
   HOSTNAME_MISMATCH: ['tls_name_mismatch', 'The certificate is for another host name.'],
   ETIMEOUT: ['server_timeout', 'The server stopped responding.'],
 };
+
+/** OpenSSL: what answered is no TLS record. */
+const plainAnswer = 'ERR_SSL_WRONG_VERSION_NUMBER';
 
 /** Hints for codes that are more specific than their failure. */
 const codeHints: Readonly<Record<string, string>> = {

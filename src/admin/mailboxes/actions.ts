@@ -18,6 +18,7 @@ import type { GrantStore } from '../../oauth/ports.ts';
 import type { Revocations } from '../../oauth/revocation.ts';
 import { isValidPassword, passwordBytesMax } from '../../secret/sealed-password.ts';
 import type { SecretBytes } from '../../secret/secret-bytes.ts';
+import { beforeStored } from '../../text/hints.ts';
 import { capitalized } from '../../text/printable.ts';
 import { asRunHere } from '../../text/program-name.ts';
 import { pageActor } from '../ports.ts';
@@ -204,7 +205,12 @@ async function add(ports: Ports, texts: MailboxTexts, request: MailboxRequest): 
   const added = await (texts.sign_in === passwordSignIn
     ? addWithPassword(ports, settings, request)
     : addWithGrant(ports, settings, texts, request));
-  return 'view' in added ? { kind: 'probe_failed', probe: added.view } : await done(ports, added, 'is added');
+  return 'view' in added ? { kind: 'probe_failed', probe: unstored(added.view) } : await done(ports, added, 'is added');
+}
+
+function unstored(view: ProbeResult['view']): ProbeResult['view'] {
+  const { failure } = view;
+  return failure === null ? view : { ...view, failure: { ...failure, hint: beforeStored(failure.hint) } };
 }
 
 type Stored = { readonly mailbox: Mailbox; readonly probed: ProbeResult | null; readonly next?: string };

@@ -7,7 +7,7 @@ import type { App } from '../../compose/compose.ts';
 import { Failure, isFailure } from '../../errors.ts';
 import type { Connection, Mailbox, PostAction } from '../../ingest/model.ts';
 import type { Credential, ProbeReport } from '../../ingest/ports.ts';
-import { namesMailbox } from '../../text/hints.ts';
+import { beforeStored, namesMailbox } from '../../text/hints.ts';
 import { commandOrNotice, shellCommand } from '../../text/shell.ts';
 import { isoTime } from '../../text/time.ts';
 import { countText } from '../../text/units.ts';
@@ -54,7 +54,7 @@ function withLocation(
   const isPassword = code === 'login_refused' && fields['credential'] !== 'token' && namesMailbox(failure.hint);
   const fingerprint = pinned ?? pinnable(failure);
   const special = isPassword ? loginHint : fingerprint === null ? null : pinHint(name, fingerprint);
-  const usualHint = special ?? failure.hint;
+  const usualHint = special ?? (name === null ? beforeStored(failure.hint) : failure.hint);
   const hint = folders === null ? usualHint : foldersHint(folders, Number(fields['left_out'] ?? 0));
   const shown = pinned === null ? '' : ` It shows ${pinned}.`;
   return new Failure(code, `${location}: ${failure.message}${shown}`, { fields, cause, hint });

@@ -120,6 +120,15 @@ test('an untrusted certificate also closes the connection before any IMAP data',
   expect(server.lines).toEqual([]);
 });
 
+test('a port that answers without TLS is to be used with STARTTLS', async () => {
+  await using server = await startScriptedServer();
+  expect(await failureOf(openSession(plainTo(server.port, { tls: 'implicit' })))).toMatchObject({
+    code: 'tls_failed',
+    message: 'The TLS handshake with the server failed.',
+    hint: 'The port answers without TLS: try --tls starttls.',
+  });
+});
+
 test('a CA file without a certificate is reported as such', async () => {
   const refused = await failureOf(openSession(connectionTo(dovecot, 'ada', { caPem: 'nonsense' })));
   expect(refused.code).toBe('tls_untrusted');

@@ -50,6 +50,22 @@ test('the hint of a refused login is that of the response code, unless it has a 
   expect((await probeFailure(null, new Failure('login_refused', 'no'), own)).hint).toBe(own);
 });
 
+test('for a mailbox that is not stored no poll follows, and no setting can be changed', async () => {
+  const busy = (hint: string) => new Failure('server_busy', 'busy', { hint });
+  for (const hint of [
+    hints.mailboxInUse,
+    hints.overQuota,
+    hints.serverLimit,
+    hints.serverPartDown,
+    hints.rightMissing,
+  ]) {
+    const shownHint = (await probeFailure(null, busy(hint))).hint;
+    expect(shownHint).toMatch(/Nothing was stored: try again later\.$/);
+    expect(shownHint).not.toMatch(/retried|mailbox set/);
+    expect((await probeFailure('support', busy(hint))).hint).toBe(hint);
+  }
+});
+
 test('a server that accepts the login and names another host for the mail is noted', () => {
   const report = { folders: ['INBOX'], capabilities: ['UIDPLUS'], leftOut: 0 };
   expect(probeNotes({ kind: 'seen' }, { ...report, isReferred: false })).toEqual([]);

@@ -82,7 +82,7 @@ test('a referral is not followed: the other host gets no connection', async () =
 test('each response code is shown with what to do about it, and no other word of the server is', async () => {
   await using server = await startScriptedServer(await readDialogue('response-codes'));
   const expected: readonly [string, string, RegExp][] = [
-    ['server_busy', 'The server is too busy for logging in (NO [OVERQUOTA]).', /over a limit .*quota raised/],
+    ['server_busy', 'The account is over its quota (NO [OVERQUOTA]).', /over a limit .*quota raised/],
     ['server_busy', 'The server is too busy for logging in (NO [LIMIT]).', /concurrency_per_host_max/],
     ['server_busy', 'The server is too busy for logging in (NO [UNAVAILABLE]).', /part of the mail server is down/],
     ['login_unsupported', 'The server refused logging in (NO [PRIVACYREQUIRED]).', /over TLS only/],
@@ -106,6 +106,19 @@ test('each response code is shown with what to do about it, and no other word of
     expect(knownHint(refused.hint) ?? failureHint(refused.hint)).toBe(refused.hint);
     expect(JSON.stringify([refused.message, refused.fields, refused.hint, refused.cause])).not.toMatch(/hunter2/i);
   }
+});
+
+test('a folder that the server refers to another host has the words of a login that it refers', async () => {
+  const script: Script = (command, _rest, tag, { say }) => {
+    if (command === 'EXAMINE') say(`${tag} NO [REFERRAL imap://mail2.example.test/Tickets] Try there`);
+    return command === 'EXAMINE';
+  };
+  await using server = await startScriptedServer({ script });
+  expect(await probeFailure(server.port)).toMatchObject({
+    code: 'server_referral',
+    message: 'The server says that the folder is on another host, and does not open it.',
+    fields: { response_code: 'REFERRAL' },
+  });
 });
 
 test('a full mailbox is named where a post-action needs space, or makes a folder', async () => {
