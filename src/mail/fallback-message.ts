@@ -37,8 +37,7 @@ export function readHeaderSummary(source: Uint8Array): HeaderSummary {
 /** The Message-ID that the parser would find; null where there is none. */
 export function messageIdIn(source: Uint8Array): string | null {
   const message = splitMessage(source.subarray(0, headBytesMax));
-  const raw = (firstRaw(message.headers, 'message-id') ?? '').slice(0, summaryLengthMax);
-  return readMessageId(unfold(raw, declaredCharset(message)));
+  return readMessageId(unfold(firstRaw(message.headers, 'message-id') ?? '', declaredCharset(message)));
 }
 
 /** The text in the last angle brackets, else the first word with an @. */

@@ -15,6 +15,7 @@ import { intervalOf, type PollEnd, waitAfterPollMs } from '../polling-policy.ts'
 import type { IdleEnd } from '../ports.ts';
 import { leaseLost } from '../stores.ts';
 import { hadMessages, type IdleSlot, type OpenPoll, type RoundReport } from './poll-context.ts';
+import { isUnstable } from './uidvalidity-changes.ts';
 
 const idleMsMax = 5 * 60_000;
 /** An IDLE that the server ends sooner than this, and sooner than requested, counts as a broken connection. */
@@ -41,15 +42,21 @@ export async function idle(open: OpenPoll, slot: IdleSlot, runRound: () => Promi
     const sinceMs = clock.monotonicMs();
     const ended = await endOf(() => session.idle(idleMs, end));
     if (lost.aborted) throw leaseLost(mailbox.name);
-    const isCutShort = ended === 'timed_out' && clock.monotonicMs() - sinceMs < Math.min(idleMsMin, idleMs / 2);
+    const isCutShort = wasCutShort(ended, clock.monotonicMs() - sinceMs, idleMs);
     const pollEnd = endAfter(ended, isCutShort, open, slot);
     if (pollEnd !== null) return wait(isFailure(ended, 'session_expired') ? tokenEnd() : pollEnd);
     if (ended === 'timed_out' && idleMs === endsInMs) return wait(tokenEnd());
     const foundMessages = await roundAfter(ended === 'new_messages', open, slot, runRound);
+    if (isUnstable(open)) return wait('folder_unstable');
     await store.recordPollSuccess(lease, wait('finished'));
     falseAlarms = ended === 'timed_out' || foundMessages ? 0 : falseAlarms + 1;
     await clock.sleep(Math.min(falseAlarmPause(falseAlarms), idleMs), end);
   }
+}
+
+/** True for an IDLE that the server ended sooner than it was asked to. */
+function wasCutShort(ended: IdleEnd | Failure, lastedMs: number, idleMs: number): boolean {
+  return ended === 'timed_out' && lastedMs < Math.min(idleMsMin, idleMs / 2);
 }
 
 /** How an IDLE ends the poll; null: it does not. */

@@ -27,7 +27,7 @@ import {
   type RoundReport,
 } from './poll-context.ts';
 import { serialized } from './serialized-session.ts';
-import { uidValidityChangesMax } from './uidvalidity-changes.ts';
+import { isUnstable } from './uidvalidity-changes.ts';
 
 /** What is filled in as the poll proceeds: its summary is known also where it fails. */
 type PollRecord = { -readonly [K in Exclude<keyof PollSummary, 'failure' | 'durationMs'>]: PollSummary[K] };
@@ -161,11 +161,10 @@ async function pollWithSession(poll: StartedPoll): Promise<number> {
   const { report, hasGivenUp } = await runRounds(open, record.roundId, true);
   if (hasGivenUp) return waitAfterPollMs('message_given_up', mailbox, settings());
   const request = { hadMessages: hadMessages(report), isOffered: session.supportsIdle };
-  using slot = options.stop.aborted ? null : (options.requestIdleSlot?.(request) ?? null);
+  using slot = options.stop.aborted || isUnstable(poll) ? null : (options.requestIdleSlot?.(request) ?? null);
   using _verified = slot === null ? undefined : options.watch?.idles(() => session.verify());
   if (slot !== null) return await idle(open, slot, async () => (await runRounds(open, ports.newId(), false)).report);
-  const isUnstable = (options.uidValidityChanges?.count(mailbox.id) ?? 0) > uidValidityChangesMax;
-  return waitAfterPollMs(isUnstable ? 'folder_unstable' : 'finished', mailbox, settings());
+  return waitAfterPollMs(isUnstable(poll) ? 'folder_unstable' : 'finished', mailbox, settings());
 }
 
 /**

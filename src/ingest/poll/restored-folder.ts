@@ -4,12 +4,13 @@
  *
  * UIDNEXT at or below the cursor shows it. When as many messages arrived as the backup lacked, or more, UIDNEXT is
  * above the cursor all the same: then the messages handled last are compared with what has their UIDs now, in one
- * FETCH. A Message-ID that differs shows another message; so do size and INTERNALDATE together. Either of those alone
- * proves nothing: some servers announce another size once a message was read, some restore other dates. Where a date
- * differs and there is no Message-ID to compare, the source is fetched and compared by its hash. A server that fails at
- * the content of one of them is asked for sizes and dates alone (uidvalidity-changes.ts).
+ * FETCH. Size and INTERNALDATE together show another message. Either of those alone proves nothing: some servers
+ * announce another size once a message was read, some restore other dates. Where the Message-ID differs, or a date and
+ * there is no Message-ID to compare, the source is fetched and compared by its hash: a sender can write a header that
+ * the server reads in another way. A server that fails at the content of one of them is asked for sizes and dates alone
+ * (uidvalidity-changes.ts).
  */
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import type { Cursor } from '../model.ts';
 import type { HandledSource, IdentifiedMessage, Session } from '../ports.ts';
 import type { FolderStore } from '../stores.ts';
@@ -65,18 +66,18 @@ async function isOtherMessage(
   session: Session | null,
 ): Promise<boolean> {
   const hasIds = before.messageId !== null && now.messageId !== null;
-  if (hasIds && before.messageId !== now.messageId) return true;
+  if (hasIds && before.messageId !== now.messageId)
+    return session === null || before.sourceSha256 === null || (await sourceOf(before, session)) !== 'same';
   // Without a time the size may be wrong as well.
   if (before.receivedAtMs === null || now.receivedAtMs === null || before.receivedAtMs === now.receivedAtMs)
     return false;
   if (before.sizeBytes !== now.sizeBytes) return true;
-  return session !== null && !hasIds && before.sourceSha256 !== null && (await hasOtherSource(before, session));
+  return session !== null && !hasIds && before.sourceSha256 !== null && (await sourceOf(before, session)) === 'other';
 }
 
-/** False where the server gives no source. */
-async function hasOtherSource({ uid, sourceSha256 }: HandledSource, session: Session): Promise<boolean> {
-  let isOther = false;
+async function sourceOf({ uid, sourceSha256 }: HandledSource, session: Session): Promise<'same' | 'other' | 'none'> {
+  let found: 'same' | 'other' | 'none' = 'none';
   for await (const { source } of session.fetch([uid]))
-    if (source !== null) isOther = createHash('sha256').update(source).digest('hex') !== sourceSha256;
-  return isOther;
+    if (source !== null) found = hash('sha256', source, 'hex') === sourceSha256 ? 'same' : 'other';
+  return found;
 }

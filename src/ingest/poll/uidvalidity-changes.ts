@@ -19,6 +19,17 @@ export interface UidValidityChanges {
   count(mailboxId: string): number;
 }
 
+/** True for a mailbox that is polled less often, and does not idle. */
+export function isUnstable({
+  mailbox: { id },
+  options: { uidValidityChanges },
+}: {
+  readonly mailbox: { readonly id: string };
+  readonly options: { readonly uidValidityChanges?: Pick<UidValidityChanges, 'count'> | undefined };
+}): boolean {
+  return (uidValidityChanges?.count(id) ?? 0) > uidValidityChangesMax;
+}
+
 export function createUidValidityChanges(clock: Pick<Clock, 'monotonicMs'>): UidValidityChanges {
   const times = new Map<string, readonly number[]>();
   const recent = (id: string) => (times.get(id) ?? []).filter((atMs) => clock.monotonicMs() - atMs < dayMs);

@@ -118,7 +118,7 @@ function readFields(block: string): readonly RawHeader[] {
     if (colon < start) colon = block.indexOf(':', start);
     if (colon < 0) colon = block.length;
     const last = fields.at(-1);
-    const name = colon < end ? block.slice(start, colon).trimEnd().toLowerCase() : '';
+    const name = colon < end ? withoutBlanks(block, start, colon).toLowerCase() : '';
     if (fieldName.test(name)) fields.push([name, block.slice(colon + 1, withoutBreak(block, end))]);
     else if (last?.[1].trimEnd().endsWith(';') && looseParameter.test(block.slice(start, start + 50))) {
       fields[fields.length - 1] = [last[0], `${last[1]} ${block.slice(start, withoutBreak(block, end))}`];
@@ -126,6 +126,13 @@ function readFields(block: string): readonly RawHeader[] {
     start = end;
   }
   return fields;
+}
+
+/** Without spaces and tabs before the colon, as servers read it: any other byte makes it no field. */
+function withoutBlanks(block: string, start: number, colon: number): string {
+  let end = colon;
+  while (end > start && (block.charCodeAt(end - 1) === space || block.charCodeAt(end - 1) === tab)) end -= 1;
+  return block.slice(start, end);
 }
 
 /** Offset of the next field: after the first line end that no blank follows. */

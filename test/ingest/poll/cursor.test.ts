@@ -197,6 +197,13 @@ describe('the start cursor of a round', () => {
       expect(await seen({ now: { receivedAtMs: 2000 }, before: { sourceSha256: sha256('old') } })).toEqual([]);
     });
 
+    test('a Message-ID that the server reads in another way is no sign where the source is the same', async () => {
+      const [before, now] = [{ sourceSha256: sha256('old') }, { messageId: 'b@x' }];
+      expect(await seen({ before, now, source: text('old') })).toEqual([]);
+      expect(await seen({ before, now, source: text('new') })).toEqual(restored);
+      expect(await seen({ before, now, source: null })).toEqual(restored);
+    });
+
     test('without a Message-ID, another time has the source compared', async () => {
       const before = { messageId: null, sourceSha256: sha256('old') };
       const now = { messageId: null, receivedAtMs: 2000 };

@@ -14,7 +14,13 @@ type Step = { readonly ended: IdleEnd | Failure; readonly afterMs?: number; read
 /** A connection whose IDLE ends as `steps` say, one after the other, and is stopped after them. */
 function scene(
   steps: readonly Step[],
-  more: { isDueAtOnce?: boolean; mayIdle?: boolean; intervalMs?: () => number; tokenMs?: number } = {},
+  more: {
+    isDueAtOnce?: boolean;
+    mayIdle?: boolean;
+    intervalMs?: () => number;
+    tokenMs?: number;
+    changes?: () => number;
+  } = {},
 ) {
   const clock = { ...handClock(), sleep: (ms: number) => Promise.resolve(void seen.pauses.push(ms)) };
   const seen = {
@@ -50,7 +56,7 @@ function scene(
   const open = {
     ...{ mailbox: mailbox('a'), session, lease: { mailboxId: 'a', owner: 'me', epoch: 1 }, lost: lost.signal },
     settings: () => ({ intervalMs: more.intervalMs?.() ?? intervalMs }),
-    options: { stop: new AbortController().signal },
+    options: { stop: new AbortController().signal, uidValidityChanges: { count: () => more.changes?.() ?? 0 } },
     ports: {
       clock,
       store: { recordPollSuccess: async (_lease: unknown, ms: number) => void seen.notes.push(ms) },
@@ -94,6 +100,13 @@ test('another poll interval is in force from the next round on', async () => {
   expect(await ended).toBe(now);
   expect(seen.asked.slice(1)).toEqual([now, now]);
   expect(seen.notes.at(-1)).toBe(now);
+});
+
+test('a folder that was replaced too often does not idle on: each announcement would fetch all of it again', async () => {
+  let count = 3;
+  const { seen, idling } = scene([{ ended: 'new_messages' }, { ended: 'new_messages' }], { changes: () => count++ });
+  expect(await idling()).toBe(60 * minute);
+  expect(seen.rounds).toBe(2);
 });
 
 test('an IDLE that is ended because the row changed leaves the mailbox due', async () => {
