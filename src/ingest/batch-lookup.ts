@@ -6,6 +6,7 @@
  * returns them.
  */
 
+import type { ParsedMessage } from '../mail/message.ts';
 import type { CopyContent } from '../mail/thread/copies.ts';
 import type { TicketTie } from '../mail/thread/match.ts';
 import type { MessagePeople } from '../mail/thread/people.ts';
@@ -17,6 +18,9 @@ export type SenderSpan = { readonly addresses: readonly string[]; readonly fromM
 
 /** Repeat keys and their senders, with the time in which equal ones count. */
 export type RepeatSpan = SenderSpan & { readonly keys: readonly string[] };
+
+/** A message of the batch, as it is compared with others that have its Message-ID. */
+export type OwnMessage = Pick<ParsedMessage, 'messageId' | 'contentHash' | 'sentAtMs'>;
 
 /** A lookup request: what a batch needs to know. */
 export type LookupRequest = {
@@ -35,8 +39,8 @@ export type LookupRequest = {
   /** Does this sender participate in this ticket. */
   readonly claims: readonly { readonly ref: string; readonly address: string }[];
   readonly dedupKeys: readonly string[];
-  /** The messages of the batch: what other messages with the same Message-ID say is read, to recognise copies. */
-  readonly own: readonly { readonly messageId: string; readonly contentHash: string }[];
+  /** The messages of the batch: what others with the same Message-ID and Date say is read, to recognise copies. */
+  readonly own: readonly OwnMessage[];
   /** Notices that may be repeats (mail/thread/copies.ts); null: none. */
   readonly repeats: RepeatSpan | null;
   /** null: no sender is counted. */

@@ -41,7 +41,7 @@ export function dedupKey({ messageId, contentHash }: Pick<ParsedMessage, 'messag
 /** Of a message with a Message-ID. */
 const hashedFields: ReadonlySet<string> = new Set([
   ...['from', 'sender', 'reply-to', 'to', 'cc', 'date', 'subject', 'message-id', 'in-reply-to', 'references'],
-  ...['content-type', 'content-transfer-encoding'],
+  ...['content-type', 'content-transfer-encoding', 'content-disposition', 'content-id'],
 ]);
 
 /** Written by delivery agents, and by stores that keep flags and lengths in the message (mbox). */

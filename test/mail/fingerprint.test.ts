@@ -62,6 +62,8 @@ for (const [named, mail] of [
       ['a@b', 'b@b'],
       ['10:00:00', '10:00:59'],
       ['\r\n\r\n', '\r\nAuto-Submitted: auto-replied\r\n\r\n'],
+      ['\r\n\r\n', '\r\nContent-Disposition: attachment; filename=a.exe\r\n\r\n'],
+      ['\r\n\r\n', '\r\nContent-ID: <a@b>\r\n\r\n'],
     ])('is another message with %j as %j', async (before, after) => {
       expect(mail).toContain(before);
       expect(await keyOf(mail.replace(before, after))).not.toBe(await keyOf(mail));

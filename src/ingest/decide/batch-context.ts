@@ -6,9 +6,15 @@
  */
 
 import type { ParsedMessage } from '../../mail/message.ts';
-import { copyContentOf } from '../../mail/thread/copies.ts';
-import { openingRules, participantKinds, type StoredThreads, type TicketTie, tieOf } from '../../mail/thread/match.ts';
-import { countedAddresses, everyoneIn, peopleOf } from '../../mail/thread/people.ts';
+import {
+  type Candidate,
+  openingRules,
+  participantKinds,
+  type StoredThreads,
+  type TicketTie,
+  tieOf,
+} from '../../mail/thread/match.ts';
+import { countedAddresses, everyoneIn } from '../../mail/thread/people.ts';
 import { isValidToken, type ReplyToken, withoutSubaddress } from '../../mail/thread/reply-token.ts';
 import type {
   LookupFacts,
@@ -87,11 +93,11 @@ export type BatchState = {
    * of anyone.
    */
   tiedWithinHour(ticket: LookupTicket, tie: TicketTie, sender: string, atMs: number): number;
-  /** All people of that ticket but the helpdesk's own addresses; null: not known. */
+  /** All people of that ticket but the helpdesk's own addresses; null: not known, or more than 500. */
   peopleOfTicket(ticketId: string): ReadonlySet<string> | null;
   readonly addedAtMs: number;
   /** Adds a message that is about to be stored, with its ticket. */
-  add(message: NewMessage, ticket: LookupTicket | null): void;
+  add(message: NewMessage, ticket: LookupTicket | null, candidate: Candidate): void;
   /** Adds a message that is about to be quarantined. */
   noteQuarantined(dedupKey: string): void;
   /** Tickets that continue that closed one, oldest first. */
@@ -107,10 +113,10 @@ const hourMs = 3_600_000;
 
 export function batchState(found: LookupFacts, context: BatchContext): BatchState {
   const messages = groups(found.messages, ({ messageId }) => messageId);
+  const tickets = new Map(found.tickets.map(({ ref, ticket }) => [ref, ticket]));
   const sentMessages = new Map(found.sentMessages.map(({ messageId, ticket }) => [messageId, ticket]));
   const referencing = groups(found.naming, ({ named }) => named);
   const counts = messageCounts(found);
-  const ticketPeople = new Map(found.ticketPeople.map(({ ticketId, addresses }) => [ticketId, [...addresses]]));
   const handled = new Map(found.handled.map(({ dedupKey, isQuarantined }) => [dedupKey, isQuarantined]));
   for (const { dedupKey, isQuarantined } of found.handled) if (!isQuarantined) handled.set(dedupKey, false);
   const own = new Set(context.addresses.map(withoutSubaddress));
@@ -121,20 +127,21 @@ export function batchState(found: LookupFacts, context: BatchContext): BatchStat
   const withId = (id: string) => current(messages.get(id));
   const isOwn = (address: string) => own.has(withoutSubaddress(address));
   const isOurs = (address: string) => isOwn(address) || found.ownAddresses.has(withoutSubaddress(address));
+  const ticketPeople = peopleOfTickets(found, isOurs);
   const continuations = groups(found.continuations, ({ closedId }) => closedId);
   const people = participants(found);
   const repeated = groups(found.repeated, ({ key }) => key);
   const isHere = (mailboxId: string) => mailboxId === context.mailboxId || found.accountMailboxes.has(mailboxId);
   const sameAs = (parsed: ParsedMessage) =>
-    withId(parsed.messageId).filter((other) => other.contentHash === parsed.contentHash);
+    current(messages.get(parsed.messageId)?.filter(({ contentHash }) => contentHash === parsed.contentHash));
   return {
     stored: {
       withId,
       sentIn: (id) => latest(sentMessages.get(id) ?? null),
       referencing: (id) => current(referencing.get(id)),
-      ticketOf: (ref) => latest(found.tickets.find((named) => named.ref === ref)?.ticket ?? null),
+      ticketOf: (ref) => latest(tickets.get(ref) ?? null),
       isParticipant: people.isParticipant,
-      isValidToken: (token) => isTokenOf(found, token),
+      isValidToken: (token) => isTokenOf(found.replyKeys, token, tickets.get(token.ref)),
       isOurs,
       isHere,
     },
@@ -149,23 +156,18 @@ export function batchState(found: LookupFacts, context: BatchContext): BatchStat
     isHelpdeskAddress: isOurs,
     sentWithinHour: counts.sentWithinHour,
     tiedWithinHour: counts.tiedWithinHour,
-    peopleOfTicket: (ticketId) => {
-      const addresses = ticketPeople.get(ticketId);
-      return addresses === undefined ? null : new Set(addresses.filter((address) => !isOurs(address)));
-    },
+    peopleOfTicket: ticketPeople.of,
     addedAtMs: found.addedAtMs,
-    add: (message, ticket) => {
-      const { id, parsed, missing, threadRule, repeatKey: key, receivedAtMs: atMs } = message;
-      const mentioned = peopleOf(parsed);
-      put(messages, parsed.messageId, { id, ...lookupMessageOf(message, ticket), mailboxId: context.mailboxId });
+    add: (message, ticket, candidate) => {
+      const { parsed, missing, threadRule, repeatKey: key, receivedAtMs: atMs } = message;
+      put(messages, parsed.messageId, lookupMessageOf(message, ticket, candidate));
       if (key !== null && ticket !== null && openingRules.includes(threadRule))
         put(repeated, key, { key, count: 1, atMs, ticket });
-      for (const named of missing) put(referencing, named, { named, ticket, people: mentioned });
+      for (const named of missing) put(referencing, named, { named, ticket, people: candidate.people() });
       counts.add(message, ticket);
       if (ticket === null || !participantKinds.includes(parsed.kind)) return;
       people.add(ticket.id, [addressOf(parsed), ...countedAddresses([...parsed.to, ...parsed.cc])]);
-      if (threadRule === null) ticketPeople.set(ticket.id, []);
-      ticketPeople.get(ticket.id)?.push(...everyoneIn(mentioned));
+      ticketPeople.add(ticket.id, everyoneIn(candidate.people()), threadRule === null);
     },
     noteQuarantined: (dedupKey) => {
       if (!handled.has(dedupKey)) handled.set(dedupKey, true);
@@ -186,10 +188,13 @@ function latestIn(later: ReadonlyMap<string, LookupTicket>, ticket: LookupTicket
 }
 
 /** The message as a lookup would find it. */
-function lookupMessageOf({ parsed, threadRule }: NewMessage, ticket: LookupTicket | null) {
-  const { messageId, contentHash } = parsed;
-  const copied = ticket !== null && openingRules.includes(threadRule) ? copyContentOf(parsed) : null;
-  return { messageId, contentHash, people: peopleOf(parsed), ticket, copied };
+function lookupMessageOf(
+  { id, parsed: { messageId, contentHash }, threadRule }: NewMessage,
+  ticket: LookupTicket | null,
+  { mailboxId, people, threadKeys }: Candidate,
+): LookupMessage {
+  const copied = ticket !== null && openingRules.includes(threadRule) ? threadKeys.content : null;
+  return { id, mailboxId, messageId, contentHash, people: people(), ticket, copied };
 }
 
 function repeatedIn(
@@ -238,8 +243,11 @@ function isRequester({ requesterAddress }: LookupTicket, address: string): boole
 }
 
 /** A retired reply key counts for tickets that existed when it was retired, and for those that are gone. */
-function isTokenOf({ tickets, replyKeys }: LookupFacts, token: ReplyToken): boolean {
-  const createdAtMs = tickets.find(({ ref }) => ref === token.ref)?.ticket.createdAtMs ?? 0;
+function isTokenOf(
+  replyKeys: LookupFacts['replyKeys'],
+  token: ReplyToken,
+  { createdAtMs } = { createdAtMs: 0 },
+): boolean {
   return replyKeys.some(
     ({ secret, ticketsUntilMs }) =>
       (ticketsUntilMs === null || createdAtMs <= ticketsUntilMs) && isValidToken(secret, token),
@@ -248,15 +256,35 @@ function isTokenOf({ tickets, replyKeys }: LookupFacts, token: ReplyToken): bool
 
 /** Participants by ticket. The mailbox's own addresses are among them; the rules never ask for those. */
 function participants(found: LookupFacts) {
-  const pair = (ticketId: string, address: string) => `${ticketId} ${address}`;
-  const pairs = new Set(found.participants.map(({ ticketId, address }) => pair(ticketId, address)));
+  const byTicket = new Map<string, Set<string>>();
+  const add = (ticketId: string, addresses: readonly string[]) => {
+    const known = byTicket.get(ticketId) ?? new Set();
+    byTicket.set(ticketId, known);
+    for (const address of addresses) known.add(address);
+  };
+  for (const { ticketId, address } of found.participants) add(ticketId, [address]);
   return {
     isParticipant: (ticket: LookupTicket, address: string) =>
-      pairs.has(pair(ticket.id, address)) || ticket.requesterAddress.toLowerCase() === address,
-    add: (ticketId: string, addresses: readonly string[]) => {
-      for (const address of addresses) pairs.add(pair(ticketId, address));
-    },
+      byTicket.get(ticket.id)?.has(address) === true || ticket.requesterAddress.toLowerCase() === address,
+    add,
   };
+}
+
+/** A ticket of more people is merged into no other: the two would be compared for each message that names both. */
+const ticketPeopleMax = 500;
+
+/** The people of each ticket of which all are known. */
+function peopleOfTickets({ ticketPeople }: LookupFacts, isOurs: (address: string) => boolean) {
+  const byTicket = new Map<string, Set<string>>();
+  const add = (ticketId: string, addresses: readonly string[], isNew: boolean) => {
+    const known = isNew ? new Set<string>() : byTicket.get(ticketId);
+    if (known === undefined) return;
+    for (const address of addresses) if (!isOurs(address)) known.add(address);
+    if (known.size <= ticketPeopleMax) byTicket.set(ticketId, known);
+    else byTicket.delete(ticketId);
+  };
+  for (const { ticketId, addresses } of ticketPeople) add(ticketId, addresses, true);
+  return { add, of: (ticketId: string): ReadonlySet<string> | null => byTicket.get(ticketId) ?? null };
 }
 
 /** Addresses of To and Cc, in lower case. */

@@ -6,6 +6,7 @@
  * well, it is reduced to UID and reason. Every other failure is thrown, and a refusal of that minimal row: the parts
  * committed before stay committed and are reported, the cursor is at their end, and the next poll repeats the rest.
  */
+import { setImmediate } from 'node:timers/promises';
 import { isFailure } from '../../errors.ts';
 import { withoutSubaddress } from '../../mail/thread/reply-token.ts';
 import type { LookupResult, MessageCopy } from '../batch-lookup.ts';
@@ -78,11 +79,14 @@ async function commitOnce(
 ): Promise<readonly Decision[]> {
   const { lease, batchContext } = target;
   const found = await store.lookUp(lookupRequestFor(batch, batchContext));
+  // The embedded database answers within the same turn of the event loop, in which nothing else would run.
+  await setImmediate();
   // A message that is released from quarantine must not be taken for a duplicate of itself.
   const handled = lease === null ? found.handled.filter(({ isQuarantined }) => !isQuarantined) : found.handled;
   const replyKeys = found.replyKeys.length === 0 ? [] : await batchContext.openReplyKeys(found.replyKeys);
   const decisions = decide(batch, { ...found, handled, replyKeys }, batchContext);
   const rows = rowsOf(decisions, target);
+  await setImmediate();
   let replacedUids: readonly number[] = [];
   try {
     const others = [...found.accountMailboxes];

@@ -8,7 +8,6 @@
  */
 
 import type { Address, ParsedMessage } from '../../mail/message.ts';
-import { copyContentOf } from '../../mail/thread/copies.ts';
 import type { ThreadKeys } from '../../mail/thread/keys.ts';
 import { type Candidate, findTicket, missingIds, neverOpensTicket, type ThreadRule } from '../../mail/thread/match.ts';
 import { peopleOf } from '../../mail/thread/people.ts';
@@ -80,7 +79,6 @@ function incoming(message: StoredMessage & { what: 'parsed' }, state: BatchState
       ...{ threadKeys, mailboxId: context.mailboxId, kind: parsed.kind },
       isOwn: threadKeys.sender !== '' && state.isOwn(threadKeys.sender),
       people: once(() => peopleOf(parsed)),
-      content: once(() => copyContentOf(parsed)),
     },
     arrivedAtMs: receivedAtMs ?? context.nowMs,
     base: { uid, sizeBytes, receivedAtMs, raw, dedupKey },
@@ -233,7 +231,7 @@ function opened(message: Incoming, state: BatchState, context: BatchContext, con
   };
   const related = linksOf({ candidate, parsed, continued }, state);
   const links = related.map(({ other, reason }) => ({ ticketId: ticket.id, otherId: other.id, reason }));
-  state.add(row, asStored);
+  state.add(row, asStored, candidate);
   if (continued !== null) state.noteContinuation(continued.id, asStored);
   const values = { ...message.base, ticketId: ticket.id, messageId: row.id, reason: null };
   const outcome = newOutcome('ticket_opened', values, context);
@@ -263,7 +261,7 @@ function stored(
     ticket !== null && answers && ticket.status === 'closed' ? { ...ticket, status: 'open', closedAtMs: null } : ticket;
   const isReopened = now !== null && now !== ticket;
   if (isReopened) state.replace(now.id, now);
-  state.add(row, now);
+  state.add(row, now, candidate);
   const name = reason === null ? 'reply_added' : 'recorded';
   const outcome = newOutcome(name, { ...base, reason, ticketId, messageId: row.id }, context);
   const changes = isReopened ? [{ what: 'reopened', ref: now.ref } as const] : [];

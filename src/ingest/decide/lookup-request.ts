@@ -42,7 +42,7 @@ export function lookupRequestFor(batch: readonly StoredMessage[], context: Batch
     refs: [...new Set([...tokens.map(({ ref }) => ref), ...mentions])],
     claims: [...new Map(tags.map((claim) => [`${claim.ref} ${claim.address}`, claim])).values()],
     dedupKeys: messages.map(({ dedupKey }) => dedupKey),
-    own: messages.map(({ parsed: { messageId, contentHash } }) => ({ messageId, contentHash })),
+    own: messages.map(({ parsed: { messageId, contentHash, sentAtMs } }) => ({ messageId, contentHash, sentAtMs })),
     repeats: repeatSpan(messages),
     senders: senderSpan(messages, context),
     closedBeforeMs: closedBefore(

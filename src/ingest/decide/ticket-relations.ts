@@ -88,7 +88,7 @@ export function mergesOf(candidate: Candidate, joined: LookupTicket, state: Batc
 }
 
 function areSame(some: ReadonlySet<string> | null, others: ReadonlySet<string> | null): boolean {
-  return some !== null && others !== null && some.size > 0 && some.symmetricDifference(others).size === 0;
+  return some !== null && others !== null && some.size > 0 && some.size === others.size && some.isSubsetOf(others);
 }
 
 function isOpenIn(mailboxId: string) {

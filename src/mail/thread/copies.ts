@@ -4,20 +4,48 @@
  * A list adds a tag to the subject, a footer to the text and fields of its own, and may send in its own name (DMARC);
  * Message-ID and Date stay. Message-ID, From and Date can be forged, so a copy counts only where the people of both are
  * the same: then it lets no person see more than before. A repeat has another Message-ID, and equal people, subject,
- * texts and attachments: what differs by one letter is another message. Pure; bounded by the text that is compared.
+ * texts and attachments: what differs by one letter is another message. Pure, and linear in the texts: senders choose
+ * them, and how many messages have one Message-ID.
  */
 import { hash } from 'node:crypto';
 import type { ParsedMessage } from '../message.ts';
-import { countedAddresses, everyoneIn, type MessagePeople } from './people.ts';
+import { areAllCounted, countedAddresses, everyoneIn, type MessagePeople } from './people.ts';
 
-/** What two copies are compared by. `subject` and `text` may be cut to `comparedTextMax`. */
-export type CopyContent = { readonly sentAtMs: number | null; readonly subject: string; readonly text: string };
+/** What two copies are compared by. */
+export type CopyContent = {
+  readonly sentAtMs: number | null;
+  /** Subject without tags, and lines of the text, without white space; null: there is no text, or too much of it. */
+  readonly said: { readonly subject: string; readonly text: string } | null;
+};
 
-/** Of each text, the characters that are compared. */
-export const comparedTextMax = 65_536;
+/** A longer text or subject is compared with nothing. */
+export const comparedMax = { text: 65_536, subject: 1_000 };
 
-export function copyContentOf({ sentAtMs, subject, text }: ParsedMessage): CopyContent {
-  return { sentAtMs, subject: subject.slice(0, comparedTextMax), text: text.slice(0, comparedTextMax) };
+/** Of the messages with one Message-ID and Date, the oldest: a sender may send any number, and a list sends one. */
+export const comparedCopiesMax = 5;
+
+/** Linear in the length of the text: made once of each message, in the parse thread, or when a row is read. */
+export function copyContentOf({ sentAtMs, subject, text }: CopySource): CopyContent {
+  const isCompared = text.length <= comparedMax.text && subject.length <= comparedMax.subject;
+  const lines = isCompared ? linesOf(text) : '';
+  return { sentAtMs, said: lines === '' ? null : { subject: withoutTags(subject), text: lines } };
+}
+
+type CopySource = Pick<ParsedMessage, 'sentAtMs' | 'subject' | 'text'>;
+
+/** `[tag] Subject` is `Subject`, and so are `EXTERNAL: Subject` and `***SPAM*** Subject`. */
+function withoutTags(subject: string): string {
+  const words = subject.toWellFormed().replaceAll(/\[[^[\]]{0,100}\]|\s+/gu, '');
+  return words.replace(/^(?:EXT(?:ERN(?:AL)?)?:|\*+[A-Z]+\*+)/u, '');
+}
+
+/** Lines without white space; none is empty. */
+function linesOf(text: string): string {
+  return text
+    .toWellFormed()
+    .replaceAll(/[^\S\n]+/gu, '')
+    .replaceAll(/\n{2,}/gu, '\n')
+    .trim();
 }
 
 /** True for the same Date. Of two messages with one Message-ID: a copy, unless one of them is forged. */
@@ -25,55 +53,71 @@ export function isSameDate(a: CopyContent, b: CopyContent): boolean {
   return a.sentAtMs !== null && a.sentAtMs === b.sentAtMs;
 }
 
+type Copy = readonly [CopyContent, MessagePeople];
+
 /** True when two messages with one Message-ID have the same people, and one of them is the other with additions. */
-export function isCopy(
-  [a, aPeople]: readonly [CopyContent, MessagePeople],
-  [b, bPeople]: readonly [CopyContent, MessagePeople],
-  isOurs: (address: string) => boolean,
-): boolean {
-  return isSameDate(a, b) && areSamePeople(aPeople, bPeople, isOurs) && isSameSubject(a, b) && isSameText(a, b);
+export function isCopy(a: Copy, b: Copy, isOurs: (address: string) => boolean): boolean {
+  const [{ said: here }, { said: there }] = [a[0], b[0]];
+  if (here === null || there === null || here.subject !== there.subject || !isSameDate(a[0], b[0])) return false;
+  const isShorter = here.text.length <= there.text.length;
+  const [shorter, longer] = isShorter ? [here.text, there.text] : [there.text, here.text];
+  const isOfList = (isShorter ? b : a)[1].kind === 'list';
+  return hasLines(longer, shorter, isOfList) && areSamePeople(a[1], b[1], isOurs);
 }
 
-/** The same sender, or a list that sends in its own name; and every address of the one is in the other. */
+/** What a list or a mail server adds to a text: characters in all, and lines above it. */
+const addedMax = { characters: 2_000, linesAbove: 10 };
+
+/**
+ * True when `longer` is the lines of `shorter` with a note above and a footer below. Only a list adds more than there
+ * was: else the greeting of a message would be its copy. A note has few lines, each of which costs one comparison of
+ * bytes.
+ */
+function hasLines(longer: string, shorter: string, isOfList: boolean): boolean {
+  const added = longer.length - shorter.length;
+  if (added > Math.min(addedMax.characters, isOfList ? added : shorter.length)) return false;
+  for (let start = 0, lines = 0; start <= added && lines <= addedMax.linesAbove; lines += 1) {
+    const end = start + shorter.length;
+    if ((end === longer.length || longer[end] === '\n') && longer.slice(start, end) === shorter) return true;
+    start = longer.indexOf('\n', start) + 1;
+    if (start === 0) return false;
+  }
+  return false;
+}
+
+/**
+ * The same sender, or a list that sends in its own name; and every address of the one is in the other. Of a message to
+ * more people than are counted that is not known.
+ */
 function areSamePeople(a: MessagePeople, b: MessagePeople, isOurs: (address: string) => boolean): boolean {
+  if (!a.areAllCounted || !b.areAllCounted) return false;
   const isSameSender = a.from === b.from || a.replyTo.includes(b.from) || b.replyTo.includes(a.from);
-  const [here, there] = [a, b].map((people) => new Set(everyoneIn(people).filter((address) => !isOurs(address))));
-  return isSameSender && here !== undefined && there !== undefined && here.symmetricDifference(there).size === 0;
+  const areIn = (some: ReadonlySet<string>, others: ReadonlySet<string>) =>
+    some.values().every((address) => others.has(address) || isOurs(address));
+  const [here, there] = [everyoneOf(a), everyoneOf(b)];
+  return isSameSender && areIn(here, there) && areIn(there, here);
 }
 
-/** `[tag] Subject` is `Subject`, and so is `EXTERNAL: Subject`. */
-function isSameSubject(a: CopyContent, b: CopyContent): boolean {
-  const [shorter, longer] = byLength(withoutTags(a.subject), withoutTags(b.subject));
-  return longer.endsWith(shorter);
-}
+/** A message is compared with several that have its Message-ID. */
+const everyone = new WeakMap<MessagePeople, ReadonlySet<string>>();
 
-function withoutTags(subject: string): string {
-  return withoutSpace(subject.replaceAll(/\[[^[\]]{0,100}\]/gu, ''));
-}
-
-/** The one text has the other within it: a footer below, a note above. An empty text proves nothing. */
-function isSameText(a: CopyContent, b: CopyContent): boolean {
-  const [shorter, longer] = byLength(withoutSpace(a.text), withoutSpace(b.text));
-  return shorter !== '' && longer.includes(shorter);
-}
-
-function byLength(a: string, b: string): readonly [string, string] {
-  return a.length <= b.length ? [a, b] : [b, a];
-}
-
-function withoutSpace(text: string): string {
-  return text.replaceAll(/\s+/gu, '');
+function everyoneOf(people: MessagePeople): ReadonlySet<string> {
+  const known = everyone.get(people) ?? new Set(everyoneIn(people));
+  everyone.set(people, known);
+  return known;
 }
 
 /**
  * SHA-256 of all that a reader sees of a message, white space collapsed: people, subject, texts, attachments. null for
- * a message that no repeat follows: an answer, and what has neither text nor attachments.
+ * a message that no repeat follows: an answer, what has neither text nor attachments, and what has more people than are
+ * counted.
  */
 export function repeatKey(parsed: ParsedMessage): string | null {
   const { kind, inReplyTo, references, from, replyTo, to, cc, subject, text, html, attachments } = parsed;
   if ((kind !== 'human' && kind !== 'list') || inReplyTo.length + references.length > 0) return null;
   if (text.trim() === '' && html === null && attachments.length === 0) return null;
   const people = [from === null ? [] : [from], replyTo, to, cc].map((list) => countedAddresses(list));
+  if (!people.every(areAllCounted)) return null;
   const files = attachments.map(({ name, sha256 }) => [name, sha256]);
   return hash('sha256', JSON.stringify([people, ...[subject, text, html ?? ''].map(collapsed), files]), 'hex');
 }

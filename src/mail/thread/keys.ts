@@ -8,7 +8,7 @@
  */
 import type { ParsedMessage } from '../message.ts';
 import { isForward } from '../quote/forward.ts';
-import { repeatKey } from './copies.ts';
+import { type CopyContent, copyContentOf, repeatKey } from './copies.ts';
 import { type ReplyToken, tokenInMessageId, tokensInAddresses } from './reply-token.ts';
 
 export type ThreadKeys = {
@@ -28,6 +28,8 @@ export type ThreadKeys = {
   readonly isForward: boolean;
   /** Marked as written by a program (RFC 3834 section 5, and the older `Precedence`). */
   readonly isAutomatic: boolean;
+  /** What copies of it are compared by. */
+  readonly content: CopyContent;
   /** The same for a notice that is sent again (copies.ts); null: no repeat follows it. */
   readonly repeatKey: string | null;
 };
@@ -67,6 +69,7 @@ export function threadKeysOf(parsed: ParsedMessage): ThreadKeys {
     // A reply with a new subject may quote a forward.
     isForward: isForward(subject, text),
     isAutomatic: isAutomatic(parsed),
+    content: copyContentOf(parsed),
     repeatKey: repeatKey(parsed),
   };
 }

@@ -8,7 +8,7 @@
  * address takes it into a ticket. Pure; never fails.
  */
 import type { MessageKind } from '../message.ts';
-import { type CopyContent, isCopy, isSameDate } from './copies.ts';
+import { type CopyContent, comparedCopiesMax, isCopy, isSameDate } from './copies.ts';
 import type { ThreadKeys } from './keys.ts';
 import { canParticipate, fitOf, fitsHelpdesk, isReport, knowEachOther, type MessagePeople } from './people.ts';
 import { type ReplyToken, tokenInMessageId } from './reply-token.ts';
@@ -56,7 +56,12 @@ export function tieOf(kind: MessageKind, rule: ThreadRule): TicketTie | undefine
   return isReport(kind) ? 'report' : ruleTies[rule];
 }
 
-type Ticket = { readonly id: string; readonly mailboxId: string; readonly requesterAddress: string };
+type Ticket = {
+  readonly id: string;
+  readonly mailboxId: string;
+  readonly requesterAddress: string;
+  readonly status: string;
+};
 
 type StoredMessage<T> = {
   readonly mailboxId: string;
@@ -93,7 +98,6 @@ export type Candidate = {
   readonly kind: MessageKind;
   readonly isOwn: boolean;
   readonly people: () => MessagePeople;
-  readonly content: () => CopyContent;
 };
 
 type Match<T> = { readonly ticket: T; readonly rule: ThreadRule };
@@ -140,21 +144,18 @@ const relatedMax = 5;
  * each once, at most five. They are linked where the message joins none of them.
  */
 export function relatedTickets<T extends Ticket>(candidate: Candidate, stored: StoredThreads<T>): readonly T[] {
-  const { messageId } = candidate.threadKeys;
+  const { messageId, content } = candidate.threadKeys;
   const answers = stored.referencing(messageId).flatMap(({ ticket }) => ticket ?? []);
   const claims = stored
     .withId(messageId)
-    .flatMap(({ ticket, copied }) =>
-      copied !== null && isSameDate(copied, candidate.content()) ? (ticket ?? []) : [],
-    );
+    .flatMap(({ ticket, copied }) => (copied !== null && isSameDate(copied, content) ? (ticket ?? []) : []));
   return distinct([...referencedTickets(candidate, stored), ...answers, ...claims]).slice(0, relatedMax);
 }
 
 /** Tickets of other accounts that a copy of the message opened. */
 export function copiedTickets<T extends Ticket>(candidate: Candidate, stored: StoredThreads<T>): readonly T[] {
-  return copiesOf(candidate, stored).flatMap(({ mailboxId, ticket }) =>
-    stored.isHere(mailboxId) ? [] : (ticket ?? []),
-  );
+  const copies = [...copiesOf(candidate, stored, ({ mailboxId }) => !stored.isHere(mailboxId))];
+  return copies.flatMap(({ ticket }) => ticket ?? []);
 }
 
 function referencedTickets<T extends Ticket>(
@@ -293,19 +294,29 @@ function ticketOfTokens<T extends Ticket>(tokens: readonly (ReplyToken | null)[]
   return null;
 }
 
-function copiesHere<T extends Ticket>(candidate: Candidate, stored: StoredThreads<T>): readonly StoredMessage<T>[] {
-  return copiesOf(candidate, stored).filter(({ mailboxId }) => mailboxId === candidate.mailboxId);
+/** Those in open tickets: what a closed one says may have been closed as the work of an attacker. */
+function copiesHere<T extends Ticket>(candidate: Candidate, stored: StoredThreads<T>): Iterable<StoredMessage<T>> {
+  const { mailboxId } = candidate;
+  return copiesOf(candidate, stored, (other) => other.mailboxId === mailboxId && other.ticket?.status !== 'closed');
 }
 
-/** Messages with its Message-ID that are the same, but for what a list added (copies.ts). */
-function copiesOf<T extends Ticket>(candidate: Candidate, stored: StoredThreads<T>): readonly StoredMessage<T>[] {
-  if (neverOpensTicket(candidate.kind)) return [];
-  const { threadKeys, content, people } = candidate;
-  return stored
-    .withId(threadKeys.messageId)
-    .filter(
-      ({ copied, people: others }) => copied !== null && isCopy([content(), people()], [copied, others], stored.isOurs),
-    );
+/** Messages with its Message-ID that are the same, but for what a list added (copies.ts); lazily, of the oldest few. */
+function copiesOf<T extends Ticket>(
+  { threadKeys: { messageId, content }, kind, people }: Candidate,
+  stored: StoredThreads<T>,
+  isWanted: (message: StoredMessage<T>) => boolean,
+): IteratorObject<StoredMessage<T>> {
+  const claims = neverOpensTicket(kind) ? [] : stored.withId(messageId);
+  return claims
+    .values()
+    .flatMap((other) =>
+      other.copied !== null && isSameDate(other.copied, content) && isWanted(other)
+        ? [{ other, copied: other.copied }]
+        : [],
+    )
+    .take(comparedCopiesMax)
+    .filter(({ other, copied }) => isCopy([content, people()], [copied, other.people], stored.isOurs))
+    .map(({ other }) => other);
 }
 
 /** Messages that reference this one, by people it knows: the id alone may have gone to many recipients. */
@@ -328,10 +339,10 @@ function siblings<T extends Ticket>(candidate: Candidate, stored: StoredThreads<
 
 function firstMatch<T extends Ticket>(
   rule: ThreadRule,
-  found: readonly { readonly ticket: T | null }[],
+  found: Iterable<{ readonly ticket: T | null }>,
 ): Match<T> | null {
-  const ticket = found.find((message) => message.ticket !== null)?.ticket ?? null;
-  return ticket === null ? null : { ticket, rule };
+  for (const { ticket } of found) if (ticket !== null) return { ticket, rule };
+  return null;
 }
 
 /** Any sender can write a tag: it counts only for participants of the ticket. */

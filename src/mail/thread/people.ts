@@ -22,24 +22,27 @@ export type MessagePeople = {
   /** To and Cc. */
   readonly recipients: readonly string[];
   readonly failed: readonly string[];
+  /** False for a message that may have more people than are counted. */
+  readonly areAllCounted: boolean;
 };
 
 /** People of a message that are not known. */
 export const unknownPeople: MessagePeople = {
-  ...{ kind: 'human', from: '', fromName: '', replyTo: [], recipients: [], failed: [] },
+  ...{ kind: 'human', from: '', fromName: '', replyTo: [], recipients: [], failed: [], areAllCounted: true },
 };
 
 export type PeopleSource = Pick<ParsedMessage, 'kind' | 'from' | 'replyTo' | 'to' | 'cc' | 'bounce'>;
 
 export function peopleOf({ kind, from, replyTo, to, cc, bounce }: PeopleSource): MessagePeople {
-  const addresses = (list: readonly Pick<Address, 'address'>[]) => countedAddresses(list).map(withoutSubaddress);
+  const [answered, recipients] = [countedAddresses(replyTo), countedAddresses([...to, ...cc])];
   return {
     kind,
     from: withoutSubaddress(from?.address ?? ''),
     fromName: from?.name ?? '',
-    replyTo: addresses(replyTo),
-    recipients: addresses([...to, ...cc]),
-    failed: addresses(bounce?.recipients ?? []),
+    replyTo: answered.map(withoutSubaddress),
+    recipients: recipients.map(withoutSubaddress),
+    failed: countedAddresses(bounce?.recipients ?? []).map(withoutSubaddress),
+    areAllCounted: areAllCounted(answered) && areAllCounted(recipients),
   };
 }
 
@@ -62,6 +65,12 @@ export function countedAddresses(list: readonly Pick<Address, 'address'>[]): rea
     counted.push(address.toLowerCase());
   }
   return counted;
+}
+
+/** False for counted addresses of a list that had room for no further one: there may be more. */
+export function areAllCounted(counted: readonly string[]): boolean {
+  const characters = counted.reduce((sum, { length }) => sum + length, 0);
+  return counted.length < addressesMax && characters + addressCharactersMax <= listCharactersMax;
 }
 
 /** Every address of the message, the failed recipients of a report excepted. */

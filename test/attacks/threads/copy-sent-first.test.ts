@@ -31,6 +31,20 @@ test('a copy that a delivery field leads into the ticket of the attacker does no
   expect([second?.outcome, second?.ticketId === mallory?.ticketId]).toEqual(['ticket_opened', false]);
 });
 
+test.each([
+  ['an attachment', 'Content-Disposition: attachment; filename=readme.exe'],
+  ['a part of another', 'Content-ID: <a@evil.test>'],
+])('a copy that is read as %s does not take the place of the genuine message', async (_, field) => {
+  await using stack = new AsyncDisposableStack();
+  const scene = await threadScene(stack);
+  const [ticket] = await scene.arrive({ from: genuine.from });
+  const answer = { ...genuine, text: `Please cancel it [#${ticket?.ref}]` };
+  const [copy, second, again] = await scene.arrive({ ...answer, fields: [field] }, answer, answer);
+  expect(copy?.outcome).not.toBe('duplicate');
+  expect(second).toMatchObject({ outcome: 'reply_added', ticketId: ticket?.ticketId });
+  expect(again).toMatchObject({ outcome: 'duplicate', ticketId: ticket?.ticketId });
+});
+
 test('honest: a message that two servers delivered, with other trace fields, is stored once', async () => {
   await using stack = new AsyncDisposableStack();
   const scene = await threadScene(stack);

@@ -38,15 +38,18 @@ test.each(variants)('the copy of a list %s is stored in the ticket of the direct
   }
 });
 
-test('both copies in one batch share a ticket, and a copy does not reopen it', async () => {
+test('both copies in one batch share a ticket; after it is closed, a copy opens one of its own, linked', async () => {
   await using stack = new AsyncDisposableStack();
   const scene = await threadScene(stack);
   const [first, second] = await scene.arrive(direct, throughList);
   expect(second?.ticketId).toBe(first?.ticketId);
   expect(scene.ticket(first?.ticketId ?? null, 'close')).toMatchObject({ status: 'closed' });
   const [late] = await scene.arrive({ ...throughList, text: `${direct.text}\r\n-- \r\nanother list` });
-  expect(late).toMatchObject({ outcome: 'reply_added', ticketId: first?.ticketId });
+  expect(late).toMatchObject({ outcome: 'ticket_opened' });
+  expect(scene.links(late?.ticketId ?? null, first?.ticketId ?? null)).toEqual(['same_thread']);
   expect(scene.ticket(first?.ticketId ?? null)).toMatchObject({ status: 'closed' });
+  const [later] = await scene.arrive({ ...throughList, text: `${direct.text}\r\n-- \r\nanother list\r\nof ours` });
+  expect(later).toMatchObject({ outcome: 'reply_added', ticketId: late?.ticketId });
 });
 
 test.each<readonly [string, Partial<Letter>]>([

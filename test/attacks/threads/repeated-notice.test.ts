@@ -42,6 +42,23 @@ test.each<readonly [string, Letter]>([
   expect(third).toMatchObject({ outcome: 'reply_added', ticketId: first?.ticketId });
 });
 
+test('a message to more people than are counted is no repeat: those behind may be others', async () => {
+  await using stack = new AsyncDisposableStack();
+  const scene = await threadScene(stack, limits);
+  const people = Array.from({ length: 500 }, (_, n) => `p${n}@plant.test`).join(', ');
+  const [first, second] = await scene.arrive(
+    { ...notice, cc: `${people}, ada@customer.test` },
+    { ...notice, cc: `${people}, mallory@evil.test` },
+  );
+  expect([first?.outcome, second?.outcome]).toEqual(['ticket_opened', 'ticket_opened']);
+  const long = Array.from({ length: 60 }, (_, n) => `${'x'.repeat(270)}${n}@plant.test`).join(', ');
+  const [third, fourth] = await scene.arrive(
+    { ...notice, cc: `${long}, a@a.test` },
+    { ...notice, cc: `${long}, b@b.test` },
+  );
+  expect([third?.outcome, fourth?.outcome]).toEqual(['ticket_opened', 'ticket_opened']);
+});
+
 test('once the ticket is closed, a notice opens a ticket again', async () => {
   await using stack = new AsyncDisposableStack();
   const scene = await threadScene(stack, limits);

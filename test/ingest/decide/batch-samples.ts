@@ -51,7 +51,7 @@ export function lookupMessage(given: Partial<LookupMessage> = {}): LookupMessage
 
 /** The people of a message of a person. */
 export function people(from: string, ...recipients: readonly string[]): MessagePeople {
-  return { kind: 'human', from, fromName: '', replyTo: [], recipients, failed: [] };
+  return { kind: 'human', from, fromName: '', replyTo: [], recipients, failed: [], areAllCounted: true };
 }
 
 /** A lookup that found this and nothing else. */

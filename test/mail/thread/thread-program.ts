@@ -2,6 +2,7 @@
 import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
+import { setImmediate } from 'node:timers/promises';
 import { type Database, openDatabase } from '../../../src/adapters/database/database.ts';
 import { createUuidV7Generator } from '../../../src/adapters/process/uuid-v7.ts';
 import { batchContextOf, type TicketRules } from '../../../src/ingest/decide/batch-context.ts';
@@ -38,7 +39,12 @@ export async function threadProgram(
     commit: async (name, arrivals) => {
       const { mailbox, lease } = mailboxes[name];
       const clock = { nowMs: () => arrivals.at(-1)?.receivedAtMs ?? 0 };
-      const batch = await Promise.all(arrivals.map(parsed));
+      const batch: StoredMessage[] = [];
+      for (const arrival of arrivals) {
+        batch.push(await parsed(arrival));
+        // The parser has a thread of its own.
+        await setImmediate();
+      }
       const batchContext = batchContextOf(mailbox, { clock, newId, newRef, openReplyKeys }, rules);
       await commitMessages(batch, { lease, folderEpoch, batchContext, sealOutcome: () => null }, db);
     },

@@ -79,7 +79,7 @@ export async function threadScene(stack: AsyncDisposableStack, rules?: TicketRul
   };
 }
 
-function sourceOf(letter: Letter, number: number): Buffer {
+export function sourceOf(letter: Letter, number: number): Buffer {
   const { from, to = 'support@desk.test', subject = 'Maintenance', id = `${number}.letter@sender.test` } = letter;
   const ids = (list: string) =>
     list

@@ -29,7 +29,7 @@ import {
   type SqlExecutor,
   type TicketTable,
 } from '../sql/tables.ts';
-import { copyContents, repeatedNotices } from './copies.ts';
+import { copiesIn, copyContents, repeatedNotices } from './copies.ts';
 import { createAddedAt, sentCounts, tiedCounts } from './message-counts.ts';
 import {
   addressesByTicket,
@@ -67,7 +67,7 @@ async function lookUp(db: SqlExecutor, request: LookupRequest, caches: LookupCac
   const idsByHash = new Map(messageIds.map((messageId) => [hashOf(messageId), messageId]));
   const hashes = [...idsByHash.keys()];
   const [
-    messages,
+    claiming,
     referencing,
     sent,
     { handled, accountMailboxes },
@@ -87,7 +87,9 @@ async function lookUp(db: SqlExecutor, request: LookupRequest, caches: LookupCac
     ticketRows(db, 'ref', refs),
     repeatedNotices(db, mailboxId, repeats),
   ]);
+  const messages = claiming.toSorted(byArrival);
   const noticeTickets = await ticketRows(db, 'id', [...new Set(notices.map(({ ticketId }) => ticketId))]);
+  const noticeTicket = new Map(noticeTickets.map((row) => [row.ticket_id, row]));
   const ticketOf = await ticketResolver(db, [...messages, ...referencing, ...sent, ...byRef, ...noticeTickets]);
   const sentMessages = sentMessagesIn(sent, answers, ticketOf);
   const tickets = ticketsByRef(byRef, ticketOf);
@@ -101,14 +103,14 @@ async function lookUp(db: SqlExecutor, request: LookupRequest, caches: LookupCac
     tiedCounts(db, all, senders),
     messagesOfTickets(db, mailboxId, all),
   ]);
-  const ids = [...messages, ...referencing, ...ticketMessages].map(({ id }) => id);
+  const ids = [...claiming, ...referencing, ...ticketMessages].map(({ id }) => id);
   const [peopleById, copied] = await Promise.all([
     peopleOfMessages(db, ids),
     copyContents(db, copiesIn(messages, own)),
   ]);
   const peopleIn = ({ id }: { readonly id: string }) => peopleById.get(id) ?? unknownPeople;
   return {
-    messages: messages.toSorted(byArrival).map((row) => ({
+    messages: messages.map((row) => ({
       ...{ id: row.id, mailboxId: row.mailbox_id, messageId: idsByHash.get(row.message_id_hash) ?? '' },
       ...{ contentHash: row.content_hash, people: peopleIn(row), ticket: ticketOf(row) },
       copied: copied.get(row.id) ?? null,
@@ -122,7 +124,7 @@ async function lookUp(db: SqlExecutor, request: LookupRequest, caches: LookupCac
     ticketPeople: addressesByTicket(ticketMessages, peopleById),
     ...{ sentMessages, tickets, continuations, participants, tied },
     repeated: notices.flatMap(({ key, ticketId, lastAt, count }) => {
-      const row = noticeTickets.find((one) => one.ticket_id === ticketId);
+      const row = noticeTicket.get(ticketId);
       const ticket = row === undefined ? null : ticketOf(row);
       return ticket === null ? [] : [{ key, count, atMs: fromDatabaseTime(lastAt), ticket }];
     }),
@@ -130,18 +132,9 @@ async function lookUp(db: SqlExecutor, request: LookupRequest, caches: LookupCac
   };
 }
 
-/** Ids of messages that another message of the batch may be a copy of: the same Message-ID, with other content. */
-function copiesIn(rows: readonly LookupMessageRow[], own: LookupRequest['own']): readonly string[] {
-  const contents = Map.groupBy(own, ({ messageId }) => hashOf(messageId));
-  return rows.flatMap((row) => {
-    const isOther = contents.get(row.message_id_hash)?.some(({ contentHash }) => contentHash !== row.content_hash);
-    return isOther === true && row.ticket_id !== null ? [row.id] : [];
-  });
-}
-
 type LookupMessageRow = Pick<
   Selectable<MessageTable>,
-  'id' | 'mailbox_id' | 'message_id_hash' | 'content_hash' | 'received_at'
+  'id' | 'mailbox_id' | 'message_id_hash' | 'content_hash' | 'received_at' | 'sent_at' | 'thread_rule'
 > &
   TicketRow;
 
@@ -167,6 +160,7 @@ async function messageRows(
       .innerJoin('message', 'message.id', 'claimed.claimed_id')
       .leftJoin('ticket', 'ticket.id', 'message.ticket_id')
       .select(['message.id', 'message.mailbox_id', 'message_id_hash', 'content_hash', 'received_at'])
+      .select(['sent_at', 'thread_rule'])
       .select(ticketColumns)
       .where('fit_rank', '<=', sameIdMax)
       .orderBy('fit_rank')

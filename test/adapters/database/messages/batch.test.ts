@@ -412,7 +412,7 @@ describe.each(kinds)('the store on %s', (kind) => {
         contentHash: 'c'.repeat(64),
         copied: null,
         people: {
-          ...{ kind: 'human', from: 'ada@example.org', fromName: 'Ada', replyTo: [], failed: [] },
+          ...{ kind: 'human', from: 'ada@example.org', fromName: 'Ada', replyTo: [], failed: [], areAllCounted: true },
           recipients: ['support@example.org'],
         },
         ticket: {

@@ -69,7 +69,7 @@ describe.each(kinds)('threads in the store on %s', (kind) => {
           named: 'gone@x',
           ticket: expect.objectContaining({ id: mail.ticket.id, isOrphan: false, status: 'open' }),
           people: {
-            ...{ kind: 'human', from: 'bob@x', fromName: 'Bob', replyTo: ['b@y'], failed: [] },
+            ...{ kind: 'human', from: 'bob@x', fromName: 'Bob', replyTo: ['b@y'], failed: [], areAllCounted: true },
             recipients: ['support@example.org', 'cc@x'],
           },
         },
@@ -188,17 +188,43 @@ describe.each(kinds)('threads in the store on %s', (kind) => {
       expect(addedAtMs).toBe(Date.UTC(2020, 0, 1));
     });
 
-    test('of a message with the same Message-ID and other content, what it says is read where it opened its ticket', async () => {
-      const mail = await store(1, { messageId: 'copied@x', text: 'é'.repeat(70_000), subject: 's'.repeat(300) });
+    test('of a message with the same Message-ID and Date and other content, what it says is read where it opened its ticket', async () => {
+      const mail = await store(1, {
+        messageId: 'copied@x',
+        text: 'Grüße,\n\n Ada \n',
+        subject: `[x] ${'s'.repeat(300)}`,
+      });
       const joined = { ticketId: mail.ticket.id, threadRule: 'reply_token' as const };
       await store(2, { messageId: 'copied@x', contentHash: 'd'.repeat(64) }, joined);
-      const messages = async (contentHash: string) =>
-        (await ask({ messageIds: ['copied@x'], own: [{ messageId: 'copied@x', contentHash }] })).messages;
-      expect((await messages('e'.repeat(64))).map(({ copied }) => copied)).toEqual([
-        { sentAtMs: nowMs, subject: 's'.repeat(300), text: 'é'.repeat(65_536) },
-        null,
-      ]);
-      expect((await messages('c'.repeat(64))).map(({ copied }) => copied)).toEqual([null, null]);
+      const copied = async (contentHash: string, sentAtMs = nowMs) => {
+        const { messages } = await ask({
+          messageIds: ['copied@x'],
+          own: [{ messageId: 'copied@x', contentHash, sentAtMs }],
+        });
+        return messages.map((one) => one.copied);
+      };
+      const said = { subject: 's'.repeat(300), text: 'Grüße,\nAda' };
+      expect(await copied('e'.repeat(64))).toEqual([{ sentAtMs: nowMs, said }, null]);
+      expect(await copied('e'.repeat(64), nowMs + 1000)).toEqual([null, null]);
+      expect(await copied('c'.repeat(64))).toEqual([null, null]);
+    });
+
+    test('of many messages with one Message-ID the first few are read, in all a quarter of a million characters', async () => {
+      const own: { messageId: string; contentHash: string; sentAtMs: number }[] = [];
+      for (let id = 0; id < 8; id += 1) {
+        const messageId = `copied${id}@x`;
+        own.push({ messageId, contentHash: 'f'.repeat(64), sentAtMs: nowMs });
+        const text = 'é'.repeat(id === 7 ? 65_537 : 30_000);
+        for (let uid = 1; uid <= 7; uid += 1)
+          await store(id * 10 + uid, { messageId, text, contentHash: `${uid}`.repeat(64) });
+      }
+      const read = async (of: typeof own) => {
+        const { messages } = await ask({ messageIds: of.map(({ messageId }) => messageId), own: of });
+        return messages.flatMap(({ copied }) => copied ?? []);
+      };
+      expect(await read(own.slice(0, 1))).toHaveLength(5);
+      expect(await read(own.slice(0, 7))).toHaveLength(16);
+      expect((await read(own.slice(7))).map(({ said }) => said)).toEqual(Array(5).fill(null));
     });
 
     test('mailboxes of one account see what the others handled, and only one of two stores a message', async () => {
