@@ -9,7 +9,7 @@
  */
 import { hash } from 'node:crypto';
 import type { ParsedMessage } from '../message.ts';
-import { areAllCounted, countedAddresses, everyoneIn, type MessagePeople } from './people.ts';
+import { areAllCounted, countedAddresses, everyoneOf, type MessagePeople } from './people.ts';
 
 /** What two copies are compared by. */
 export type CopyContent = {
@@ -33,10 +33,10 @@ export function copyContentOf({ sentAtMs, subject, text }: CopySource): CopyCont
 
 type CopySource = Pick<ParsedMessage, 'sentAtMs' | 'subject' | 'text'>;
 
-/** `[tag] Subject` is `Subject`, and so are `EXTERNAL: Subject` and `***SPAM*** Subject`. */
+/** `[tag] Subject` is `Subject`, and so are `EXTERNAL: Subject`, `***SPAM*** Subject` and `Bug#1: Subject`. */
 function withoutTags(subject: string): string {
   const words = subject.toWellFormed().replaceAll(/\[[^[\]]{0,100}\]|\s+/gu, '');
-  return words.replace(/^(?:EXT(?:ERN(?:AL)?)?:|\*+[A-Z]+\*+)/u, '');
+  return words.replace(/^(?:EXT(?:ERN(?:AL)?)?:|\*+[A-Z]+\*+|\w+#\d+:)/u, '');
 }
 
 /** Lines without white space; none is empty. */
@@ -96,15 +96,6 @@ function areSamePeople(a: MessagePeople, b: MessagePeople, isOurs: (address: str
     some.values().every((address) => others.has(address) || isOurs(address));
   const [here, there] = [everyoneOf(a), everyoneOf(b)];
   return isSameSender && areIn(here, there) && areIn(there, here);
-}
-
-/** A message is compared with several that have its Message-ID. */
-const everyone = new WeakMap<MessagePeople, ReadonlySet<string>>();
-
-function everyoneOf(people: MessagePeople): ReadonlySet<string> {
-  const known = everyone.get(people) ?? new Set(everyoneIn(people));
-  everyone.set(people, known);
-  return known;
 }
 
 /**

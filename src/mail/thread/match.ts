@@ -256,8 +256,24 @@ function isTagged<T extends Ticket>({ subjectTags, textTags }: ThreadKeys, { id 
   return [...subjectTags, ...textTags].some((ref) => stored.ticketOf(ref)?.id === id);
 }
 
+/** By candidate and reference: several rules ask for them, and many messages may claim each id. */
+const followedBy = new WeakMap<Candidate, Map<ReferencedId, readonly StoredMessage<Ticket>[]>>();
+
 /** Messages of that id whose people fit, the best fit first, of equal ones the oldest first. */
 function followed<T extends Ticket>(
+  candidate: Candidate,
+  stored: StoredThreads<T>,
+  reference: ReferencedId,
+): readonly StoredMessage<T>[] {
+  const byReference = followedBy.get(candidate) ?? new Map<ReferencedId, readonly StoredMessage<Ticket>[]>();
+  followedBy.set(candidate, byReference);
+  const known = byReference.get(reference) ?? fitting(candidate, stored, reference);
+  byReference.set(reference, known);
+  // A candidate is decided by the lookups of one batch alone.
+  return known as readonly StoredMessage<T>[];
+}
+
+function fitting<T extends Ticket>(
   { threadKeys, people }: Candidate,
   stored: StoredThreads<T>,
   { id, isParent }: ReferencedId,

@@ -78,6 +78,9 @@ export function everyoneIn({ from, replyTo, recipients }: MessagePeople): readon
   return [from, ...replyTo, ...recipients].filter((address) => address !== '');
 }
 
+/** Everyone, as a set. */
+export const everyoneOf = setPerMessage(everyoneIn);
+
 /** How well a message fits one that it references: not at all, by weak evidence, by its ticket, by its author. */
 export type Fit = 0 | 1 | 2 | 3;
 
@@ -96,7 +99,7 @@ type Reference = {
 export function fitOf(message: MessagePeople, named: MessagePeople, reference: Reference): Fit {
   const { requester, isParent, isTagged, isOurs } = reference;
   const involves = (address: string) =>
-    canParticipate(address) && !isOurs(address) && (sendersOf(message).includes(address) || writesTo(message, address));
+    (sendersOf(message).includes(address) || writesTo(message, address)) && canParticipate(address) && !isOurs(address);
   if (involves(named.from)) return 3;
   if (involves(withoutSubaddress(requester)) || isSameList(message, named, isOurs)) return 2;
   // An agent with a mail program, and another mailbox of the helpdesk.
@@ -124,7 +127,7 @@ export function knowEachOther(
   const { from } = message;
   if (from === '' || stored.from === '') return false;
   if (from === stored.from) return true;
-  return stored.recipients.includes(from) && (writesTo(message, stored.from) || isSameOrganisation(message, stored));
+  return writesTo(stored, from) && (writesTo(message, stored.from) || isSameOrganisation(message, stored));
 }
 
 /** Local parts of mail servers (RFC 2142 section 5, and what most of them send their reports from). */
@@ -140,8 +143,10 @@ function sendersOf({ from, replyTo, failed }: MessagePeople): readonly string[] 
   return [from, ...replyTo, ...failed];
 }
 
-function writesTo({ recipients }: MessagePeople, address: string): boolean {
-  return recipients.includes(address);
+const recipientsOf = setPerMessage(({ recipients }) => recipients);
+
+function writesTo(message: MessagePeople, address: string): boolean {
+  return recipientsOf(message).has(address);
 }
 
 /** Written by a program about another message: they belong to the conversation of the reported message alone. */
@@ -153,16 +158,19 @@ export function isReport(kind: MessageKind): boolean {
 
 /** True when the sender is a recipient of the other message, or where its author wants replies to go. */
 function isNamed(message: MessagePeople, other: MessagePeople): boolean {
-  return sendersOf(message).some((address) => canParticipate(address) && namedBy(other).has(address));
+  return sendersOf(message).some((address) => namedBy(other).has(address) && canParticipate(address));
 }
 
-/** A stored message is compared with every message of a batch that refers to it. */
-const named = new WeakMap<MessagePeople, ReadonlySet<string>>();
+const namedBy = setPerMessage(({ recipients, replyTo }) => [...recipients, ...replyTo]);
 
-function namedBy(people: MessagePeople): ReadonlySet<string> {
-  const known = named.get(people) ?? new Set([...people.recipients, ...people.replyTo]);
-  named.set(people, known);
-  return known;
+/** A stored message is compared with every message of a batch that refers to it: each set of addresses is made once. */
+function setPerMessage(addressesOf: (people: MessagePeople) => readonly string[]) {
+  const sets = new WeakMap<MessagePeople, ReadonlySet<string>>();
+  return (people: MessagePeople): ReadonlySet<string> => {
+    const known = sets.get(people) ?? new Set(addressesOf(people));
+    sets.set(people, known);
+    return known;
+  };
 }
 
 /** Both went to one mailing list (RFC 2919), whose members answer to the list alone. */

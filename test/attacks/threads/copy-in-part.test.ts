@@ -65,6 +65,7 @@ const list = [date, 'List-Id: <team.lists.test>', 'List-Post: <mailto:team@lists
 
 test.each<readonly [string, Partial<Letter>]>([
   ['EXTERNAL: and a note above', { subject: `EXTERNAL: ${genuine.subject}`, text: `Beware.\r\n\r\n${genuine.text}` }],
+  ['the number of a bug', { subject: `Bug#691896: ${genuine.subject}` }],
   ['the mark of a spam filter', { subject: `***SPAM*** ${genuine.subject}` }],
   ['other white space', { text: `\r\n${lines.map((line) => `${line.replaceAll(' ', '  ')} \r\n`).join('\r\n')}` }],
   [
