@@ -44,8 +44,8 @@ export async function idle(open: OpenPoll, slot: IdleSlot, runRound: () => Promi
     if (lost.aborted) throw leaseLost(mailbox.name);
     const isCutShort = wasCutShort(ended, clock.monotonicMs() - sinceMs, idleMs);
     const pollEnd = endAfter(ended, isCutShort, open, slot);
-    if (pollEnd !== null) return wait(isFailure(ended, 'session_expired') ? tokenEnd() : pollEnd);
-    if (ended === 'timed_out' && idleMs === endsInMs) return wait(tokenEnd());
+    if (isEndOfToken(ended, pollEnd, idleMs === endsInMs)) return wait(tokenEnd());
+    if (pollEnd !== null) return wait(pollEnd);
     const foundMessages = await roundAfter(ended === 'new_messages', open, slot, runRound);
     if (isUnstable(open)) return wait('folder_unstable');
     await store.recordPollSuccess(lease, wait('finished'));
@@ -64,6 +64,11 @@ function endAfter(ended: IdleEnd | Failure, isCutShort: boolean, open: OpenPoll,
   if (ended === 'stopped') return slot.isDueAtOnce() ? 'idle_slot_ended' : 'finished';
   if (!isFailure(ended) && !isCutShort) return null;
   return mayIdleAgain(ended, open, slot) ? 'idle_connection_ended' : 'finished';
+}
+
+/** True where the server ended the session of an access token, or its time is over. */
+function isEndOfToken(ended: IdleEnd | Failure, pollEnd: PollEnd | null, wasForToken: boolean): boolean {
+  return isFailure(ended, 'session_expired') || (pollEnd === null && ended === 'timed_out' && wasForToken);
 }
 
 /** The first false alarm has no pause: another client may have removed the message. */

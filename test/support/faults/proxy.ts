@@ -145,7 +145,7 @@ function accept(state: State, client: Socket, target: Address): void {
     reset(client);
     return;
   }
-  const server = connect({ ...target, allowHalfOpen: true });
+  const server = connect({ host: target.host, port: target.port, allowHalfOpen: true });
   const pair: Pair = { client, server };
   state.pairs.add(pair);
   for (const socket of [client, server]) {

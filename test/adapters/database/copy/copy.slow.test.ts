@@ -37,6 +37,7 @@ async function opened(config: DatabaseConfig): Promise<Database> {
 /** Columns of processes, and the version of a row, which has another form in each dialect. */
 const changed: ReadonlySet<string> = new Set([
   ...['mailbox_state.lease_owner', 'mailbox_state.lease_until', 'mailbox_state.login_failed_version'],
+  'mailbox_state.retry_requested_at',
   ...['oauth_access.claim_owner', 'oauth_access.claim_until'],
   ...['encryption_switch.operation_owner', 'encryption_switch.operation_until', 'mailboxes.changed_at'],
 ]);
