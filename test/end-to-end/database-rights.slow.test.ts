@@ -407,6 +407,7 @@ test.each([
     ]);
     await dovecot.append(user, 'INBOX', [Buffer.from(reply)]);
     await daemon.waitFor(({ event }) => event === 'message.reply_added');
+    await commands.ask('mailbox retry desk');
     daemon.signal('SIGTERM');
     expect((await daemon.exit).code).toBe(0);
     expect(daemon.lines.filter((line) => JSON.stringify(line).includes('database_denied'))).toEqual([]);

@@ -6,6 +6,7 @@
 import { hash, randomBytes, randomUUIDv7 } from 'node:crypto';
 import { zstdCompressSync } from 'node:zlib';
 import { describe, expect, test } from 'vitest';
+import { systemClock } from '../../src/adapters/clock/clock.ts';
 import type { DatabaseConfig } from '../../src/config/config.ts';
 import { Failure } from '../../src/errors.ts';
 import type { Mailbox } from '../../src/ingest/model.ts';
@@ -83,7 +84,7 @@ function resolverOn({ app }: TestApp, given: Partial<ResolverPorts['store']> = {
     postActionGuard: app.confirmations,
     store: { ...app.store, ...given },
     parser: { parse: digest },
-    clock: { nowMs: Date.now },
+    clock: systemClock,
     newId: randomUUIDv7,
     newRef: () => newReference(Date.now(), randomBytes),
     openReplyKeys: app.replyKeys.open,

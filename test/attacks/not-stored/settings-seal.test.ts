@@ -60,7 +60,7 @@ test('by the command line, at a trigger that refuses the write', async () => {
   await ok('mailbox', 'add', '--name', 'one', ...server, '--on-success', 'leave', '--no-probe', '--password-stdin');
   cli.sql(`create trigger refuses before update on mailboxes begin select raise(abort, 'no'); end`);
   for (const args of [
-    ['mailbox', 'set', 'one', '--on-success', 'delete'],
+    ['mailbox', 'set', '--no-probe', 'one', '--on-success', 'delete'],
     ['mailbox', 'set-password', '--no-probe', 'one', '--password-stdin', '--accept-connection'],
   ])
     expect(await cli.run(args, 'pw')).toMatchObject({

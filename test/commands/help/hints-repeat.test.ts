@@ -36,8 +36,15 @@ const few = new Set(
   'this that with from have been there they which what when then than into only because its'.split(' '),
 );
 
+const command = /\bticketmaild [a-z-]+( [a-z-]+)?/g;
+
 function wordsOf(text: string): readonly string[] {
-  return (text.toLowerCase().match(/[a-z_]{4,}/g) ?? [])
+  return (
+    text
+      .replaceAll(command, '')
+      .toLowerCase()
+      .match(/[a-z_]{4,}/g) ?? []
+  )
     .filter((word) => !few.has(word))
     .map((word) => word.slice(0, 6));
 }
