@@ -56,3 +56,10 @@ export function bytesText(bytes: number): string {
 export function countText(count: number, singular: string, plural = `${singular}s`): string {
   return `${numberText(count)} ${count === 1 ? singular : plural}`;
 }
+
+/** `expires in 3 days`, `expired 40 days ago`, of whole days left, rounded down. */
+export function expiryText(daysLeft: number): string {
+  if (daysLeft === 0) return 'expires in less than a day';
+  if (daysLeft === -1) return 'expired less than a day ago';
+  return daysLeft > 0 ? `expires in ${countText(daysLeft, 'day')}` : `expired ${countText(-daysLeft - 1, 'day')} ago`;
+}

@@ -158,7 +158,8 @@ export class ImapConnection {
     const { byeReason, hasLoggedIn, responses } = this.imap;
     const state = { stage: this.#stage, isLoggedIn: hasLoggedIn, doing: this.#doing };
     const referred = { isReferred: responses.isReferred, isImplicitTls: this.#isImplicitTls };
-    return { ...state, ...referred, goodbye: byeReason ?? null, token: this.#token };
+    const certificateEndsAtMs = this.transport.certificateEndsAtMs();
+    return { ...state, ...referred, certificateEndsAtMs, goodbye: byeReason ?? null, token: this.#token };
   }
 
   /**

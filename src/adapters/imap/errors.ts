@@ -8,6 +8,7 @@
  */
 import { Failure, type FailureCode, type FailureFields } from '../../errors.ts';
 import { hints } from '../../text/hints.ts';
+import { isoTime } from '../../text/time.ts';
 import { hintOfResponseCode, knownResponseCodes } from './responses/response-codes.ts';
 import { meaningOfBye, meaningOfRefusal, type RefusalMeaning, type ServerRefusal } from './throttling.ts';
 import { type TokenLogin, tokenLost, tokenRefusal } from './token-failures.ts';
@@ -26,6 +27,8 @@ export type ErrorContext = {
   readonly isReferred?: boolean;
   /** TLS from the first byte, without STARTTLS. */
   readonly isImplicitTls?: boolean;
+  /** notAfter of the certificate that the server presented, in milliseconds since 1970; null: none seen. */
+  readonly certificateEndsAtMs?: number | null;
   /** Of a login by access token; null: by a password. */
   readonly token: TokenLogin | null;
 };
@@ -54,13 +57,13 @@ function byCode(code: string, error: unknown, context: ErrorContext): Failure | 
   const meaning = Object.hasOwn(meanings, code) ? meanings[code] : undefined;
   if (meaning !== undefined) {
     const hint = Object.hasOwn(codeHints, code) ? codeHints[code] : undefined;
-    const more = { cause, fields: { cause: code } };
+    const more = { cause, fields: { cause: code, ...(isOfCertificate(meaning[0]) ? endOf(context) : {}) } };
     return new Failure(meaning[0], meaning[1], hint === undefined ? more : { ...more, hint });
   }
   if (untrustedCodes.has(code))
     return new Failure('tls_untrusted', 'The certificate of the server is not trusted.', {
       cause,
-      fields: { cause: code },
+      fields: { cause: code, ...endOf(context) },
     });
   if (nonsenseCodes.has(code) || code.startsWith('ParserError'))
     return new Failure('server_protocol_error', `The server did not speak IMAP while ${context.doing}.`, {
@@ -75,6 +78,15 @@ function byCode(code: string, error: unknown, context: ErrorContext): Failure | 
   if (code === 'EPROTO' || code.startsWith('ERR_SSL_') || code.startsWith('ERR_TLS_'))
     return new Failure('tls_failed', 'The TLS handshake with the server failed.', { cause, fields: { cause: code } });
   return null;
+}
+
+function isOfCertificate(code: FailureCode): boolean {
+  return code === 'tls_expired' || code === 'tls_name_mismatch';
+}
+
+/** The end of the refused certificate, named as in `tls_pin_mismatch`. */
+function endOf({ certificateEndsAtMs = null }: ErrorContext): FailureFields {
+  return certificateEndsAtMs === null ? {} : { valid_until: isoTime(certificateEndsAtMs) };
 }
 
 /** The failure of a NO or BAD. */

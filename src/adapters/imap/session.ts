@@ -38,7 +38,7 @@ import { applyAction } from './post-actions.ts';
 import { probe } from './probe.ts';
 import { nextMatch, PendingFetch, toIdentified, toListed } from './responses/fetch-rows.ts';
 import { listedMax, uidMax } from './responses/uid-collector.ts';
-import { certificateNotAfterMs, withoutCertificateNames } from './tls.ts';
+import { withoutCertificateNames } from './tls.ts';
 
 const dayMs = 24 * 60 * 60 * 1000;
 const datesPerFetch = 500;
@@ -86,7 +86,7 @@ class ImapSession implements Session {
     this.folder = folder;
     this.#select = select;
     this.#uidNext = uidBound(folder);
-    this.certificateEndsAtMs = certificateNotAfterMs(opened.transport.socket());
+    this.certificateEndsAtMs = opened.transport.certificateEndsAtMs();
   }
 
   async listAbove(uid: number): Promise<readonly number[]> {

@@ -5,8 +5,7 @@
  * The transport checks it right after the handshake, before any IMAP data. Without a pin the handshake itself fails for
  * an untrusted certificate; nothing here disables verification.
  */
-import type { Socket } from 'node:net';
-import { type ConnectionOptions, type SecureContext, TLSSocket } from 'node:tls';
+import type { ConnectionOptions, SecureContext, TLSSocket } from 'node:tls';
 import { Failure, type FailureFields, isFailure } from '../../errors.ts';
 import type { Connection } from '../../ingest/model.ts';
 import type { ProbeReport } from '../../ingest/ports.ts';
@@ -76,10 +75,9 @@ function certificateFields(socket: TLSSocket): Readonly<Record<string, string>> 
   };
 }
 
-/** Expiry (notAfter) of the server certificate; null without TLS. */
-export function certificateNotAfterMs(socket: Socket | null): number | null {
-  const certificate = socket instanceof TLSSocket ? socket.getPeerX509Certificate() : undefined;
-  return certificate?.validToDate.getTime() ?? null;
+/** Expiry (notAfter) of the server certificate; null without one. */
+export function certificateNotAfterMs(socket: TLSSocket): number | null {
+  return socket.getPeerX509Certificate()?.validToDate.getTime() ?? null;
 }
 
 /** The certificate in readable form; null without TLS. */

@@ -11,7 +11,7 @@ import tls, { type TLSSocket } from 'node:tls';
 import type { ImapTransport, ImapTransportOptions } from 'imapflow';
 import { Failure } from '../../errors.ts';
 import type { Connection } from '../../ingest/model.ts';
-import { certificateRefusal, tlsOptions } from './tls.ts';
+import { certificateNotAfterMs, certificateRefusal, tlsOptions } from './tls.ts';
 
 /** Stage of a connection; it decides the meaning of an error. */
 export type ConnectionStage = 'name' | 'connect' | 'tls' | 'greeting' | 'greeted' | 'login' | 'folder' | 'open' | 'act';
@@ -19,6 +19,8 @@ export type ConnectionStage = 'name' | 'connect' | 'tls' | 'greeting' | 'greeted
 export type SocketTransport = ImapTransport & {
   /** The current socket; null before the first. */
   readonly socket: () => net.Socket | TLSSocket | null;
+  /** notAfter of the certificate that the server presented, accepted or not; null before the handshake. */
+  readonly certificateEndsAtMs: () => number | null;
 };
 
 const asterisk = 0x2a;
@@ -49,6 +51,7 @@ export function newTransport(
   hear: (chunk: Buffer) => void,
 ): SocketTransport {
   let current: net.Socket | TLSSocket | null = null;
+  let certificateEndsAtMs: number | null = null;
 
   const track = <T extends net.Socket>(socket: T): T => {
     current = socket;
@@ -57,6 +60,12 @@ export function newTransport(
     ignoreLateErrors(socket);
     return socket;
   };
+
+  /** A refused socket is destroyed, and has no certificate any more, before anyone else hears of it. */
+  const seen = (socket: TLSSocket): TLSSocket =>
+    socket.prependOnceListener('secure', () => {
+      certificateEndsAtMs = certificateNotAfterMs(socket);
+    });
 
   const verified = (socket: TLSSocket, go: () => void): void => {
     const refused = certificateRefusal(socket, connection);
@@ -77,7 +86,9 @@ export function newTransport(
     enter('name');
     const name = servername === undefined ? {} : { servername };
     const socket: net.Socket = options.secure
-      ? tls.connect({ ...tlsOptions(connection), ...name, host, port }, () => verified(socket as TLSSocket, ready))
+      ? seen(
+          tls.connect({ ...tlsOptions(connection), ...name, host, port }, () => verified(socket as TLSSocket, ready)),
+        )
       : net.connect({ host, port }, ready);
     socket.once('connect', () => options.secure && enter('tls'));
     socket.once('lookup', (error: Error | null) => error === null && enter('connect'));
@@ -98,8 +109,8 @@ export function newTransport(
         socket.setKeepAlive(true, keepAliveAfterMs);
       }),
     );
-    return track(socket);
+    return track(seen(socket));
   };
 
-  return { connect, upgrade, socket: () => current };
+  return { connect, upgrade, socket: () => current, certificateEndsAtMs: () => certificateEndsAtMs };
 }

@@ -7,7 +7,7 @@
 import type { Clock } from '../../async/clock.ts';
 import type { Failure } from '../../errors.ts';
 import { hints } from '../../text/hints.ts';
-import { countText } from '../../text/units.ts';
+import { countText, expiryText } from '../../text/units.ts';
 import { type Server, serverKey } from '../model.ts';
 import type { ReadableSecrets } from '../ports.ts';
 import type { CertificateCheck, Check, EncryptionChecks, Readiness } from '../readiness.ts';
@@ -101,7 +101,7 @@ function certificatesCheck(
   const [first] = list;
   if (first === undefined || first.days_left >= daysLeftMin)
     return { status: 'ok', since: null, reason: null, hint: null, list };
-  const reason = `the certificate of ${first.host}:${first.port} expires in ${first.days_left} days`;
+  const reason = `the certificate of ${first.host}:${first.port} ${expiryText(first.days_left)}`;
   return { status: 'warning', since: null, reason, hint: hints.certificateExpiring, list };
 }
 

@@ -5,7 +5,7 @@
  * A check that is added to `Readiness` does not compile until the table here describes it.
  */
 
-import { ageText, agoText, bytesText, countText, inText, numberText, spanText } from '../../text/units.ts';
+import { ageText, agoText, bytesText, countText, expiryText, inText, numberText, spanText } from '../../text/units.ts';
 import type { TlsMode } from '../model.ts';
 import type { Endpoint } from '../poll/server-failures.ts';
 import type { Check, CheckStatus, ListenerName, Readiness } from '../readiness.ts';
@@ -180,16 +180,11 @@ const certificateDaysShown = 30;
 
 /** The first one to expire, and others that expire soon. */
 function certificatesFacts({ list }: Checks['certificates']): string {
-  if (list.length === 0) return 'none seen yet';
+  if (list.length === 0) return 'none verified by an authority so far';
   const first = list.toSorted((a, b) => a.days_left - b.days_left).slice(0, namesShown.certificates);
   const soon = first.filter((one, index) => index === 0 || one.days_left <= certificateDaysShown);
   const named = soon.map(({ host, port, days_left: days }) => `${host}:${numberText(port)} ${expiryText(days)}`);
   return `${list.length} seen, ${named.join(', ')}`;
-}
-
-function expiryText(days: number): string {
-  if (days < 0) return `expired ${countText(Math.ceil(-days), 'day')} ago`;
-  return `expires in ${countText(Math.floor(days), 'day')}`;
 }
 
 function oauthFacts({ providers, grants, list }: Checks['oauth']): string {

@@ -255,10 +255,21 @@ function isOfOutage(
   return silence.isServerSilent(connection) || circuitBreaker.openCircuits().some((one) => endpointKey(one) === key);
 }
 
+/** A refused certificate is the one that the server presents now. */
+function recordRefusedCertificate(
+  { host, port, fingerprint }: DueMailbox['connection'],
+  failure: Failure | null,
+  { health }: SchedulerPorts,
+): void {
+  const endsAtMs = Date.parse(String(failure?.fields['valid_until']));
+  if (fingerprint === null && !Number.isNaN(endsAtMs)) health.recordCertificate(host, port, endsAtMs);
+}
+
 /** Passes the result of a connection attempt to the circuit breaker; null: the session is open. */
 function attemptEnded({ id, connection }: DueMailbox, failure: Failure | null, ports: SchedulerPorts): void {
   const change = ports.circuitBreaker.attemptEnded(connection, id, failure);
   const { host, port, tls } = connection;
+  recordRefusedCertificate(connection, failure, ports);
   if (change !== null) ports.health.changed();
   if (change === 'opened') {
     ports.log.warn({ host, port, tls, error: failure }, events.serverCircuitOpen);

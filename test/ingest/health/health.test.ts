@@ -351,6 +351,8 @@ describe('warnings that do not make it unready', () => {
       reason: expect.stringContaining('mail.example.test:993 expires in 3 days'),
     });
     expect(certificates.list.map(({ days_left: days }) => days)).toEqual([3, 300]);
+    health.recordCertificate('mail.example.test', 993, clock.nowMs() - 3651 * 86_400_000);
+    expect((await health.readiness()).checks.certificates.reason).toContain('993 expired 3650 days ago');
   });
 
   test('but not the certificate of a server that is no longer polled', async () => {

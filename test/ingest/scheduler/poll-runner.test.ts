@@ -32,7 +32,7 @@ function scene(loginOf: (user: string) => Login) {
   const lost = new AbortController();
   const seen = {
     ...{ events: [] as string[], reports: [] as string[], released: [] as (PollResult | null)[] },
-    ...{ madeDue: [] as unknown[], dueAgain: [] as number[] },
+    ...{ madeDue: [] as unknown[], dueAgain: [] as number[], certificates: [] as unknown[][] },
   };
   const disk = { isFailing: false, confirmPollFailure: () => Promise.resolve(false) };
   const leases = { left: [] as string[], areRevoked: false };
@@ -76,7 +76,7 @@ function scene(loginOf: (user: string) => Login) {
     sessions: { open: ({ user }: { user: string }, _: unknown, signal: AbortSignal) => open(user, signal) },
     log: { debug: log, info: log, warn: log },
     reporter: { pollFailed: (_: unknown, { message }: Failure) => void seen.reports.push(message) },
-    health: { recordCertificate: () => undefined, changed: () => undefined },
+    health: { recordCertificate: (...seenNow: unknown[]) => seen.certificates.push(seenNow), changed: () => undefined },
     silence: createServerSilence(clock, { changed: () => undefined, serverChanged: () => undefined }),
   } as unknown as SchedulerPorts;
   const runner = createPollRunner(
@@ -204,4 +204,12 @@ test('a lease that a full disk left behind is reclaimed as soon as files can be 
   await runner.reclaimUnusedLeases();
   expect(leases.left).toEqual([]);
   expect(seen.events).toContain('lease.reclaimed');
+});
+
+test('the end of a refused certificate replaces that of the former one', async () => {
+  const fields = { valid_until: '2021-01-02T00:00:00.000Z' };
+  const { poll, runner, seen } = scene(() => new Failure('tls_expired', 'no', { fields }));
+  await poll('a');
+  await runner.drained();
+  expect(seen.certificates).toEqual([[mail.host, mail.port, Date.UTC(2021, 0, 2)]]);
 });
