@@ -271,7 +271,7 @@ const meanings = {
   database_login_insecure: {
     domain: 'database',
     exit: 1,
-    hint: 'In [database], name the unix socket of the server in url (?socket=/run/mysqld/mysqld.sock), set tls = "verify", or pin its key with server_key_file. If the login worked before, see what listens there now.',
+    hint: 'In [database], set fingerprint to the SHA-256 of the certificate of the server (run there, with the file in ssl_cert: openssl x509 -in /var/lib/mysql/server-cert.pem -noout -fingerprint -sha256), or set tls = "verify", or pin its key with server_key_file, or name the unix socket in url (?socket=/run/mysqld/mysqld.sock). If the login worked before, see what listens there now.',
   },
   database_login_unsupported: {
     domain: 'database',

@@ -137,7 +137,7 @@ export function pageLines(admin: AdminConfig | null, thisHost: string, state: Li
   }
   return [
     `The admin page is not served now: ${state.text}.`,
-    `hint: ${hintText(state.hint)}`,
+    hintText(state.hint),
     `Type no password there until ticketmaild check says that the daemon listens. Then the page is at ${page}`,
   ];
 }

@@ -14,6 +14,9 @@ import type { Resolution } from '../ingest/quarantine/resolve.ts';
 import type { RestoreResult } from '../ingest/quarantine/source.ts';
 import { checkFiles, type FilesReport, type FolderReport, reconcileFolder } from '../ingest/repair/reconcile.ts';
 import type { InconsistentRow, LostMessage } from '../ingest/stores.ts';
+import { asRunHere, hintText } from '../text/program-name.ts';
+import { commandOrNotice, shellCommand } from '../text/shell.ts';
+import { countText } from '../text/units.ts';
 import { type CommonOptions, type Context, migrateFirst, withApp } from './context.ts';
 import { forEachWithProgress } from './output.ts';
 
@@ -23,22 +26,22 @@ export type ReconcileOptions = CommonOptions & {
   readonly files?: boolean;
 };
 
-type CountLabel = readonly [key: keyof ConsistencyCounts, json: string, meaning: string];
+type CountLabel = readonly [key: keyof ConsistencyCounts, json: string, noun: string, rest: string];
 
 /** Counts that are 0 in a healthy database. */
 const wrongCounts: readonly CountLabel[] = [
-  ['outcomesWithoutMessage', 'outcomes_without_message', 'outcomes whose message is missing'],
-  ['messagesWithoutOutcome', 'messages_without_outcome', 'messages that no outcome names'],
-  ['ticketsWithoutMessage', 'tickets_without_message', 'tickets without a message'],
-  ['mergedTicketsWithMessage', 'merged_tickets_with_message', 'merged tickets that still have messages'],
-  ['outcomesAboveCursor', 'outcomes_above_cursor', 'outcomes beyond the cursor of their mailbox'],
+  ['outcomesWithoutMessage', 'outcomes_without_message', 'outcome', 'whose message is missing'],
+  ['messagesWithoutOutcome', 'messages_without_outcome', 'message', 'that no outcome names'],
+  ['ticketsWithoutMessage', 'tickets_without_message', 'ticket', 'without a message'],
+  ['mergedTicketsWithMessage', 'merged_tickets_with_message', 'merged ticket', 'with messages left in it'],
+  ['outcomesAboveCursor', 'outcomes_above_cursor', 'outcome', 'beyond the cursor of the mailbox'],
 ];
 
 /** Counts of rows that remain after a helpdesk deletes tickets or messages. */
 const leftoverCounts: readonly CountLabel[] = [
-  ['deletedMessages', 'deleted', 'messages deleted with their tickets; still recognized as duplicates'],
-  ['linksWithoutTicket', 'links_without_ticket', 'links to deleted tickets'],
-  ['referencesWithoutMessage', 'references_without_message', 'references of deleted messages'],
+  ['deletedMessages', 'deleted', 'message', 'deleted with a ticket; still recognized when it comes again'],
+  ['linksWithoutTicket', 'links_without_ticket', 'link', 'to a deleted ticket'],
+  ['referencesWithoutMessage', 'references_without_message', 'reference', 'of a deleted message'],
 ];
 
 /** Of each wrong count. */
@@ -89,20 +92,24 @@ async function printCounts(
   { terminal }: Context,
 ): Promise<void> {
   const { outcomes, messages, links, references, mergedTickets } = found;
-  await terminal.line(`${outcomes} outcomes, ${messages} messages`);
-  await terminal.line(`${links} links between tickets, ${references} references, ${mergedTickets} merged tickets`);
-  for (const [key, , meaning] of leftoverCounts) {
-    if (found[key] !== 0) await terminal.line(`left over: ${found[key]} ${meaning}`);
+  await terminal.line(`${countText(outcomes, 'outcome')}, ${countText(messages, 'message')}`);
+  await terminal.line(
+    `${countText(links, 'link')} between tickets, ${countText(references, 'reference')}, ${countText(mergedTickets, 'merged ticket')}`,
+  );
+  for (const [key, , noun, rest] of leftoverCounts) {
+    if (found[key] !== 0) await terminal.line(`left over: ${countText(found[key], noun)} ${rest}`);
   }
-  for (const [key, , meaning] of wrongCounts) {
+  for (const [key, , noun, rest] of wrongCounts) {
     if (found[key] === 0) continue;
-    await terminal.line(`wrong: ${found[key]} ${meaning}`, 'red');
+    await terminal.line(`wrong: ${countText(found[key], noun)} ${rest}`, 'red');
     const shown = rows.filter(({ count }) => count === key);
     for (const row of shown) await terminal.line(`  ${rowText(row)}`);
     if (shown.length < found[key]) await terminal.line('  …');
   }
   if (found.outcomesWithoutMessage > 0)
-    terminal.note('hint: reconcile NAME --repair restores messages from their stored sources or the server.');
+    terminal.note(
+      hintText('To restore messages from their stored sources or the server: ticketmaild reconcile NAME --repair'),
+    );
 }
 
 function countsJson(found: ConsistencyCounts): Record<string, number> {
@@ -248,7 +255,7 @@ async function printMailboxReport(
 ): Promise<void> {
   for (const [name, count, meaning] of folderReportRows(mailbox, report)) {
     if (count > 0 || name === 'on server' || name === 'missing')
-      await terminal.line(`${name.padEnd(14)}${`${count}`.padStart(8)}  ${meaning}`);
+      await terminal.line(`${name.padEnd(14)}${`${count}`.padStart(8)}  ${asRunHere(meaning)}`);
   }
   if (report.missing.length > 0) {
     const shown = report.missing
@@ -260,8 +267,9 @@ async function printMailboxReport(
   }
   for (const { uid, result } of repaired) await terminal.line(`${uid}: ${resolutionText(result)}`);
   await printRestoreAttempts(losses, terminal);
+  const repair = shellCommand('reconcile', mailbox.name, ' --repair');
   if (left > 0 && repaired.length === 0 && losses.every(({ result }) => result === null))
-    terminal.note('hint: reconcile NAME --repair fetches missing messages and restores lost ones.');
+    terminal.note(hintText(`To fetch missing messages and restore lost ones: ${commandOrNotice(repair)}`));
   await terminal.line(left === 0 ? 'all accounted for' : 'not all accounted for', left === 0 ? 'green' : 'red');
 }
 
@@ -293,7 +301,7 @@ function folderReportRows(
   return [
     ['on server', report.onServer, `messages in the folder (UIDVALIDITY ${report.uidValidity})`],
     ['handled', report.handled, 'of them have an outcome'],
-    ['quarantined', report.quarantined, 'wait in quarantine: quarantine list'],
+    ['quarantined', report.quarantined, 'wait in quarantine: ticketmaild quarantine list'],
     ['waiting', report.waiting, `are above the cursor (UID ${report.cursorUid}): the next poll fetches them`],
     ['before start', report.beforeStart, 'are older than the start of this mailbox'],
     ['missing', report.missing.length, 'were skipped: at or below the cursor, without an outcome'],
@@ -355,10 +363,10 @@ function filesJson(report: FilesReport): Record<string, unknown> {
 
 async function printFiles(report: FilesReport, listedMax: number, { terminal }: Context): Promise<void> {
   const { attachmentFiles, damagedAttachmentFiles, damagedBlobs, sourceFiles, damagedSegments } = report;
-  await terminal.line(`${attachmentFiles} files of attachments, ${sourceFiles} of raw sources`);
+  await terminal.line(`${countText(attachmentFiles, 'file')} of attachments, ${sourceFiles} of raw sources`);
   if (damagedAttachmentFiles > 0)
     await terminal.line(
-      `wrong: ${damagedAttachmentFiles} attachments whose file is missing or has another size`,
+      `wrong: ${countText(damagedAttachmentFiles, 'attachment')} whose file is missing or has another size`,
       'red',
     );
   for (const { sha256, messageId } of damagedBlobs) await terminal.line(`  attachment ${sha256}  message ${messageId}`);
@@ -366,7 +374,7 @@ async function printFiles(report: FilesReport, listedMax: number, { terminal }: 
   if (damagedSegments.length === 0) return;
   const { messages, waiting } = countsWithoutSource(report);
   const quarantined = waiting === 0 ? '' : `, ${waiting} of them in quarantine`;
-  await terminal.line(`wrong: ${messages} messages whose raw source is missing${quarantined}`, 'red');
+  await terminal.line(`wrong: ${countText(messages, 'message')} whose raw source is missing${quarantined}`, 'red');
   for (const { segment } of damagedSegments.slice(0, listedMax)) await terminal.line(`  source ${segment}`);
   if (damagedSegments.length > listedMax) await terminal.line('  …');
 }

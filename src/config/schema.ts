@@ -202,7 +202,7 @@ const settings = root({
       {
         meaning:
           'SHA-256 of the certificate of the database, the only one to trust then, whatever its name, issuer or dates.',
-        more: 'For the certificate that MySQL makes for itself. With it, auto is verify. Each of several hosts must show it. On the server: openssl x509 -in /var/lib/mysql/server-cert.pem -noout -fingerprint -sha256',
+        more: 'For the certificate that MySQL makes for itself. With it, auto is verify. Each of several hosts must show it. On the server, with the file in ssl_cert: openssl x509 -in /var/lib/mysql/server-cert.pem -noout -fingerprint -sha256',
       },
     ),
     server_key_file: text('', {

@@ -16,7 +16,7 @@ const databaseCertificateUntrusted =
   'The certificate of the database is not trusted: name the file of its authority in [database] ca_file, or correct the host in url.';
 
 const compareFingerprint =
-  'It shows SHA-256 FINGERPRINT. Compare that on the database server (openssl x509 -in /var/lib/mysql/server-cert.pem -noout -fingerprint -sha256); only if it is the same, set fingerprint in [database] to it';
+  'It shows SHA-256 FINGERPRINT. Compare that on the database server, with the file in ssl_cert (openssl x509 -in /var/lib/mysql/server-cert.pem -noout -fingerprint -sha256); only if it is the same, set fingerprint in [database] to it';
 
 export const hints = {
   actionWithoutEffect:

@@ -135,7 +135,7 @@ test('files that rows name are looked for, and what is missing is named', async 
   const { cli } = await commandLineWith([withPicture, large('b', 'bob@example.test')]);
   await using _ = cli;
   const sound = await cli.run(['reconcile', '--files']);
-  expect(sound).toMatchObject({ code: 0, out: expect.stringMatching(/^1 files of attachments, 1 of raw sources$/m) });
+  expect(sound).toMatchObject({ code: 0, out: expect.stringMatching(/^1 file of attachments, 1 of raw sources$/m) });
   expect((await cli.run(['reconcile', '--files', '--json'])).json).toMatchObject([
     {
       ok: true,
@@ -153,7 +153,7 @@ test('files that rows name are looked for, and what is missing is named', async 
   rmSync(join(cli.dataDir, source));
   const found = await cli.run(['reconcile', '--files']);
   expect(found.code).toBe(1);
-  expect(found.out).toContain('wrong: 1 attachments whose file is missing or has another size');
+  expect(found.out).toContain('wrong: 1 attachment whose file is missing or has another size');
   expect(found.out).toMatch(new RegExp(`^ {2}attachment ${basename(picture)}  message \\S+$`, 'm'));
   expect(found.out).toContain('wrong: 2 messages whose raw source is missing, 1 of them in quarantine');
   expect(found.out).toMatch(new RegExp(`^ {2}source ${basename(source)}$`, 'm'));
@@ -314,7 +314,7 @@ test('a lost message is listed and restored under its ticket; one deleted with i
   expect((await cli.run(list)).json.slice(0, 2)).toEqual(before.slice(0, 2));
   expect(await cli.run(['reconcile'])).toMatchObject({
     code: 0,
-    out: expect.stringContaining('left over: 1 messages'),
+    out: expect.stringContaining('left over: 1 message deleted'),
   });
   expect(await cli.run(['reconcile', 'support'])).toMatchObject({ code: 0 });
   // A message without a stored source or one on the server stays lost.

@@ -145,7 +145,7 @@ test.each(hostile)('the name %j arrives as one argument, and nothing else runs',
     [onThePage(name), ['quarantine', 'release', ...lead, id]],
     [ofARemoval(name), ['mailbox', 'remove', ...lead, name]],
     [await ofALargeMail(name), ['quarantine', 'release', ...lead, id]],
-    [await ofAnUnpolled(name), ['poll', ...lead, name]],
+    [await ofAnUnpolled(name), ['mailbox', 'retry', ...lead, name]],
     [`ticketmaild ${await ofTwoMessages(name)}`, [id]],
   ];
   expect(lines.filter(([line]) => line === null)).toEqual([]);

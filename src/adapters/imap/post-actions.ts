@@ -7,12 +7,14 @@
  * Without MOVE (RFC 6851) a message is copied, then removed. Before that is repeated, copies of an earlier attempt are
  * looked up in the target folder, so that a refused removal, or a connection cut after COPY, leaves one copy.
  */
+
 import { createHash } from 'node:crypto';
 import type { FetchMessageObject } from 'imapflow';
 import { encodePath, normalizePath } from 'imapflow/lib/tools.js';
 import { Failure, hintOf, isFailure } from '../../errors.ts';
 import type { PostAction } from '../../ingest/model.ts';
 import { hints } from '../../text/hints.ts';
+import { countText } from '../../text/units.ts';
 import type { ImapConnection } from './connection.ts';
 import { existsIn, isListed, selectFolder, uidSets } from './folder.ts';
 import { execute } from './imapflow-internals.ts';
@@ -45,7 +47,7 @@ async function readFlags(connection: ImapConnection, set: string): Promise<Reado
 }
 
 function withoutEffect(what: string, count: number): Failure {
-  const message = `The server accepted the command, but ${count} of the messages are not ${what}.`;
+  const message = `The server accepted the command, but ${countText(count, 'message is', 'messages are')} not ${what}.`;
   return new Failure('server_refused', message, { hint: hints.actionWithoutEffect, fields: { messages: count } });
 }
 

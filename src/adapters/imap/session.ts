@@ -20,6 +20,7 @@ import type {
   Sessions,
 } from '../../ingest/ports.ts';
 import { hints } from '../../text/hints.ts';
+import { countText } from '../../text/units.ts';
 import type { ImapOptions } from './client.ts';
 import { ImapConnection } from './connection.ts';
 import {
@@ -299,7 +300,7 @@ class ImapSession implements Session {
     const last = await lastMessage(this.#connection);
     const exists = existsIn(this.#connection);
     if (exists === 0 || (last !== null && last.uid <= uid)) return found;
-    const message = `The folder has ${exists} messages, and the server lists none of them above UID ${uid}.`;
+    const message = `The folder has ${countText(exists, 'message')}, and the server lists none of them above UID ${uid}.`;
     throw new Failure('server_protocol_error', message, { hint: hints.listingEmpty, fields: { messages: exists } });
   }
 

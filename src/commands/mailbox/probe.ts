@@ -187,7 +187,7 @@ function reportLines(name: string, report: ProbeReport): readonly string[] {
     ...shown,
     ...(report.mechanism === null ? [] : [`login         ${report.mechanism}`]),
     `capabilities  ${report.capabilities.join(' ')}`,
-    `folder        ${folder.messageCount} messages, next UID ${folder.uidNext}, UIDVALIDITY ${folder.uidValidity}`,
+    `folder        ${countText(folder.messageCount, 'message')}, next UID ${folder.uidNext}, UIDVALIDITY ${folder.uidValidity}`,
     `folders       ${report.folders.join(', ')}`,
     ...(report.leftOut === 0 ? [] : [`not shown     ${leftOutText(report.leftOut)}`]),
   ];

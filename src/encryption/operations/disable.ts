@@ -8,8 +8,10 @@
  * Renames the key file, never deletes it, and only when no sealed password or token is left. Resumes when it is run
  * again after an interruption. Refused while rotating.
  */
+
 import { keyById } from '../../secret/key.ts';
 import type { SwitchRow } from '../../secret/switch.ts';
+import { countText } from '../../text/units.ts';
 import { unsealReplyKeys } from '../reply-keys.ts';
 import type { VaultView } from '../vault.ts';
 import {
@@ -76,8 +78,8 @@ async function unsealAndSwitch(operation: Operation, run: DisableRun, view: Vaul
   if (unopened.length > 0) return { unsealed, unsealedTokens, unopened, setAside: null, wasOff: false };
   await operation.ports.store.dropAccessTokens('sealed', row.revision);
   await unsealReplyKeys(operation.ports.store, keys);
-  const refreshTokens = unsealedTokens === 0 ? '' : ` and ${unsealedTokens} refresh tokens`;
-  const detail = `${unsealed} passwords${refreshTokens} restored to plain text`;
+  const refreshTokens = unsealedTokens === 0 ? '' : ` and ${countText(unsealedTokens, 'refresh token')}`;
+  const detail = `${countText(unsealed, 'password')}${refreshTokens} restored to plain text`;
   const audit = [{ action: 'switch.off', detail }];
   await changeSwitch(operation, row, { state: 'off', keyId: null, nextKeyId: null }, key, audit);
   operation.ports.observer.step({ step: 'encryption_off' });

@@ -8,10 +8,12 @@
  * after an interruption; while encryption is on, it seals the remaining plain-text passwords. Refused while rotating or
  * disabling.
  */
+
 import { Failure, isFailure } from '../../errors.ts';
 import type { Mailbox } from '../../ingest/model.ts';
 import { generateKey, type Key, type KeyId } from '../../secret/key.ts';
 import type { SwitchRow } from '../../secret/switch.ts';
+import { countText } from '../../text/units.ts';
 import type { KeyFile } from '../ports.ts';
 import { sealReplyKeys } from '../reply-keys.ts';
 import type { VaultView } from '../vault.ts';
@@ -136,9 +138,9 @@ async function sealAndSwitch(operation: Operation, run: EnableRun, view: VaultVi
   await sealReplyKeys(operation.ports, requireOpenKeys(view), key);
   run.confirmed = await confirmPostActions(operation, key, row.revision);
   const count = run.confirmed.length;
-  const actions = count === 0 ? '' : `, delete or move of ${count} mailboxes confirmed`;
-  const refreshTokens = run.sealedTokens === 0 ? '' : `, ${run.sealedTokens} refresh tokens sealed`;
-  const detail = `${run.sealed} passwords sealed${refreshTokens}${actions}`;
+  const actions = count === 0 ? '' : `, delete or move of ${countText(count, 'mailbox', 'mailboxes')} confirmed`;
+  const refreshTokens = run.sealedTokens === 0 ? '' : `, ${countText(run.sealedTokens, 'refresh token')} sealed`;
+  const detail = `${countText(run.sealed, 'password')} sealed${refreshTokens}${actions}`;
   const next = { state: 'on', keyId: key.id, nextKeyId: null } as const;
   await changeSwitch(operation, row, next, key, [{ action: 'switch.on', detail }]);
   operation.ports.observer.step({ step: 'encryption_on' });

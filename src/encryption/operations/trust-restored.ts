@@ -9,6 +9,7 @@
  * above every accepted one, so that all workers accept it; a damaged switch state file is replaced. Fails with
  * `key_unknown` when the key file lacks a needed key.
  */
+
 import { Failure, isFailure } from '../../errors.ts';
 import { type Key, type KeyId, type KeySet, keyById } from '../../secret/key.ts';
 import {
@@ -18,6 +19,7 @@ import {
   type SwitchRow,
   type SwitchState,
 } from '../../secret/switch.ts';
+import { countText } from '../../text/units.ts';
 import type { SealCounts, SwitchStateFile } from '../ports.ts';
 import { revisionAbove } from '../switch-memory.ts';
 import { memoryOf, writeIssued } from './issue.ts';
@@ -232,7 +234,11 @@ async function trustInitialRow(
   const { sealed } = evidence.counts;
   if (sealed > 0) {
     const hint = 'Restore the key file from its backup, or set these passwords: ticketmaild mailbox set-password NAME';
-    throw new Failure('key_unknown', `${sealed} passwords or tokens are sealed, and there is no key file`, { hint });
+    throw new Failure(
+      'key_unknown',
+      `${countText(sealed, 'password or token is', 'passwords or tokens are')} sealed, and there is no key file`,
+      { hint },
+    );
   }
   const { found } = evidence;
   const action = { action: 'switch.restored_trusted', keyId: null, nextKeyId: null, detail: detailOf(evidence) };

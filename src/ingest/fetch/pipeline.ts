@@ -18,12 +18,14 @@
  * A message that is too large, gone, empty or not parsable is a value. Failures of connection, disk, database and parse
  * threads are thrown, after everything ahead of them. poison-message.ts isolates one that keeps breaking the fetch.
  */
+
 import { release } from '../../async/buffer-pool.ts';
 import type { Clock } from '../../async/clock.ts';
 import { createGate, type Gate, prefetch, rejectionObservedLater } from '../../async/prefetch.ts';
 import { Failure, isFailure } from '../../errors.ts';
 import { type EventName, events } from '../../events.ts';
 import { messageIdIn } from '../../mail/fallback-message.ts';
+import { countText } from '../../text/units.ts';
 import { batchContextOf } from '../decide/batch-context.ts';
 import { commitMessages } from '../decide/commit.ts';
 import type { Decision } from '../decide/decide.ts';
@@ -176,7 +178,7 @@ async function* sizeChunks(context: FetchContext, uids: readonly number[]): Asyn
     const listed = await withTransferDeadline(context, [], () => sizesOf(session, request));
     if (listed === null) {
       isolation.attempt = noAttempt;
-      const message = `The server listed ${request.length} messages and then knows none of them.`;
+      const message = `The server listed ${countText(request.length, 'message')} and then knows none of them.`;
       throw new Failure('server_protocol_error', message);
     }
     yield sized(request, listed, limits.messageBytesMax);

@@ -5,11 +5,13 @@
  * all others there. A failure recorded here counts even when it could not be stored, until any worker polls the mailbox
  * successfully. Every surface takes the verdict from here.
  */
+
 import { Failure, type FailureCode } from '../../errors.ts';
 import { hints } from '../../text/hints.ts';
 import { printableLine } from '../../text/printable.ts';
 import { shellCommand } from '../../text/shell.ts';
 import { isoTime } from '../../text/time.ts';
+import { countText } from '../../text/units.ts';
 import { isInvalid, type Mailbox, type MailboxHealth } from '../model.ts';
 import { serverFailureCodes } from '../poll/server-failures.ts';
 import { type UidValidityChanges, uidValidityChangesMax } from '../poll/uidvalidity-changes.ts';
@@ -234,7 +236,7 @@ function keyText(keyId: string): string {
 /** A warning only: nothing is lost, but every message is fetched again each time. */
 function unstable(count: number): Pick<Check, 'reason' | 'hint'> {
   return {
-    reason: `uidvalidity_unstable: the UIDVALIDITY of the folder changed ${count} times within a day`,
+    reason: `uidvalidity_unstable: the UIDVALIDITY of the folder changed ${countText(count, 'time')} within a day`,
     hint: hints.mailboxUnstable,
   };
 }

@@ -7,9 +7,11 @@
  * hundred thousand that are missing, is not believed. A repair puts a missing message into quarantine and releases it
  * at once, so it is safe wherever it is interrupted.
  */
+
 import type { Clock } from '../../async/clock.ts';
 import { Failure } from '../../errors.ts';
 import { commandOrNotice, shellCommand } from '../../text/shell.ts';
+import { countText } from '../../text/units.ts';
 import { chunksOf } from '../fetch/batches.ts';
 import { listingsAbove } from '../fetch/listing.ts';
 import { uidValidityOf } from '../folder-epoch.ts';
@@ -87,7 +89,10 @@ export async function reconcileFolder(
   const uidNext = uidNextOf(session, listed);
   const { missing, ...report } = await compare(listed, outcomes, { mailbox, progress, folderEpoch, uidNext });
   if (missing.length > missingMax)
-    throw unbelievable(mailbox, `${missing.length} messages below the last handled one that it never showed before`);
+    throw unbelievable(
+      mailbox,
+      `${countText(missing.length, 'message')} below the last handled one that it never showed before`,
+    );
   return { ...report, missing: await stillThere(session, missing) };
 }
 
@@ -121,7 +126,7 @@ function unbelievable({ name }: Mailbox, what: string): Failure {
 
 function comparableEpoch({ cursor }: FolderProgress, { folder }: Session, { name }: Mailbox): number {
   if (cursor === null) {
-    const hint = `Poll it first: ${commandOrNotice(shellCommand('poll', name))}`;
+    const hint = `The daemon polls it first; at once: ${pollAtOnce(name)}`;
     throw new Failure('check_failed', `mailbox ${name} was never polled`, { hint });
   }
   if (uidValidityOf(cursor.folderEpoch) !== folder.uidValidity) {
@@ -136,9 +141,13 @@ function restoredFromBackup({ name }: Mailbox): Failure {
 }
 
 function notComparable(name: string, why: string): Failure {
-  const poll = commandOrNotice(shellCommand('poll', name));
-  const hint = `The next poll starts the folder again and recognizes stored messages. Wait for the daemon, or: ${poll}`;
+  const hint = `The next poll starts the folder again and recognizes stored messages. To have the daemon poll at once: ${pollAtOnce(name)}`;
   return new Failure('check_failed', `the folder of ${name} cannot be compared: ${why}`, { hint });
+}
+
+/** A running daemon has the lease, so that `poll` has no effect beside it; without one, the next one polls. */
+function pollAtOnce(name: string): string {
+  return commandOrNotice(shellCommand('mailbox retry', name));
 }
 
 /** A message with this UID or a higher one arrived after the listing. */

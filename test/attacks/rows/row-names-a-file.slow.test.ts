@@ -126,7 +126,7 @@ test('a row that names a path in many messages stops neither the others nor the 
   expect(await at.cli.run(['quarantine', 'release', '--all'])).toMatchObject({ code: 0 });
   const checked = await at.cli.run(['reconcile', '--files']);
   expect(checked).toMatchObject({ code: 1 });
-  expect(checked.out).toContain('wrong: 1 attachments');
+  expect(checked.out).toContain('wrong: 1 attachment whose');
 });
 
 test('a requeued message whose stored source is refused is fetched from the server again', async () => {

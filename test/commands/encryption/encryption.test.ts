@@ -390,7 +390,7 @@ describe('encryption status and log', () => {
     ]);
     expect(json[0]).toEqual({
       ...{ at: expect.stringMatching(/^20.+Z$/), who: expect.stringMatching(/^\S+@\S+$/), host: expect.any(String) },
-      ...{ action: 'switch.on', key_id: id, next_key_id: null, mailbox_id: null, detail: '1 passwords sealed' },
+      ...{ action: 'switch.on', key_id: id, next_key_id: null, mailbox_id: null, detail: '1 password sealed' },
     });
     expect(json[1]).toMatchObject({ mailbox_id: expect.any(String), detail: 'one' });
     expect((await cli.run(['encryption', 'log', '--limit', '2', '--json'])).json).toHaveLength(2);

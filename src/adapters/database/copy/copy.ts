@@ -6,9 +6,11 @@
  * is copied again from its beginning, once. The last transaction copies what acts or holds a secret and
  * completes the marker. A lost connection is opened again for a minute.
  */
+
 import { setTimeout as sleep } from 'node:timers/promises';
 import { sql } from 'kysely';
 import { Failure, isFailure } from '../../../errors.ts';
+import { countText } from '../../../text/units.ts';
 import { isDuplicateKey } from '../sql/errors.ts';
 import { insertRows, inTransaction } from '../sql/statements.ts';
 import { type SqlExecutor, withDialect } from '../sql/tables.ts';
@@ -155,7 +157,7 @@ function mismatch({ name }: CopiedTable, source: TableDigest, target: TableDiges
   const rows =
     source.rows === target.rows
       ? `rows of the table ${name} differ`
-      : `the table ${name} has ${source.rows} rows in the source and ${target.rows} in the target`;
+      : `the table ${name} has ${countText(source.rows, 'row')} in the source and ${target.rows} in the target`;
   return new Failure('copy_mismatch', `The copy is not the same as its source: ${rows}.`);
 }
 

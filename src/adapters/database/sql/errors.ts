@@ -136,9 +136,14 @@ export function mysqlFailure(error: unknown, where: string): Failure {
 /** The text of an error where it may be shown: one of Node.js or the driver, or a known one of the server. */
 function safeText(error: unknown, number: number | null): string | null {
   if (!(error instanceof Error) || error.message === '') return null;
-  const text = error.message.replace(/\.$/, '');
+  const text = withoutNodeAdvice(error.message).replace(/\.$/, '');
   const isFromServer = number !== null || 'sqlMessage' in error;
   return !isFromServer || (number !== null && safeTexts.get(number)?.test(text)) ? text : null;
+}
+
+/** Node.js ends the reason of an untrusted certificate with an option of its command line, which no setting reaches. */
+function withoutNodeAdvice(message: string): string {
+  return message.replace(/; if the root CA is installed locally, try running Node\.js with --use-system-ca\b/, '');
 }
 
 /** Requests of a server that mysql2 refuses with a text that repeats names from the server, which are not shown. */

@@ -102,6 +102,16 @@ test.each<[number | undefined, string]>([
   expect(knownHint(hint)).toBe(hint);
 });
 
+test('the reason of an untrusted certificate does not name an option of Node.js', () => {
+  const reason = 'unable to verify the first certificate';
+  const advice = '; if the root CA is installed locally, try running Node.js with --use-system-ca';
+  const { code, message } = mysql(undefined, 'HANDSHAKE_SSL_ERROR', `${reason}${advice}`, { fatal: true });
+  expect([code, message]).toEqual([
+    'database_unavailable',
+    `The database cannot be used right now at ${where}: ${reason}.`,
+  ]);
+});
+
 test('a fatal driver error without a code is a broken connection', () => {
   const error = Object.assign(new Error('connection is in closed state'), { fatal: true });
   expect(mysqlFailure(error, where).code).toBe('database_unavailable');
