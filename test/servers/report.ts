@@ -41,6 +41,7 @@ function tableText(
       ['version', ...rows.map(({ version }) => version ?? 'missing')],
       ...checks.map(({ name }, index) => [name, ...rows.map((row) => cell(row, index))]),
       ...more,
+      ['minutes', ...rows.map(({ missing, seconds }) => (missing === null ? (seconds / 60).toFixed(1) : '-'))],
     ],
   );
   const missing = rows.flatMap(({ name, missing }) => (missing === null ? [] : [`missing: ${name}: ${missing}\n`]));

@@ -25,7 +25,11 @@ export type Row = {
   readonly cells: readonly Cell[];
   /** Extensions that the program would use and the server lacks. */
   readonly lacks: readonly string[];
+  /** From its start to its last cell. */
+  readonly seconds: number;
 };
+
+type UntimedRow = Omit<Row, 'seconds'>;
 
 export type Matrix = {
   readonly imap: readonly Row[];
@@ -51,7 +55,7 @@ export async function runMatrix(options: MatrixOptions, progress: Pick<Progress,
   const imap: Row[] = [];
   for (const kind of chosen(imapServers, options.only)) {
     if (options.stop.aborted) break;
-    imap.push(await imapRow(kind, running, named, progress));
+    imap.push(await timed(imapRow(kind, running, named, progress)));
   }
   const isTour = named.length > 1 && !options.stop.aborted;
   const tour = isTour
@@ -60,7 +64,7 @@ export async function runMatrix(options: MatrixOptions, progress: Pick<Progress,
   const rows: Row[] = [];
   for (const kind of chosen(databases, options.databases)) {
     if (options.stop.aborted) break;
-    rows.push(await databaseRow(kind, progress));
+    rows.push(await timed(databaseRow(kind, progress)));
   }
   return { imap, databases: rows, tour };
 }
@@ -72,7 +76,12 @@ function chosen<T extends { readonly name: string }>(
   return names === null ? kinds : kinds.filter(({ name }) => names.includes(name));
 }
 
-const noRow = (name: string, missing: string): Row => ({ name, version: null, missing, cells: [], lacks: [] });
+async function timed(row: Promise<UntimedRow>): Promise<Row> {
+  const startedAt = performance.now();
+  return { ...(await row), seconds: Math.round((performance.now() - startedAt) / 1000) };
+}
+
+const noRow = (name: string, missing: string): UntimedRow => ({ name, version: null, missing, cells: [], lacks: [] });
 
 /** The server continues to run, for the tour. */
 async function imapRow(
@@ -80,7 +89,7 @@ async function imapRow(
   running: AsyncDisposableStack,
   named: NamedServer[],
   { now }: Pick<Progress, 'now'>,
-): Promise<Row> {
+): Promise<UntimedRow> {
   now(`${name}: starting`);
   const reason = why();
   if (reason !== null) return noRow(name, reason);
@@ -100,7 +109,7 @@ async function imapRow(
   return { name, version: server.version, missing: null, cells, lacks };
 }
 
-async function databaseRow({ name, why, start }: DatabaseKind, { now }: Pick<Progress, 'now'>): Promise<Row> {
+async function databaseRow({ name, why, start }: DatabaseKind, { now }: Pick<Progress, 'now'>): Promise<UntimedRow> {
   now(`${name}: starting`);
   const mailKind = imapServers.find((kind) => kind.name === mailOfDatabases);
   const reason = why() ?? mailKind?.why() ?? null;

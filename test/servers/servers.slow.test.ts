@@ -8,6 +8,7 @@ import { databaseChecks } from './database-checks.ts';
 import { imapChecks } from './imap-checks.ts';
 import { matrixText, violations } from './report.ts';
 import { type Matrix, type Row, runMatrix } from './run.ts';
+import { readOptions } from './servers.ts';
 import { circuit } from './tour.ts';
 
 const silent = { now: () => undefined, news: () => undefined };
@@ -22,7 +23,7 @@ test('all checks of one IMAP server succeed, and each has its cell', async () =>
 
 test('a wrong cell, a wrong move and a missing server are in the report', () => {
   const row = (name: string, checks: readonly unknown[], missing: string | null): Row => ({
-    ...{ name, version: missing === null ? '1.0' : null, missing, lacks: [] },
+    ...{ name, version: missing === null ? '1.0' : null, missing, lacks: [], seconds: 90 },
     cells: missing === null ? checks.map((_, index) => ({ ok: index !== 1, text: `cell ${index}` })) : [],
   });
   const matrix: Matrix = {
@@ -37,6 +38,15 @@ test('a wrong cell, a wrong move and a missing server are in the report', () => 
   ]);
   expect(matrixText(matrix)).toContain('missing: away: not root');
   expect(matrixText(matrix)).toContain('WRONG');
+  expect(matrixText(matrix)).toMatch(/^minutes {2,}1\.5 +-$/m);
+});
+
+test('a whole name is that server alone, a part of names all of them', () => {
+  const only = (text: string) => readOptions(['--only', text]).only;
+  expect(only('hoodiecrow')).toEqual(['hoodiecrow']);
+  expect(only('bare, dovecot')).toEqual(['hoodiecrow, bare', 'Dovecot 2.3', 'Dovecot 2.4']);
+  expect(readOptions(['--only', 'none']).only).toEqual([]);
+  expect(() => only('exchange')).toThrow('--only: nothing is named exchange');
 });
 
 test('the tour moves from each server to each other once, and ends where it began', () => {

@@ -3,8 +3,9 @@
  *
  * Exit code 1 when a cell is wrong, 2 for a wrong option. Servers that are not installed are made once, in the cache
  * beside the npm packages (as root, minutes); one that cannot be had is in the table with its reason. `--only` takes
- * names of IMAP servers or a part of them, `--database` the same of databases; `none` leaves them out. The first Ctrl-C
- * ends it before the next server, the second at once.
+ * names of IMAP servers (a whole name is that one alone) or a part of them, `--database` the same of databases; `none`
+ * leaves them out. The first Ctrl-C ends it before the next server; the second, SIGTERM (as by timeout) and SIGHUP at
+ * once. None of them leaves a process.
  */
 import { parseArgs } from 'node:util';
 import { stopSignal } from '../demo/stop-signals.ts';
@@ -19,7 +20,7 @@ const usage = 'usage: npm run servers -- [--only NAME,NAME] [--database NAME,NAM
 type Options = Omit<MatrixOptions, 'stop'> & { readonly json: boolean };
 
 /** Throws a TypeError with one sentence for whatever is not allowed. */
-function readOptions(args: readonly string[]): Options {
+export function readOptions(args: readonly string[]): Options {
   const { values } = parseArgs({
     args: [...args],
     options: { only: { type: 'string' }, database: { type: 'string' }, json: { type: 'boolean', default: false } },
@@ -36,8 +37,10 @@ function readOptions(args: readonly string[]): Options {
 function namesIn(option: string, text: string, kinds: readonly { readonly name: string }[]): readonly string[] {
   const names = kinds.map(({ name }) => name);
   return text.split(',').flatMap((part) => {
-    const found = names.filter((name) => name.toLowerCase().includes(part.trim().toLowerCase()));
-    if (found.length === 0 && part !== 'none')
+    const word = part.trim().toLowerCase();
+    const exact = names.filter((name) => name.toLowerCase() === word);
+    const found = exact.length > 0 ? exact : names.filter((name) => name.toLowerCase().includes(word));
+    if (found.length === 0 && word !== 'none')
       throw new TypeError(`${option}: nothing is named ${part}; there are: ${names.join('; ')}`);
     return found;
   });
@@ -46,6 +49,8 @@ function namesIn(option: string, text: string, kinds: readonly { readonly name: 
 async function runVisibly(options: Omit<MatrixOptions, 'stop'>): Promise<Matrix> {
   using progress = showProgress(process.stderr, null);
   using stop = stopSignal(() => process.exit(130));
+  process.once('SIGTERM', () => process.exit(143));
+  process.once('SIGHUP', () => process.exit(129));
   stop.addEventListener('abort', () => progress.news('ending before the next server; once more to end at once'));
   return await runMatrix({ ...options, stop }, progress);
 }

@@ -59,6 +59,7 @@ export function retryOfHost(all: readonly MailboxWithHealth[], host: string, log
   );
   if (left.length + right.length > 0) return { mailboxes: left, suspended: right };
   throw new Failure('not_found', `no active mailbox is on host ${JSON.stringify(host)}`, {
+    fields: { host },
     hint: 'See ticketmaild mailbox list.',
   });
 }

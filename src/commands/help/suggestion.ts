@@ -1,5 +1,5 @@
 /**
- * Spelling suggestions ("did you mean") for names of mailboxes, tickets, admins and grants that do not exist.
+ * Spelling suggestions ("did you mean") for names of mailboxes, hosts, tickets, admins and grants that do not exist.
  *
  * The names come from the database: one that cannot be shown safely is not suggested.
  */
@@ -16,6 +16,7 @@ type Names = (app: App) => Promise<readonly string[]>;
 /** By the field of the failure that has the name. */
 const namesByField: Readonly<Record<string, Names>> = {
   mailbox: async ({ store }) => (await store.listMailboxes()).map(({ name }) => name),
+  host: async ({ store }) => (await store.listMailboxes()).map(({ connection }) => connection.host),
   ticket: async ({ store }) => (await store.listTickets(ticketsMax)).map(({ ref }) => ref),
   admin: async ({ store }) => (await store.listAccounts()).map(({ name }) => name),
   grant: async ({ store, oauth }) => [...oauth.providers(), ...(await store.listGrants())].map(({ name }) => name),
@@ -37,7 +38,7 @@ export async function withSuggestion(error: unknown, app: App): Promise<unknown>
 
 /** The failure with "Did you mean X?" before its hint, where one of `names` is near enough. */
 function suggesting(failure: Failure, name: string, names: readonly string[]): Failure {
-  const near = nearestWord(name, names.filter(isShowable));
+  const near = names.includes(name) ? null : nearestWord(name, names.filter(isShowable));
   if (near === null) return failure;
   const { code, message, fields, hint, cause } = failure;
   return new Failure(code, message, { fields, cause, hint: `Did you mean ${shellArgOrNotice(near)}? ${hint}` });

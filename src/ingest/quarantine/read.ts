@@ -57,7 +57,10 @@ export async function quarantinedById(
   }
   const hint =
     'List them: ticketmaild quarantine list [--discarded]. Released messages are in message list --mailbox NAME.';
-  throw new Failure('not_found', `there is no message ${id} in quarantine`, { hint });
+  throw new Failure('not_found', `there is no message ${id} in quarantine`, {
+    fields: { mailbox: names[0]?.mailbox ?? '' },
+    hint,
+  });
 }
 
 const headerBytesMax = 64 * 1024;

@@ -29,6 +29,15 @@ test.each([
   ],
   [['poll', 'suppport'], 'Did you mean support? See ticketmaild mailbox list.'],
   [['message', 'list', '--mailbox', 'saels'], 'Did you mean sales? See ticketmaild mailbox list.'],
+  [
+    ['quarantine', 'show', 'suport/7/1'],
+    'Did you mean support? List them: ticketmaild quarantine list [--discarded]. Released messages are in message list --mailbox NAME.',
+  ],
+  [
+    ['quarantine', 'show', 'sales/7/1'],
+    'List them: ticketmaild quarantine list [--discarded]. Released messages are in message list --mailbox NAME.',
+  ],
+  [['mailbox', 'retry', '--host', 'mial.example'], 'Did you mean mail.example? See ticketmaild mailbox list.'],
   [['mailbox', 'show', 'warehouse'], 'See ticketmaild mailbox list.'],
   [['admin', 'remove', 'adaa', '--yes'], 'Did you mean ada? See ticketmaild admin list.'],
 ])('%j', async (args, hint) => {
