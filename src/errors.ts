@@ -314,7 +314,7 @@ const meanings = {
     hint: 'The database reported an unexpected error; its code is in the field "cause".',
   },
   // The disk
-  disk_full: { domain: 'disk', exit: 1, hint: 'The disk is full: free some space; nothing is lost meanwhile.' },
+  disk_full: { domain: 'disk', exit: 1, hint: 'Free some space on the disk of data_dir; nothing is lost meanwhile.' },
   disk_failed: {
     domain: 'disk',
     exit: 1,
